@@ -1,0 +1,37 @@
+"""warmexp from Python: `run_overrides(["init=token_inject", "rho=0.5"])` is what the command line does with these words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from warmexp.config import Plan, conf_dir, plan
+
+
+def composed(overrides: list[str]) -> tuple[DictConfig, dict[str, str]]:
+    """The configuration that a command line composes, and the option chosen in each group."""
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        cfg = compose("config", overrides, return_hydra_config=True)
+    choices = OmegaConf.to_container(cfg.hydra.runtime.choices)
+    with open_dict(cfg):
+        del cfg["hydra"]
+    return cfg, choices
+
+
+def planned(overrides: list[str], multirun: bool = False) -> Plan:
+    """Compose and check."""
+    return plan(*composed(overrides), multirun=multirun)
+
+
+def run_overrides(overrides: list[str], say: Callable[[str], None] = lambda _: None) -> tuple[dict[str, Any], Path]:
+    """Compose, check, run: the run's summary and folder."""
+    from warmexp.run import run
+
+    made = planned(overrides)
+    return run(made, say), made.folder

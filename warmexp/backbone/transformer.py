@@ -1,0 +1,157 @@
+"""The one transformer: a bidirectional decoder block stack that LLaDA, Dream and the lab's models share.
+
+RMSNorm, rotary positions, grouped-query attention, SwiGLU. It knows nothing about masks, prompts, tokenizers or decoding; which
+position's hidden state predicts which token (aligned or shifted logits) is decided by the caller that picks rows for the head.
+
+Sources: LLaDA (arXiv 2502.09992, its published `config.json`), Dream (arXiv 2508.15487), Qwen2 for biases and grouped queries.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Sizes of a backbone, under the names LLaDA's `config.json` gives them.
+
+    `vocab_size` counts the tokens that have a meaning, `embedding_size` the rows of the embedding table (padded for speed).
+    """
+
+    d_model: int
+    n_layers: int
+    n_heads: int
+    n_kv_heads: int
+    mlp_hidden_size: int
+    vocab_size: int
+    embedding_size: int
+    max_sequence_length: int
+    mask_token_id: int
+    eos_token_id: int
+    rope_theta: float = 500_000.0
+    rms_norm_eps: float = 1e-5
+    include_qkv_bias: bool = False
+    include_bias: bool = False
+    weight_tying: bool = False
+
+    @property
+    def head_dim(self) -> int:
+        return self.d_model // self.n_heads
+
+
+def rotary_tables(positions: Tensor, head_dim: int, theta: float) -> tuple[Tensor, Tensor]:
+    """cos and sin of the rotary angles, computed in float32 (float64 is kept by the caller's cast).
+
+    Args:
+        positions: [T] or [B, T] integer positions.
+    Returns:
+        two float tensors [..., T, head_dim], the halves repeated (rotate-half convention).
+    """
+    inverse = theta ** (-torch.arange(0, head_dim, 2, device=positions.device, dtype=torch.float64) / head_dim)
+    angle = positions.double()[..., None] * inverse
+    angle = torch.cat((angle, angle), dim=-1)
+    return angle.cos(), angle.sin()
+
+
+def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotate-half rotary embedding; computed in at least float32, returned in x's dtype. x: [B, H, T, D]."""
+    wide = x if x.dtype in (torch.float32, torch.float64) else x.float()
+    left, right = wide.chunk(2, dim=-1)
+    return (wide * cos + torch.cat((-right, left), dim=-1) * sin).to(x.dtype)
+
+
+class RMSNorm(nn.Module):
+    def __init__(self, size: int, eps: float):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(size))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.rms_norm(x, (x.shape[-1],), self.weight.to(x.dtype), self.eps)
+
+
+class Block(nn.Module):
+    """Pre-norm attention and SwiGLU. `ff_proj` is the gate, `up_proj` the value, `ff_out` the way down (LLaDA's names)."""
+
+    def __init__(self, c: ModelConfig):
+        super().__init__()
+        kv = c.n_kv_heads * c.head_dim
+        qkv_bias = c.include_qkv_bias or c.include_bias
+        self.n_heads, self.n_kv_heads, self.head_dim = c.n_heads, c.n_kv_heads, c.head_dim
+        self.attn_norm = RMSNorm(c.d_model, c.rms_norm_eps)
+        self.q_proj = nn.Linear(c.d_model, c.d_model, bias=qkv_bias)
+        self.k_proj = nn.Linear(c.d_model, kv, bias=qkv_bias)
+        self.v_proj = nn.Linear(c.d_model, kv, bias=qkv_bias)
+        self.attn_out = nn.Linear(c.d_model, c.d_model, bias=c.include_bias)
+        self.ff_norm = RMSNorm(c.d_model, c.rms_norm_eps)
+        self.ff_proj = nn.Linear(c.d_model, c.mlp_hidden_size, bias=c.include_bias)
+        self.up_proj = nn.Linear(c.d_model, c.mlp_hidden_size, bias=c.include_bias)
+        self.ff_out = nn.Linear(c.mlp_hidden_size, c.d_model, bias=c.include_bias)
+
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, attention_mask: Tensor | None) -> Tensor:
+        batch, length, _ = x.shape
+
+        def heads(y: Tensor, n: int) -> Tensor:
+            return y.view(batch, length, n, self.head_dim).transpose(1, 2)
+
+        h = self.attn_norm(x)
+        q = _rotate(heads(self.q_proj(h), self.n_heads), cos, sin)
+        k = _rotate(heads(self.k_proj(h), self.n_kv_heads), cos, sin)
+        v = heads(self.v_proj(h), self.n_kv_heads)
+        if self.n_kv_heads != self.n_heads:
+            repeat = self.n_heads // self.n_kv_heads
+            k, v = k.repeat_interleave(repeat, dim=1), v.repeat_interleave(repeat, dim=1)
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=attention_mask)
+        x = x + self.attn_out(mixed.transpose(1, 2).reshape(batch, length, -1))
+        h = self.ff_norm(x)
+        return x + self.ff_out(F.silu(self.ff_proj(h)) * self.up_proj(h))
+
+
+class Transformer(nn.Module):
+    """Embeddings in, hidden states out, and a head that is applied only to the rows somebody needs.
+
+    Attribute names follow LLaDA's checkpoint keys (`wte`, `blocks`, `ln_f`, `ff_out`), so its key map is a prefix.
+    """
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.config = config
+        self.wte = nn.Embedding(config.embedding_size, config.d_model)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layers))
+        self.ln_f = RMSNorm(config.d_model, config.rms_norm_eps)
+        if not config.weight_tying:
+            self.ff_out = nn.Linear(config.d_model, config.embedding_size, bias=False)
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """Token ids [...] -> input embeddings [..., d_model]."""
+        return self.wte(ids)
+
+    def forward(self, embeddings: Tensor, attention_mask: Tensor | None = None, positions: Tensor | None = None) -> Tensor:
+        """Hidden states after the final norm.
+
+        Args:
+            embeddings: [B, T, d_model].
+            attention_mask: boolean, broadcastable to [B, heads, T, T], True where a query may look; None means everywhere.
+            positions: [T] or [B, T] rotary positions; 0 … T-1 by default.
+        Returns:
+            [B, T, d_model], the dtype of the weights.
+        """
+        if positions is None:
+            positions = torch.arange(embeddings.shape[1], device=embeddings.device)
+        cos, sin = rotary_tables(positions, self.config.head_dim, self.config.rope_theta)
+        wide = torch.float64 if embeddings.dtype == torch.float64 else torch.float32
+        cos, sin = cos.to(wide), sin.to(wide)
+        if cos.dim() == 3:  # per-row positions: add the head axis
+            cos, sin = cos[:, None], sin[:, None]
+        x = embeddings
+        for block in self.blocks:
+            x = block(x, cos, sin, attention_mask)
+        return self.ln_f(x)
+
+    def head(self, hidden: Tensor) -> Tensor:
+        """Hidden states [..., d_model] -> logits [..., embedding_size]."""
+        return F.linear(hidden, self.wte.weight if self.config.weight_tying else self.ff_out.weight)

@@ -1,0 +1,66 @@
+"""The seams of the loop: what each kind of strategy sees and returns.
+
+A strategy is a short dataclass whose fields are its YAML group's keys. It is a pure function of what it is given and of keyed draws;
+it keeps no state between calls, so one instance serves every question of a run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from warmexp.decode.meter import Forward
+from warmexp.decode.reading import Block, Reading
+from warmexp.decode.state import Canvas, Question, Start
+
+
+class Init(Protocol):
+    reads_proposal: bool  # whether a proposer has to run at all
+    injects: bool  # whether it writes revocable tokens
+
+    def start(self, question: Question, length: int, seed: int) -> Start:
+        """One question's canvas of `length` positions."""
+
+    def soft_weight(self, forwards: Tensor) -> Tensor | None:
+        """[B] weight of the prior's embedding after `forwards` [B] forwards, or None if this init mixes no embeddings."""
+
+
+class Unmask(Protocol):
+    temperature: float  # of the proposed tokens; confidence is untempered
+
+    def select(self, block: Block, reading: Reading) -> Tensor:
+        """[B, W] bool, which masked positions to commit. The loop adds the best one where a row selects none."""
+
+
+class Remask(Protocol):
+    def candidates(self, source: Tensor) -> Tensor:
+        """Which visible positions may be revoked, given where their tokens came from. Same shape, bool."""
+
+    def may_fire(self, visits: Tensor) -> Tensor:
+        """[B] bool, whether anything can be revoked in the (visits+1)-th forward of a block."""
+
+    def select(self, block: Block, reading: Reading) -> Tensor:
+        """[B, W] bool, which revocable positions to put the mask back to."""
+
+
+class Cache(Protocol):
+    def plan(self, canvas: Canvas, positions: Tensor, needed: Tensor) -> Forward:
+        """Which positions are queries of the next forward, and which of their logits are wanted (`needed` [B, W] of `positions`)."""
+
+
+class Length(Protocol):
+    canvas_length: int
+    block_length: int
+
+
+@dataclass(frozen=True)
+class Strategies:
+    """One of each: a decoding method."""
+
+    init: Init
+    unmask: Unmask
+    remask: Remask
+    cache: Cache
+    length: Length

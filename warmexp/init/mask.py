@@ -1,0 +1,25 @@
+"""The cold start: every position of the canvas is masked (LLaDA's x_T, Eq. 1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from warmexp.decode.state import Question, Start
+
+
+@dataclass
+class MaskInit:
+    """x_i = M for every i. Reads no proposal."""
+
+    reads_proposal = False
+    injects = False
+
+    def start(self, question: Question, length: int, seed: int) -> Start:
+        nothing = torch.zeros(length, dtype=torch.bool)
+        return Start(torch.zeros(length, dtype=torch.long), nothing, nothing)
+
+    def soft_weight(self, forwards: Tensor) -> Tensor | None:
+        return None

@@ -1,0 +1,44 @@
+"""Token injection (arXiv 2512.19004, Method 1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from warmexp.decode.state import Question, Start
+from warmexp.errors import check_range
+from warmexp.rng import uniform
+
+
+def slots(question: Question, length: int) -> tuple[Tensor, int]:
+    """The proposal slot for slot: [L] tokens (0 beyond its end) and how many positions it covers."""
+    covered = min(len(question.proposal), length)
+    tokens = torch.zeros(length, dtype=torch.long)
+    tokens[:covered] = torch.tensor(question.proposal[:covered], dtype=torch.long)
+    return tokens, covered
+
+
+@dataclass
+class TokenInject:
+    """Eq. (5): g_i ~ Bernoulli(ρ); x_i = x̂_i where g_i = 1, else M. Injected tokens may be revoked by a remask policy.
+
+    rho: injection rate in [0, 1]; 0 is the cold start.
+    """
+
+    rho: float = 0.5
+    reads_proposal = True
+    injects = True
+
+    def __post_init__(self) -> None:
+        check_range("rho", self.rho, 0, 1, "the probability with which a proposal token is injected")
+
+    def start(self, question: Question, length: int, seed: int) -> Start:
+        tokens, covered = slots(question, length)
+        gate = torch.from_numpy(uniform(seed, question.id, "inject", length) < self.rho)
+        gate[covered:] = False
+        return Start(tokens, gate, torch.zeros(length, dtype=torch.bool))
+
+    def soft_weight(self, forwards: Tensor) -> Tensor | None:
+        return None

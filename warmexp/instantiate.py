@@ -1,0 +1,63 @@
+"""From a group's YAML node to its dataclass: `_target_` only inside `warmexp.`, unknown keys and wrong types refused by name."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ConfigKeyError, OmegaConfBaseException, ValidationError
+
+from warmexp.errors import UserError, closest
+
+
+def build(group: str, node: DictConfig | dict) -> Any:
+    """Instantiate a group's dataclass.
+
+    Raises:
+        UserError: no or a foreign `_target_`, an unknown key, a value of the wrong type, or what the dataclass itself refuses.
+    """
+    values = OmegaConf.to_container(node, resolve=True) if isinstance(node, DictConfig) else dict(node)
+    target = values.pop("_target_", None)
+    cls = _class(group, target)
+    known = [f.name for f in dataclasses.fields(cls)]
+    for key in values:
+        if key not in known:
+            raise UserError(
+                f"{group}.{key} is not a key of {group}={_short(target)}{closest(key, known)}; it has {', '.join(known) or 'none'}."
+            )
+    missing = [f.name for f in dataclasses.fields(cls) if _required(f) and values.get(f.name) is None]
+    if missing:
+        raise UserError(f"{group}.{missing[0]} must be given: {group}.{missing[0]}=…")
+    try:
+        checked = OmegaConf.merge(OmegaConf.structured(cls), values)
+        typed = OmegaConf.to_container(checked, resolve=True)
+    except (ValidationError, ConfigKeyError, OmegaConfBaseException) as error:
+        raise UserError(f"{group}.{error.full_key}={values.get(str(error.full_key).split('.')[0])!r}: {_reason(error)}") from None
+    return cls(**typed)
+
+
+def _class(group: str, target: str | None) -> type:
+    if not isinstance(target, str) or not target.startswith("warmexp."):
+        raise UserError(f"{group}._target_={target} is refused: only classes inside warmexp. are ever instantiated from a configuration.")
+    module, _, name = target.rpartition(".")
+    try:
+        cls = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise UserError(f"{group}._target_={target} cannot be found ({error}).") from None
+    if not dataclasses.is_dataclass(cls) or not cls.__module__.startswith("warmexp."):
+        raise UserError(f"{group}._target_={target} is refused: it is not a dataclass of warmexp.")
+    return cls
+
+
+def _required(f: dataclasses.Field) -> bool:
+    return f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+
+
+def _short(target: str | None) -> str:
+    return str(target).rpartition(".")[2]
+
+
+def _reason(error: Exception) -> str:
+    return str(error).splitlines()[0].rstrip(".") + "."

@@ -1,0 +1,160 @@
+"""Any `transformers` causal language model as a proposer: greedy, batched, per-token log-probabilities kept."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from warmexp.errors import UserError, check_choice, check_range
+from warmexp.hub import fingerprint, model_folder
+from warmexp.proposer.proposal import TAILS, Asked, Proposal
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass
+class HFProposer:
+    """Greedy decoding by `generate`; no sampling, no remote code.
+
+    path: `lab:NAME`, a local folder or a hub name; revision: hub revision. dtype: of the weights.
+    prompt: text around the task's prompt ("{prompt}"; put few-shot examples here for a base model). chat_template: wrap it as one user
+    turn with the tokenizer's own chat template instead. stop: strings that end the response, cut off. max_new_tokens, batch_size: of
+    generation. tail: see proposal.py.
+    """
+
+    path: str
+    revision: str | None = None
+    dtype: str = "float32"
+    prompt: str = "{prompt}"
+    chat_template: bool = False
+    stop: list[str] = field(default_factory=lambda: ["Question:"])
+    max_new_tokens: int = 256
+    batch_size: int = 64
+    tail: str = "mask"
+    oracle = False
+    stored = True
+
+    def __post_init__(self) -> None:
+        check_choice("proposer.dtype", self.dtype, DTYPES)
+        check_choice("proposer.tail", self.tail, TAILS)
+        check_range("proposer.max_new_tokens", self.max_new_tokens, 1, 2**17, "the number of tokens a proposal may have")
+        check_range("proposer.batch_size", self.batch_size, 1, 2**16, "the number of questions in a batch")
+        if self.prompt.count("{prompt}") != 1:
+            raise UserError(f"proposer.prompt={self.prompt!r} must contain {{prompt}} exactly once.")
+
+    @cached_property
+    def folder(self) -> Path:
+        return model_folder("proposer.path", self.path, self.revision)
+
+    def identity(self) -> dict[str, Any]:
+        options = {name: getattr(self, name) for name in ("dtype", "prompt", "chat_template", "stop", "max_new_tokens")}
+        return {"kind": "hf", "model": fingerprint(self.folder), **options, "stop": list(self.stop)}
+
+    def propose(self, questions: list[Asked], device: str, seed: int, progress) -> Iterator[tuple[str, Proposal]]:
+        """Longest prompts last, so that a batch holds prompts of similar length; the model is freed at the end."""
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(self.folder, trust_remote_code=False, padding_side="left")
+            model = AutoModelForCausalLM.from_pretrained(
+                self.folder, trust_remote_code=False, use_safetensors=True, dtype=DTYPES[self.dtype]
+            )
+        except (OSError, ValueError, KeyError) as error:
+            raise UserError(
+                f"proposer.path={self.path} is not a causal language model transformers can load ({_first_line(error)})."
+            ) from None
+        if tokenizer.pad_token_id is None:
+            tokenizer.pad_token = tokenizer.eos_token
+        if self.chat_template and not tokenizer.chat_template:
+            raise UserError(f"proposer.chat_template=true but the tokenizer of {self.path} has none: set proposer.chat_template=false.")
+        model = model.to(device).eval()
+        try:
+            prompts = {q.id: self._prompt(q.prompt, tokenizer) for q in questions}
+            ordered = sorted(questions, key=lambda q: (len(prompts[q.id]), q.id))
+            for first in range(0, len(ordered), self.batch_size):
+                batch = ordered[first : first + self.batch_size]
+                yield from zip((q.id for q in batch), self._generate(model, tokenizer, [prompts[q.id] for q in batch]), strict=True)
+                progress(first + len(batch), len(ordered))
+        finally:
+            del model
+            gc.collect()
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+
+    def _prompt(self, prompt: str, tokenizer) -> str:
+        text = self.prompt.replace("{prompt}", prompt)
+        if self.chat_template:
+            text = tokenizer.apply_chat_template([{"role": "user", "content": text}], tokenize=False, add_generation_prompt=True)
+        return text
+
+    @torch.inference_mode()
+    def _generate(self, model, tokenizer, prompts: list[str]) -> list[Proposal]:
+        from transformers import LogitsProcessorList
+
+        started = time.perf_counter()
+        # A chat template already contains the beginning-of-text token.
+        inputs = tokenizer(prompts, return_tensors="pt", padding=True, add_special_tokens=not self.chat_template).to(model.device)
+        recorder = _LogProbabilities()
+        limit = getattr(model.config, "max_position_embeddings", None) or 2**20
+        room = limit - inputs["input_ids"].shape[1]
+        if room < 1:
+            raise UserError(f"proposer.path={self.path} takes {limit} tokens and a prompt has {inputs['input_ids'].shape[1]}: use another.")
+        output = model.generate(
+            input_ids=inputs["input_ids"],
+            attention_mask=inputs["attention_mask"],
+            max_new_tokens=min(self.max_new_tokens, room),
+            do_sample=False,
+            num_beams=1,
+            temperature=None,
+            top_p=None,
+            top_k=None,
+            pad_token_id=tokenizer.pad_token_id,
+            logits_processor=LogitsProcessorList([recorder]),
+            **({"stop_strings": list(self.stop), "tokenizer": tokenizer} if self.stop else {}),
+        )
+        new = output[:, inputs["input_ids"].shape[1] :].tolist()
+        logp = torch.stack(recorder.steps, dim=1).tolist()
+        ends = _end_ids(model, tokenizer)
+        seconds = (time.perf_counter() - started) / len(prompts)
+        return [_proposal(tokenizer, ids, p, ends, self.stop, seconds) for ids, p in zip(new, logp, strict=True)]
+
+
+class _LogProbabilities:
+    """A logits processor that changes nothing and keeps the greedy token's log-probability: one float per token instead of the
+    [batch, vocabulary] scores per step that `output_scores` would keep."""
+
+    def __init__(self) -> None:
+        self.steps: list[torch.Tensor] = []
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        self.steps.append(scores.float().log_softmax(-1).amax(-1))
+        return scores
+
+
+def _end_ids(model, tokenizer) -> set[int]:
+    ids = model.generation_config.eos_token_id
+    ids = [] if ids is None else ids if isinstance(ids, list) else [ids]
+    return {*ids, tokenizer.eos_token_id, tokenizer.pad_token_id} - {None}
+
+
+def _proposal(tokenizer, ids: list[int], logp: list[float], ends: set[int], stop: list[str], seconds: float) -> Proposal:
+    """Text up to the first end token or stop string, and the character span of every token in it."""
+    length = next((i for i, token in enumerate(ids) if token in ends), len(ids))
+    ids = ids[:length]
+    # Spans from growing prefixes: right for every tokenizer, including those whose tokens share a character.
+    borders = [len(tokenizer.decode(ids[:i], skip_special_tokens=True)) for i in range(length + 1)]
+    text = tokenizer.decode(ids, skip_special_tokens=True)
+    cut = min((text.find(s) for s in stop if s in text), default=len(text))
+    tokens = [(a, min(b, cut), round(p, 6)) for a, b, p in zip(borders, borders[1:], logp, strict=False) if a < cut]
+    return Proposal(text[:cut], tuple(tokens), seconds)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__

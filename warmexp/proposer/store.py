@@ -1,0 +1,43 @@
+"""The proposal store: each proposal is generated once, whatever sweeps over ρ, λ, p, τ ask for it.
+
+Content-addressed: the file is named after a hash of the proposer's identity (model, decoding options), the key inside after a hash of
+the prompt. Lines are appended whole; a torn last line is dropped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from filelock import FileLock
+
+from warmexp.io import append_lines, read_lines
+from warmexp.proposer.proposal import Asked, Proposal, Proposer
+
+
+def sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def proposals_for(
+    proposer: Proposer, questions: list[Asked], folder: Path, device: str, seed: int, progress: Callable[[int, int], None]
+) -> dict[str, Proposal]:
+    """Question id -> proposal, from the store where it is there, generated and stored where it is not."""
+    if not proposer.stored:
+        return dict(proposer.propose(questions, device, seed, progress))
+    identity = json.dumps(proposer.identity(), sort_keys=True)
+    file = folder / f"{sha256(identity)[:16]}.jsonl"
+    folder.mkdir(parents=True, exist_ok=True)
+    # Several workers may share the folder: whoever comes second waits and finds the first one's work.
+    with FileLock(file.with_suffix(".lock")):
+        known = {line["prompt_sha256"]: Proposal.from_json(line) for line in read_lines(file)}
+        wanted = {sha256(q.prompt): q for q in questions}
+        missing = [q for key, q in wanted.items() if key not in known]
+        if missing:
+            by_id = {q.id: key for key, q in wanted.items()}
+            for question, proposal in proposer.propose(missing, device, seed, progress):
+                known[by_id[question]] = proposal
+                append_lines(file, [{"prompt_sha256": by_id[question], **proposal.to_json()}])
+    return {q.id: known[sha256(q.prompt)] for q in questions}

@@ -1,0 +1,203 @@
+"""One run: questions → proposals → decode → score → records → summary, in a folder that a kill at any moment cannot spoil."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+from omegaconf import OmegaConf
+
+from warmexp.backbone.backbone import Backbone
+from warmexp.config import Plan, questions_sha256
+from warmexp.decode.loop import Decoded, decode
+from warmexp.decode.meter import Meter
+from warmexp.decode.state import Question
+from warmexp.environment import environment
+from warmexp.errors import UserError
+from warmexp.io import append_lines, read_lines, write_json, write_text
+from warmexp.proposer.proposal import Asked, Encoded, Proposal, encode
+from warmexp.proposer.store import proposals_for, sha256
+from warmexp.summary import summarise
+from warmexp.task.score import exact_match, flexible_extract, strict_match
+from warmexp.task.task import TaskQuestion
+from warmexp.track.console import ProgressBar
+
+# The last backbone stays loaded, so the jobs of a sweep in one process load it once.
+_resident: dict[str, Backbone] = {}
+
+
+def run(plan: Plan, say: Callable[[str], None] = print) -> dict[str, Any]:
+    """Carry out a plan and return its summary. A finished run is reused at once; an unfinished one goes on from its last record."""
+    for warning in plan.warnings:
+        say(f"warning: {warning}")
+    folder = plan.folder
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"outputs={plan.outputs} cannot be written ({error.strerror}): choose another outputs=FOLDER.") from None
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UserError(f"{folder} is being worked on by another process: wait for it, then run the same command to reuse it.") from None
+    except OSError as error:
+        raise UserError(f"outputs={plan.outputs} cannot be written ({error.strerror}): choose another outputs=FOLDER.") from None
+    with lock:
+        done = _finished(folder)
+        if done is not None:
+            say(f"reused {folder} (finished earlier; delete the folder to run it again)")
+            return done
+        return _run(plan, say)
+
+
+def _finished(folder: Path) -> dict[str, Any] | None:
+    try:
+        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return summary if summary.get("status") == "finished" else None
+
+
+def _run(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
+    folder, tracker = plan.folder, plan.tracker
+    config = {**plan.config, "run_id": plan.run_id, "identity": plan.identity}
+    write_text(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(config)))
+    tracker.start(plan.run_id, config, folder)
+    try:
+        proposals = _proposals(plan, say)
+        records = _decode_all(plan, proposals, say)
+        summary = summarise(plan.run_id, records, oracle=plan.oracle, questions=questions_sha256(plan.questions))
+        figures = _figures(folder, records)
+        write_json(folder / "summary.json", summary)  # last: its being there means that everything else is
+    except BaseException as error:
+        tracker.fail(str(error) if isinstance(error, UserError) else type(error).__name__)
+        raise
+    tracker.finish(summary, records, figures)
+    if tracker.note:
+        say(tracker.note)
+    return summary
+
+
+def _proposals(plan: Plan, say: Callable[[str], None]) -> dict[str, tuple[Proposal, Encoded]]:
+    """Proposals first and in one go; the proposer is freed before the backbone is loaded."""
+    if not plan.strategies.init.reads_proposal:
+        return {}
+    asked = [Asked(q.id, q.prompt, q.solution) for q in plan.questions]
+    with ProgressBar(len(asked), f"proposing ({plan.choices['proposer']})") as bar:
+        texts = proposals_for(plan.proposer, asked, plan.outputs / "proposals", plan.device, plan.seed, lambda done, _: bar.update(done))
+    length = plan.strategies.length.canvas_length
+    encoded = {i: (p, encode(p, plan.backbone.tokenizer, length, plan.proposer.tail)) for i, p in texts.items()}
+    if all(not e.ids for _, e in encoded.values()):
+        say("warning: every proposal is empty, so this warm start is a cold start.")
+    return encoded
+
+
+def _decode_all(plan: Plan, proposals: dict[str, tuple[Proposal, Encoded]], say: Callable[[str], None]) -> list[dict[str, Any]]:
+    """Decode what has no record yet, append a record per question, and leave the file in the task's order."""
+    file = plan.folder / "records.jsonl"
+    records = {record["id"]: record for record in read_lines(file)}
+    pending = [q for q in plan.questions if q.id not in records]
+    if records and pending:
+        say(f"resumed {plan.folder}: {len(records)} of {len(plan.questions)} questions were already decoded")
+    if pending:
+        backbone = _backbone(plan)
+        write_json(plan.folder / "environment.json", environment(plan.device, plan.identity))
+        # Questions of similar length share a batch; the order is shuffled among batches so that the ETA is honest.
+        ordered = sorted(pending, key=lambda q: (len(plan.prompts[q.id]), q.id))
+        batches = [ordered[i : i + plan.batch_size] for i in range(0, len(ordered), plan.batch_size)]
+        random.Random(0).shuffle(batches)
+        with ProgressBar(len(plan.questions), plan.run_id) as bar:
+            for batch in batches:
+                for record in _decode_batch(plan, backbone, batch, proposals, file):
+                    records[record["id"]] = record
+                nfe, accuracy = _running(records)
+                bar.update(len(records), nfe, accuracy)
+                plan.tracker.progress(len(records), len(plan.questions), nfe, accuracy)
+    ordered_records = [records[q.id] for q in plan.questions]
+    write_text(file, "".join(_line(record) for record in ordered_records))
+    return ordered_records
+
+
+def _line(record: dict[str, Any]) -> str:
+    return json.dumps(record, ensure_ascii=False, separators=(",", ":")) + "\n"
+
+
+def _running(records: dict[str, dict[str, Any]]) -> tuple[float, float]:
+    n = len(records)
+    return sum(r["nfe"] for r in records.values()) / n, sum(r["correct"]["flexible"] for r in records.values()) / n
+
+
+def _backbone(plan: Plan) -> Backbone:
+    key = f"{plan.identity['backbone']} on {plan.device}"
+    if key not in _resident:
+        _resident.clear()
+        _resident[key] = plan.backbone.load(torch.device(plan.device))
+    return _resident[key]
+
+
+def _decode_batch(
+    plan: Plan, backbone: Backbone, batch: list[TaskQuestion], proposals: dict[str, tuple[Proposal, Encoded]], file: Path
+) -> list[dict[str, Any]]:
+    asked = [Question(q.id, plan.prompts[q.id], proposals[q.id][1].ids if q.id in proposals else ()) for q in batch]
+    decoded = decode(backbone, asked, plan.strategies, plan.seed, Meter(backbone))
+    rows = [_record(plan, question, result, proposals.get(question.id)) for question, result in zip(batch, decoded, strict=True)]
+    append_lines(file, rows)
+    return rows
+
+
+def cut(text: str, stop: list[str]) -> str:
+    """Text before the first of the stop strings."""
+    return text[: min((text.find(s) for s in stop if s in text), default=len(text))]
+
+
+def _record(plan: Plan, question: TaskQuestion, result: Decoded, proposal: tuple[Proposal, Encoded] | None) -> dict[str, Any]:
+    """One line of records.jsonl: everything that the point, the trace and the diagnosis need."""
+    ids = plan.backbone.tokenizer.until_end(result.ids)
+    response = cut(plan.backbone.tokenizer.decode(ids), plan.task.stop)
+    extracted = {"strict": strict_match(response), "flexible": flexible_extract(response)}
+    return {
+        "id": question.id,
+        "prompt_sha256": sha256(question.prompt),
+        "question": question.prompt,
+        "target": question.target,
+        "proposal": None if proposal is None else _proposal_record(question, *proposal),
+        "response": response,
+        "extracted": extracted,
+        "correct": {name: exact_match(value, question.target) for name, value in extracted.items()},
+        "nfe": result.cost.nfe,
+        "no_op": result.cost.no_op,
+        "aux_forwards": result.cost.aux_forwards,
+        "full_forward_equivalents": result.cost.full_forward_equivalents,
+        "token_forwards": result.cost.token_forwards,
+        "response_tokens": len(ids),
+        "seconds": round(result.seconds, 6),
+        "ids": list(result.ids),
+        "commit_iteration": list(result.commit_iteration),
+        "source": list(result.source),
+        "revocations": [list(event) for event in result.revocations],
+    }
+
+
+def _proposal_record(question: TaskQuestion, proposal: Proposal, encoded: Encoded) -> dict[str, Any]:
+    return {
+        "text": proposal.text,
+        "tokens": len(encoded.ids),
+        "cut": encoded.cut,
+        "correct_strict": exact_match(strict_match(proposal.text), question.target),
+        "correct_flexible": exact_match(flexible_extract(proposal.text), question.target),
+        "seconds": round(proposal.seconds, 6),
+    }
+
+
+def _figures(folder: Path, records: list[dict[str, Any]]) -> list[Path]:
+    from warmexp.front.run_figure import nfe_histogram
+
+    path = folder / "figures" / "nfe.png"
+    path.parent.mkdir(exist_ok=True)
+    nfe_histogram(records, path)
+    return [path]

@@ -1,0 +1,51 @@
+"""A run's summary: the point on the plane, with intervals, and what it cost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from warmexp.front.statistics import bootstrap_mean, wilson
+
+
+def summarise(run_id: str, records: list[dict[str, Any]], oracle: bool, questions: str) -> dict[str, Any]:
+    """summary.json from a run's records.
+
+    Accuracies are shares in [0, 1] with Wilson 95 % intervals; NFE is forwards per question with a bootstrap 95 % interval. Seconds:
+    `decode` is the sum of the questions' shares of their batches, `propose` what writing the proposals took when they were written
+    (also if they came from the store now), `total` both. tokens_per_nfe and tokens_per_second count response tokens before the first
+    end token.
+    """
+    n = len(records)
+    nfe = [r["nfe"] for r in records]
+    tokens = sum(r["response_tokens"] for r in records)
+    decode = sum(r["seconds"] for r in records)
+    proposals = [r["proposal"] for r in records if r["proposal"]]
+    propose = sum(p["seconds"] for p in proposals)
+    summary: dict[str, Any] = {
+        "run_id": run_id,
+        "status": "finished",
+        "oracle": oracle,
+        "n": n,
+        "questions_sha256": questions,
+        "nfe_mean": sum(nfe) / n,
+        "nfe_ci95": list(bootstrap_mean(nfe)),
+        "no_op_mean": sum(r["no_op"] for r in records) / n,
+        "full_forward_equivalents_mean": sum(r["full_forward_equivalents"] for r in records) / n,
+        "token_forwards_mean": sum(r["token_forwards"] for r in records) / n,
+        "aux_forwards_mean": sum(r["aux_forwards"] for r in records) / n,
+        "revocations_mean": sum(len(r["revocations"]) for r in records) / n,
+    }
+    for name in ("strict", "flexible"):
+        correct = sum(r["correct"][name] for r in records)
+        summary[f"accuracy_{name}"] = correct / n
+        summary[f"accuracy_{name}_ci95"] = list(wilson(correct, n))
+        summary[f"proposal_accuracy_{name}"] = sum(p[f"correct_{name}"] for p in proposals) / n if proposals else None
+    summary |= {
+        "response_tokens_mean": tokens / n,
+        "tokens_per_nfe": tokens / sum(nfe) if sum(nfe) else None,
+        "seconds_decode": decode,
+        "seconds_propose": propose,
+        "seconds_total": decode + propose,
+        "tokens_per_second": tokens / decode if decode else None,
+    }
+    return summary

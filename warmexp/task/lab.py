@@ -1,0 +1,37 @@
+"""The lab's word problems: small sums in GSM8K's shape, generated, with fixed splits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from warmexp.errors import check_choice
+from warmexp.task.task import TaskQuestion, check_prompt, subset
+
+
+@dataclass
+class LabTask:
+    """split: train, calibration or test. limit, subset_seed: see task.subset. prompt: text around the question. stop: cuts a response."""
+
+    split: str = "test"
+    limit: int | None = None
+    subset_seed: int | None = None
+    prompt: str = "Question: {question}\nAnswer:"
+    stop: list[str] = field(default_factory=lambda: ["Question:"])
+
+    def __post_init__(self) -> None:
+        from warmexp.lab.problems import SPLITS
+
+        check_choice("task.split", self.split, SPLITS)
+        check_prompt("task.prompt", self.prompt)
+        subset([], self.limit, self.subset_seed)
+
+    def identity(self) -> dict[str, Any]:
+        return {"kind": "lab", "prompt": self.prompt, "stop": list(self.stop)}
+
+    def load(self) -> list[TaskQuestion]:
+        from warmexp.lab.problems import load
+
+        problems = load(self.split, self.limit if self.subset_seed is None else None)
+        chosen = subset(problems, self.limit, self.subset_seed)
+        return [TaskQuestion(p.id, self.prompt.replace("{question}", p.question), p.solution, p.answer) for p in chosen]

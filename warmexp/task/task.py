@@ -1,0 +1,50 @@
+"""A task: questions with reference answers, the prompt around a question, and where a response stops."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from warmexp.errors import UserError, check_range
+
+
+@dataclass(frozen=True)
+class TaskQuestion:
+    """id: stable across runs, limits and orders. prompt: what models are given. solution: the reference solution.
+    target: the reference answer, as the scoring filters extract it."""
+
+    id: str
+    prompt: str
+    solution: str
+    target: str
+
+
+class Task(Protocol):
+    stop: list[str]
+
+    def identity(self) -> dict[str, Any]:
+        """What of the task changes a record."""
+
+    def load(self) -> list[TaskQuestion]:
+        """The chosen questions, in order."""
+
+
+def subset(questions: Sequence, limit: int | None, subset_seed: int | None) -> list:
+    """The first `limit` questions, or a random subset of that size by seed (in the original order), or all of them."""
+    if limit is None:
+        return list(questions)
+    check_range("task.limit", limit, 1, 10**9, "the number of questions")
+    if limit >= len(questions):
+        return list(questions)
+    if subset_seed is None:
+        return list(questions[:limit])
+    chosen = np.random.default_rng(subset_seed).permutation(len(questions))[:limit]
+    return [questions[i] for i in sorted(chosen.tolist())]
+
+
+def check_prompt(key: str, prompt: str) -> None:
+    if prompt.count("{question}") != 1:
+        raise UserError(f"{key}={prompt!r} must contain {{question}} exactly once.")

@@ -1,0 +1,30 @@
+"""Confidence-threshold decoding (Fast-dLLM, arXiv 2505.22618)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from warmexp.decode.reading import Block, Reading
+from warmexp.errors import UserError, check_range
+
+
+@dataclass
+class Threshold:
+    """Commit every masked position of the block with confidence ≥ τ; the most confident one where none reaches it.
+
+    tau: in (0, 1]; anything above 1 is never reached and gives one token per forward.
+    temperature: ≥ 0; above 0 tokens are Gumbel samples of softmax(z/T) while confidence stays softmax(z).
+    """
+
+    tau: float = 0.9
+    temperature: float = 0.0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.tau, bool) or not self.tau > 0:
+            raise UserError(f"tau={self.tau} is not above 0: it is a confidence in (0, 1], or above 1 for one token per forward.")
+        check_range("unmask.temperature", self.temperature, 0, 100, "the sampling temperature")
+
+    def select(self, block: Block, reading: Reading) -> Tensor:
+        return block.masked & (reading.confidence >= self.tau)
