@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from hydra.errors import MissingConfigException
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from warmexp.config import GROUPS, PLAIN, SHARED, conf_dir, options
@@ -39,12 +40,10 @@ def _unknown(key: str) -> str:
     """An override of a key that is not there."""
     parent, _, name = key.rpartition(".")
     if parent:
-        from omegaconf import OmegaConf
-
         group = parent.split(".")[0]
         if group in GROUPS:
             keys = {k for f in (conf_dir() / group).glob("*.yaml") for k in OmegaConf.load(f) if not str(k).startswith("_")}
-            return f"{key} is not a key of the chosen {group}{closest(name, keys)}: `python -m warmexp --cfg job --package {group}` shows its keys."
+            return f"{key} is not a key of the chosen {group}{closest(name, keys)}: `--cfg job --package {group}` shows the keys it has."
     names = [*GROUPS, *SHARED, *PLAIN, "experiment"]
     near = closest(name, names)
     for group in GROUPS:

@@ -176,6 +176,7 @@ def _record(plan: Plan, question: TaskQuestion, result: Decoded, proposal: tuple
         "token_forwards": result.cost.token_forwards,
         "response_tokens": len(ids),
         "seconds": round(result.seconds, 6),
+        "seconds_forward": round(result.cost.forward_seconds, 6),
         "ids": list(result.ids),
         "commit_iteration": list(result.commit_iteration),
         "source": list(result.source),

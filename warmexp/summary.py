@@ -11,7 +11,7 @@ def summarise(run_id: str, records: list[dict[str, Any]], oracle: bool, question
     """summary.json from a run's records.
 
     Accuracies are shares in [0, 1] with Wilson 95 % intervals; NFE is forwards per question with a bootstrap 95 % interval. Seconds:
-    `decode` is the sum of the questions' shares of their batches, `propose` what writing the proposals took when they were written
+    `decode` is the sum of the questions' shares of their batches, `forward` the part of it inside the backbone, `propose` what writing the proposals took when they were written
     (also if they came from the store now), `total` both. tokens_per_nfe and tokens_per_second count response tokens before the first
     end token.
     """
@@ -44,6 +44,7 @@ def summarise(run_id: str, records: list[dict[str, Any]], oracle: bool, question
         "response_tokens_mean": tokens / n,
         "tokens_per_nfe": tokens / sum(nfe) if sum(nfe) else None,
         "seconds_decode": decode,
+        "seconds_forward": sum(r["seconds_forward"] for r in records),
         "seconds_propose": propose,
         "seconds_total": decode + propose,
         "tokens_per_second": tokens / decode if decode else None,

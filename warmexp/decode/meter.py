@@ -55,7 +55,6 @@ class Meter:
 
     backbone: Backbone
     ledger: list[LedgerRow] = field(default_factory=list)
-    forward_seconds: float = 0.0
 
     @torch.inference_mode()
     def forward(self, request: Forward, questions: tuple[str, ...], no_op: tuple[bool, ...] | None = None) -> Tensor:
@@ -65,12 +64,12 @@ class Meter:
             [R, vocabulary] float64 logits with the mask token ruled out (minus infinity): a backbone may never commit its own mask.
         """
         started = time.perf_counter()
-        logits = self.backbone(request.ids, request.lengths, request.row, request.position, request.embeddings).double()
-        logits[:, self.backbone.mask_id] = -torch.inf
+        logits = self.backbone(request.ids, request.lengths, request.row, request.position, request.embeddings)
         seconds = time.perf_counter() - started
         lengths = tuple(request.lengths.tolist())
         self.ledger.append(LedgerRow(request.kind, questions, lengths, lengths, no_op or (False,) * len(questions), seconds))
-        self.forward_seconds += seconds
+        logits = logits.double()
+        logits[:, self.backbone.mask_id] = -torch.inf
         return logits
 
     def sums(self) -> dict[str, QuestionSums]:
@@ -86,13 +85,15 @@ class Meter:
 @dataclass
 class QuestionSums:
     """nfe: backbone forwards of the decode loop (every kind but aux); no_op: those among them that could change nothing;
-    full_forward_equivalents: Σ query tokens / full row length; token_forwards: Σ query tokens; aux_forwards: the rest."""
+    full_forward_equivalents: Σ query tokens / full row length; token_forwards: Σ query tokens; aux_forwards: the rest;
+    forward_seconds: the question's shares of the time inside the backbone."""
 
     nfe: int = 0
     no_op: int = 0
     aux_forwards: int = 0
     token_forwards: int = 0
     full_forward_equivalents: float = 0.0
+    forward_seconds: float = 0.0
 
     def add(self, row: LedgerRow, i: int) -> None:
         if row.kind == "aux":
@@ -102,3 +103,4 @@ class QuestionSums:
         self.no_op += int(row.no_op[i])
         self.token_forwards += row.query_tokens[i]
         self.full_forward_equivalents += row.query_tokens[i] / row.kv_tokens[i]
+        self.forward_seconds += row.seconds / len(row.questions)

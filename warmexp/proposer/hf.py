@@ -60,13 +60,16 @@ class HFProposer:
     def propose(self, questions: list[Asked], device: str, seed: int, progress) -> Iterator[tuple[str, Proposal]]:
         """Longest prompts last, so that a batch holds prompts of similar length; the model is freed at the end."""
         from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers.utils import logging as transformers_logging
 
+        transformers_logging.disable_progress_bar()  # its bar would be drawn over ours
+        transformers_logging.set_verbosity_error()
         try:
             tokenizer = AutoTokenizer.from_pretrained(self.folder, trust_remote_code=False, padding_side="left")
             model = AutoModelForCausalLM.from_pretrained(
                 self.folder, trust_remote_code=False, use_safetensors=True, dtype=DTYPES[self.dtype]
             )
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise UserError(
                 f"proposer.path={self.path} is not a causal language model transformers can load ({_first_line(error)})."
             ) from None

@@ -1,0 +1,33 @@
+"""Shared fixtures: one thread per test process, a small checkpoint, a home of one's own."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import pytest
+import torch
+
+from tests.checkpoints import write_checkpoint
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory) -> Path:
+    """A small random backbone in LLaDA's layout."""
+    return write_checkpoint(tmp_path_factory.mktemp("llada"))
+
+
+@pytest.fixture
+def quiet_home(tmp_path, monkeypatch) -> Path:
+    """A home, working and cache directory of its own, and no key of any tracker."""
+    for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_DISABLED", "HF_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

@@ -1,0 +1,198 @@
+"""Random decoding problems, and one policy dict read twice: by the package's strategies and by the reference decoder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from random import Random
+from typing import Any
+
+from hypothesis import assume, settings
+from hypothesis import strategies as st
+
+from tests.reference.decoder import Answer, decode_one
+from tests.reference.models import random_models
+from warmexp.backbone.backbone import Backbone
+from warmexp.cache.none import NoCache
+from warmexp.decode.loop import Decoded, decode
+from warmexp.decode.state import Question
+from warmexp.decode.strategy import Strategies
+from warmexp.init.embed_interp import EmbedInterp
+from warmexp.init.mask import MaskInit
+from warmexp.init.token_inject import TokenInject
+from warmexp.length.fixed import FixedLength
+from warmexp.remask.exponential import ExponentialRemask
+from warmexp.remask.linear import LinearRemask
+from warmexp.remask.none import NoRemask
+from warmexp.rng import uniform
+from warmexp.unmask.threshold import Threshold
+from warmexp.unmask.topk import TopK
+
+BUILDERS = {
+    "mask": MaskInit,
+    "token_inject": TokenInject,
+    "embed_interp": EmbedInterp,
+    "threshold": Threshold,
+    "topk": TopK,
+    "none": NoRemask,
+    "linear": LinearRemask,
+    "exponential": ExponentialRemask,
+}
+COLD = {"name": "mask"}
+FROZEN = {"name": "none"}
+CLEAR = 1e-9  # two float64 implementations may differ where a decision is closer to its boundary than this
+
+
+def profile(examples: int) -> settings:
+    """The same examples on every run and machine."""
+    return settings(derandomize=True, deadline=None, database=None, max_examples=examples)
+
+
+def build(policy: dict) -> Any:
+    """{"name": …, field: value} -> the package's strategy."""
+    return BUILDERS[policy["name"]](**{key: value for key, value in policy.items() if key != "name"})
+
+
+@dataclass(frozen=True)
+class Case:
+    """A decoding problem. `model` are random_models' arguments; the mask is token vocab_size - 1."""
+
+    questions: tuple[Question, ...]
+    init: dict
+    unmask: dict
+    remask: dict
+    canvas: int
+    block: int
+    shifted: bool
+    seed: int
+    model: dict
+
+    @property
+    def mask_id(self) -> int:
+        return self.model["vocab_size"] - 1
+
+    @property
+    def alignment(self) -> str:
+        return "shifted" if self.shifted else "aligned"
+
+    def but(self, **changes: Any) -> Case:
+        return replace(self, **changes)
+
+    def backbone(self) -> Backbone:
+        return Backbone(random_models(**self.model)[0], mask_id=self.mask_id, eos_id=0, logits=self.alignment)
+
+    def strategies(self) -> Strategies:
+        return Strategies(build(self.init), build(self.unmask), build(self.remask), NoCache(), FixedLength(self.canvas, self.block))
+
+    def decode(self, questions: tuple[Question, ...] | None = None) -> list[Decoded]:
+        """By the package, all questions (or the given ones) in one batch."""
+        return decode(self.backbone(), list(self.questions if questions is None else questions), self.strategies(), seed=self.seed)
+
+    def reference(self, question: Question) -> Answer:
+        model = random_models(**self.model)[1]
+        policies = (self.init, self.unmask, self.remask)
+        return decode_one(model, question, *policies, self.canvas, self.block, self.mask_id, self.shifted, self.seed)
+
+    def uninjected(self, question: Question) -> int:
+        """How many positions start masked."""
+        return self.canvas if self.init["name"] != "token_inject" else starts_masked(question, self.init["rho"], self.canvas, self.seed)
+
+
+def starts_masked(question: Question, rho: float, canvas: int, seed: int) -> int:
+    """Canvas positions that injection at rate rho leaves masked."""
+    return canvas - int((uniform(seed, question.id, "inject", canvas)[: len(question.proposal)] < rho).sum())
+
+
+def facts(done: Decoded | Answer) -> dict:
+    """What two decoders must agree on."""
+    return {
+        "ids": list(done.ids),
+        "nfe": done.nfe if isinstance(done, Answer) else done.cost.nfe,
+        "commit_iteration": list(done.commit_iteration),
+        "source": list(done.source),
+        "revocations": sorted(tuple(event) for event in done.revocations),
+    }
+
+
+def check(case: Case) -> None:
+    """Every question of the batch comes out as the reference says."""
+    answers = [case.reference(question) for question in case.questions]
+    assume(all(step.margin > CLEAR for answer in answers for step in answer.forwards))
+    done = case.decode()
+    assert [one.id for one in done] == [question.id for question in case.questions]
+    for one, answer in zip(done, answers, strict=True):
+        assert facts(one) == facts(answer)
+
+
+RATES = st.sampled_from([0.0, 0.3, 0.5, 0.8, 1.0])
+SCOPES = st.sampled_from(["injected", "decoded", "all"])
+WARM = st.one_of(
+    st.fixed_dictionaries({"name": st.just("token_inject"), "rho": RATES}),
+    st.fixed_dictionaries(
+        {
+            "name": st.just("embed_interp"),
+            "lam": RATES,
+            "p": st.sampled_from([0.0, 0.2, 0.5, 1.0]),
+            "duration": st.sampled_from(["first", "masked", "fade"]),
+            "fade_forwards": st.integers(1, 6),
+        }
+    ),
+)
+INITS = st.one_of(WARM, st.just(COLD))
+UNMASKS = st.one_of(
+    st.fixed_dictionaries({"name": st.just("threshold"), "tau": st.sampled_from([0.2, 0.4, 0.6, 0.8, 0.9, 1.1])}),
+    st.fixed_dictionaries({"name": st.just("topk"), "steps_per_block": st.integers(1, 9)}),
+)
+LINEAR = st.fixed_dictionaries(
+    {
+        "name": st.just("linear"),
+        "bias": st.sampled_from([-0.9, -0.5, 0.0, 0.3, 0.5]),
+        "slope": st.sampled_from([0.0, 0.0375, 0.2]),
+        "scope": SCOPES,
+    }
+)
+EXPONENTIAL = st.fixed_dictionaries(
+    {
+        "name": st.just("exponential"),
+        "bias": st.sampled_from([-0.5, 0.0, 0.5]),
+        "floor": st.sampled_from([-2.0, -1.0, -0.3]),
+        "base": st.sampled_from([0.4, 0.9]),
+        "span": st.sampled_from([1, 8, 40]),
+        "scope": SCOPES,
+    }
+)
+REMASKS = st.one_of(st.just(FROZEN), LINEAR, EXPONENTIAL)
+GRIDS = st.sampled_from([(4, 2), (4, 4), (6, 3), (8, 4), (8, 8), (8, 2), (12, 4), (16, 8), (16, 4)])
+
+
+@st.composite
+def cases(draw, inits=INITS, unmasks=UNMASKS, remasks=REMASKS, grids=GRIDS, most=5, proposals=True) -> Case:
+    """1 to `most` questions with prompts of 1 to 8 tokens and proposals of none to canvas tokens, none of them the mask."""
+    canvas, block = draw(grids)
+    vocabulary = draw(st.sampled_from([12, 20, 30]))
+    lengths = st.sampled_from([canvas, canvas, canvas // 2, 0])
+    questions = []
+    for index in range(draw(st.integers(1, most))):
+        content = Random(draw(st.integers(0, 999)))  # few draws per case, so that the policies get most of the variety
+        prompt = tuple(content.randrange(vocabulary - 1) for _ in range(draw(st.integers(1, 8))))
+        proposal = tuple(content.randrange(vocabulary - 1) for _ in range(draw(lengths) if proposals else 0))
+        questions.append(Question(f"q{index}-{content.randrange(100)}", prompt, proposal))
+    unmask = dict(draw(unmasks))
+    unmask.setdefault("temperature", draw(st.sampled_from([0.0, 0.0, 0.7, 1.5])))
+    model = {
+        "seed": draw(st.integers(0, 5)),
+        "vocab_size": vocabulary,
+        "padded": draw(st.sampled_from([0, 2])),
+        "n_layers": draw(st.integers(1, 2)),
+        "loud_mask": draw(st.booleans()),
+    }
+    return Case(
+        questions=tuple(questions),
+        init=draw(inits),
+        unmask=unmask,
+        remask=draw(remasks),
+        canvas=canvas,
+        block=block,
+        shifted=draw(st.booleans()),
+        seed=draw(st.integers(0, 3)),
+        model=model,
+    )

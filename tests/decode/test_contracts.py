@@ -1,0 +1,181 @@
+"""What holds for every decode: progress, no mask left, bounded NFE, frozen sources, and the one edit function's refusals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from unittest.mock import patch
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from tests.decode.cases import EXPONENTIAL, FROZEN, LINEAR, build, cases, profile
+from warmexp.decode.state import DECODED, FIXED, INJECTED, MASK, SOURCES, Canvas, Question, Start
+from warmexp.remask.linear import LinearRemask
+
+INJECTIONS = st.fixed_dictionaries({"name": st.just("token_inject"), "rho": st.sampled_from([0.3, 0.6, 1.0])})
+
+
+@dataclass
+class Edit:
+    """One question's part of one `apply`: how many of the block's positions were masked, committed, revoked; what was written."""
+
+    question: str
+    masked: int
+    committed: int
+    revoked: int
+    tokens: list[int]
+
+
+def recorded(case) -> tuple[list, list[Edit]]:
+    """Decode with every edit of a canvas written down."""
+    edits: list[Edit] = []
+    original = Canvas.apply
+
+    def apply(canvas: Canvas, positions: Tensor, tokens: Tensor, commit: Tensor, revoke: Tensor) -> None:
+        masked = canvas.masked.gather(1, positions)
+        for row, question in enumerate(canvas.questions):
+            counts = (int(x[row].sum()) for x in (masked, commit, revoke))
+            edits.append(Edit(question.id, *counts, tokens[row][commit[row]].tolist()))
+        original(canvas, positions, tokens, commit, revoke)
+
+    with patch.object(Canvas, "apply", apply):
+        return case.decode(), edits
+
+
+@profile(70)
+@given(case=cases())
+def test_every_forward_makes_progress(case):
+    """At least one commit per unfinished question and forward, unless its block held no mask; then NFE is bounded."""
+    done, edits = recorded(case)
+    for edit in edits:
+        assert edit.committed >= 1 or edit.masked == 0
+    for question, one in zip(case.questions, done, strict=True):
+        mine = [edit for edit in edits if edit.question == question.id]
+        assert one.cost.nfe == len(mine)
+        assert sum(edit.revoked for edit in mine) == len(one.revocations)
+        assert sum(edit.committed for edit in mine) == case.uninjected(question) + len(one.revocations)
+        assert one.cost.nfe <= case.canvas + len(one.revocations)
+
+
+@profile(50)
+@given(case=cases())
+def test_a_finished_canvas_holds_no_mask(case):
+    """Even when the model prefers the mask, no mask is committed or left (half of the cases have such a model)."""
+    done, edits = recorded(case)
+    for one in done:
+        assert case.mask_id not in one.ids
+        assert len(one.ids) == len(one.commit_iteration) == len(one.source) == case.canvas
+        assert set(one.source) <= {"injected", "decoded"}
+        assert all((n == -1) == (source == "injected") for n, source in zip(one.commit_iteration, one.source, strict=True))
+        assert max(one.commit_iteration) < max(1, one.cost.nfe)
+    assert all(case.mask_id not in edit.tokens for edit in edits)
+
+
+@profile(40)
+@given(case=cases(most=3))
+def test_the_ledger_of_an_uncached_run(case):
+    """Every forward is a full one: as many full-forward equivalents as forwards, prompt + canvas query tokens each."""
+    for question, one in zip(case.questions, case.decode(), strict=True):
+        assert one.cost.full_forward_equivalents == one.cost.nfe
+        assert one.cost.token_forwards == one.cost.nfe * (len(question.prompt) + case.canvas)
+        assert one.cost.aux_forwards == 0
+
+
+@profile(30)
+@given(case=cases(inits=INJECTIONS, remasks=st.just(FROZEN), most=3))
+def test_injected_tokens_stay_without_remasking(case):
+    for question, one in zip(case.questions, case.decode(), strict=True):
+        kept = [i for i, source in enumerate(one.source) if source == "injected"]
+        assert len(kept) == case.canvas - case.uninjected(question)
+        assert all(one.ids[i] == question.proposal[i] for i in kept)
+        assert not one.revocations
+
+
+@profile(30)
+@given(case=cases(inits=INJECTIONS, remasks=st.one_of(LINEAR, EXPONENTIAL), most=3))
+def test_only_the_scope_is_revoked(case):
+    """And each revocation undoes what was there: the proposal's token, or the commit of the iteration it names."""
+    allowed = {"injected": {"injected"}, "decoded": {"decoded"}, "all": {"injected", "decoded"}}[case.remask["scope"]]
+    for question, one in zip(case.questions, case.decode(), strict=True):
+        for n, position, token, source, since in one.revocations:
+            assert source in allowed
+            assert since < n < one.cost.nfe
+            assert one.commit_iteration[position] > n
+            assert (since == -1 and token == question.proposal[position]) if source == "injected" else since >= 0
+
+
+@profile(25)
+@given(
+    case=cases(inits=INJECTIONS, remasks=LINEAR.map(lambda r: r | {"bias": 0.5, "slope": 0.0, "scope": "all"}), most=3),
+    every=st.integers(1, 3),
+)
+def test_a_fixed_token_never_changes(case, every):
+    """Injected tokens at every `every`-th position are made fixed: they stay, even if a remask policy calls everything a candidate."""
+    original = Canvas.build.__func__
+    fixed: dict[str, dict[int, int]] = {}
+
+    def build_fixed(cls, *args, **kwargs) -> Canvas:
+        canvas = original(cls, *args, **kwargs)
+        chosen = (canvas.source == INJECTED) & (torch.arange(canvas.ids.shape[1]) % every == 0)
+        canvas.source[chosen] = FIXED
+        for row, question in enumerate(canvas.questions):
+            fixed[question.id] = {i: int(canvas.ids[row, i]) for i in chosen[row].nonzero().flatten().tolist()}
+        return canvas
+
+    def careless(remask: LinearRemask, source: Tensor) -> Tensor:
+        return torch.ones_like(source, dtype=torch.bool)
+
+    with patch.object(Canvas, "build", classmethod(build_fixed)), patch.object(LinearRemask, "candidates", careless):
+        done = case.decode()
+    for one in done:
+        for i, token in fixed[one.id].items():
+            assert one.ids[i] == token and one.source[i] == "fixed" and one.commit_iteration[i] == -1
+        assert not {position for _, position, *_ in one.revocations} & set(fixed[one.id])
+
+
+@pytest.mark.parametrize("name", ["linear", "exponential"])
+@pytest.mark.parametrize(("scope", "expected"), [("injected", {"injected"}), ("decoded", {"decoded"}), ("all", {"injected", "decoded"})])
+def test_candidates_by_source(name, scope, expected):
+    fields = {"slope": 0.0} if name == "linear" else {"floor": -2.0, "base": 0.4, "span": 40}
+    remask = build({"name": name, "bias": 0.5, "scope": scope} | fields)
+    source = torch.tensor([[MASK, INJECTED, DECODED, FIXED]], dtype=torch.int8)
+    chosen = remask.candidates(source)[0].tolist()
+    assert {SOURCES[i] for i in range(1, 4) if chosen[i]} == expected
+
+
+def canvas() -> Canvas:
+    """One question, L = W = 4: masked, injected, decoded, fixed; the mask is 9."""
+    start = Start(torch.tensor([5, 6, 7, 8]), torch.tensor([False, True, True, True]), torch.tensor([False] * 4))
+    made = Canvas.build([Question("q", (1,))], [start], 9, 4, torch.device("cpu"))
+    made.source[0] = torch.tensor([MASK, INJECTED, DECODED, FIXED], dtype=torch.int8)
+    return made
+
+
+def edit(made: Canvas, commit: list[int], revoke: list[int], token: int = 3) -> None:
+    flags = [torch.tensor([[i in chosen for i in range(4)]]) for chosen in (commit, revoke)]
+    made.apply(torch.arange(4)[None], torch.full((1, 4), token), *flags)
+
+
+@pytest.mark.parametrize(
+    ("commit", "revoke", "token"),
+    [([1], [], 3), ([2], [], 3), ([3], [], 3), ([], [0], 3), ([], [3], 3), ([0], [0], 3), ([1], [1], 3), ([0], [], 9)],
+    ids=["over injected", "over decoded", "over fixed", "revoke mask", "revoke fixed", "both on a mask", "both on a token", "the mask"],
+)
+def test_apply_refuses(commit, revoke, token):
+    with pytest.raises(AssertionError):
+        edit(canvas(), commit, revoke, token)
+
+
+def test_apply_commits_revokes_and_counts():
+    made = canvas()
+    edit(made, [0], [1, 2])
+    assert made.ids.tolist() == [[3, 9, 9, 8]]
+    assert made.source.tolist() == [[DECODED, MASK, MASK, FIXED]]
+    assert made.committed_at.tolist() == [[0, -1, -1, -1]]
+    assert (made.forwards.tolist(), made.visits.tolist()) == ([1], [1])
+    assert made.revocations == {"q": [(0, 1, 6, "injected", -1), (0, 2, 7, "decoded", -1)]}
+    edit(made, [1], [])
+    assert made.committed_at.tolist() == [[0, 1, -1, -1]]

@@ -1,0 +1,70 @@
+"""The recipe at a tiny size: states keep their promises, a few steps lower the loss, a resumed run equals an undisturbed one."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from warmexp.lab import states, train
+
+TINY = replace(train.BACKBONE, d_model=32, n_layers=1, n_heads=1, mlp_hidden_size=48, batch=16, ar_steps=10, small_steps=30, steps=60, warmup=5, ema=0.9)
+
+
+def tiny(out, r, **options):
+    options = {"seed": 0, "resume": False, "pool": 400, "every": 30, "check": 0} | options
+    return train.train_backbone(out, r, torch.device("cpu"), **options)
+
+
+@pytest.fixture
+def drawn():
+    rng = np.random.default_rng(0)
+    size, rows, mask = 48, 400, 999
+    length = rng.integers(10, 40, rows)
+    clean = np.where(np.arange(size) < length[:, None] - 1, rng.integers(3, 60, (rows, size)), 0)
+    slipped = np.where(clean > 0, (clean + 1) % 60, 0)
+    s = states.draw(clean, length, slipped, mask, np.arange(3, 40), rng, states.StateMix())
+    return clean, length, mask, s
+
+
+def test_every_state_has_something_to_predict(drawn):
+    _, _, mask, s = drawn
+    masked = s.ids == mask
+    assert masked.any(1).all() and (s.weight[masked] > 0).all()
+    assert s.weight.min() >= 0 and s.weight.max() == 1
+
+
+def test_wrong_tokens_are_visible_scored_and_in_some_rows_only(drawn):
+    clean, length, mask, s = drawn
+    wrong = (s.ids != mask) & (s.ids != clean)
+    assert (s.weight[wrong] > 0).all()
+    assert 0.1 < wrong.any(1).mean() < 0.5
+    assert not wrong[np.arange(48) > length[:, None] + 3].any()
+
+
+def test_interpolation_touches_masks_only(drawn):
+    _, _, mask, s = drawn
+    assert (s.soft_weight[s.ids != mask] == 0).all()
+    assert 0 < (s.soft_weight > 0).any(1).mean() < 0.3 and s.soft_weight.max() < 1
+
+
+def test_most_states_are_a_prefix_and_an_all_mask_tail(drawn):
+    _, _, mask, s = drawn
+    assert (s.ids[:, -8:] == mask).all(1).mean() > 0.5
+
+
+def test_a_few_steps_lower_the_loss_and_write_the_layout(tmp_path):
+    first = tiny(tmp_path / "a", replace(TINY, steps=12))
+    last = tiny(tmp_path / "b", replace(TINY, steps=120))
+    assert last < 0.8 * first
+    weights = load_file(tmp_path / "b/backbone/model.safetensors")
+    assert all(k.startswith("model.transformer.") and k.endswith(".weight") and w.dtype == torch.bfloat16 for k, w in weights.items())
+
+
+def test_a_resumed_run_equals_an_undisturbed_one(tmp_path):
+    tiny(tmp_path / "whole", TINY)
+    tiny(tmp_path / "parts", TINY, stop_after=35)
+    tiny(tmp_path / "parts", TINY, resume=True)
+    whole, parts = (load_file(tmp_path / n / "backbone/model.safetensors") for n in ("whole", "parts"))
+    assert all(torch.equal(whole[k], parts[k]) for k in whole)

@@ -1,0 +1,214 @@
+"""A run from composed configuration to summary: records, resume after kill -9, reuse, identity, independence of batch size."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from warmexp.api import planned
+from warmexp.errors import UserError
+from warmexp.io import append_lines, read_lines
+from warmexp.run import run
+
+TIMES = ("seconds", "seconds_forward")
+
+
+@pytest.fixture
+def words(checkpoint, quiet_home) -> list[str]:
+    """A small run: random backbone, corrupted reference solutions injected, sceptical remasking."""
+    return [
+        "backbone=checkpoint", f"backbone.path={checkpoint}", "backbone.dtype=float64", "length.canvas_length=24", "length.block_length=8",
+        "proposer=oracle", "proposer.corruption=0.3", "init=token_inject", "rho=0.5", "remask=linear", "remask.scope=all", "tau=0.5",
+        "task.limit=9", "device=cpu", f"outputs={quiet_home}/outputs",
+    ]  # fmt: skip
+
+
+def records(folder: Path) -> dict[str, dict]:
+    """Records by question id, without what only the clock decides."""
+    return {r["id"]: {k: v for k, v in r.items() if k not in TIMES} for r in read_lines(folder / "records.jsonl")}
+
+
+def test_the_run_folder_holds_what_a_point_needs(words):
+    plan = planned(words)
+    summary = run(plan, say=lambda _: None)
+    rows = read_lines(plan.folder / "records.jsonl")
+    assert [r["id"] for r in rows] == [q.id for q in plan.questions]
+    assert summary == json.loads((plan.folder / "summary.json").read_text())
+    assert summary["n"] == 9 and summary["oracle"] is True and summary["status"] == "finished"
+    assert (
+        summary["nfe_mean"] == sum(r["nfe"] for r in rows) / 9 and summary["nfe_ci95"][0] <= summary["nfe_mean"] <= summary["nfe_ci95"][1]
+    )
+    assert summary["accuracy_flexible"] == sum(r["correct"]["flexible"] for r in rows) / 9
+    assert 0 < summary["proposal_accuracy_strict"] < 1
+    for r in rows:
+        assert plan.backbone.config.mask_token_id not in r["ids"] and len(r["ids"]) == 24
+        assert r["nfe"] == r["full_forward_equivalents"] and r["aux_forwards"] == 0
+        commits = sum(s == "decoded" for s in r["source"]) + sum(e[3] == "decoded" for e in r["revocations"])
+        assert r["nfe"] <= commits
+    assert any(r["revocations"] for r in rows) and any("injected" in r["source"] for r in rows)
+    environment = json.loads((plan.folder / "environment.json").read_text())
+    assert environment["packages"]["torch"] and environment["device"] == "cpu" and environment["backbone"]
+    assert (plan.folder / "figures" / "nfe.png").stat().st_size > 1000
+    config = (plan.folder / "config.yaml").read_text()
+    assert "rho: 0.5" in config and "${" not in config
+
+
+def test_a_finished_run_is_reused_and_not_touched(words):
+    plan = planned(words)
+    first = run(plan, say=lambda _: None)
+    before = {p: p.stat().st_mtime_ns for p in plan.folder.rglob("*") if p.is_file()}
+    said: list[str] = []
+    assert run(planned([*words, "batch_size=2"]), said.append) == first
+    assert any("reused" in s for s in said)
+    assert {p: p.stat().st_mtime_ns for p in before} == before
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 5])
+def test_records_do_not_depend_on_the_batch_size(words, tmp_path, batch_size):
+    whole, parts = planned([*words, "batch_size=64"]), planned([*words, f"batch_size={batch_size}", f"outputs={tmp_path}/other"])
+    assert whole.run_id == parts.run_id
+    run(whole, say=lambda _: None)
+    run(parts, say=lambda _: None)
+    assert records(whole.folder) == records(parts.folder)
+
+
+def test_records_of_a_subset_are_those_of_the_whole(words):
+    """Neither the order nor the neighbours matter: a random subset decodes to the same records."""
+    whole, some = planned(words), planned([*words, "task.limit=4"])
+    run(whole, say=lambda _: None)
+    run(some, say=lambda _: None)
+    everything = records(whole.folder)
+    assert records(some.folder) == {i: everything[i] for i in records(some.folder)}
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["rho=0.4", "seed=1", "tau=0.6", "remask=none", "proposer.corruption=0.2", "proposer.tail=eos", "task.limit=8", "length.block_length=4",
+     "backbone.dtype=float32", "unmask.temperature=0.5", "task.stop=[x]"],
+)  # fmt: skip
+def test_what_changes_results_changes_the_run(words, change):
+    kept = [w for w in words if w.partition("=")[0] != change.partition("=")[0]]
+    if change == "remask=none":
+        kept = [w for w in kept if not w.startswith("remask.")]
+    assert planned([*kept, change]).run_id != planned(words).run_id
+
+
+@pytest.mark.parametrize("change", ["batch_size=3", "outputs=elsewhere", "device=auto", "tracker=wandb"])
+def test_where_it_runs_does_not_change_the_run(words, change):
+    kept = [w for w in words if w.partition("=")[0] != change.partition("=")[0]]
+    assert planned([*kept, change]).run_id == planned(words).run_id
+
+
+def test_a_cold_start_is_one_run_whatever_the_proposer(words):
+    cold = [w for w in words if w.partition("=")[0] not in ("init", "rho", "proposer", "proposer.corruption", "remask.scope", "remask")]
+    ids = {planned([*cold, "init=mask", f"proposer={p}"]).run_id for p in ("none", "oracle", "lab_weak")}
+    assert len(ids) == 1
+
+
+def test_a_sweep_folds_what_nothing_reads(words):
+    cold = [w for w in words if w.partition("=")[0] not in ("init", "rho", "proposer.corruption", "remask.scope", "remask")]
+    plans = [planned([*cold, "init=mask", f"rho={rho}", "remask=linear"], multirun=True) for rho in (0.1, 0.5)]
+    assert plans[0].run_id == plans[1].run_id == planned([*cold, "init=mask"]).run_id
+    assert any("rho=0.1" in w for w in plans[0].warnings) and any("remask" in w for w in plans[0].warnings)
+
+
+def test_a_torn_last_line_is_dropped(tmp_path):
+    file = tmp_path / "rows.jsonl"
+    append_lines(file, [{"id": 1}, {"id": 2}])
+    with file.open("ab") as handle:
+        handle.write(b'{"id": 3, "te')
+    assert read_lines(file) == [{"id": 1}, {"id": 2}]
+    append_lines(file, [{"id": 4}])
+    assert read_lines(file) == [{"id": 1}, {"id": 2}, {"id": 4}]
+    assert file.read_bytes().count(b"\n") == 3
+
+
+def test_a_resumed_run_equals_an_undisturbed_one(words, tmp_path):
+    undisturbed, torn = planned([*words, "batch_size=2"]), planned([*words, "batch_size=2", f"outputs={tmp_path}/torn"])
+    run(undisturbed, say=lambda _: None)
+    torn.folder.mkdir(parents=True)
+    lines = (undisturbed.folder / "records.jsonl").read_bytes().splitlines(keepends=True)
+    (torn.folder / "records.jsonl").write_bytes(b"".join(lines[3:6]) + lines[0][:40])
+    said: list[str] = []
+    run(torn, said.append)
+    assert any("resumed" in s and "3 of 9" in s for s in said)
+    assert records(torn.folder) == records(undisturbed.folder)
+    assert list(records(torn.folder)) == list(records(undisturbed.folder))
+
+
+def test_kill_9_in_the_middle_then_again(words, tmp_path):
+    """A real process, really killed: started again it goes on, and the records equal those of an undisturbed run."""
+    words = [w for w in words if not w.startswith("task.limit")] + ["task.limit=60", "batch_size=2", "length.canvas_length=64"]
+    undisturbed = planned(words)
+    run(undisturbed, say=lambda _: None)
+    command = [sys.executable, "-m", "warmexp", *words, f"outputs={tmp_path}/killed"]
+    file = tmp_path / "killed" / undisturbed.run_id / "records.jsonl"
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None and (not file.exists() or file.read_bytes().count(b"\n") < 4):
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    done = len(read_lines(file))
+    assert 0 < done < 60, f"the kill came too early or too late ({done} of 60)"
+    assert not (file.parent / "summary.json").exists()
+    again = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=300)
+    assert again.returncode == 0 and "resumed" in again.stdout, again.stderr
+    assert records(file.parent) == records(undisturbed.folder)
+    third = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=300)
+    assert third.returncode == 0 and "reused" in third.stdout
+
+
+def test_two_processes_do_not_share_a_folder(words):
+    from filelock import FileLock
+
+    plan = planned(words)
+    plan.folder.mkdir(parents=True)
+    with FileLock(plan.folder / ".lock"), pytest.raises(UserError, match="another process"):
+        run(plan, say=lambda _: None)
+
+
+def test_a_failed_run_keeps_its_records(words, monkeypatch):
+    plan = planned([*words, "batch_size=3"])
+    import warmexp.run as module
+
+    calls = []
+    real = module.decode
+
+    def fails_on_the_second_batch(*arguments):
+        calls.append(1)
+        if len(calls) == 2:
+            raise MemoryError
+        return real(*arguments)
+
+    monkeypatch.setattr(module, "decode", fails_on_the_second_batch)
+    with pytest.raises(MemoryError):
+        run(plan, say=lambda _: None)
+    assert len(read_lines(plan.folder / "records.jsonl")) == 3
+    monkeypatch.setattr(module, "decode", real)
+    assert run(planned(words), say=lambda _: None)["n"] == 9
+
+
+def test_a_full_disk_is_one_sentence_and_loses_nothing(words, monkeypatch):
+    plan = planned([*words, "batch_size=3"])
+    real, calls = os.fsync, []
+
+    def full(descriptor):
+        calls.append(1)
+        if len(calls) > 1:
+            raise OSError(28, "No space left on device")
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(UserError, match="No space left on device"):
+        run(plan, say=lambda _: None)
+    monkeypatch.setattr(os, "fsync", real)
+    assert len(read_lines(plan.folder / "records.jsonl")) >= 3
+    assert run(planned(words), say=lambda _: None)["n"] == 9
