@@ -25,7 +25,7 @@ def words(checkpoint, quiet_home) -> list[str]:
     """A small run: random backbone, corrupted reference solutions injected, sceptical remasking."""
     return [
         "backbone=checkpoint", f"backbone.path={checkpoint}", "backbone.dtype=float64", "length.canvas_length=24", "length.block_length=8",
-        "proposer=oracle", "proposer.corruption=0.3", "init=token_inject", "rho=0.5", "remask=linear", "remask.scope=all", "tau=0.5",
+        "proposer=oracle", "proposer.corruption=0.3", "init=token_inject", "rho=0.5", "remask=linear", "remask.scope=all", "remask.bias=-0.6", "tau=0.5",
         "task.limit=9", "device=cpu", f"outputs={quiet_home}/outputs",
     ]  # fmt: skip
 
@@ -107,13 +107,13 @@ def test_where_it_runs_does_not_change_the_run(words, change):
 
 
 def test_a_cold_start_is_one_run_whatever_the_proposer(words):
-    cold = [w for w in words if w.partition("=")[0] not in ("init", "rho", "proposer", "proposer.corruption", "remask.scope", "remask")]
+    cold = [w for w in words if w.partition("=")[0] not in ("init", "rho", "proposer", "proposer.corruption", "remask.scope", "remask.bias", "remask")]
     ids = {planned([*cold, "init=mask", f"proposer={p}"]).run_id for p in ("none", "oracle", "lab_weak")}
     assert len(ids) == 1
 
 
 def test_a_sweep_folds_what_nothing_reads(words):
-    cold = [w for w in words if w.partition("=")[0] not in ("init", "rho", "proposer.corruption", "remask.scope", "remask")]
+    cold = [w for w in words if w.partition("=")[0] not in ("init", "rho", "proposer.corruption", "remask.scope", "remask.bias", "remask")]
     plans = [planned([*cold, "init=mask", f"rho={rho}", "remask=linear"], multirun=True) for rho in (0.1, 0.5)]
     assert plans[0].run_id == plans[1].run_id == planned([*cold, "init=mask"]).run_id
     assert any("rho=0.1" in w for w in plans[0].warnings) and any("remask" in w for w in plans[0].warnings)

@@ -28,7 +28,7 @@ _failures: list[str] = []
 
 @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")
 def app(cfg: DictConfig) -> float | None:
-    """One job. In a sweep a user's mistake fails this job and not the others."""
+    """One job. A user's mistake fails this job, not the others of a sweep (and is not raised: Hydra would print more than a sentence)."""
     from warmexp.run import run
 
     runtime = HydraConfig.get()
@@ -38,8 +38,6 @@ def app(cfg: DictConfig) -> float | None:
         run(planned, say)
         _folders.append(planned.folder)
     except UserError as error:
-        if not sweeping:
-            raise
         _failures.append(f"{' '.join(runtime.overrides.task) or 'the job'}: {error}")
         print(f"warmexp: {error}", file=sys.stderr)
     return None
@@ -67,10 +65,11 @@ def _report() -> None:
     from warmexp.front.table import print_table
 
     folders = list(dict.fromkeys(_folders))
-    print_table([load_point(folder) for folder in folders])
+    if folders:
+        print_table([load_point(folder) for folder in folders])
     for folder in folders:
         print(folder)
-    if _failures:
+    if _failures and len(_failures) + len(_folders) > 1:
         print(f"{len(_failures)} failed:", *_failures, sep="\n  ", file=sys.stderr)
 
 

@@ -19,7 +19,7 @@ from warmexp.errors import UserError
 
 # What is ever read from a checkpoint: no *.bin, no *.pt, no *.py.
 FILES = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
-_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 # Whole files are hashed up to this size; above it the header, size and both ends stand for the weights (16 GB would take a minute).
 _HASH_WHOLE = 64 << 20
 
@@ -80,7 +80,7 @@ def _download(key: str, name: str, revision: str | None) -> Path:
             f"{key}={at} is not in the local hub cache and the hub cannot be reached: download it where there is a network"
             f" (`hf download {name}`) and set HF_HOME, or give a local folder."
         ) from None
-    except (HfHubHTTPError, OSError) as error:
+    except (HfHubHTTPError, OSError, ValueError) as error:
         raise UserError(f"{key}={at} could not be downloaded ({type(error).__name__}: {str(error).splitlines()[0]}).") from None
 
 

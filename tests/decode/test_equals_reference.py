@@ -89,12 +89,12 @@ def test_the_seed_is_read_and_reproducible(case, other):
     check(case.but(seed=other))
 
 
-def scripted(table, unmask, remask=FROZEN, init=COLD, question=None, canvas=4, block=4, alignment="aligned"):
+def scripted(table, unmask, remask=FROZEN, init=COLD, question=None, canvas=4, block=4, alignment="aligned", dtype=torch.float64):
     """A backbone that says `table` [T, V] at each sequence position; the mask is V - 1. Returns our and the reference's facts."""
     table = torch.as_tensor(table, dtype=torch.float64)
     question = question or Question("q", (1,))
     mask = table.shape[1] - 1
-    backbone = Backbone(ScriptedTransformer(table), mask_id=mask, eos_id=0, logits=alignment)
+    backbone = Backbone(ScriptedTransformer(table, dtype), mask_id=mask, eos_id=0, logits=alignment)
     strategies = Strategies(build(init), build(unmask), build(remask), NoCache(), FixedLength(canvas, block))
     answer = decode_one(ScriptedReference(table), question, init, unmask, remask, canvas, block, mask, alignment == "shifted")
     return facts(decode(backbone, [question], strategies)[0]), facts(answer)
@@ -117,6 +117,21 @@ def test_topk_ties_go_left(steps, when):
     ours, expected = scripted([[0.0, 0.0, 0.0, 0.0, 0.0, FAR]] * 5, {"name": "topk", "steps_per_block": steps, "temperature": 0.0})
     assert ours == expected
     assert ours["commit_iteration"] == when and ours["ids"] == [0] * 4
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_decisions_are_made_in_float64(dtype):
+    """conf = 1 / (1 + e^-17.5) = 1 - 2.5e-8, which float32 would round to 1: below tau = 1 - 1e-8, so one token per forward."""
+    policy = {"name": "threshold", "tau": 1 - 1e-8, "temperature": 0.0}
+    ours, expected = scripted([[0.0, 17.5, FAR, FAR]] * 5, policy, dtype=dtype)
+    assert ours == expected and ours["nfe"] == 4
+
+
+def test_float64_logits_are_not_rounded():
+    """The better token leads by 1e-12."""
+    policy = {"name": "threshold", "tau": 0.9, "temperature": 0.0}
+    ours, expected = scripted([[0.0, 1.0, 1.0 + 1e-12, FAR]] * 5, policy)
+    assert ours == expected and ours["ids"] == [2] * 4
 
 
 @pytest.mark.parametrize("mask_logit", [1e4, 0.0, -1e4])

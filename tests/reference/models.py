@@ -75,11 +75,11 @@ def random_models(
 
 
 class ScriptedTransformer(nn.Module):
-    """Sequence position t says table[t], exactly, whatever it reads. table: [T_max, V] finite logits."""
+    """Sequence position t says table[t], exactly, whatever it reads. table: [T_max, V] finite logits, given out as `dtype`."""
 
-    def __init__(self, table: Tensor):
+    def __init__(self, table: Tensor, dtype: torch.dtype = torch.float64):
         super().__init__()
-        self.table = table.double()
+        self.table = table.to(dtype)
         self.wte = nn.Embedding(table.shape[1], 2).double().requires_grad_(False)
 
     def embed(self, ids: Tensor) -> Tensor:
