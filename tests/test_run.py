@@ -107,7 +107,11 @@ def test_where_it_runs_does_not_change_the_run(words, change):
 
 
 def test_a_cold_start_is_one_run_whatever_the_proposer(words):
-    cold = [w for w in words if w.partition("=")[0] not in ("init", "rho", "proposer", "proposer.corruption", "remask.scope", "remask.bias", "remask")]
+    cold = [
+        w
+        for w in words
+        if w.partition("=")[0] not in ("init", "rho", "proposer", "proposer.corruption", "remask.scope", "remask.bias", "remask")
+    ]
     ids = {planned([*cold, "init=mask", f"proposer={p}"]).run_id for p in ("none", "oracle", "lab_weak")}
     assert len(ids) == 1
 

@@ -26,19 +26,19 @@ DENSE = cases(
 )
 
 
-@profile(150)
+@profile(100)
 @given(case=cases(remasks=st.just(FROZEN)))
 def test_without_revocation(case):
     check(case)
 
 
-@profile(200)
+@profile(150)
 @given(case=cases(remasks=st.one_of(LINEAR, EXPONENTIAL)))
 def test_with_revocation(case):
     check(case)
 
 
-@profile(100)
+@profile(60)
 @given(case=DENSE)
 def test_blocks_that_may_hold_no_mask(case):
     """Dense injection: a block without a mask is read once if something in it can be revoked, and skipped if not."""
@@ -49,7 +49,7 @@ def test_examples_reach_every_kind_of_decision():
     """The random cases are not all alike: early and late commits, revocations of both sources, recommits, skipped and revisited blocks."""
     seen: Counter[str] = Counter()
 
-    @profile(150)
+    @profile(100)
     @given(case=st.one_of(cases(), DENSE))
     def collect(case):
         for question in case.questions:
