@@ -71,6 +71,16 @@ def test_state_dict_has_the_published_names(tying):
     assert set(reference.state) == {PREFIX + name for name in names}
 
 
+@pytest.mark.parametrize(("qkv_bias", "bias"), [(False, False), (True, False), (False, True), (True, True)])
+def test_which_projections_have_biases(qkv_bias, bias):
+    """include_qkv_bias: queries, keys and values (Qwen2, Dream); include_bias: every projection of a block."""
+    _, reference = random_models(0, qkv_bias=qkv_bias, bias=bias)
+    parts = {"q_proj", "k_proj", "v_proj"} if qkv_bias or bias else set()
+    parts |= {"attn_out", "ff_proj", "up_proj", "ff_out"} if bias else set()
+    found = {key for key in reference.state if key.endswith(".bias") and ".blocks." in key}
+    assert found == {f"{PREFIX}blocks.0.{part}.bias" for part in parts}
+
+
 def test_rotary_positions_are_relative_and_per_row():
     """Moving a row by a constant changes nothing; [B, T] positions move each row on its own."""
     transformer, _ = random_models(1, n_layers=2)
