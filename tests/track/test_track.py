@@ -165,3 +165,25 @@ def test_the_progress_bar_shows_running_means():
     with ProgressBar(4, "decoding", Console(file=screen, force_terminal=True, width=120)) as bar:
         bar.update(2, 7.5, 0.5)
     assert "2/4" in screen.getvalue() and "NFE 7.5" in screen.getvalue() and "right 50.0 %" in screen.getvalue()
+
+
+def test_a_tracked_run_end_to_end(quiet_home, checkpoint):
+    """From the command line's words to an offline W&B run beside the records."""
+    from warmexp.api import planned
+    from warmexp.run import run
+
+    words = [
+        "backbone=checkpoint",
+        f"backbone.path={checkpoint}",
+        "backbone.dtype=float32",
+        "length.canvas_length=8",
+        "length.block_length=8",
+    ]
+    plan = planned([*words, "task.limit=3", "tracker=wandb", "tracker.group=g"])
+    said: list[str] = []
+    summary = run(plan, said.append)
+    (offline,) = (plan.folder / "wandb").glob("offline-run-*")
+    assert any(f"wandb sync {offline}" in sentence for sentence in said)
+    found = stored(offline)
+    assert found["summary"]["nfe_mean"] == summary["nfe_mean"] and found["run"]["group"] == "g"
+    assert found["config"]["choices"]["init"] == "mask" and found["config"]["run_id"] == plan.run_id
