@@ -12,8 +12,17 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tests.decode.cases import EXPONENTIAL, FROZEN, LINEAR, build, cases, profile
+from tests.reference.models import random_models
+from warmexp.backbone.backbone import Backbone
+from warmexp.cache.none import NoCache
+from warmexp.decode.loop import decode
 from warmexp.decode.state import DECODED, FIXED, INJECTED, MASK, SOURCES, Canvas, Question, Start
+from warmexp.decode.strategy import Strategies
+from warmexp.init.token_inject import TokenInject
+from warmexp.length.fixed import FixedLength
 from warmexp.remask.linear import LinearRemask
+from warmexp.remask.none import NoRemask
+from warmexp.unmask.threshold import Threshold
 
 INJECTIONS = st.fixed_dictionaries({"name": st.just("token_inject"), "rho": st.sampled_from([0.3, 0.6, 1.0])})
 
@@ -147,10 +156,12 @@ def test_candidates_by_source(name, scope, expected):
 
 
 def canvas() -> Canvas:
-    """One question, L = W = 4: masked, injected, decoded, fixed; the mask is 9."""
+    """One question, L = W = 4, after 5 forwards: masked, injected, decoded in forward 4, fixed; the mask is 9."""
     start = Start(torch.tensor([5, 6, 7, 8]), torch.tensor([False, True, True, True]), torch.tensor([False] * 4))
     made = Canvas.build([Question("q", (1,))], [start], 9, 4, torch.device("cpu"))
     made.source[0] = torch.tensor([MASK, INJECTED, DECODED, FIXED], dtype=torch.int8)
+    made.committed_at[0, 2] = 4
+    made.forwards += 5
     return made
 
 
@@ -174,8 +185,23 @@ def test_apply_commits_revokes_and_counts():
     edit(made, [0], [1, 2])
     assert made.ids.tolist() == [[3, 9, 9, 8]]
     assert made.source.tolist() == [[DECODED, MASK, MASK, FIXED]]
-    assert made.committed_at.tolist() == [[0, -1, -1, -1]]
-    assert (made.forwards.tolist(), made.visits.tolist()) == ([1], [1])
-    assert made.revocations == {"q": [(0, 1, 6, "injected", -1), (0, 2, 7, "decoded", -1)]}
+    assert made.committed_at.tolist() == [[5, -1, -1, -1]]
+    assert (made.forwards.tolist(), made.visits.tolist()) == ([6], [1])
+    assert made.revocations == {"q": [(5, 1, 6, "injected", -1), (5, 2, 7, "decoded", 4)]}
     edit(made, [1], [])
-    assert made.committed_at.tolist() == [[0, 1, -1, -1]]
+    assert made.committed_at.tolist() == [[5, 6, -1, -1]]
+
+
+def test_a_batch_that_cannot_be_decoded_soundly_is_refused():
+    """Results are keyed by question id, shifted logits need a token before the canvas, and a mask is no proposal."""
+    transformer, _ = random_models(seed=0)
+    backbone = Backbone(transformer, mask_id=15, eos_id=14, logits="shifted")
+    strategies = Strategies(TokenInject(1.0), Threshold(0.9), NoRemask(), NoCache(), FixedLength(4, 4))
+    assert decode(backbone, [], strategies) == []
+    for questions, why in (
+        ([Question("a", (1,)), Question("a", (2,))], "share an id"),
+        ([Question("a", ())], "empty prompt"),
+        ([Question("a", (1,), (3, 15))], "mask token"),
+    ):
+        with pytest.raises(ValueError, match=why):
+            decode(backbone, questions, strategies)

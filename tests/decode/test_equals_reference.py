@@ -21,7 +21,9 @@ from warmexp.length.fixed import FixedLength
 
 DENSE = cases(
     inits=st.fixed_dictionaries({"name": st.just("token_inject"), "rho": st.sampled_from([0.8, 1.0])}),
-    remasks=st.one_of(LINEAR, EXPONENTIAL).map(lambda remask: remask | {"scope": "injected"}),
+    remasks=st.one_of(st.just(FROZEN), LINEAR | EXPONENTIAL).map(
+        lambda remask: remask if remask == FROZEN else remask | {"scope": "injected"}
+    ),
     grids=st.sampled_from([(8, 2), (8, 4), (12, 4)]),
 )
 

@@ -25,7 +25,7 @@ from torch import Tensor
 from warmexp.backbone.backbone import Backbone
 from warmexp.decode.meter import Meter, QuestionSums
 from warmexp.decode.reading import Block, Reading
-from warmexp.decode.state import SOURCES, Canvas, Question
+from warmexp.decode.state import FIXED, SOURCES, Canvas, Question
 from warmexp.decode.strategy import Strategies
 
 # A remask policy that never stops firing would never finish a block: after this many forwards per position of a block the loop
@@ -58,7 +58,12 @@ def decode(
 
     Returns:
         one Decoded per question, in the order given. `meter` may be passed in to keep its ledger.
+    Raises:
+        ValueError: two questions share an id, a prompt is empty, or a proposal holds the mask token.
     """
+    _check(questions, backbone.mask_id)
+    if not questions:
+        return []
     meter = meter or Meter(backbone)
     s = strategies
     starts = [s.init.start(question, s.length.canvas_length, seed) for question in questions]
@@ -85,6 +90,17 @@ def decode(
     return [_with_cost(finished[question.id], sums, seconds) for question in questions]
 
 
+def _check(questions: Sequence[Question], mask_id: int) -> None:
+    """Draws, costs and results are keyed by question id; logits are read from the position before the canvas on."""
+    if len({question.id for question in questions}) < len(questions):
+        raise ValueError("two questions of a batch share an id")
+    for question in questions:
+        if not question.prompt:
+            raise ValueError(f"question {question.id} has an empty prompt")
+        if mask_id in question.proposal:
+            raise ValueError(f"the proposal of question {question.id} holds the mask token")
+
+
 def _advance(canvas: Canvas, s: Strategies) -> Tensor:
     """Move each row's cursor over blocks that are done; returns [B] bool, False for finished rows.
 
@@ -92,7 +108,7 @@ def _advance(canvas: Canvas, s: Strategies) -> Tensor:
     """
     blocks = canvas.ids.shape[1] // canvas.block_length
     masked = canvas.masked.view(len(canvas.questions), blocks, -1).any(-1)
-    revocable = s.remask.candidates(canvas.source).view(masked.shape[0], blocks, -1).any(-1)
+    revocable = (s.remask.candidates(canvas.source) & (canvas.source != FIXED)).view(masked.shape[0], blocks, -1).any(-1)
     index = torch.arange(blocks, device=canvas.ids.device)
     here = canvas.block[:, None]
     unseen = revocable & s.remask.may_fire(torch.zeros_like(canvas.visits))[:, None] & ((index > here) | (canvas.visits == 0)[:, None])
