@@ -25,8 +25,8 @@ def words(checkpoint, quiet_home) -> list[str]:
     """A small run: random backbone, corrupted reference solutions injected, sceptical remasking."""
     return [
         "backbone=checkpoint", f"backbone.path={checkpoint}", "backbone.dtype=float64", "length.canvas_length=24", "length.block_length=8",
-        "proposer=oracle", "proposer.corruption=0.3", "init=token_inject", "rho=0.5", "remask=linear", "remask.scope=all", "remask.bias=-0.6", "tau=0.5",
-        "task.limit=9", "device=cpu", f"outputs={quiet_home}/outputs",
+        "proposer=oracle", "proposer.corruption=0.3", "init=token_inject", "rho=0.5", "remask=linear", "remask.scope=all",
+        "remask.bias=-0.6", "tau=0.5", "task.limit=9", "device=cpu", f"outputs={quiet_home}/outputs",
     ]  # fmt: skip
 
 

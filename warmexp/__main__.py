@@ -18,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException  # noqa: E402
 from warmexp.config import conf_dir, plan  # noqa: E402
 from warmexp.errors import UserError  # noqa: E402
 from warmexp.messages import explain  # noqa: E402
+from warmexp.studies import register  # noqa: E402
 
 GREEK = {"ρ": "rho", "λ": "lambda", "τ": "tau"}
 
@@ -76,6 +77,7 @@ def _report() -> None:
 def main() -> None:
     """Entry point of `python -m warmexp` and of the console script. Exit status: 0, 1 (a defect), 2 (a user's mistake), 130."""
     sys.argv[1:] = [_latin(argument) for argument in sys.argv[1:]]
+    register()
     try:
         app()
         if _folders or _failures:

@@ -11,10 +11,12 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from warmexp.config import Plan, conf_dir, plan
+from warmexp.studies import register
 
 
 def composed(overrides: list[str]) -> tuple[DictConfig, dict[str, str]]:
     """The configuration that a command line composes, and the option chosen in each group."""
+    register()
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         cfg = compose("config", overrides, return_hydra_config=True)

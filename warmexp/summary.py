@@ -11,9 +11,9 @@ def summarise(run_id: str, records: list[dict[str, Any]], oracle: bool, question
     """summary.json from a run's records.
 
     Accuracies are shares in [0, 1] with Wilson 95 % intervals; NFE is forwards per question with a bootstrap 95 % interval. Seconds:
-    `decode` is the sum of the questions' shares of their batches, `forward` the part of it inside the backbone, `propose` what writing the proposals took when they were written
-    (also if they came from the store now), `total` both. tokens_per_nfe and tokens_per_second count response tokens before the first
-    end token.
+    `decode` is the sum of the questions' shares of their batches, `forward` the part of it inside the backbone, `propose` what writing
+    the proposals took when they were written (also if they came from the store now), `total` decode and propose. tokens_per_nfe and
+    tokens_per_second count response tokens before the first end token.
     """
     n = len(records)
     nfe = [r["nfe"] for r in records]

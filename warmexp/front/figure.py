@@ -7,6 +7,7 @@ The palette is Okabe and Ito's (2008), distinguishable with the common colour-vi
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import matplotlib
@@ -218,5 +219,5 @@ def _annotate(axes: Axes, points: Sequence[Point], colours: dict[str, str]) -> N
             labels.append(Label(point.nfe, 100 * point.accuracy, " ".join(parts), GREY if point.oracle else colours[point.proposer]))
     bars = [((p.nfe_ci95[0], 100 * p.accuracy), (p.nfe_ci95[1], 100 * p.accuracy)) for p in points]
     bars += [((p.nfe, 100 * p.accuracy_ci95[0]), (p.nfe, 100 * p.accuracy_ci95[1])) for p in points]
-    bars += [((a.nfe, 100 * a.accuracy), (b.nfe, 100 * b.accuracy)) for line in _baselines(points) for a, b in zip(line, line[1:])]
+    bars += [((a.nfe, 100 * a.accuracy), (b.nfe, 100 * b.accuracy)) for line in _baselines(points) for a, b in pairwise(line)]
     place(axes, labels, [(p.nfe, 100 * p.accuracy) for p in points], bars)

@@ -21,7 +21,8 @@ def nfe_histogram(records: list[dict[str, Any]], path: Path) -> None:
     axes = figure.add_subplot()
     top = max(right + wrong)
     bins = np.arange(-0.5, top + 1.5, max(1, top // 40))
-    axes.hist([right, wrong], bins=bins, stacked=True, label=[f"right ({len(right)})", f"wrong ({len(wrong)})"], color=["#0072B2", "#D55E00"])
+    names = [f"right ({len(right)})", f"wrong ({len(wrong)})"]
+    axes.hist([right, wrong], bins=bins, stacked=True, label=names, color=["#0072B2", "#D55E00"])
     axes.set(xlabel="NFE (forwards per question)", ylabel="questions")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, title="flexible answer")
