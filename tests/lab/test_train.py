@@ -9,7 +9,19 @@ from safetensors.torch import load_file
 
 from warmexp.lab import states, train
 
-TINY = replace(train.BACKBONE, d_model=32, n_layers=1, n_heads=1, mlp_hidden_size=48, batch=16, ar_steps=10, small_steps=30, steps=60, warmup=5, ema=0.9)
+TINY = replace(
+    train.BACKBONE,
+    d_model=32,
+    n_layers=1,
+    n_heads=1,
+    mlp_hidden_size=48,
+    batch=16,
+    ar_steps=10,
+    small_steps=30,
+    steps=60,
+    warmup=5,
+    ema=0.9,
+)
 
 
 def tiny(out, r, **options):
