@@ -47,14 +47,14 @@ class BackboneTokenizer:
                 f"backbone.path={folder}: its tokenizer has ids up to {largest} and its embedding table {config.embedding_size} rows:"
                 " the tokenizer files are another model's."
             )
-        unknown = [token for token in end_tokens if tokenizer.token_to_id(token) is None]
-        if unknown:
-            raise UserError(f"backbone.end_tokens={unknown[0]} is not a token of {folder}.")
         added = tokenizer.get_added_tokens_decoder()
         names = {token.content for token in added.values()}
         unknown = [token for token in _LOOKS_SPECIAL.findall(template) if token not in names]
         if unknown:  # it would silently be spelled out in letters
             raise UserError(f"backbone.template has {unknown[0]}, which is not a token of {folder}: give that model's own template.")
+        unknown = [token for token in end_tokens if tokenizer.token_to_id(token) is None]
+        if unknown:
+            raise UserError(f"backbone.end_tokens={unknown[0]} is not a token of {folder}.")
         special = {i for i, token in added.items() if token.special} | {config.mask_token_id, config.eos_token_id}
         end = (config.eos_token_id, *(tokenizer.token_to_id(token) for token in end_tokens))
         return cls(tokenizer, template, config.mask_token_id, config.eos_token_id, end, frozenset(special))
