@@ -57,23 +57,21 @@ def read_tokenizer(folder: Path) -> Tokenizer:
             f"backbone.path={folder}: tokenizer_config.json has tokenizer_class={kind} and there is no tokenizer.json; only Qwen2's"
             f" ({', '.join(QWEN2_CLASSES)}) can be rebuilt from vocab.json and merges.txt."
         )
+    vocab = read_json("backbone.path", folder / "vocab.json")
     try:
-        return qwen2_tokenizer(folder / "vocab.json", folder / "merges.txt", config.get("added_tokens_decoder") or {})
-    except UserError:
-        raise
+        return qwen2_tokenizer(vocab, folder / "merges.txt", config.get("added_tokens_decoder") or {})
     except Exception as error:  # the library raises bare Exception
         raise UserError(f"backbone.path={folder}: vocab.json and merges.txt do not make a tokenizer ({error}).") from None
 
 
-def qwen2_tokenizer(vocab: Path, merges: Path, added: dict[str, dict[str, Any]]) -> Tokenizer:
+def qwen2_tokenizer(vocab: dict[str, int], merges: Path, added: dict[str, dict[str, Any]]) -> Tokenizer:
     """Qwen2's tokenizer. added: id -> added token, as in tokenizer_config.json's `added_tokens_decoder`; each keeps its id."""
-    ids = read_json("backbone.path", vocab)
-    lines = merges.read_text(encoding="utf-8").split("\n")  # not splitlines(): a merge may hold another kind of line break
+    lines = merges.read_text(encoding="utf-8").splitlines()
     pairs = [tuple(line.split(" ")) for line in lines if line and not line.startswith("#version")]
     ordered = sorted(added.items(), key=lambda item: int(item[0]))
     # An added token that the vocabulary already has keeps its place there, so that published ids hold even with gaps between them.
-    ids |= {token["content"]: int(i) for i, token in ordered}
-    tokenizer = Tokenizer(models.BPE(vocab=ids, merges=pairs))
+    vocab = vocab | {token["content"]: int(i) for i, token in ordered}
+    tokenizer = Tokenizer(models.BPE(vocab=vocab, merges=pairs))
     tokenizer.normalizer = normalizers.NFC()
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
