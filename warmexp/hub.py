@@ -109,7 +109,7 @@ def _download(key: str, name: str, revision: str | None) -> Path:
         raise UserError(f"{key}={at} is not on the hub (or is private): check the name, or set HF_TOKEN.") from None
     except LocalEntryNotFoundError:
         raise UserError(
-            f"{key}={at} is not wholly in the local hub cache and the hub cannot be reached: download it where there is a network"
+            f"{key}={at} is not in the local hub cache and the hub cannot be reached: download it where there is a network"
             f" (`hf download {name}`) and set HF_HOME, or give a local folder."
         ) from None
     except (HfHubHTTPError, OSError, ValueError) as error:

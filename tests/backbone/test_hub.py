@@ -123,7 +123,7 @@ def test_once_cached_it_is_found_without_a_network(hub, tmp_path, monkeypatch):
     offline_if_unreachable.cache_clear()
     assert folder == main == model_folder("backbone.path", "org/model") == model_folder("backbone.path", "org/model", COMMIT)
     assert resolved_commit(folder) == COMMIT
-    assert "not wholly in the local hub cache" in refusal("org/model", "f" * 40)
+    assert "not in the local hub cache" in refusal("org/model", "f" * 40)
 
 
 def test_refusals_of_the_hub(hub, tmp_path):
