@@ -16,7 +16,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from warmexp.backbone.checkpoint import LLaDACheckpoint
+from warmexp.backbone.checkpoint import Checkpoint
 from warmexp.decode.strategy import Strategies
 from warmexp.errors import UserError, check_range, closest
 from warmexp.instantiate import build
@@ -57,7 +57,7 @@ class Plan:
     config: the resolved configuration, as stored in the run folder. warnings: sentences for the user.
     """
 
-    backbone: LLaDACheckpoint
+    backbone: Checkpoint
     proposer: Proposer
     strategies: Strategies
     task: Task
@@ -248,7 +248,7 @@ def _identity_of(strategy: Any) -> dict[str, Any]:
     return {"class": type(strategy).__name__, **dataclasses.asdict(strategy)}
 
 
-def _prompts(backbone: LLaDACheckpoint, canvas_length: int, questions: list[TaskQuestion]) -> dict[str, tuple[int, ...]]:
+def _prompts(backbone: Checkpoint, canvas_length: int, questions: list[TaskQuestion]) -> dict[str, tuple[int, ...]]:
     """Prompt ids by question id; a prompt that leaves no room for the canvas is refused before weights are loaded."""
     limit = backbone.config.max_sequence_length
     prompts = {}

@@ -19,7 +19,9 @@ from warmexp.errors import UserError
 
 # What is ever read from a checkpoint: no *.bin, no *.pt, no *.py.
 FILES = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
+INDEX = "model.safetensors.index.json"
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 # Whole files are hashed up to this size; above it the header, size and both ends stand for the weights (16 GB would take a minute).
 _HASH_WHOLE = 64 << 20
 
@@ -30,10 +32,12 @@ def model_folder(key: str, path: str, revision: str | None = None) -> Path:
     Args:
         key: the configuration key, for messages ("backbone.path").
         path: `lab:NAME` for a shipped model, a local folder, or a hub name `organisation/model`.
-        revision: hub revision; ignored for local folders.
+        revision: hub revision (a commit, branch or tag); a local folder has none.
     Raises:
-        UserError: not there, no safetensors weights, or not reachable.
+        UserError: not there, no safetensors weights, a shard missing, or not reachable.
     """
+    if revision is not None and (path.startswith("lab:") or Path(path).expanduser().exists()):
+        raise UserError(f"{key}={path} is a local folder, which has no revision {revision}: set {key.split('.')[0]}.revision=null.")
     if path.startswith("lab:"):
         from warmexp.lab.paths import model_path
 
@@ -52,7 +56,33 @@ def model_folder(key: str, path: str, revision: str | None = None) -> Path:
         pickles = sorted(p.name for p in folder.iterdir() if p.suffix in (".bin", ".pt", ".pth", ".ckpt"))
         why = f"only {pickles[0]}, a pickle, which is never loaded" if pickles else "no weights"
         raise UserError(f"{key}={path} holds {why}: give a checkpoint with safetensors weights.")
+    shards(key, folder)
     return folder
+
+
+def shards(key: str, folder: Path) -> list[Path]:
+    """The safetensors files that hold a checkpoint's weights: those its index names, or all there are.
+
+    Raises:
+        UserError: the index names a file that is not there.
+    """
+    index = folder / INDEX
+    if not index.is_file():
+        return sorted(folder.glob("*.safetensors"))
+    weight_map = read_json(key, index).get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise UserError(f"{key}: {INDEX} of {folder} names no weights: download it again.")
+    names = sorted({Path(str(name)).name for name in weight_map.values()})
+    absent = [name for name in names if not (folder / name).is_file()]
+    if absent:
+        more = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
+        raise UserError(f"{key}={folder} lacks {absent[0]}{more}, which its {INDEX} names: download it again.")
+    return [folder / name for name in names]
+
+
+def resolved_commit(folder: Path) -> str | None:
+    """The commit a hub model was resolved to: the hub cache keeps every snapshot in a folder named after it."""
+    return folder.name if folder.parent.name == "snapshots" and _COMMIT.fullmatch(folder.name) else None
 
 
 def _download(key: str, name: str, revision: str | None) -> Path:
@@ -68,7 +98,9 @@ def _download(key: str, name: str, revision: str | None) -> Path:
 
     at = f"{name}@{revision}" if revision else name
     try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=list(FILES)))
+        # The endpoint is given so that HF_ENDPOINT is read now, as above, and not when the library was imported.
+        endpoint = os.environ.get("HF_ENDPOINT")
+        return Path(snapshot_download(name, revision=revision, allow_patterns=list(FILES), endpoint=endpoint))
     except GatedRepoError:
         raise UserError(f"{key}={at} is gated: accept its licence on the hub and set HF_TOKEN (or `hf auth login`).") from None
     except RevisionNotFoundError:

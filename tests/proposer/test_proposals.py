@@ -7,7 +7,7 @@ import json
 import pytest
 
 from tests.checkpoints import EOS, MASK
-from warmexp.backbone.checkpoint import LLaDACheckpoint
+from warmexp.backbone.checkpoint import Checkpoint
 from warmexp.errors import UserError
 from warmexp.proposer.file import FileProposer
 from warmexp.proposer.oracle import OracleProposer
@@ -19,7 +19,7 @@ SOLUTION = " Tom has 5 + 3 = 8 apples.\nHe gives away 2, so 8 - 2 = 6 are left.\
 
 @pytest.fixture
 def tokenizer(checkpoint):
-    return LLaDACheckpoint(str(checkpoint)).tokenizer
+    return Checkpoint(str(checkpoint)).tokenizer
 
 
 def test_a_proposal_goes_through_text(tokenizer):
