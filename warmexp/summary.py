@@ -10,10 +10,11 @@ from warmexp.front.statistics import bootstrap_mean, wilson
 def summarise(run_id: str, records: list[dict[str, Any]], oracle: bool, questions: str) -> dict[str, Any]:
     """summary.json from a run's records.
 
-    Accuracies are shares in [0, 1] with Wilson 95 % intervals; NFE is forwards per question with a bootstrap 95 % interval. Seconds:
-    `decode` is the sum of the questions' shares of their batches, `forward` the part of it inside the backbone, `propose` what writing the proposals took when they were written
-    (also if they came from the store now), `total` both. tokens_per_nfe and tokens_per_second count response tokens before the first
-    end token.
+    Accuracies are shares in [0, 1] with Wilson 95 % intervals. `accuracy_strict` and `accuracy_flexible` score the response, which ends at
+    the first end token; the `_uncut` pair scores all that was decoded up to a stop string (task/response.py). NFE is forwards per question
+    with a bootstrap 95 % interval. Seconds: `decode` is the sum of the questions' shares of their batches, `forward` the part of it inside
+    the backbone, `propose` what writing the proposals took when they were written (also if they came from the store now), `total` both.
+    tokens_per_nfe and tokens_per_second count response tokens before the first end token.
     """
     n = len(records)
     nfe = [r["nfe"] for r in records]
@@ -35,10 +36,12 @@ def summarise(run_id: str, records: list[dict[str, Any]], oracle: bool, question
         "aux_forwards_mean": sum(r["aux_forwards"] for r in records) / n,
         "revocations_mean": sum(len(r["revocations"]) for r in records) / n,
     }
+    for name in ("strict", "flexible", "strict_uncut", "flexible_uncut"):
+        if all(name in r["correct"] for r in records):  # records of an earlier version have no uncut text
+            correct = sum(r["correct"][name] for r in records)
+            summary[f"accuracy_{name}"] = correct / n
+            summary[f"accuracy_{name}_ci95"] = list(wilson(correct, n))
     for name in ("strict", "flexible"):
-        correct = sum(r["correct"][name] for r in records)
-        summary[f"accuracy_{name}"] = correct / n
-        summary[f"accuracy_{name}_ci95"] = list(wilson(correct, n))
         summary[f"proposal_accuracy_{name}"] = sum(p[f"correct_{name}"] for p in proposals) / n if proposals else None
     summary |= {
         "response_tokens_mean": tokens / n,

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from warmexp.errors import check_choice
+from warmexp.task.score import NumberScoring
 from warmexp.task.task import TaskQuestion, check_prompt, subset
 
 
 @dataclass
-class LabTask:
+class LabTask(NumberScoring):
     """split: train, calibration or test. limit, subset_seed: see task.subset. prompt: text around the question. stop: cuts a response."""
 
     split: str = "test"

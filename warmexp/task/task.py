@@ -31,6 +31,12 @@ class Task(Protocol):
     def load(self) -> list[TaskQuestion]:
         """The chosen questions, in order."""
 
+    def extract(self, text: str) -> dict[str, str]:
+        """The answer in a response by the task's two filters, {"strict": …, "flexible": …}; "[invalid]" where one finds none."""
+
+    def matches(self, extracted: str, target: str) -> bool:
+        """Whether an extracted answer is the target."""
+
 
 def subset(questions: Sequence, limit: int | None, subset_seed: int | None) -> list:
     """The first `limit` questions, or a random subset of that size by seed (in the original order), or all of them."""
