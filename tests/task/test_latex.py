@@ -96,7 +96,7 @@ pieces = st.sampled_from(
 texts = st.lists(pieces, max_size=9).map("".join)
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=600, deadline=None)
 @given(one=texts, other=texts)
 @example(one="\\frac", other="\\frac")
 @example(one="1_0/2", other="10/2")
@@ -112,7 +112,7 @@ def test_normalisation_equals_the_harness(harness, one, other):
         assert normalise(one) == expected
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=600, deadline=None)
 @given(text=texts)
 def test_boxes_equal_the_harness(harness, text):
     expected = None
@@ -123,7 +123,7 @@ def test_boxes_equal_the_harness(harness, text):
     assert last_boxed(text) == expected
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(text=texts, gold=texts)
 def test_the_strict_score_equals_the_harness(harness, text, gold):
     task = Math500()

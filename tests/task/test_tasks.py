@@ -10,6 +10,7 @@ import pytest
 
 from warmexp.api import planned
 from warmexp.errors import UserError
+from warmexp.front.figure import nfe_accuracy_figure
 from warmexp.front.points import load_point
 from warmexp.front.table import markdown
 from warmexp.io import read_lines
@@ -79,7 +80,7 @@ def test_shots(small):
     questions = GSM8K(path=str(small), num_fewshot=2).load()
     for i, q in enumerate(questions):
         *shots, asked = q.prompt.split("\n\n")
-        assert asked == f"Question: Q{i}?\nAnswer:" and len(shots) == 2
+        assert asked == f"Question: {q.question}\nAnswer:" and q.question == f"Q{i}?" and len(shots) == 2
         assert all(s.startswith("Question: Q") and "\nAnswer: 1+" in s and "<<" in s and "\n#### " in s for s in shots)
     assert len({q.prompt.rpartition("\n\n")[0] for q in questions}) > 1
     by_id = {q.id: q for q in questions}
@@ -95,10 +96,20 @@ def test_shots(small):
     )
 
 
+@pytest.mark.parametrize("task", [GSM8K, GSM8KCoT])
+def test_the_training_split_of_any_split(small, task):
+    found = task(path=str(small), limit=1, subset_seed=2).training(3)
+    assert [(q.id, q.question) for q in found] == [(f"gsm8k-train-{i:05d}", f"Q{6 + i}?") for i in range(3)]
+    assert all(q.prompt.count("Q") < 4 and q.target == str(7 + i) for i, q in enumerate(found))
+    with pytest.raises(UserError, match="no training split"):
+        task(path=str(small / "test.jsonl")).training(3)
+
+
 @pytest.mark.parametrize(
     ("keys", "said"),
     [
         ({"num_fewshot": 13}, ["task.num_fewshot=13", "12 examples"]),
+        ({"num_fewshot": 10, "split": "train"}, ["task.num_fewshot=10", "9 examples"]),
         ({"fewshot_path": "nowhere.jsonl"}, ["task.num_fewshot=5", "nowhere.jsonl", "task.num_fewshot=0"]),
         ({"shots": "turns"}, ["task.shots=turns", "turn or none"]),
         ({"shots": "some"}, ["task.shots=some"]),
@@ -236,8 +247,8 @@ def test_text_behind_the_end_is_scored_apart(checkpoint, quiet_home, monkeypatch
     )
 
 
-def test_the_questions_are_recorded_and_populations_kept_apart(small, quiet_home):
-    """The run folder names its questions before anything is decoded, and a table of runs on different ones says so."""
+def test_the_questions_are_recorded_and_populations_kept_apart(small, quiet_home, monkeypatch):
+    """The run folder names its questions before anything is decoded, and a table or a picture of runs on different ones says so."""
     folders = []
     for words in (["task.limit=3", "task.subset_seed=0"], []):
         plan = planned(["task=gsm8k", f"task.path={small}", "task.num_fewshot=0", "length.block_length=16", *words])
@@ -248,6 +259,10 @@ def test_the_questions_are_recorded_and_populations_kept_apart(small, quiet_home
         folders.append(plan.folder)
     points = [load_point(folder) for folder in folders]
     assert "2 different sets of questions" in markdown(points) and "different" not in markdown(points[:1])
+    titles: list[str] = []
+    monkeypatch.setattr("matplotlib.axes.Axes.set_title", lambda _, text, **__: titles.append(text))
+    nfe_accuracy_figure(points, quiet_home / "front.png")
+    assert "2 different sets of questions" in titles[0] and "n = 3, 6" in titles[0]
 
 
 def test_shots_too_long_for_the_backbone(small, quiet_home):
@@ -278,10 +293,10 @@ def test_real_questions_run_end_to_end(quiet_home, way):
     if way == "math":  # GSM8K's questions in MATH's form
         rows = [json.loads(line) for line in (REAL / "test.jsonl").read_text(encoding="utf-8").splitlines()[:40]]
         path = write(quiet_home / "math.jsonl", [{"problem": r["question"], "answer": r["answer"].rpartition("#### ")[2]} for r in rows])
-    plan = planned([*WAYS[way], f"task.path={path}", "task.limit=4", "task.subset_seed=0", "batch_size=3"])
+    plan = planned([*WAYS[way], f"task.path={path}", "task.limit=3", "task.subset_seed=0", "batch_size=2"])
     summary = run(plan, say=lambda _: None)
     rows = read_lines(plan.folder / "records.jsonl")
-    assert summary["n"] == len(rows) == 4 and summary["nfe_mean"] >= 1
+    assert summary["n"] == len(rows) == 3 and summary["nfe_mean"] >= 1
     for name in ("strict", "flexible", "strict_uncut", "flexible_uncut"):
         assert 0 <= summary[f"accuracy_{name}"] <= 1
         assert all(isinstance(r["correct"][name], bool) and isinstance(r["extracted"][name], str) for r in rows)

@@ -7,7 +7,8 @@ hold whole prompts equal to the harness's on the real data. The data are a local
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -74,8 +75,12 @@ class GSM8K(NumberScoring):
         rows = _rows(self.path, self.dataset, self.split)
         shots = self._shots(rows) if self.num_fewshot else [""] * len(rows)
         questions = _questions(rows, self.split, self.prompt)
-        numbered = [TaskQuestion(q.id, before + q.prompt, q.solution, q.target) for q, before in zip(questions, shots, strict=True)]
+        numbered = [replace(question, prompt=before + question.prompt) for question, before in zip(questions, shots, strict=True)]
         return subset(numbered, self.limit, self.subset_seed)
+
+    def training(self, limit: int) -> list[TaskQuestion]:
+        """See _training."""
+        return _training(self, limit)
 
     def _pool_file(self) -> Path | None:
         """Where the shots come from; None: the hub."""
@@ -98,8 +103,9 @@ class GSM8K(NumberScoring):
         n = self.num_fewshot
         # From the split that is asked, the harness draws one more and takes the question itself out.
         own = self.split == "train"
-        if len(pool) < n + own:
-            raise UserError(f"task.num_fewshot={n} is more than there is to draw from ({len(pool)} examples): choose fewer.")
+        copies = max(Counter(shot["question"] for shot in pool).values()) if own else 0
+        if len(pool) - copies < n:
+            raise UserError(f"task.num_fewshot={n} is more than there is to draw from ({len(pool) - copies} examples): choose fewer.")
         rng = random.Random(self.fewshot_seed)
         texts = []
         for row in rows:
@@ -141,14 +147,31 @@ class GSM8KCoT(NumberScoring):
         rows = _rows(self.path, self.dataset, self.split)
         return subset(_questions(rows, self.split, self.prompt), self.limit, self.subset_seed)
 
+    def training(self, limit: int) -> list[TaskQuestion]:
+        """See _training."""
+        return _training(self, limit)
+
     def extract(self, text: str) -> dict[str, str]:
         return {"strict": strict_match_cot(text), "flexible": flexible_extract(text)}
 
 
 def _questions(rows: list[dict[str, str]], split: str, prompt: str) -> list[TaskQuestion]:
     """A question's id is its place in the split, whatever subset it is taken into."""
-    asked = [(prompt.replace("{question}", row["question"]), row["answer"]) for row in rows]
-    return [TaskQuestion(f"gsm8k-{split}-{i:05d}", text, answer, reference_answer(answer)) for i, (text, answer) in enumerate(asked)]
+    return [
+        TaskQuestion(f"gsm8k-{split}-{i:05d}", prompt.replace("{question}", question), answer, reference_answer(answer), question)
+        for i, (question, answer) in enumerate((row["question"], row["answer"]) for row in rows)
+    ]
+
+
+def _training(task: GSM8K | GSM8KCoT, limit: int) -> list[TaskQuestion]:
+    """The first `limit` questions of the training split, without shots, whatever split the task reads.
+
+    Raises:
+        UserError: `path` is a single file of another split, so there is none.
+    """
+    if task.path is not None and task.split != "train" and not Path(task.path).expanduser().is_dir():
+        raise UserError(f"task.path={task.path} is one file and has no training split: give a folder with train.jsonl and test.jsonl.")
+    return _questions(_rows(task.path, task.dataset, "train"), "train", task.prompt)[:limit]
 
 
 def _rows(path: str | None, dataset: str, split: str, key: str = "task.path") -> list[dict[str, str]]:

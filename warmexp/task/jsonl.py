@@ -62,8 +62,9 @@ class JsonlTask:
     def _question(self, i: int, row: dict[str, Any]) -> TaskQuestion:
         solution = str(row[self.answer_field])
         found = self._found(solution)
-        prompt = self.prompt.replace("{question}", str(row[self.question_field]))
-        return TaskQuestion(str(row.get("id", f"jsonl-{i:05d}")), prompt, solution, found[-1] if found else solution.strip())
+        question = str(row[self.question_field])
+        prompt = self.prompt.replace("{question}", question)
+        return TaskQuestion(str(row.get("id", f"jsonl-{i:05d}")), prompt, solution, found[-1] if found else solution.strip(), question)
 
     def _found(self, text: str) -> list[str]:
         return [(match[1] if self._regex.groups else match[0]) or "" for match in self._regex.finditer(text)]

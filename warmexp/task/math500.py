@@ -45,8 +45,9 @@ class Math500:
         answer = str(row["answer"])
         solution = str(row.get("solution") or answer)
         target = last_boxed(solution)
-        prompt = self.prompt.replace("{question}", str(row["problem"]))
-        return TaskQuestion(f"math500-test-{i:05d}", prompt, solution, answer if target is None else target)
+        problem = str(row["problem"])
+        prompt = self.prompt.replace("{question}", problem)
+        return TaskQuestion(f"math500-test-{i:05d}", prompt, solution, answer if target is None else target, problem)
 
     def extract(self, text: str) -> dict[str, str]:
         strict, boxed = between_dollars(text), last_boxed(text)
