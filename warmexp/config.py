@@ -125,7 +125,7 @@ def plan(cfg: DictConfig, choices: dict[str, str], multirun: bool = False) -> Pl
     proposer = built["proposer"]
     proposer_identity = _proposer_identity(proposer) if strategies.init.reads_proposal else None
     questions = task.load()
-    prompts = _prompts(backbone, strategies.length.canvas_length, questions, shots=getattr(task, "num_fewshot", 0))
+    prompts = _prompts(backbone, strategies.length.canvas_length, questions)
     identity = {
         "format": RECORD_FORMAT,
         "backbone": backbone.identity(),
@@ -248,7 +248,7 @@ def _identity_of(strategy: Any) -> dict[str, Any]:
     return {"class": type(strategy).__name__, **dataclasses.asdict(strategy)}
 
 
-def _prompts(backbone: LLaDACheckpoint, canvas_length: int, questions: list[TaskQuestion], shots: int) -> dict[str, tuple[int, ...]]:
+def _prompts(backbone: LLaDACheckpoint, canvas_length: int, questions: list[TaskQuestion]) -> dict[str, tuple[int, ...]]:
     """Prompt ids by question id; a prompt that leaves no room for the canvas is refused before weights are loaded."""
     limit = backbone.config.max_sequence_length
     prompts = {}
@@ -258,7 +258,7 @@ def _prompts(backbone: LLaDACheckpoint, canvas_length: int, questions: list[Task
             raise UserError(
                 f"{question.id} has {len(ids)} prompt tokens; with length.canvas_length={canvas_length} that is more than the backbone's"
                 f" max_sequence_length={limit}: choose a smaller canvas or a shorter prompt"
-                + (f" (task.num_fewshot={shots} examples stand before the question; 0 leaves them out)." if shots else ".")
+                " (where examples stand before the question, task.num_fewshot=0 leaves them out)."
             )
         if not ids:
             raise UserError(f"{question.id} has an empty prompt: check task.prompt and backbone.template.")

@@ -1,4 +1,8 @@
-"""A run's summary: the point on the plane, with intervals, and what it cost."""
+"""A run's summary: the point on the plane, with intervals, and what it cost.
+
+The accuracies that a point has, `accuracy_strict` and `accuracy_flexible`, score the response, which ends at the first end token;
+`accuracy_strict_uncut` and `accuracy_flexible_uncut` score all that was decoded up to a stop string (task/response.py says why both).
+"""
 
 from __future__ import annotations
 
@@ -10,11 +14,10 @@ from warmexp.front.statistics import bootstrap_mean, wilson
 def summarise(run_id: str, records: list[dict[str, Any]], oracle: bool, questions: str) -> dict[str, Any]:
     """summary.json from a run's records.
 
-    Accuracies are shares in [0, 1] with Wilson 95 % intervals. `accuracy_strict` and `accuracy_flexible` score the response, which ends at
-    the first end token; the `_uncut` pair scores all that was decoded up to a stop string (task/response.py). NFE is forwards per question
-    with a bootstrap 95 % interval. Seconds: `decode` is the sum of the questions' shares of their batches, `forward` the part of it inside
-    the backbone, `propose` what writing the proposals took when they were written (also if they came from the store now), `total` both.
-    tokens_per_nfe and tokens_per_second count response tokens before the first end token.
+    Accuracies are shares in [0, 1] with Wilson 95 % intervals; NFE is forwards per question with a bootstrap 95 % interval. Seconds:
+    `decode` is the sum of the questions' shares of their batches, `forward` the part of it inside the backbone, `propose` what writing
+    the proposals took when they were written (also if they came from the store now), `total` decode and propose. tokens_per_nfe and
+    tokens_per_second count response tokens before the first end token.
     """
     n = len(records)
     nfe = [r["nfe"] for r in records]

@@ -269,7 +269,7 @@ def test_shots_too_long_for_the_backbone(small, quiet_home):
     """One sentence that names the key, before weights are loaded."""
     rows = [{"question": "How many pens are there in the box? " * 20, "answer": "#### 5"}] * 8
     write(small / "train.jsonl", rows)
-    with pytest.raises(UserError, match=r"max_sequence_length=1024.*task\.num_fewshot=5.* 0 leaves them out"):
+    with pytest.raises(UserError, match=r"max_sequence_length=1024.*task\.num_fewshot=0 leaves them out"):
         planned(["task=gsm8k", f"task.path={small}"])
 
 
