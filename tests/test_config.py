@@ -16,6 +16,7 @@ NEEDS = {
     ("backbone", "checkpoint"): ["backbone.path=x"],
     ("proposer", "hf"): ["proposer.path=x"],
     ("proposer", "file"): ["proposer.path=x"],
+    ("task", "jsonl"): ["task.path=x"],
 }
 
 

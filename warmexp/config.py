@@ -257,7 +257,8 @@ def _prompts(backbone: Checkpoint, canvas_length: int, questions: list[TaskQuest
         if len(ids) + canvas_length > limit:
             raise UserError(
                 f"{question.id} has {len(ids)} prompt tokens; with length.canvas_length={canvas_length} that is more than the backbone's"
-                f" max_sequence_length={limit}: choose a smaller canvas or a shorter prompt."
+                f" max_sequence_length={limit}: choose a smaller canvas or a shorter prompt"
+                " (where examples stand before the question, task.num_fewshot=0 leaves them out)."
             )
         if not ids:
             raise UserError(f"{question.id} has an empty prompt: check task.prompt and backbone.template.")

@@ -23,8 +23,8 @@ from warmexp.io import append_lines, read_lines, write_json, write_text
 from warmexp.proposer.proposal import Asked, Encoded, Proposal, encode
 from warmexp.proposer.store import proposals_for, sha256
 from warmexp.summary import summarise
-from warmexp.task.score import exact_match, flexible_extract, strict_match
-from warmexp.task.task import TaskQuestion
+from warmexp.task.response import response_text, uncut_text
+from warmexp.task.task import Task, TaskQuestion
 from warmexp.track.console import ProgressBar
 
 # The last backbone stays loaded, so the jobs of a sweep in one process load it once.
@@ -67,6 +67,7 @@ def _run(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
     folder, tracker = plan.folder, plan.tracker
     config = {**plan.config, "run_id": plan.run_id, "identity": plan.identity}
     write_text(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(config)))
+    write_json(folder / "questions.json", {"sha256": questions_sha256(plan.questions), "ids": [q.id for q in plan.questions]})
     tracker.start(plan.run_id, config, folder)
     try:
         proposals = _proposals(plan, say)
@@ -150,31 +151,31 @@ def _decode_batch(
     return rows
 
 
-def cut(text: str, stop: list[str]) -> str:
-    """Text before the first of the stop strings."""
-    return text[: min((text.find(s) for s in stop if s in text), default=len(text))]
-
-
 def _record(plan: Plan, question: TaskQuestion, result: Decoded, proposal: tuple[Proposal, Encoded] | None) -> dict[str, Any]:
-    """One line of records.jsonl: everything that the point, the trace and the diagnosis need."""
-    ids = plan.backbone.tokenizer.until_end(result.ids)
-    response = cut(plan.backbone.tokenizer.decode(ids), plan.task.stop)
-    extracted = {"strict": strict_match(response), "flexible": flexible_extract(response)}
+    """One line of records.jsonl: everything that the point, the trace and the diagnosis need.
+
+    `strict` and `flexible` score `response`, `strict_uncut` and `flexible_uncut` score `response_uncut`; task/response.py says what the
+    two texts are and who scores which.
+    """
+    tokenizer, task = plan.backbone.tokenizer, plan.task
+    response, uncut = (text(tokenizer, result.ids, task.stop) for text in (response_text, uncut_text))
+    extracted = {**task.extract(response), **{f"{name}_uncut": value for name, value in task.extract(uncut).items()}}
     return {
         "id": question.id,
         "prompt_sha256": sha256(question.prompt),
         "question": question.prompt,
         "target": question.target,
-        "proposal": None if proposal is None else _proposal_record(question, *proposal),
+        "proposal": None if proposal is None else _proposal_record(task, question, *proposal),
         "response": response,
+        "response_uncut": uncut,
         "extracted": extracted,
-        "correct": {name: exact_match(value, question.target) for name, value in extracted.items()},
+        "correct": {name: task.matches(value, question.target) for name, value in extracted.items()},
         "nfe": result.cost.nfe,
         "no_op": result.cost.no_op,
         "aux_forwards": result.cost.aux_forwards,
         "full_forward_equivalents": result.cost.full_forward_equivalents,
         "token_forwards": result.cost.token_forwards,
-        "response_tokens": len(ids),
+        "response_tokens": len(tokenizer.until_end(result.ids)),
         "seconds": round(result.seconds, 6),
         "seconds_forward": round(result.cost.forward_seconds, 6),
         "ids": list(result.ids),
@@ -184,13 +185,12 @@ def _record(plan: Plan, question: TaskQuestion, result: Decoded, proposal: tuple
     }
 
 
-def _proposal_record(question: TaskQuestion, proposal: Proposal, encoded: Encoded) -> dict[str, Any]:
+def _proposal_record(task: Task, question: TaskQuestion, proposal: Proposal, encoded: Encoded) -> dict[str, Any]:
     return {
         "text": proposal.text,
         "tokens": len(encoded.ids),
         "cut": encoded.cut,
-        "correct_strict": exact_match(strict_match(proposal.text), question.target),
-        "correct_flexible": exact_match(flexible_extract(proposal.text), question.target),
+        **{f"correct_{name}": task.matches(value, question.target) for name, value in task.extract(proposal.text).items()},
         "seconds": round(proposal.seconds, 6),
     }
 

@@ -1,4 +1,8 @@
-"""A run's summary: the point on the plane, with intervals, and what it cost."""
+"""A run's summary: the point on the plane, with intervals, and what it cost.
+
+The accuracies that a point has, `accuracy_strict` and `accuracy_flexible`, score the response, which ends at the first end token;
+`accuracy_strict_uncut` and `accuracy_flexible_uncut` score all that was decoded up to a stop string (task/response.py says why both).
+"""
 
 from __future__ import annotations
 
@@ -35,10 +39,12 @@ def summarise(run_id: str, records: list[dict[str, Any]], oracle: bool, question
         "aux_forwards_mean": sum(r["aux_forwards"] for r in records) / n,
         "revocations_mean": sum(len(r["revocations"]) for r in records) / n,
     }
+    for name in ("strict", "flexible", "strict_uncut", "flexible_uncut"):
+        if all(name in r["correct"] for r in records):  # records of an earlier version have no uncut text
+            correct = sum(r["correct"][name] for r in records)
+            summary[f"accuracy_{name}"] = correct / n
+            summary[f"accuracy_{name}_ci95"] = list(wilson(correct, n))
     for name in ("strict", "flexible"):
-        correct = sum(r["correct"][name] for r in records)
-        summary[f"accuracy_{name}"] = correct / n
-        summary[f"accuracy_{name}_ci95"] = list(wilson(correct, n))
         summary[f"proposal_accuracy_{name}"] = sum(p[f"correct_{name}"] for p in proposals) / n if proposals else None
     summary |= {
         "response_tokens_mean": tokens / n,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from warmexp.task.score import INVALID, exact_match, flexible_extract, reference_answer, strict_match
+from warmexp.task.score import INVALID, exact_match, flexible_extract, reference_answer, strict_match, strict_match_cot
 
 # response, strict extraction, strict verdict, flexible extraction, flexible verdict; the target is 18 throughout
 TRAPS = [
@@ -47,6 +47,27 @@ def test_traps(text: str, strict: str, strict_ok: bool, flexible: str, flexible_
     assert exact_match(flexible, "18") is flexible_ok
 
 
+# response, extraction by gsm8k_cot_zeroshot's strict filter: the dot at the end of its pattern is any character, and there must be one
+COT_TRAPS = [
+    ("So 9 * 2 = 18. The answer is 18.", "18"),
+    ("The answer is 18", "1"),
+    ("The answer is 5", INVALID),
+    ("The answer is 18.\n", "18"),
+    ("The answer is 18\n", "1"),
+    ("The answer is 18. ", "18."),
+    ("The answer is $18.", INVALID),
+    ("the answer is 18.", INVALID),
+    ("The answer is 12. No, The answer is 18.", "12."),
+    ("The answer is -1,800.", "-1,800"),
+    ("#### 18", INVALID),
+]
+
+
+@pytest.mark.parametrize(("text", "strict"), COT_TRAPS)
+def test_cot_traps(text: str, strict: str) -> None:
+    assert strict_match_cot(text) == strict
+
+
 @pytest.mark.parametrize(
     ("solution", "answer"),
     [
@@ -72,7 +93,7 @@ def test_normalisation_is_applied_to_both_sides() -> None:
     assert exact_match("ABC", "abc")
 
 
-pieces = st.sampled_from(["####", "#### ", "$", ",", ".", "-", "\n", " ", "18", "1,000", "18.00", "...", "(", "9", "Answer"])
+pieces = st.sampled_from(["####", "#### ", "$", ",", ".", "-", "\n", " ", "18", "1,000", "18.00", "...", "(", "9", "The answer is "])
 texts = st.lists(st.one_of(pieces, st.text(alphabet="0123456789$,.-# \n\u0661xX", max_size=6)), max_size=14).map("".join)
 # NumPy's fixed-width strings, in which the harness compares, cannot hold a trailing NUL, so NUL is left out
 wild = st.text(alphabet=st.characters(exclude_characters="\0", exclude_categories=("Cs",)), max_size=40)
@@ -86,9 +107,11 @@ def harness():
     from lm_eval.api.metrics import exact_match_hf_evaluate
     from lm_eval.filters.extraction import RegexFilter
 
-    config = yaml.safe_load((Path(lm_eval.__file__).parent / "tasks" / "gsm8k" / "gsm8k.yaml").read_text())
-    assert config["doc_to_target"] == "{{answer}}"
-    filters = {}
+    folder = Path(lm_eval.__file__).parent / "tasks" / "gsm8k"
+    config, cot = (yaml.safe_load((folder / name).read_text()) for name in ("gsm8k.yaml", "gsm8k-cot-zeroshot.yaml"))
+    assert config["doc_to_target"] == cot["doc_to_target"] == "{{answer}}" and config["metric_list"] == cot["metric_list"]
+    assert config["filter_list"][1] == cot["filter_list"][1]
+    filters = {"strict-match-cot": RegexFilter(regex_pattern=cot["filter_list"][0]["filter"][0]["regex_pattern"])}
     for entry in config["filter_list"]:
         regex, first = entry["filter"]
         assert regex.pop("function") == "regex"
@@ -111,13 +134,14 @@ def harness():
 
 
 def _same(harness, text: str, target: str) -> None:
-    for name, ours in (("strict-match", strict_match), ("flexible-extract", flexible_extract)):
+    filters = (("strict-match", strict_match), ("flexible-extract", flexible_extract), ("strict-match-cot", strict_match_cot))
+    for name, ours in filters:
         extracted = harness.extract(name, text)
         assert ours(text) == extracted
         assert exact_match(extracted, target) == harness.matches(extracted, target)
 
 
-@pytest.mark.parametrize("text", [trap[0] for trap in TRAPS])
+@pytest.mark.parametrize("text", [trap[0] for trap in (*TRAPS, *COT_TRAPS)])
 @pytest.mark.parametrize("target", ["18", "so 9 + 9 = <<9+9=18>>18\n#### 18", "#### 1,8.", "18.00", "-18", ""])
 def test_traps_equal_the_harness(harness, text: str, target: str) -> None:
     _same(harness, text, target)

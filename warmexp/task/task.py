@@ -14,12 +14,13 @@ from warmexp.errors import UserError, check_range
 @dataclass(frozen=True)
 class TaskQuestion:
     """id: stable across runs, limits and orders. prompt: what models are given. solution: the reference solution.
-    target: the reference answer, as the scoring filters extract it."""
+    target: the reference answer, as the scoring filters extract it. question: the bare question without the prompt around it."""
 
     id: str
     prompt: str
     solution: str
     target: str
+    question: str = ""
 
 
 class Task(Protocol):
@@ -30,6 +31,12 @@ class Task(Protocol):
 
     def load(self) -> list[TaskQuestion]:
         """The chosen questions, in order."""
+
+    def extract(self, text: str) -> dict[str, str]:
+        """The answer in a response by the task's two filters, {"strict": …, "flexible": …}; "[invalid]" where one finds none."""
+
+    def matches(self, extracted: str, target: str) -> bool:
+        """Whether an extracted answer is the target."""
 
 
 def subset(questions: Sequence, limit: int | None, subset_seed: int | None) -> list:

@@ -1,0 +1,173 @@
+"""lm-evaluation-harness with a warmexp pipeline as the model: the real harness on small local tasks, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from warmexp import harness
+from warmexp.api import planned
+from warmexp.errors import UserError
+from warmexp.front.points import collect
+from warmexp.io import read_lines
+from warmexp.run import run
+from warmexp.task.lab import LabTask
+
+lm_eval = pytest.importorskip("lm_eval")
+N = 6
+WARM = ["init=token_inject", "rho=0.5", "proposer=lab_weak", "remask=linear", "device=cpu"]
+
+
+@pytest.fixture
+def tasks(quiet_home) -> Path:
+    """A folder with the harness's own gsm8k task over lab questions in local files, and a task that asks for likelihoods."""
+    yaml = pytest.importorskip("yaml")
+    rows = [
+        {"question": q.prompt[len("Question: ") : -len("\nAnswer:")], "answer": q.solution.strip()} for q in LabTask(limit=N + 6).load()
+    ]
+    for split, part in {"test": rows[:N], "train": rows[N:]}.items():
+        (quiet_home / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part))
+    config = yaml.safe_load((Path(lm_eval.__file__).parent / "tasks" / "gsm8k" / "gsm8k.yaml").read_text())
+    del config["dataset_name"], config["tag"]
+    files = {split: str(quiet_home / f"{split}.jsonl") for split in ("train", "test")}
+    config |= {"task": "gsm8k", "dataset_path": "json", "dataset_kwargs": {"data_files": files, "cache_dir": str(quiet_home / "cache")}}
+    folder = quiet_home / "tasks"
+    folder.mkdir()
+    (folder / "local.yaml").write_text(yaml.safe_dump(config))
+    likelihood = {k: v for k, v in config.items() if k not in ("generation_kwargs", "filter_list", "metric_list", "num_fewshot")}
+    choice = {"task": "local_choice", "output_type": "multiple_choice", "doc_to_choice": ["yes", "no"], "doc_to_target": 0}
+    (folder / "choice.yaml").write_text(yaml.safe_dump(likelihood | choice))
+    (folder / "broken.yaml").write_text(
+        yaml.safe_dump(config | {"task": "local_broken", "dataset_kwargs": {"data_files": "nowhere.jsonl"}})
+    )
+    return quiet_home
+
+
+def scores(results: dict) -> dict[str, float]:
+    values = results["results"]["gsm8k"]
+    return {name: values[f"exact_match,{key}"] for name, key in (("strict", "strict-match"), ("flexible", "flexible-extract"))}
+
+
+@pytest.mark.parametrize("uncut", [False, True])
+def test_its_scores_and_texts_are_our_own(tasks, uncut):
+    """The harness's gsm8k and ours on the same files: the same prompts, tokens, texts, extracted answers and accuracies."""
+    results = harness.evaluate(["gsm8k"], WARM, num_fewshot=0, include_path=str(tasks / "tasks"), uncut=uncut, say=lambda _: None)
+    plan = planned([*WARM, "task=gsm8k", f"task.path={tasks}", "task.num_fewshot=0"])
+    summary = run(plan, say=lambda _: None)
+    records = read_lines(plan.folder / "records.jsonl")
+    suffix = "_uncut" if uncut else ""
+    assert scores(results) == {name: summary[f"accuracy_{name}{suffix}"] for name in ("strict", "flexible")}
+    assert 0 < summary["accuracy_flexible"] < 1, "a task on which every answer is right, or wrong, shows little"
+    assert results["config"]["nfe_mean"] == summary["nfe_mean"] and results["config"]["n"] == N
+    samples = {(s["doc_id"], s["filter"]): s for s in results["samples"]["gsm8k"]}
+    for i, record in enumerate(records):
+        for key, name in (("strict-match", "strict"), ("flexible-extract", "flexible")):
+            sample = samples[i, key]
+            assert sample["arguments"][0][0] == record["question"]
+            assert sample["resps"] == [[record[f"response{suffix}"]]] and sample["filtered_resps"] == [record["extracted"][name + suffix]]
+            assert bool(sample["exact_match"]) == record["correct"][name + suffix]
+
+
+def test_a_second_time_nothing_is_decoded_and_no_front_sees_it(tasks, monkeypatch):
+    """The harness's run is a run: asked again it is reused, with another seed it is another; its folder holds no accuracy for a front."""
+    keys = {"num_fewshot": 0, "include_path": str(tasks / "tasks")}
+    words = ["init=mask", "length.block_length=48", "tau=0.3", "device=cpu"]
+    first = harness.evaluate(["gsm8k"], words, **keys, say=lambda _: None)
+    import warmexp.run as module
+
+    monkeypatch.setattr(module, "decode", None)
+    said: list[str] = []
+    again = harness.evaluate(["gsm8k"], words, **keys, say=said.append)
+    assert scores(again) == scores(first) and again["config"]["nfe_mean"] == first["config"]["nfe_mean"]
+    assert any(sentence.startswith("reused") for sentence in said)
+    with pytest.raises(TypeError):
+        harness.evaluate(["gsm8k"], [*words, "seed=1"], **keys, say=said.append)
+    assert collect(tasks / "outputs") == ([], [])
+
+
+def test_the_command_line(tasks, capsys):
+    """Options and overrides in any order; the table, the cost and the file."""
+    line = ["--tasks", "gsm8k", "init=mask", "--include_path", str(tasks / "tasks"), "--num_fewshot", "1", "device=cpu", "--limit", "4"]
+    harness.main([*line, "length.block_length=48", "--output_path", str(tasks / "out.json")])
+    said = capsys.readouterr().out
+    assert "flexible-extract" in said and "4 questions, NFE " in said
+    kept = json.loads((tasks / "out.json").read_text())
+    assert kept["config"]["n"] == 4 and kept["n-shot"]["gsm8k"] == 1 and kept["config"]["warmexp"]["choices"]["init"] == "mask"
+    prompts = {s["arguments"][0][0] for s in kept["samples"]["gsm8k"]}
+    assert len(prompts) == 4 and all(p.count("#### ") == 1 for p in prompts)
+
+
+REFUSED = {
+    "loglikelihood": (["--tasks", "local_choice"], ["local_choice asks for likelihoods"]),
+    "a task override": (["--tasks", "gsm8k", "task.limit=3"], ["task.limit=3", "--tasks"]),
+    "an oracle": (["--tasks", "gsm8k", "init=token_inject", "proposer=oracle"], ["proposer=oracle", "lab_weak"]),
+    "a file": (["--tasks", "gsm8k", "init=token_inject", "proposer=file", "proposer.path=p.jsonl"], ["proposer=file", "lab_weak"]),
+    "a bad override": (["--tasks", "gsm8k", "init=token_inject", "rho=2"], ["rho=2", "[0, 1]"]),
+    "no such group option": (["--tasks", "gsm8k", "init=tokeninject"], ["did you mean 'token_inject'"]),
+    "too many shots": (
+        ["--tasks", "gsm8k", "--num_fewshot", "5", "length.canvas_length=960"],
+        ["gsm8k-test-0000", "1024", "--num_fewshot"],
+    ),
+    "no data": (["--tasks", "local_broken"], ["local_broken", "cannot be built"]),
+    "no folder for the results": (["--tasks", "gsm8k", "--output_path", "nowhere/out.json"], ["--output_path nowhere/out.json"]),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_one_sentence(tasks, capsys, what):
+    line, parts = REFUSED[what]
+    (tasks / "p.jsonl").write_text(json.dumps({"id": "x", "text": "5"}) + "\n")
+    with pytest.raises(SystemExit) as stop:
+        harness.main([*line, "--include_path", str(tasks / "tasks"), "device=cpu"])
+    said = capsys.readouterr().err
+    assert stop.value.code == 2
+    (sentence,) = [part for part in said.splitlines() if part.startswith("warmexp: ")]
+    assert said.endswith(f"{sentence}\n") and "Traceback" not in said
+    for part in parts:
+        assert part in sentence, sentence
+
+
+def test_unknown_task(tasks, monkeypatch):
+    """The harness's own list is looked through for what the folder does not have (and here is kept short)."""
+    from lm_eval.tasks import TaskManager
+
+    real, asked = TaskManager.__init__, []
+
+    def short(self, include_path=None, include_defaults=True):
+        asked.append(include_defaults)
+        real(self, include_path=include_path, include_defaults=False)
+
+    monkeypatch.setattr(TaskManager, "__init__", short)
+    with pytest.raises(UserError, match="--tasks local_choise is not a task of the harness, did you mean 'local_choice'"):
+        harness.evaluate(["local_choise"], [], include_path=str(tasks / "tasks"))
+    assert asked == [False, True]
+
+
+def test_without_the_harness(monkeypatch):
+    monkeypatch.setitem(sys.modules, "lm_eval", None)
+    monkeypatch.setitem(sys.modules, "lm_eval.evaluator", None)
+    with pytest.raises(UserError, match=r"lm-evaluation-harness is not installed: pip install 'warmexp\[harness\]'"):
+        harness.evaluate(["gsm8k"], [])
+
+
+def test_requests_that_a_canvas_cannot_follow_are_said_once(quiet_home):
+    """Sampling and other lengths are told of; repeats of a document are answered once; stops are each request's own."""
+    from lm_eval.api.instance import Instance
+
+    from warmexp.harness_model import Pipeline
+
+    said: list[str] = []
+    model = Pipeline(planned(["init=mask", "tau=0.5", "task.limit=1", "device=cpu"]), say=said.append)
+    (question,) = LabTask(limit=1).load()
+
+    def request(**options) -> Instance:
+        return Instance("generate_until", {}, (question.prompt, options), 0, ("sums", 7, 1))
+
+    sampled = request(do_sample=True, temperature=0.7, max_gen_toks=32, until="####")
+    first, second, third = model.generate_until([sampled, sampled, request()])
+    assert first == second == third.partition("####")[0] != third
+    assert list(model.records) == ["sums-test-00007"]
+    assert len(said) == 2 and "samples" in said[0] and "up to 32 tokens" in said[1] and "canvas_length=48" in said[1]
