@@ -14,12 +14,13 @@ from warmexp.errors import UserError, check_range
 @dataclass(frozen=True)
 class TaskQuestion:
     """id: stable across runs, limits and orders. prompt: what models are given. solution: the reference solution.
-    target: the reference answer, as the scoring filters extract it."""
+    target: the reference answer, as the scoring filters extract it. question: the bare question without the prompt around it."""
 
     id: str
     prompt: str
     solution: str
     target: str
+    question: str = ""
 
 
 class Task(Protocol):
