@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +45,21 @@ class GSM8K:
         rows = self._read_hub() if self.path is None else self._read_file()
         numbered = [(f"gsm8k-{self.split}-{i:05d}", row) for i, row in enumerate(rows)]
         return [
-            TaskQuestion(i, self.prompt.replace("{question}", row["question"]), row["answer"], reference_answer(row["answer"]))
+            TaskQuestion(
+                i, self.prompt.replace("{question}", row["question"]), row["answer"], reference_answer(row["answer"]), row["question"]
+            )
             for i, row in subset(numbered, self.limit, self.subset_seed)
         ]
+
+    def training(self, limit: int) -> list[TaskQuestion]:
+        """The first `limit` questions of the training split, whatever split this task reads.
+
+        Raises:
+            UserError: `path` is a single file of another split, so there is none.
+        """
+        if self.path is not None and self.split != "train" and not Path(self.path).expanduser().is_dir():
+            raise UserError(f"task.path={self.path} is one file and has no training split: give a folder with train.jsonl and test.jsonl.")
+        return replace(self, split="train", limit=limit, subset_seed=None).load()
 
     def _file(self) -> Path:
         file = Path(self.path).expanduser()

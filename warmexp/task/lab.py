@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from warmexp.errors import check_choice
@@ -34,4 +34,8 @@ class LabTask:
 
         problems = load(self.split, self.limit if self.subset_seed is None else None)
         chosen = subset(problems, self.limit, self.subset_seed)
-        return [TaskQuestion(p.id, self.prompt.replace("{question}", p.question), p.solution, p.answer) for p in chosen]
+        return [TaskQuestion(p.id, self.prompt.replace("{question}", p.question), p.solution, p.answer, p.question) for p in chosen]
+
+    def training(self, limit: int) -> list[TaskQuestion]:
+        """The first `limit` questions of the training split, whatever split this task reads."""
+        return replace(self, split="train", limit=limit, subset_seed=None).load()
