@@ -86,6 +86,17 @@ def test_every_backbone_token_has_its_span(text, name):
     assert len(encoded.ids) == len(encoded.trust) == len(encoded.logp) == len(encoded.straddles)
 
 
+def test_what_a_normaliser_drops_belongs_to_the_next_token():
+    from tokenizers import Tokenizer, normalizers
+
+    inner = Tokenizer.from_str(ALL["grouping"]().to_str())
+    inner.normalizer = normalizers.Sequence([normalizers.Strip(), normalizers.Replace("\r", "")])
+    text = "  Tom\r\r has\r\n 5\r "
+    ids, spans = encoded_spans(as_backbone(inner), text)
+    check_cover(text, spans)
+    assert [text[a:b] for a, b in spans][-1].strip() == "5" and inner.decode(ids) == "Tom has\n 5"
+
+
 def slowly(proposal: Proposal, spans: list[tuple[int, int]]) -> tuple[list[float], list[float]]:
     """Sum and minimum by looking at every character of every pair."""
     sums, least = [], []

@@ -23,7 +23,8 @@ _CONTEXT = 8
 # Some templates write the day's date into the prompt; a proposal must not depend on it. This is the date that Llama 3.1's shows by default.
 _DATE = "26 Jul 2024"
 
-# The last model that was asked to stay, with its tokenizer: one job's proposer serves the jobs that follow in the same process.
+# The model in memory, with its tokenizer: while it proposes, and after that if it was asked to stay for the jobs that follow in the same
+# process.
 _resident: dict[str, tuple[Any, Any]] = {}
 
 
@@ -95,7 +96,7 @@ class HFProposer(Proposer):
         if key not in _resident:
             free_models()
             _resident[key] = self._load(device)
-        return _resident[key] if self.resident else _resident.pop(key)
+        return _resident[key]
 
     def _load(self, device: str) -> tuple[Any, Any]:
         from transformers import AutoModelForCausalLM, AutoTokenizer
