@@ -42,7 +42,8 @@ PIECES = st.sampled_from(
         "e\u0301",
     ]
 )
-TEXT = st.lists(PIECES, min_size=1, max_size=12).map("".join)
+ANY = st.text(alphabet=st.characters(exclude_categories=["Cs"]), min_size=1, max_size=14)
+TEXT = st.one_of(st.lists(PIECES, min_size=1, max_size=12).map("".join), ANY)
 
 
 def author(name: str, text: str, seed: int = 0) -> Proposal:
@@ -61,7 +62,7 @@ def check_cover(text: str, spans: list[tuple[int, int]]) -> None:
     assert all(x[0] <= y[0] <= x[1] <= y[1] for x, y in pairwise(spans))
 
 
-@settings(max_examples=120, deadline=None)
+@settings(derandomize=True, deadline=None, database=None, max_examples=120)
 @given(text=TEXT, name=st.sampled_from(sorted(ALL)))
 def test_the_authors_spans_cover_what_it_wrote(text, name):
     tokenizer = ALL[name]()
@@ -75,7 +76,7 @@ def test_the_authors_spans_cover_what_it_wrote(text, name):
         assert "\ufffd" in piece or piece == found[start:end]
 
 
-@settings(max_examples=120, deadline=None)
+@settings(derandomize=True, deadline=None, database=None, max_examples=120)
 @given(text=TEXT, name=st.sampled_from(sorted(ALL)))
 def test_every_backbone_token_has_its_span(text, name):
     tokenizer = as_backbone(ALL[name]())
@@ -107,7 +108,7 @@ def slowly(proposal: Proposal, spans: list[tuple[int, int]]) -> tuple[list[float
     return sums, least
 
 
-@settings(max_examples=200, deadline=None)
+@settings(derandomize=True, deadline=None, database=None, max_examples=200)
 @given(text=TEXT, pair=st.sampled_from(PAIRS), seed=st.integers(0, 99))
 def test_sums_and_minima_under_every_token(text, pair, seed):
     """And: between two borders that both sides have, with nothing straddling in between, the sums are the same."""
@@ -130,7 +131,7 @@ def test_sums_and_minima_under_every_token(text, pair, seed):
             assert sum(carried.logp[i] for i in mine) == pytest.approx(total)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(derandomize=True, deadline=None, database=None, max_examples=60)
 @given(text=TEXT, name=st.sampled_from(sorted(ALL)), seed=st.integers(0, 9))
 def test_the_same_tokenizer_on_both_sides_changes_nothing(text, name, seed):
     """Each token keeps its own log-probability, unless it is only a part of a character."""
