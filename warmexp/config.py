@@ -123,6 +123,8 @@ def plan(cfg: DictConfig, choices: dict[str, str], multirun: bool = False) -> Pl
     if not strategies.init.reads_proposal:
         choices["proposer"] = "none"
     proposer = built["proposer"]
+    if strategies.init.reads_proposal:
+        proposer.bind(backbone, strategies.length.canvas_length, task)
     proposer_identity = _proposer_identity(proposer) if strategies.init.reads_proposal else None
     questions = task.load()
     prompts = _prompts(backbone, strategies.length.canvas_length, questions)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import random
 from collections.abc import Callable
@@ -20,7 +21,8 @@ from warmexp.decode.state import Question
 from warmexp.environment import environment
 from warmexp.errors import UserError
 from warmexp.io import append_lines, read_lines, write_json, write_text
-from warmexp.proposer.proposal import Asked, Encoded, Proposal, encode
+from warmexp.proposer.hf import free_models
+from warmexp.proposer.proposal import Asked, Encoded, Proposal, encode, fit
 from warmexp.proposer.store import proposals_for, sha256
 from warmexp.summary import summarise
 from warmexp.task.response import response_text, uncut_text
@@ -85,14 +87,24 @@ def _run(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
 
 
 def _proposals(plan: Plan, say: Callable[[str], None]) -> dict[str, tuple[Proposal, Encoded]]:
-    """Proposals first and in one go; the proposer is freed before the backbone is loaded."""
+    """Proposals first and in one go; the proposer is freed before the backbone is loaded, unless it is to stay resident.
+
+    What the backbone itself proposes comes later, batch by batch.
+    """
     if not plan.strategies.init.reads_proposal:
         return {}
-    asked = [Asked(q.id, q.prompt, q.solution) for q in plan.questions]
+    if not plan.proposer.resident:
+        free_models()  # of an earlier job that kept its own
+    if plan.proposer.from_backbone:
+        return {}
+    make_room = (lambda: None) if plan.proposer.resident else _free_backbone
+    asked = [Asked(q.id, q.prompt, q.solution, q.question) for q in plan.questions]
     with ProgressBar(len(asked), f"proposing ({plan.choices['proposer']})") as bar:
-        texts = proposals_for(plan.proposer, asked, plan.outputs / "proposals", plan.device, plan.seed, lambda done, _: bar.update(done))
-    length = plan.strategies.length.canvas_length
-    encoded = {i: (p, encode(p, plan.backbone.tokenizer, length, plan.proposer.tail)) for i, p in texts.items()}
+        store = plan.outputs / "proposals"
+        texts = proposals_for(plan.proposer, asked, store, plan.device, plan.seed, lambda done, _: bar.update(done), make_room)
+    length, tokenizer = plan.strategies.length.canvas_length, plan.backbone.tokenizer
+    fitted = {q.id: fit(texts[q.id], q.prompt, tokenizer) for q in plan.questions}
+    encoded = {i: (p, encode(p, tokenizer, length, plan.proposer.tail)) for i, p in fitted.items()}
     if all(not e.ids for _, e in encoded.values()):
         say("warning: every proposal is empty, so this warm start is a cold start.")
     return encoded
@@ -136,19 +148,35 @@ def _running(records: dict[str, dict[str, Any]]) -> tuple[float, float]:
 def _backbone(plan: Plan) -> Backbone:
     key = f"{plan.identity['backbone']} on {plan.device}"
     if key not in _resident:
-        _resident.clear()
+        _free_backbone()
         _resident[key] = plan.backbone.load(torch.device(plan.device))
     return _resident[key]
+
+
+def _free_backbone() -> None:
+    _resident.clear()
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def _decode_batch(
     plan: Plan, backbone: Backbone, batch: list[TaskQuestion], proposals: dict[str, tuple[Proposal, Encoded]], file: Path
 ) -> list[dict[str, Any]]:
-    asked = [Question(q.id, plan.prompts[q.id], proposals[q.id][1].ids if q.id in proposals else ()) for q in batch]
-    decoded = decode(backbone, asked, plan.strategies, plan.seed, Meter(backbone))
+    meter = Meter(backbone)
+    if plan.strategies.init.reads_proposal and plan.proposer.from_backbone:
+        proposals = plan.proposer.draft(meter, [Question(q.id, plan.prompts[q.id]) for q in batch], plan.backbone.tokenizer)
+    asked = [_question(plan, q, proposals.get(q.id)) for q in batch]
+    decoded = decode(backbone, asked, plan.strategies, plan.seed, meter)
     rows = [_record(plan, question, result, proposals.get(question.id)) for question, result in zip(batch, decoded, strict=True)]
     append_lines(file, rows)
     return rows
+
+
+def _question(plan: Plan, question: TaskQuestion, proposal: tuple[Proposal, Encoded] | None) -> Question:
+    if proposal is None:
+        return Question(question.id, plan.prompts[question.id])
+    return Question(question.id, plan.prompts[question.id], proposal[1].ids, proposal[1].trust)
 
 
 def _record(plan: Plan, question: TaskQuestion, result: Decoded, proposal: tuple[Proposal, Encoded] | None) -> dict[str, Any]:
@@ -186,11 +214,14 @@ def _record(plan: Plan, question: TaskQuestion, result: Decoded, proposal: tuple
 
 
 def _proposal_record(task: Task, question: TaskQuestion, proposal: Proposal, encoded: Encoded) -> dict[str, Any]:
+    """trust: one number per proposed token to three digits, null for 1.0 throughout. straddles: the positions that do."""
     return {
         "text": proposal.text,
         "tokens": len(encoded.ids),
         "cut": encoded.cut,
         **{f"correct_{name}": task.matches(value, question.target) for name, value in task.extract(proposal.text).items()},
+        "trust": None if all(t == 1.0 for t in encoded.trust) else [round(t, 3) for t in encoded.trust],
+        "straddles": [i for i, straddles in enumerate(encoded.straddles) if straddles],
         "seconds": round(proposal.seconds, 6),
     }
 

@@ -120,67 +120,53 @@ def test_a_file_of_proposals(tmp_path):
         FileProposer(str(file)).identity()
 
 
-@pytest.fixture(scope="module")
-def tiny_llama(tmp_path_factory):
-    """A random transformers model with a tokenizer of its own, as the hub would hold it."""
-    import torch
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-
-    folder = tmp_path_factory.mktemp("llama")
-    alphabet = {c: i for i, c in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
-    inner = Tokenizer(models.BPE(vocab=alphabet, merges=[]))
-    inner.pre_tokenizer, inner.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="<|end|>", pad_token="<|end|>")
-    tokenizer.save_pretrained(folder)
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=257, hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2, max_position_embeddings=512,
-        eos_token_id=256, bos_token_id=None, pad_token_id=256,
-    )  # fmt: skip
-    LlamaForCausalLM(config).save_pretrained(folder)
-    return folder
+@pytest.mark.parametrize(
+    "more",
+    [{"tokens": [[0, 9, -0.1]]}, {"tokens": [[0, 2, 0.1]]}, {"tokens": [[2, 4, -1], [0, 2, -1]]}, {"tokens": [[0, 2]]}, {"end": 0.5},
+     {"tokens": [[3, 2, -1]]}, {"end": "late"}],
+)  # fmt: skip
+def test_a_file_whose_probabilities_make_no_sense(tmp_path, more):
+    file = tmp_path / "mine.jsonl"
+    file.write_text(json.dumps({"id": "q1", "text": "five", **more}) + "\n")
+    with pytest.raises(UserError, match="line 1"):
+        FileProposer(str(file)).identity()
 
 
-def test_a_transformers_model_proposes(tiny_llama):
-    """Batched and left-padded equals one by one; every token has its span and its log-probability."""
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    from warmexp.proposer.hf import HFProposer
-
-    questions = [Asked(f"q{i}", "abc " * (i + 1), "") for i in range(3)]
-
-    def ask(**options):
-        return dict(HFProposer(str(tiny_llama), max_new_tokens=12, **options).propose(questions, "cpu", 0, lambda *_: None))
-
-    batched, alone = ask(batch_size=3), ask(batch_size=1)
-    assert {k: p.text for k, p in batched.items()} == {k: p.text for k, p in alone.items()}
-    model = AutoModelForCausalLM.from_pretrained(tiny_llama)
-    proposal = alone["q0"]
-    assert proposal.tokens and proposal.tokens[0][0] == 0 and proposal.tokens[-1][1] == len(proposal.text)
-    from transformers import AutoTokenizer
-
-    ids = AutoTokenizer.from_pretrained(tiny_llama)("abc ", return_tensors="pt").input_ids
-    first = model(ids).logits[0, -1].log_softmax(-1).max().item()
-    assert proposal.tokens[0][2] == pytest.approx(first, abs=1e-4)
-    assert torch.isfinite(torch.tensor([t[2] for t in proposal.tokens])).all()
+def test_probabilities_in_a_file_are_part_of_its_identity(tmp_path):
+    file, found = tmp_path / "mine.jsonl", []
+    for more in ({}, {"tokens": [[0, 4, -0.1]]}, {"tokens": [[0, 4, -0.2]]}, {"end": -1.0}):
+        file.write_text(json.dumps({"id": "q1", "text": "five", **more}) + "\n")
+        found.append(FileProposer(str(file)).identity()["texts"])
+    assert len(set(found)) == 4
 
 
-def test_stop_strings_end_a_proposal(tiny_llama):
-    from warmexp.proposer.hf import HFProposer
+def test_what_the_author_knew_reaches_decoder_and_records(checkpoint, quiet_home, monkeypatch):
+    """Proposals with and without token probabilities, from a file, through a whole run."""
+    import warmexp.run as module
+    from warmexp.api import planned
+    from warmexp.io import read_lines
 
-    asked = [Asked("q", "abc ", "")]
-    options = {"max_new_tokens": 20}
-    whole = dict(HFProposer(str(tiny_llama), stop=[], **options).propose(asked, "cpu", 0, lambda *_: None))["q"].text
-    stop = whole[3]
-    cut = dict(HFProposer(str(tiny_llama), stop=[stop], **options).propose(asked, "cpu", 0, lambda *_: None))["q"]
-    assert cut.text == whole[: whole.index(stop)]
-    assert all(b <= len(cut.text) for _, b, _ in cut.tokens)
+    file = quiet_home / "mine.jsonl"
+    words = [
+        "backbone=checkpoint", f"backbone.path={checkpoint}", "backbone.dtype=float32", "length.canvas_length=8", "length.block_length=4",
+        "proposer=file", f"proposer.path={file}", "init=token_inject", "task.limit=2", "device=cpu", f"outputs={quiet_home}/outputs",
+    ]  # fmt: skip
+    ids = ["lab-test-00000", "lab-test-00001"]
+    rows = [{"id": ids[0], "text": "ab12", "tokens": [[0, 2, -0.5], [2, 3, -1.0], [3, 4, -2.0]]}, {"id": ids[1], "text": "five"}]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    seen, real = {}, module.decode
 
+    def spy(backbone, questions, *rest):
+        seen.update({q.id: q for q in questions})
+        return real(backbone, questions, *rest)
 
-def test_a_model_without_a_chat_template_says_so(tiny_llama):
-    from warmexp.proposer.hf import HFProposer
-
-    with pytest.raises(UserError, match="chat_template=false"):
-        list(HFProposer(str(tiny_llama), chat_template=True).propose([Asked("q", "abc", "")], "cpu", 0, lambda *_: None))
+    monkeypatch.setattr(module, "decode", spy)
+    plan = planned(words)
+    assert [q.id for q in plan.questions] == ids
+    module.run(plan, say=lambda _: None)
+    # "Answer:" is followed by " ab12": a byte each, the space without an author, a and b each a part of the first token.
+    assert seen[ids[0]].trust == pytest.approx([1.0, *[pow(2.718281828, -0.5)] * 2, pow(2.718281828, -1), pow(2.718281828, -2)])
+    assert len(seen[ids[0]].proposal) == 5 and seen[ids[1]].trust == (1.0,) * 5
+    first, second = (record["proposal"] for record in read_lines(plan.folder / "records.jsonl"))
+    assert first["trust"] == [1.0, 0.607, 0.607, 0.368, 0.135] and first["straddles"] == [1, 2] and first["text"] == " ab12"
+    assert second["trust"] is None and second["straddles"] == []

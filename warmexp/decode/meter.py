@@ -85,8 +85,9 @@ class Meter:
 @dataclass
 class QuestionSums:
     """nfe: backbone forwards of the decode loop (every kind but aux); no_op: those among them that could change nothing;
-    full_forward_equivalents: Σ query tokens / full row length; token_forwards: Σ query tokens; aux_forwards: the rest;
-    forward_seconds: the question's shares of the time inside the backbone."""
+    full_forward_equivalents: Σ query tokens / full row length; token_forwards: Σ query tokens; aux_forwards: the rest, which also counts
+    in those two sums; forward_seconds: the question's shares of the time inside the backbone, aux left out (its time is part of the
+    seconds of whatever asked for it, such as a proposal's)."""
 
     nfe: int = 0
     no_op: int = 0
@@ -100,7 +101,7 @@ class QuestionSums:
             self.aux_forwards += 1
         else:
             self.nfe += 1
+            self.forward_seconds += row.seconds / len(row.questions)
         self.no_op += int(row.no_op[i])
         self.token_forwards += row.query_tokens[i]
         self.full_forward_equivalents += row.query_tokens[i] / row.kv_tokens[i]
-        self.forward_seconds += row.seconds / len(row.questions)

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from warmexp.errors import UserError, check_choice
-from warmexp.proposer.proposal import TAILS, Asked, Proposal
+from warmexp.proposer.proposal import TAILS, Asked, Proposal, Proposer
 
 
 @dataclass
-class FileProposer:
-    """path: the JSONL file. `tokens` ([[start, end, log-probability], …], character offsets) is read where given. tail: see proposal.py."""
+class FileProposer(Proposer):
+    """path: the JSONL file. Where a line gives `tokens` ([[start, end, natural-log probability], …], character offsets in the order of the
+    text) and `end` (log-probability of ending there), trust comes from them; without them it is 1.0. tail: see proposal.py."""
 
     path: str
     tail: str = "mask"
-    oracle = False
-    stored = False
 
     def __post_init__(self) -> None:
         check_choice("proposer.tail", self.tail, TAILS)
@@ -37,13 +38,18 @@ class FileProposer:
                 continue
             try:
                 raw = json.loads(line)
-                found[str(raw["id"])] = Proposal.from_json({**raw, "text": str(raw["text"])})
-            except (ValueError, KeyError, TypeError) as error:
+                proposal = found[str(raw["id"])] = Proposal.from_json({**raw, "text": str(raw["text"])})
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise UserError(f'proposer.path={self.path}, line {number} is not {{"id": …, "text": …}} ({error!r}).') from None
+            if not _sound(proposal):
+                raise UserError(
+                    f"proposer.path={self.path}, line {number}: tokens are not [start, end, log-probability ≤ 0] within the text and in"
+                    " its order, or end is no log-probability: correct them or leave them out."
+                )
         return found
 
     def identity(self) -> dict[str, Any]:
-        digest = hashlib.sha256(json.dumps({k: v.text for k, v in sorted(self.proposals.items())}).encode()).hexdigest()
+        digest = hashlib.sha256(json.dumps({k: [v.text, v.tokens, v.end] for k, v in sorted(self.proposals.items())}).encode()).hexdigest()
         return {"kind": "file", "texts": digest[:16]}
 
     def propose(self, questions: list[Asked], device: str, seed: int, progress) -> Iterator[tuple[str, Proposal]]:
@@ -55,3 +61,11 @@ class FileProposer:
             )
         for question in questions:
             yield question.id, self.proposals[question.id]
+
+
+def _sound(proposal: Proposal) -> bool:
+    """Whether spans lie within the text, in its order, and log-probabilities are such."""
+    logs = [p for _, _, p in proposal.tokens] + ([] if proposal.end is None else [proposal.end])
+    inside = all(0 <= a <= b <= len(proposal.text) for a, b, _ in proposal.tokens)
+    ordered = all(x[0] <= y[0] and x[1] <= y[1] for x, y in pairwise(proposal.tokens))
+    return inside and ordered and not any(math.isnan(p) or p > 0 for p in logs)

@@ -6,7 +6,7 @@ import gc
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +14,37 @@ import torch
 
 from warmexp.errors import UserError, check_choice, check_range
 from warmexp.hub import fingerprint, model_folder
-from warmexp.proposer.proposal import TAILS, Asked, Proposal
+from warmexp.proposer.proposal import TAILS, Asked, Proposal, Proposer
+from warmexp.proposer.spans import decoded_spans
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+# Prompt tokens that a response is decoded behind, so that its first space is its own (spans.py).
+_CONTEXT = 8
+# Some templates write the day's date into the prompt; a proposal must not depend on it. This is the date that Llama 3.1's shows by default.
+_DATE = "26 Jul 2024"
+
+# The model in memory, with its tokenizer: while it proposes, and after that if it was asked to stay for the jobs that follow in the same
+# process.
+_resident: dict[str, tuple[Any, Any]] = {}
+
+
+def free_models() -> None:
+    """Give back the memory of a resident proposer and of whatever else is no longer referred to."""
+    _resident.clear()
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 @dataclass
-class HFProposer:
-    """Greedy decoding by `generate`; no sampling, no remote code.
+class HFProposer(Proposer):
+    """Greedy decoding by `generate`: no sampling, no penalties of the checkpoint's own, no remote code.
 
     path: `lab:NAME`, a local folder or a hub name; revision: hub revision. dtype: of the weights.
     prompt: text around the task's prompt ("{prompt}"; put few-shot examples here for a base model). chat_template: wrap it as one user
     turn with the tokenizer's own chat template instead. stop: strings that end the response, cut off. max_new_tokens, batch_size: of
-    generation. tail: see proposal.py.
+    generation. resident: keep the model in memory for the jobs that follow in this process, beside the backbone; otherwise it is freed
+    before the backbone is loaded. tail: see proposal.py.
     """
 
     path: str
@@ -37,8 +55,8 @@ class HFProposer:
     stop: list[str] = field(default_factory=lambda: ["Question:"])
     max_new_tokens: int = 256
     batch_size: int = 64
+    resident: bool = False
     tail: str = "mask"
-    oracle = False
     stored = True
 
     def __post_init__(self) -> None:
@@ -58,7 +76,29 @@ class HFProposer:
         return {"kind": "hf", "model": fingerprint(self.folder), **options, "stop": list(self.stop)}
 
     def propose(self, questions: list[Asked], device: str, seed: int, progress) -> Iterator[tuple[str, Proposal]]:
-        """Longest prompts last, so that a batch holds prompts of similar length; the model is freed at the end."""
+        """Longest prompts last, so that a batch holds prompts of similar length; the model is freed at the end unless it is resident."""
+        model, tokenizer = self._model(device)
+        try:
+            prompts = {q.id: self._prompt(q.prompt, tokenizer) for q in questions}
+            ordered = sorted(questions, key=lambda q: (len(prompts[q.id]), q.id))
+            for first in range(0, len(ordered), self.batch_size):
+                batch = ordered[first : first + self.batch_size]
+                yield from zip((q.id for q in batch), self._generate(model, tokenizer, [prompts[q.id] for q in batch]), strict=True)
+                progress(first + len(batch), len(ordered))
+        finally:
+            del model, tokenizer
+            if not self.resident:
+                free_models()
+
+    def _model(self, device: str) -> tuple[Any, Any]:
+        """Model and tokenizer, loaded or still there. Never more than one proposer is in memory."""
+        key = f"{fingerprint(self.folder)} {self.dtype} {device}"
+        if key not in _resident:
+            free_models()
+            _resident[key] = self._load(device)
+        return _resident[key]
+
+    def _load(self, device: str) -> tuple[Any, Any]:
         from transformers import AutoModelForCausalLM, AutoTokenizer
         from transformers.utils import logging as transformers_logging
 
@@ -66,6 +106,8 @@ class HFProposer:
         transformers_logging.set_verbosity_error()
         try:
             tokenizer = AutoTokenizer.from_pretrained(self.folder, trust_remote_code=False, padding_side="left")
+            if self.chat_template and not tokenizer.chat_template:
+                raise UserError(f"proposer.chat_template=true but the tokenizer of {self.path} has none: set proposer.chat_template=false.")
             model = AutoModelForCausalLM.from_pretrained(
                 self.folder, trust_remote_code=False, use_safetensors=True, dtype=DTYPES[self.dtype]
             )
@@ -75,26 +117,13 @@ class HFProposer:
             ) from None
         if tokenizer.pad_token_id is None:
             tokenizer.pad_token = tokenizer.eos_token
-        if self.chat_template and not tokenizer.chat_template:
-            raise UserError(f"proposer.chat_template=true but the tokenizer of {self.path} has none: set proposer.chat_template=false.")
-        model = model.to(device).eval()
-        try:
-            prompts = {q.id: self._prompt(q.prompt, tokenizer) for q in questions}
-            ordered = sorted(questions, key=lambda q: (len(prompts[q.id]), q.id))
-            for first in range(0, len(ordered), self.batch_size):
-                batch = ordered[first : first + self.batch_size]
-                yield from zip((q.id for q in batch), self._generate(model, tokenizer, [prompts[q.id] for q in batch]), strict=True)
-                progress(first + len(batch), len(ordered))
-        finally:
-            del model
-            gc.collect()
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
+        return model.to(device).eval(), tokenizer
 
     def _prompt(self, prompt: str, tokenizer) -> str:
         text = self.prompt.replace("{prompt}", prompt)
         if self.chat_template:
-            text = tokenizer.apply_chat_template([{"role": "user", "content": text}], tokenize=False, add_generation_prompt=True)
+            turns = [{"role": "user", "content": text}]
+            text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True, date_string=_DATE)
         return text
 
     @torch.inference_mode()
@@ -118,6 +147,7 @@ class HFProposer:
             temperature=None,
             top_p=None,
             top_k=None,
+            repetition_penalty=1.0,  # Qwen2.5's generation_config.json has 1.1, also for greedy decoding
             pad_token_id=tokenizer.pad_token_id,
             logits_processor=LogitsProcessorList([recorder]),
             **({"stop_strings": list(self.stop), "tokenizer": tokenizer} if self.stop else {}),
@@ -125,8 +155,10 @@ class HFProposer:
         new = output[:, inputs["input_ids"].shape[1] :].tolist()
         logp = torch.stack(recorder.steps, dim=1).tolist()
         ends = _end_ids(model, tokenizer)
+        contexts = [row[kept.bool()][-_CONTEXT:].tolist() for row, kept in zip(inputs["input_ids"], inputs["attention_mask"], strict=True)]
         seconds = (time.perf_counter() - started) / len(prompts)
-        return [_proposal(tokenizer, ids, p, ends, self.stop, seconds) for ids, p in zip(new, logp, strict=True)]
+        rows = zip(contexts, new, logp, strict=True)
+        return [_proposal(tokenizer, context, ids, p, ends, self.stop, seconds) for context, ids, p in rows]
 
 
 class _LogProbabilities:
@@ -147,16 +179,18 @@ def _end_ids(model, tokenizer) -> set[int]:
     return {*ids, tokenizer.eos_token_id, tokenizer.pad_token_id} - {None}
 
 
-def _proposal(tokenizer, ids: list[int], logp: list[float], ends: set[int], stop: list[str], seconds: float) -> Proposal:
-    """Text up to the first end token or stop string, and the character span of every token in it."""
+def _proposal(
+    tokenizer, context: list[int], ids: list[int], logp: list[float], ends: set[int], stop: list[str], seconds: float
+) -> Proposal:
+    """Text up to the first end token or stop string, and the character span of every token in it. context: the prompt's last tokens."""
     length = next((i for i, token in enumerate(ids) if token in ends), len(ids))
-    ids = ids[:length]
-    # Spans from growing prefixes: right for every tokenizer, including those whose tokens share a character.
-    borders = [len(tokenizer.decode(ids[:i], skip_special_tokens=True)) for i in range(length + 1)]
-    text = tokenizer.decode(ids, skip_special_tokens=True)
+    decode = partial(tokenizer.decode, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    text, spans = decoded_spans(ids[:length], decode, context)
     cut = min((text.find(s) for s in stop if s in text), default=len(text))
-    tokens = [(a, min(b, cut), round(p, 6)) for a, b, p in zip(borders, borders[1:], logp, strict=False) if a < cut]
-    return Proposal(text[:cut], tuple(tokens), seconds)
+    tokens = [(a, min(b, cut), round(p, 6)) for (a, b), p in zip(spans, logp, strict=False) if a < cut]
+    # A row that a stop string ended is filled up with padding, which may be the end token: that end is not the model's.
+    ended = length < len(ids) and not any(s in text for s in stop)
+    return Proposal(text[:cut], tuple(tokens), seconds, round(logp[length], 6) if ended else None)
 
 
 def _first_line(error: Exception) -> str:

@@ -6,15 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from warmexp.proposer.proposal import Asked, Proposal
+from warmexp.proposer.proposal import Asked, Proposal, Proposer
 
 
 @dataclass
-class NoProposer:
-    oracle = False
-    stored = False
-    tail = "mask"
-
+class NoProposer(Proposer):
     def identity(self) -> dict[str, Any]:
         return {"kind": "none"}
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from warmexp.errors import check_choice, check_range
-from warmexp.proposer.proposal import TAILS, Asked, Proposal
+from warmexp.proposer.proposal import TAILS, Asked, Proposal, Proposer
 from warmexp.rng import uniform
 
 _PIECE = re.compile(r"\d+|[^\W\d]+|[^\w\s]|\s+")
@@ -19,18 +19,17 @@ _OPERATORS = "+-*/="
 
 
 @dataclass
-class OracleProposer:
+class OracleProposer(Proposer):
     """Each word, number and sign of the solution is replaced with probability `corruption` by another of its kind.
 
     A number moves by 1 to 9 (and stays ≥ 0), an operator becomes another operator, a word becomes another word of the same solution.
     `####` and white space are left alone, so the answer can still be extracted (and be wrong). corruption: in [0, 1].
-    tail: see proposal.py.
+    It knows no probabilities: its trust is 1.0 everywhere, also where it is wrong. tail: see proposal.py.
     """
 
     corruption: float = 0.0
     tail: str = "mask"
     oracle = True
-    stored = False
 
     def __post_init__(self) -> None:
         check_range("proposer.corruption", self.corruption, 0, 1, "the share of the solution's words that is replaced")

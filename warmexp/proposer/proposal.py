@@ -1,79 +1,159 @@
 """A proposal: text, and what its author knew about it.
 
 It arrives as text because proposer and backbone have different vocabularies: an id of one means nothing in the other. It is re-encoded
-with the backbone's tokenizer, slot for slot from the first response position, exactly once and here.
+with the backbone's tokenizer, slot for slot from the first response position, exactly once and here, and what its author knew goes with
+it through character spans (spans.py).
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from warmexp.backbone.tokenizer import BackboneTokenizer
 from warmexp.errors import check_choice
+from warmexp.proposer.spans import carry, encoded_spans
 
 TAILS = ("mask", "eos")
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """text: the proposed response, cut at the proposer's stop strings.
+    """text: the proposed response, cut at the proposer's stop strings and before its end token.
 
-    tokens: the proposer's own tokens as (first character, past-the-end character, natural-log probability), empty where unknown.
-    seconds: what writing it took (its share of the batch), kept with it so that stored proposals are not reported as free.
+    tokens: the proposer's own tokens as (first character, past-the-end character, natural-log probability) in the order of the text,
+    empty where unknown. seconds: what writing it took (its share of the batch), kept with it so that stored proposals are not reported
+    as free. end: natural-log probability of the end token that the author wrote after the text; None where it wrote none or is silent.
     """
 
     text: str
     tokens: tuple[tuple[int, int, float], ...] = ()
     seconds: float = 0.0
+    end: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
     @classmethod
     def from_json(cls, raw: dict[str, Any]) -> Proposal:
-        return cls(raw["text"], tuple((int(a), int(b), float(p)) for a, b, p in raw.get("tokens", ())), float(raw.get("seconds", 0.0)))
+        tokens = tuple((int(a), int(b), float(p)) for a, b, p in raw.get("tokens", ()))
+        end = raw.get("end")
+        return cls(raw["text"], tokens, float(raw.get("seconds", 0.0)), None if end is None else float(end))
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """A proposal in the backbone's vocabulary: at most canvas_length ids; `cut` says that it was longer."""
+    """A proposal in the backbone's vocabulary: n ≤ canvas_length ids; `cut` says that it was longer.
+
+    trust: [n] in [0, 1], the smallest probability of the author's tokens under each id (raw, not calibrated); 1.0 where the author
+    said nothing (a file without tokens, an oracle, a retrieved solution). logp: [n] ≤ 0, the sum of their natural-log probabilities; 0.0
+    where the author said nothing. straddles: [n], whether the id's span starts or ends inside one of the author's tokens, so that no
+    probability of the author is about exactly this piece of text.
+    """
 
     ids: tuple[int, ...]
     cut: bool
+    trust: tuple[float, ...]
+    logp: tuple[float, ...]
+    straddles: tuple[bool, ...]
+
+
+def fit(proposal: Proposal, prompt: str, tokenizer: BackboneTokenizer) -> Proposal:
+    """A proposal as it would stand behind the backbone's prompt: its first space follows the backbone's habit, not the author's.
+
+    A base model goes on after "Answer:" with " Tom", an instruct model starts a turn with "Tom", a reference solution has no space
+    either, and "Tom" and " Tom" are different tokens. Behind white space or a special token (a turn's header) a response starts without
+    spaces, behind anything else with white space. Spans move along; a space that is added has no author.
+    """
+    tail = tokenizer.template.split("{prompt}")[1]
+    special = [token.content for token in tokenizer.tokenizer.get_added_tokens_decoder().values() if token.special]
+    before = tail or prompt
+    text = proposal.text
+    if not text or not before:
+        return proposal
+    if before[-1].isspace() or any(tail.endswith(token) for token in special):
+        shift = len(text.lstrip(" ")) - len(text)
+    else:
+        shift = 0 if text[0].isspace() else 1
+    if shift == 0:
+        return proposal
+    moved = tuple((max(0, a + shift), b + shift, p) for a, b, p in proposal.tokens if b + shift > 0)
+    return replace(proposal, text=" " + text if shift > 0 else text[-shift:], tokens=moved)
 
 
 def encode(proposal: Proposal, tokenizer: BackboneTokenizer, canvas_length: int, tail: str) -> Encoded:
     """Re-encode a proposal for a canvas.
 
     tail: what follows its end: `mask` leaves masks (the paper), `eos` proposes end-of-text up to the end of the canvas. Special tokens
-    spelled out in the text are encoded as text, so the only special token that can be proposed is this end-of-text.
+    spelled out in the text are encoded as text, so the only special token that can be proposed is this end-of-text: whatever token the
+    author ends with (end of text, end of turn), it becomes the backbone's end-of-text or nothing.
+    """
+    ids, spans = encoded_spans(tokenizer, proposal.text)
+    logp, trust, straddles = carry(proposal.tokens, spans)
+    return lay_out(ids, logp, trust, straddles, proposal.end, canvas_length, tail, tokenizer.eos_id)
+
+
+def lay_out(
+    ids: Sequence[int], logp: Sequence[float], trust: Sequence[float], straddles: Sequence[bool], end: float | None,
+    canvas_length: int, tail: str, eos_id: int,
+) -> Encoded:  # fmt: skip
+    """Cut a proposal's ids (and the three lists of the same length) to a canvas, and fill its tail as chosen.
+
+    Every position of an `eos` tail is as trustworthy as the end that the author wrote; its log-probability counts once.
     """
     check_choice("proposer.tail", tail, TAILS)
-    ids = tokenizer.encode(proposal.text)
-    cut = len(ids) > canvas_length
-    ids = ids[:canvas_length]
-    if tail == "eos":
-        ids += [tokenizer.eos_id] * (canvas_length - len(ids))
-    return Encoded(tuple(ids), cut)
+    n = min(len(ids), canvas_length)
+    rest = canvas_length - n if tail == "eos" else 0
+    ending = 0.0 if end is None else end
+    return Encoded(
+        ids=(*ids[:n], *[eos_id] * rest),
+        cut=len(ids) > canvas_length,
+        trust=(*trust[:n], *[min(1.0, math.exp(ending))] * rest),
+        logp=(*logp[:n], *([ending, *[0.0] * (rest - 1)] if rest else [])),
+        straddles=(*straddles[:n], *[False] * rest),
+    )
 
 
 @dataclass(frozen=True)
 class Asked:
-    """A question as a proposer sees it. `solution` is the reference solution; only an oracle may look at it."""
+    """A question as a proposer sees it. `solution` is the reference solution; only an oracle may look at it. `question` is the bare
+    question without the prompt around it, empty where a task does not give it."""
 
     id: str
     prompt: str
     solution: str
+    question: str = ""
 
 
-class Proposer(Protocol):
-    oracle: bool  # whether it has seen the reference solution; such runs are labelled and kept off fronts
-    stored: bool  # whether its proposals cost enough to be kept in the store
-    tail: str
+class Proposer:
+    """Where proposals come from. Options are dataclasses derived from this; the attributes below are what most of them need.
+
+    oracle: whether it has seen the reference solution; such runs are labelled and kept off fronts.
+    stored: whether its proposals cost enough to be kept in the store.
+    from_backbone: whether the backbone writes them: then it is loaded first and `draft` is called, batch by batch, instead of `propose`.
+    resident: whether its model stays in memory after proposing, beside the backbone.
+    tail: what follows a proposal on the canvas (`encode`).
+    """
+
+    oracle = False
+    stored = False
+    from_backbone = False
+    resident = False
+    tail = "mask"
+
+    def bind(self, backbone, canvas_length: int, task) -> None:
+        """Told once, while the configuration is checked, what it will propose for: an unloaded checkpoint, the canvas, the task."""
 
     def identity(self) -> dict[str, Any]:
         """What of it changes a proposal (checks its files; loads no weights)."""
+        raise NotImplementedError
 
     def propose(self, questions: list[Asked], device: str, seed: int, progress) -> Any:
         """Yield (question id, Proposal), in any order. `progress(done, total)` may be called."""
+        raise NotImplementedError
+
+    def draft(self, meter, questions, tokenizer) -> Any:
+        """Where `from_backbone`: question id -> (Proposal, Encoded) for a batch of decode.state.Question."""
+        raise NotImplementedError

@@ -16,18 +16,30 @@ from filelock import FileLock
 from warmexp.io import append_lines, read_lines
 from warmexp.proposer.proposal import Asked, Proposal, Proposer
 
+# Raised when a stored proposal changes meaning, so that old files are not read: 2 has `end` and spans right for every tokenizer.
+FORMAT = 2
+
 
 def sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def proposals_for(
-    proposer: Proposer, questions: list[Asked], folder: Path, device: str, seed: int, progress: Callable[[int, int], None]
+    proposer: Proposer,
+    questions: list[Asked],
+    folder: Path,
+    device: str,
+    seed: int,
+    progress: Callable[[int, int], None],
+    make_room: Callable[[], None] = lambda: None,
 ) -> dict[str, Proposal]:
-    """Question id -> proposal, from the store where it is there, generated and stored where it is not."""
+    """Question id -> proposal, from the store where it is there, generated and stored where it is not.
+
+    make_room: called before a model is loaded for it, and only then.
+    """
     if not proposer.stored:
         return dict(proposer.propose(questions, device, seed, progress))
-    identity = json.dumps(proposer.identity(), sort_keys=True)
+    identity = json.dumps({"format": FORMAT, **proposer.identity()}, sort_keys=True)
     file = folder / f"{sha256(identity)[:16]}.jsonl"
     folder.mkdir(parents=True, exist_ok=True)
     # Several workers may share the folder: whoever comes second waits and finds the first one's work.
@@ -36,6 +48,7 @@ def proposals_for(
         wanted = {sha256(q.prompt): q for q in questions}
         missing = [q for key, q in wanted.items() if key not in known]
         if missing:
+            make_room()
             by_id = {q.id: key for key, q in wanted.items()}
             for question, proposal in proposer.propose(missing, device, seed, progress):
                 known[by_id[question]] = proposal
