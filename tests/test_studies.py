@@ -40,3 +40,34 @@ def test_a_sweep_over_a_key_that_a_job_does_not_read_warns_once_and_folds(quiet_
     summaries, said = front(words, quiet_home / "out", capsys, monkeypatch)
     assert len(summaries) == 3  # one cold start, two rates
     assert said.count("rho=0.2 is read by") == 1 and said.count("reused") == 1
+
+
+def test_the_papers_table_runs_unchanged_on_the_lab(quiet_home, capsys, monkeypatch):
+    """Every row, on the same questions, from the weak proposer; the oracle is kept apart."""
+    words = ["-m", "+sweep=table1", "backbone=lab", "proposer=lab_weak", "task=lab", "task.limit=6"]
+    front(words, quiet_home / "out", capsys, monkeypatch)
+    words = ["experiment=paper/oracle", "backbone=lab", "task=lab", "task.limit=6", "task.subset_seed=0"]
+    summaries, _ = front(words, quiet_home / "out", capsys, monkeypatch)
+    assert len(summaries) == 10 and len({s["questions_sha256"] for s in summaries}) == 1
+    by_id = {s["run_id"]: s for s in summaries}
+    (oracle,) = [s for s in summaries if s["oracle"]]
+    assert oracle["proposal_accuracy_strict"] == 1.0 and oracle["accuracy_strict_given_proposal_wrong"] is None
+    (autoregressive,) = [s for s in summaries if s["nfe_mean"] == 0]
+    assert autoregressive["accuracy_strict"] == autoregressive["proposal_accuracy_strict"]
+    assert sum("length_hint" in i for i in by_id) == 1
+
+
+def test_the_papers_experiments_on_real_models_say_what_is_missing(quiet_home, capsys, monkeypatch):
+    """No weights and no network: one sentence that names the checkpoint, within seconds."""
+    from warmexp.hub import offline_if_unreachable
+
+    offline_if_unreachable.cache_clear()
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(sys, "argv", ["warmexp", "experiment=paper/token_inject"])
+    for name in ("_folders", "_failures"):
+        monkeypatch.setattr(cli, name, [])
+    with pytest.raises(SystemExit):
+        cli.main()
+    offline_if_unreachable.cache_clear()
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and ("LLaDA-8B-Instruct" in said or "Llama-2-7b-hf" in said) and "hf download" in said

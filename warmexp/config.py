@@ -218,6 +218,9 @@ def _check_pairs(built: dict[str, Any], choices: dict[str, str]) -> str | None:
     if init.reads_proposal and choices["proposer"] == "none":
         others = [name for name in options("proposer") if name != "none"]
         raise UserError(f"init={choices['init']} needs a proposal but proposer=none: choose proposer={', '.join(others)}.")
+    tail = getattr(init, "needs_tail", None)
+    if tail and built["proposer"].tail != tail:
+        raise UserError(f"init={choices['init']} uses what follows a proposal: set proposer.tail={tail} (it is {built['proposer'].tail}).")
     if getattr(remask, "scope", None) == "injected" and not init.injects:
         return (
             f"remask={choices['remask']} with remask.scope=injected revokes injected tokens and init={choices['init']} injects none:"

@@ -176,7 +176,7 @@ def _decode_batch(
 def _question(plan: Plan, question: TaskQuestion, proposal: tuple[Proposal, Encoded] | None) -> Question:
     if proposal is None:
         return Question(question.id, plan.prompts[question.id])
-    return Question(question.id, plan.prompts[question.id], proposal[1].ids, proposal[1].trust)
+    return Question(question.id, plan.prompts[question.id], proposal[1].ids, proposal[1].trust, proposal[1].written)
 
 
 def _record(plan: Plan, question: TaskQuestion, result: Decoded, proposal: tuple[Proposal, Encoded] | None) -> dict[str, Any]:

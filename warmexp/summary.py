@@ -17,7 +17,8 @@ def summarise(run_id: str, records: list[dict[str, Any]], oracle: bool, question
     Accuracies are shares in [0, 1] with Wilson 95 % intervals; NFE is forwards per question with a bootstrap 95 % interval. Seconds:
     `decode` is the sum of the questions' shares of their batches, `forward` the part of it inside the backbone, `propose` what writing
     the proposals took when they were written (also if they came from the store now), `total` decode and propose. tokens_per_nfe and
-    tokens_per_second count response tokens before the first end token.
+    tokens_per_second count response tokens before the first end token. `…_given_proposal_right` is the accuracy on the questions whose
+    proposal was right, `…_wrong` on the others: a prior that is merely copied gives 1 and 0.
     """
     n = len(records)
     nfe = [r["nfe"] for r in records]
@@ -45,6 +46,10 @@ def summarise(run_id: str, records: list[dict[str, Any]], oracle: bool, question
             summary[f"accuracy_{name}"] = correct / n
             summary[f"accuracy_{name}_ci95"] = list(wilson(correct, n))
     for name in ("strict", "flexible"):
+        for right, word in ((True, "right"), (False, "wrong")):
+            group = [r for r in records if r["proposal"] and r["proposal"][f"correct_{name}"] is right]
+            share = sum(r["correct"][name] for r in group) / len(group) if group else None
+            summary[f"accuracy_{name}_given_proposal_{word}"] = share
         summary[f"proposal_accuracy_{name}"] = sum(p[f"correct_{name}"] for p in proposals) / n if proposals else None
     summary |= {
         "response_tokens_mean": tokens / n,

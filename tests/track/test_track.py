@@ -64,10 +64,9 @@ def stored(offline: Path) -> dict[str, dict]:
     from wandb.proto import wandb_internal_pb2
 
     found: dict[str, dict] = {"config": {}, "summary": {}, "run": {}}
-    file = next(offline.glob("*.wandb"))
-    deadline = time.monotonic() + 20  # the client's own process may write its last records after `finish` returns
+    deadline = time.monotonic() + 30  # the client's own process may write its records after `finish` returns
     while True:
-        records = [wandb_internal_pb2.Record.FromString(data) for data in messages(file)]
+        records = [wandb_internal_pb2.Record.FromString(data) for file in offline.glob("*.wandb") for data in messages(file)]
         if (records and records[-1].WhichOneof("record_type") == "exit") or time.monotonic() > deadline:
             break
         time.sleep(0.1)

@@ -22,13 +22,15 @@ class Question:
 
     `id` keys the random draws. `prompt` and `proposal` are token ids in the backbone's vocabulary; `proposal` is already cut to the
     canvas. An empty proposal is a cold start. `trust` has a value in [0, 1] for every proposal token, or is empty where nobody asked for
-    any: the smallest probability its author gave to what lies under the token, not calibrated (proposer.proposal.Encoded).
+    any: the smallest probability its author gave to what lies under the token, not calibrated (proposer.proposal.Encoded). The first
+    `written` proposal tokens are its author's text; what follows them, if anything, is end-of-text.
     """
 
     id: str
     prompt: tuple[int, ...]
     proposal: tuple[int, ...] = ()
     trust: tuple[float, ...] = ()
+    written: int = 0
 
 
 @dataclass

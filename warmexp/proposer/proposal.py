@@ -50,7 +50,7 @@ class Encoded:
     trust: [n] in [0, 1], the smallest probability of the author's tokens under each id (raw, not calibrated); 1.0 where the author
     said nothing (a file without tokens, an oracle, a retrieved solution). logp: [n] ≤ 0, the sum of their natural-log probabilities; 0.0
     where the author said nothing. straddles: [n], whether the id's span starts or ends inside one of the author's tokens, so that no
-    probability of the author is about exactly this piece of text.
+    probability of the author is about exactly this piece of text. written: how many ids are the text's; the rest is an `eos` tail.
     """
 
     ids: tuple[int, ...]
@@ -58,6 +58,7 @@ class Encoded:
     trust: tuple[float, ...]
     logp: tuple[float, ...]
     straddles: tuple[bool, ...]
+    written: int
 
 
 def fit(proposal: Proposal, prompt: str, tokenizer: BackboneTokenizer) -> Proposal:
@@ -113,6 +114,7 @@ def lay_out(
         trust=(*trust[:n], *[min(1.0, math.exp(ending))] * rest),
         logp=(*logp[:n], *([ending, *[0.0] * (rest - 1)] if rest else [])),
         straddles=(*straddles[:n], *[False] * rest),
+        written=n,
     )
 
 
