@@ -182,7 +182,7 @@ def test_a_tracked_run_end_to_end(quiet_home, checkpoint):
     said: list[str] = []
     summary = run(plan, said.append)
     (offline,) = (plan.folder / "wandb").glob("offline-run-*")
-    assert any(f"wandb sync {offline}" in sentence for sentence in said)
+    assert any(f"wandb sync {offline.resolve()}" in sentence for sentence in said)
     found = stored(offline)
     assert found["summary"]["nfe_mean"] == summary["nfe_mean"] and found["run"]["group"] == "g"
     assert found["config"]["choices"]["init"] == "mask" and found["config"]["run_id"] == plan.run_id

@@ -89,7 +89,7 @@ class WandbTracker:
             "tags": list(self.tags) or None,
             "name": self.name or run_id,
             "config": without_secrets(config),
-            "dir": str(folder),
+            "dir": str(folder.resolve()),  # the client's own process keeps the directory it was started in
             "reinit": "finish_previous",
         }
         settings = wandb.Settings(silent=True, console="off", init_timeout=_INIT_SECONDS, disable_git=True, x_disable_stats=True)
