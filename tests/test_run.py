@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from warmexp.api import planned
 from warmexp.errors import UserError
@@ -216,3 +217,90 @@ def test_a_full_disk_is_one_sentence_and_loses_nothing(words, monkeypatch):
     monkeypatch.setattr(os, "fsync", real)
     assert len(read_lines(plan.folder / "records.jsonl")) >= 3
     assert run(planned(words), say=lambda _: None)["n"] == 9
+
+
+def out_of_memory_above(size: int, real, sizes: list[int]):
+    """`decode`, failing like a device that holds no more than `size` questions: after some forwards."""
+
+    def decode(backbone, questions, *more):
+        sizes.append(len(questions))
+        if len(questions) > size:
+            real(backbone, questions[:size], *more)  # its forwards go into the meter
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return real(backbone, questions, *more)
+
+    return decode
+
+
+@pytest.mark.parametrize(("change", "size"), [([], 3), ([], 1), (["proposer=self"], 2)])
+def test_out_of_memory_halves_the_batch_and_loses_nothing(words, tmp_path, monkeypatch, change, size):
+    """Records, forwards counted among them, equal those of an undisturbed run; the smaller size stays for the batches that follow."""
+    if change:
+        words = [w for w in words if not w.startswith("proposer")]
+    words = [*words, *change, "batch_size=7"]
+    undisturbed, tight = planned(words), planned([*words, f"outputs={tmp_path}/tight"])
+    run(undisturbed, say=lambda _: None)
+    import warmexp.run as module
+
+    sizes: list[int] = []
+    said: list[str] = []
+    monkeypatch.setattr(module, "decode", out_of_memory_above(size, module.decode, sizes))
+    run(tight, said.append)
+    expected, found = records(undisturbed.folder), records(tight.folder)
+    for row in (*expected.values(), *found.values()):
+        row["proposal"].pop("seconds")  # the backbone writes its own proposals in this run
+    assert found == expected and list(found) == list(expected)
+    halvings = [s for s in said if "out of memory" in s]
+    failed = [n for n in sizes if n > size]
+    assert halvings == [f"out of memory at batch size {n}: going on with {(n + 1) // 2}" for n in failed]
+    assert max(sizes) == 7 and failed == sorted(set(failed), reverse=True), "a size that has failed is not tried again"
+    assert sum(n for n in sizes if n <= size) == 9
+
+
+def test_one_question_that_does_not_fit_is_one_sentence(words, monkeypatch):
+    import warmexp.run as module
+
+    plan = planned([*words, "batch_size=3"])
+    real, sizes = module.decode, []
+    monkeypatch.setattr(module, "decode", out_of_memory_above(0, lambda *_: None, sizes))
+    with pytest.raises(UserError) as caught:
+        run(plan, say=lambda _: None)
+    for part in ("out of memory at batch size 1", "device=cpu cannot hold", "backbone.dtype=bfloat16", "length.canvas_length=24"):
+        assert part in str(caught.value)
+    assert sizes == [3, 2, 1]
+    monkeypatch.setattr(module, "decode", real)
+    assert run(planned(words), say=lambda _: None)["n"] == 9
+
+
+def test_no_other_error_halves_a_batch(words, monkeypatch):
+    import warmexp.run as module
+
+    calls = []
+
+    def fails(*_):
+        calls.append(1)
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(module, "decode", fails)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        run(planned(words), say=lambda _: None)
+    assert len(calls) == 1
+
+
+def test_what_ran_out_is_freed_before_the_next_try():
+    """The tensors of a failed batch hang on the error's traceback; they must be gone when the batch is done again."""
+    import weakref
+
+    from warmexp.batches import halving
+
+    alive: list[weakref.ref] = []
+
+    def work(batch):
+        assert not any(kept() is not None for kept in alive)
+        big = torch.zeros(8)
+        alive.append(weakref.ref(big))
+        if len(batch) > 1:
+            raise torch.OutOfMemoryError
+        return sum(batch)
+
+    assert list(halving([[1, 2, 3], [4], [5, 6]], work, lambda _: None, "")) == [([i], i) for i in range(1, 7)]

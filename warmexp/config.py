@@ -118,7 +118,7 @@ def plan(cfg: DictConfig, choices: dict[str, str], multirun: bool = False) -> Pl
         from warmexp.remask.none import NoRemask
 
         strategies = dataclasses.replace(strategies, remask=NoRemask())
-    device = _device(str(cfg.device))
+    device = available_device(str(cfg.device))
     backbone, task = built["backbone"], built["task"]
     if not strategies.init.reads_proposal:
         choices["proposer"] = "none"
@@ -229,7 +229,8 @@ def _check_pairs(built: dict[str, Any], choices: dict[str, str]) -> str | None:
     return None
 
 
-def _device(device: str) -> str:
+def available_device(device: str) -> str:
+    """A device's name as given, `auto` resolved; UserError where it is not there."""
     import torch
 
     if device == "auto":

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,12 @@ from filelock import FileLock, Timeout
 from omegaconf import OmegaConf
 
 from warmexp.backbone.backbone import Backbone
+from warmexp.batches import empty_cache, halving
 from warmexp.config import Plan, questions_sha256
 from warmexp.decode.loop import Decoded, decode
 from warmexp.decode.meter import Meter
 from warmexp.decode.state import Question
-from warmexp.environment import environment
+from warmexp.environment import environment, keep_float32
 from warmexp.errors import UserError
 from warmexp.io import append_lines, read_lines, write_json, write_text
 from warmexp.proposer.hf import free_models
@@ -49,12 +50,14 @@ def run(plan: Plan, say: Callable[[str], None] = print) -> dict[str, Any]:
         raise UserError(f"{folder} is being worked on by another process: wait for it, then run the same command to reuse it.") from None
     except OSError as error:
         raise UserError(f"outputs={plan.outputs} cannot be written ({error.strerror}): choose another outputs=FOLDER.") from None
-    with lock:
+    try:
         done = _finished(folder)
         if done is not None:
             say(f"reused {folder} (finished earlier; delete the folder to run it again)")
             return done
         return _run(plan, say)
+    finally:
+        lock.release()
 
 
 def _finished(folder: Path) -> dict[str, Any] | None:
@@ -71,6 +74,7 @@ def _run(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
     write_text(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(config)))
     write_json(folder / "questions.json", {"sha256": questions_sha256(plan.questions), "ids": [q.id for q in plan.questions]})
     tracker.start(plan.run_id, config, folder)
+    keep_float32()
     try:
         proposals = _proposals(plan, say)
         records = _decode_all(plan, proposals, say)
@@ -99,6 +103,7 @@ def _proposals(plan: Plan, say: Callable[[str], None]) -> dict[str, tuple[Propos
         return {}
     make_room = (lambda: None) if plan.proposer.resident else _free_backbone
     asked = [Asked(q.id, q.prompt, q.solution, q.question) for q in plan.questions]
+    plan.proposer.say = say
     with ProgressBar(len(asked), f"proposing ({plan.choices['proposer']})") as bar:
         store = plan.outputs / "proposals"
         texts = proposals_for(plan.proposer, asked, store, plan.device, plan.seed, lambda done, _: bar.update(done), make_room)
@@ -119,21 +124,32 @@ def _decode_all(plan: Plan, proposals: dict[str, tuple[Proposal, Encoded]], say:
         say(f"resumed {plan.folder}: {len(records)} of {len(plan.questions)} questions were already decoded")
     if pending:
         backbone = _backbone(plan)
-        write_json(plan.folder / "environment.json", environment(plan.device, plan.identity))
+        tokens = plan.strategies.length.canvas_length + max(len(plan.prompts[q.id]) for q in pending)
+        write_json(plan.folder / "environment.json", environment(plan.device, plan.identity, backbone, tokens))
         # Questions of similar length share a batch; the order is shuffled among batches so that the ETA is honest.
         ordered = sorted(pending, key=lambda q: (len(plan.prompts[q.id]), q.id))
         batches = [ordered[i : i + plan.batch_size] for i in range(0, len(ordered), plan.batch_size)]
         random.Random(0).shuffle(batches)
         with ProgressBar(len(plan.questions), plan.run_id) as bar:
-            for batch in batches:
-                for record in _decode_batch(plan, backbone, batch, proposals, file):
-                    records[record["id"]] = record
+            work = partial(_decode_batch, plan, backbone, proposals=proposals, file=file)
+            for _, rows in halving(batches, work, say, _remedy(plan)):
+                records |= {record["id"]: record for record in rows}
                 nfe, accuracy = _running(records)
                 bar.update(len(records), nfe, accuracy)
                 plan.tracker.progress(len(records), len(plan.questions), nfe, accuracy)
     ordered_records = [records[q.id] for q in plan.questions]
     write_text(file, "".join(_line(record) for record in ordered_records))
     return ordered_records
+
+
+def _remedy(plan: Plan) -> str:
+    narrower = " backbone.dtype=bfloat16," if plan.backbone.dtype in ("float64", "float32") else ""
+    alone = " proposer.resident=false," if plan.proposer.resident else ""
+    return (
+        f"device={plan.device} cannot hold the backbone and one question with"
+        f" length.canvas_length={plan.strategies.length.canvas_length}; choose another device=…,{narrower}{alone}"
+        " a smaller length.canvas_length or shorter prompts; what was decoded so far is kept."
+    )
 
 
 def _line(record: dict[str, Any]) -> str:
@@ -155,13 +171,11 @@ def _backbone(plan: Plan) -> Backbone:
 
 def _free_backbone() -> None:
     _resident.clear()
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    empty_cache()
 
 
 def _decode_batch(
-    plan: Plan, backbone: Backbone, batch: list[TaskQuestion], proposals: dict[str, tuple[Proposal, Encoded]], file: Path
+    plan: Plan, backbone: Backbone, batch: Sequence[TaskQuestion], proposals: dict[str, tuple[Proposal, Encoded]], file: Path
 ) -> list[dict[str, Any]]:
     meter = Meter(backbone)
     if plan.strategies.init.reads_proposal and plan.proposer.from_backbone:

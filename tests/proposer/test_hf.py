@@ -329,3 +329,53 @@ def test_weights_that_are_not_here_are_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(UserError, match="Llama-2-7b-hf is not in the local hub cache"):
         planned(["proposer=llama2_7b", "init=token_inject", "task.limit=1"])
+
+
+def test_out_of_memory_halves_a_batch_of_proposals(tiny_llama, monkeypatch):
+    """A model that holds two prompts at most proposes what it proposes otherwise, and each size is given up once."""
+    import torch
+
+    questions = [Asked(f"q{i}", "abc " * (i + 1), "") for i in range(7)]
+    expected = ask(tiny_llama, questions, batch_size=5)
+    real, sizes = HFProposer._generate, []
+
+    def tight(self, model, tokenizer, prompts):
+        sizes.append(len(prompts))
+        if len(prompts) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return real(self, model, tokenizer, prompts)
+
+    monkeypatch.setattr(HFProposer, "_generate", tight)
+    proposer = HFProposer(str(tiny_llama), max_new_tokens=12, batch_size=5)
+    said, done = [], []
+    proposer.say = said.append
+    found = dict(proposer.propose(questions, "cpu", 0, lambda n, total: done.append((n, total))))
+    assert {i: p.text for i, p in found.items()} == {i: p.text for i, p in expected.items()}
+    for i, proposal in found.items():
+        assert [p for *_, p in proposal.tokens] == pytest.approx([p for *_, p in expected[i].tokens], abs=1e-4)
+    assert sizes == [5, 3, 2, 1, 2, 2] and done == [(2, 7), (3, 7), (5, 7), (7, 7)]
+    assert said == [
+        "proposer: out of memory at batch size 5: going on with 3",
+        "proposer: out of memory at batch size 3: going on with 2",
+    ]
+
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(HFProposer, "_generate", full)
+    with pytest.raises(UserError, match=r"batch size 1: device=cpu .*proposer\.max_new_tokens=12; .*proposer\.dtype=bfloat16"):
+        list(proposer.propose(questions[:1], "cpu", 0, lambda *_: None))
+    assert not hf._resident
+
+
+def test_a_proposer_that_does_not_fit_is_one_sentence(tiny_llama, monkeypatch):
+    import torch
+    from transformers import LlamaForCausalLM
+
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(LlamaForCausalLM, "to", full)
+    with pytest.raises(UserError, match=r"does not fit in the memory of device=cpu: .*proposer\.dtype=bfloat16"):
+        ask(tiny_llama)
+    assert not hf._resident

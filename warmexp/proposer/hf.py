@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 import torch
 
+from warmexp.batches import empty_cache, halving
 from warmexp.errors import UserError, check_choice, check_range
 from warmexp.hub import fingerprint, model_folder
 from warmexp.proposer.proposal import TAILS, Asked, Proposal, Proposer
@@ -31,9 +31,7 @@ _resident: dict[str, tuple[Any, Any]] = {}
 def free_models() -> None:
     """Give back the memory of a resident proposer and of whatever else is no longer referred to."""
     _resident.clear()
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    empty_cache()
 
 
 @dataclass
@@ -77,18 +75,33 @@ class HFProposer(Proposer):
 
     def propose(self, questions: list[Asked], device: str, seed: int, progress) -> Iterator[tuple[str, Proposal]]:
         """Longest prompts last, so that a batch holds prompts of similar length; the model is freed at the end unless it is resident."""
-        model, tokenizer = self._model(device)
         try:
+            _, tokenizer = self._model(device)
             prompts = {q.id: self._prompt(q.prompt, tokenizer) for q in questions}
             ordered = sorted(questions, key=lambda q: (len(prompts[q.id]), q.id))
-            for first in range(0, len(ordered), self.batch_size):
-                batch = ordered[first : first + self.batch_size]
-                yield from zip((q.id for q in batch), self._generate(model, tokenizer, [prompts[q.id] for q in batch]), strict=True)
-                progress(first + len(batch), len(ordered))
+            batches = [ordered[i : i + self.batch_size] for i in range(0, len(ordered), self.batch_size)]
+
+            def generate(batch: Sequence[Asked]) -> list[Proposal]:
+                return self._generate(*self._model(device), [prompts[q.id] for q in batch])
+
+            done = 0
+            for batch, proposals in halving(batches, generate, self._tell, self._remedy(device)):
+                yield from zip((q.id for q in batch), proposals, strict=True)
+                done += len(batch)
+                progress(done, len(ordered))
         finally:
-            del model, tokenizer
             if not self.resident:
                 free_models()
+
+    def _tell(self, sentence: str) -> None:
+        self.say(f"proposer: {sentence}")
+
+    def _remedy(self, device: str) -> str:
+        narrower = " proposer.dtype=bfloat16," if self.dtype == "float32" else ""
+        return (
+            f"device={device} cannot hold proposer.path={self.path} and one question with proposer.max_new_tokens={self.max_new_tokens};"
+            f" choose another device=…,{narrower} fewer tokens or shorter prompts; the proposals so far are kept."
+        )
 
     def _model(self, device: str) -> tuple[Any, Any]:
         """Model and tokenizer, loaded or still there. Never more than one proposer is in memory."""
@@ -117,7 +130,14 @@ class HFProposer(Proposer):
             ) from None
         if tokenizer.pad_token_id is None:
             tokenizer.pad_token = tokenizer.eos_token
-        return model.to(device).eval(), tokenizer
+        try:
+            return model.to(device).eval(), tokenizer
+        except torch.OutOfMemoryError:
+            narrower = ", proposer.dtype=bfloat16" if self.dtype == "float32" else ""
+            raise UserError(
+                f"proposer.path={self.path} does not fit in the memory of device={device}: choose another device=…{narrower} or a smaller"
+                " proposer."
+            ) from None
 
     def _prompt(self, prompt: str, tokenizer) -> str:
         text = self.prompt.replace("{prompt}", prompt)

@@ -137,6 +137,7 @@ class Proposer:
     from_backbone: whether the backbone writes them: then it is loaded first and `draft` is called, batch by batch, instead of `propose`.
     resident: whether its model stays in memory after proposing, beside the backbone.
     tail: what follows a proposal on the canvas (`encode`).
+    say: where a sentence for the user goes.
     """
 
     oracle = False
@@ -144,6 +145,7 @@ class Proposer:
     from_backbone = False
     resident = False
     tail = "mask"
+    say = staticmethod(print)
 
     def bind(self, backbone, canvas_length: int, task) -> None:
         """Told once, while the configuration is checked, what it will propose for: an unloaded checkpoint, the canvas, the task."""
