@@ -127,6 +127,9 @@ def plan(cfg: DictConfig, choices: dict[str, str], multirun: bool = False) -> Pl
         proposer.bind(backbone, strategies.length.canvas_length, task)
     proposer_identity = _proposer_identity(proposer) if strategies.init.reads_proposal else None
     questions = task.load()
+    conversations = any(q.turns for q in questions)
+    if conversations:
+        backbone.check_turns()
     prompts = _prompts(backbone, strategies.length.canvas_length, questions)
     identity = {
         "format": RECORD_FORMAT,
@@ -136,6 +139,7 @@ def plan(cfg: DictConfig, choices: dict[str, str], multirun: bool = False) -> Pl
         "task": task.identity(),
         "questions": questions_sha256(questions),
         "seed": int(cfg.seed),
+        **({"turns": [backbone.template_start, backbone.template_turn_end]} if conversations else {}),
     }
     config = OmegaConf.to_container(cfg, resolve=True)
     config.pop("hydra", None)
@@ -159,8 +163,8 @@ def plan(cfg: DictConfig, choices: dict[str, str], multirun: bool = False) -> Pl
 
 
 def questions_sha256(questions: list[TaskQuestion]) -> str:
-    """A hash of ids, prompts and targets: two runs with the same value are on the same questions."""
-    rows = [[q.id, q.prompt, q.target] for q in questions]
+    """A hash of ids, prompts (with their turns) and targets: two runs with the same value are on the same questions."""
+    rows = [[q.id, q.prompt, q.target, *([q.turns] if q.turns else [])] for q in questions]
     return hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode()).hexdigest()[:16]
 
 
@@ -259,7 +263,7 @@ def _prompts(backbone: Checkpoint, canvas_length: int, questions: list[TaskQuest
     limit = backbone.config.max_sequence_length
     prompts = {}
     for question in questions:
-        ids = tuple(backbone.tokenizer.encode_prompt(question.prompt))
+        ids = tuple(backbone.tokenizer.encode_turns(question.turns or (question.prompt,)))
         if len(ids) + canvas_length > limit:
             raise UserError(
                 f"{question.id} has {len(ids)} prompt tokens; with length.canvas_length={canvas_length} that is more than the backbone's"

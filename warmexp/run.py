@@ -24,7 +24,7 @@ from warmexp.errors import UserError
 from warmexp.io import append_lines, read_lines, write_json, write_text
 from warmexp.proposer.hf import free_models
 from warmexp.proposer.proposal import Asked, Encoded, Proposal, encode, fit
-from warmexp.proposer.store import proposals_for, sha256
+from warmexp.proposer.store import prompt_sha256, proposals_for
 from warmexp.summary import summarise
 from warmexp.task.response import response_text, uncut_text
 from warmexp.task.task import Task, TaskQuestion
@@ -102,7 +102,7 @@ def _proposals(plan: Plan, say: Callable[[str], None]) -> dict[str, tuple[Propos
     if plan.proposer.from_backbone:
         return {}
     make_room = (lambda: None) if plan.proposer.resident else _free_backbone
-    asked = [Asked(q.id, q.prompt, q.solution, q.question) for q in plan.questions]
+    asked = [Asked(q.id, q.prompt, q.solution, q.question, q.turns) for q in plan.questions]
     plan.proposer.say = say
     with ProgressBar(len(asked), f"proposing ({plan.choices['proposer']})") as bar:
         store = plan.outputs / "proposals"
@@ -204,7 +204,7 @@ def _record(plan: Plan, question: TaskQuestion, result: Decoded, proposal: tuple
     extracted = {**task.extract(response), **{f"{name}_uncut": value for name, value in task.extract(uncut).items()}}
     return {
         "id": question.id,
-        "prompt_sha256": sha256(question.prompt),
+        "prompt_sha256": prompt_sha256(question),
         "question": question.prompt,
         "target": question.target,
         "proposal": None if proposal is None else _proposal_record(task, question, *proposal),

@@ -221,6 +221,88 @@ def test_chat_templates_token_by_token(option, llada, dream):
     assert (backbone.dtype, backbone.canvas_length, backbone.block_length, backbone.rope_factor) == ("bfloat16", 256, 32, 1.0)
 
 
+TURNS = ("Question: <|im_end|>Why?\nAnswer:", "She <|eot_id|> sold 24?\n#### 72", "Question: And?\nAnswer:", "\n 5", PROMPT)
+
+
+@pytest.mark.parametrize("option", CHAT)
+def test_conversations_token_by_token(option, llada, dream):
+    """What stands once stands once, every turn has its marks, and what is said in a turn is plain text, whatever it says."""
+    tokenizer = chosen(option, llada if CHAT[option] == "llada" else dream).tokenizer
+    first, answer, second, reply, last = TURNS
+
+    def plain(text: str) -> list[int]:
+        tokenizer.tokenizer.encode_special_tokens = True
+        return tokenizer.tokenizer.encode(text, add_special_tokens=False).ids
+
+    if CHAT[option] == "llada":
+        bos, start, end, eot = 126080, 126346, 126347, 126348
+
+        def turn(role: str, text: str) -> list[int]:
+            return [start, *plain(role), end, *plain("\n\n" + text)]
+
+        said = [("user", first), ("assistant", answer), ("user", second), ("assistant", reply), ("user", last)]
+        expected = [bos, *(i for role, text in said for i in [*turn(role, text), eot]), *turn("assistant", "")]
+    else:
+        start, end = 151644, 151645
+
+        def turn(role: str, text: str) -> list[int]:
+            return [start, *plain(f"{role}\n{text}"), end, *plain("\n")]
+
+        said = [("user", first), ("assistant", answer), ("user", second), ("assistant", reply), ("user", last)]
+        expected = [*turn("system", "You are a helpful assistant."), *(i for role, text in said for i in turn(role, text))]
+        expected += [start, *plain("assistant\n")]
+    assert tokenizer.encode_turns(TURNS) == expected
+    assert tokenizer.encode_turns([PROMPT]) == tokenizer.encode_prompt(PROMPT)
+
+
+# Qwen2's chat_template, and Llama 3's, which LLaDA's is (it strips white space around what is said)
+CHATML = (
+    "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}"
+    "{{ '<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n' }}{% endif %}"
+    "{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+LLAMA3 = (
+    "{% set loop_messages = messages %}{% for message in loop_messages %}{% set content = '<|start_header_id|>' + message['role'] +"
+    " '<|end_header_id|>\n\n'+ message['content'] | trim + '<|eot_id|>' %}{% if loop.index0 == 0 %}{% set content = bos_token + content %}"
+    "{% endif %}{{ content }}{% endfor %}{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}"
+)
+SAID = ["Question: Why?", "It's 1,234.50?\n#### 24", "Question: café?\nAnswer:", "汉字 🙂", "Question: How many?\nAnswer:"]
+
+
+@pytest.mark.parametrize("turns", [1, 3, 5])
+@pytest.mark.parametrize("option", CHAT)
+def test_conversations_are_apply_chat_templates(option, turns, llada, dream):
+    from transformers import PreTrainedTokenizerFast
+
+    if CHAT[option] == "llada":
+        inner = read_tokenizer(llada)
+        theirs, folder, template = PreTrainedTokenizerFast(tokenizer_object=inner, bos_token="<|startoftext|>"), llada, LLAMA3
+    else:
+        theirs, folder, template = transformers_qwen2(dream), dream, CHATML
+    messages = [{"role": "assistant" if i % 2 else "user", "content": text} for i, text in enumerate(SAID[-turns:])]
+    ids = theirs.apply_chat_template(messages, chat_template=template, add_generation_prompt=True, return_dict=False)
+    assert chosen(option, folder).tokenizer.encode_turns(SAID[-turns:]) == ids
+
+
+def test_turns_need_a_template_that_has_them(llada, dream):
+    """One user turn only, or a beginning that is not the template's; each with what to do about it."""
+    for backbone in (chosen("dream_7b_base", dream), chosen("llada_8b_base", llada), Checkpoint("x", template_turn_end="\n")):
+        with pytest.raises(
+            UserError, match=r"task\.shots=turns needs a chat template, and backbone\.template='.*\{prompt\}' .*turn or none"
+        ):
+            backbone.check_turns()
+    chat = "<|im_start|>user\n{prompt}<|im_end|>\n<|im_start|>assistant\n"
+    with pytest.raises(UserError, match=r"backbone\.template_turn_end=None has one user turn only"):
+        Checkpoint("x", template=chat).check_turns()
+    with pytest.raises(UserError, match=r"backbone\.template_start='hello' is not how backbone\.template='.*' begins"):
+        Checkpoint("x", template=chat, template_start="hello", template_turn_end="<|im_end|>\n").check_turns()
+    with pytest.raises(UserError, match=r"backbone\.template_turn_end has <\|eot_id\|>, which is not a token of"):
+        Checkpoint(str(dream), template=chat, template_turn_end="<|eot_id|>").tokenizer  # noqa: B018
+    for option, family in CHAT.items():
+        chosen(option, llada if family == "llada" else dream).check_turns()
+
+
 @pytest.mark.parametrize(("option", "first"), [("llada_8b_base", []), ("dream_7b_base", [151665])])
 def test_base_models_continue_text(option, first, llada, dream):
     tokenizer = chosen(option, llada if option == "llada_8b_base" else dream).tokenizer

@@ -183,6 +183,18 @@ def test_a_chat_template_is_one_user_turn_without_a_second_beginning(tmp_path):
     assert seen[0].count(begin) == 2 and seen[0][0] == begin != seen[0][1]
 
 
+def test_turns_are_messages_or_flat_text(tmp_path):
+    """With a chat template the turns are its messages, without one the model reads the same as text; the two are stored apart."""
+    inner = ALL["grouping"]()
+    tokenizer = write_model(tmp_path, inner, chat_template=CHAT)
+    turns = ("Tom has 5?", "5", "Nadia has 15?")
+    chats, reads = (HFProposer(str(tmp_path), chat_template=chat, prompt="Solve. {prompt}") for chat in (True, False))
+    text = chats._prompt("Tom has 5? 5\n\nNadia has 15?", tokenizer, turns)
+    said = "user: Solve. Tom has 5?<|turn|>assistant: 5<|turn|>user: Solve. Nadia has 15?<|turn|>"
+    assert text == f"<|turn|>26 Jul 2024\n{said}model:\n"
+    assert reads._prompt("Tom has 5? 5\n\nNadia has 15?", tokenizer, turns) == "Solve. Tom has 5? 5\n\nNadia has 15?"
+
+
 def loads(monkeypatch) -> list[weakref.ref]:
     """Weak references to every proposer model that is loaded from here on."""
     found, real = [], HFProposer._load

@@ -89,6 +89,13 @@ def test_the_store_never_asks_twice(tmp_path):
     assert proposals_for(other, questions, tmp_path, "cpu", 0, None)["q0"].text == "b on prompt 0"
 
 
+def test_the_same_text_in_several_turns_is_another_prompt(tmp_path):
+    one, two = Counting(), [Asked("q", "a b", ""), Asked("q", "a b", "", turns=("a", "b", "c"))]
+    for question in [*two, *two]:
+        proposals_for(one, [question], tmp_path, "cpu", 0, None)
+    assert one.asked == ["q", "q"]
+
+
 def test_the_store_survives_a_kill_between_proposals(tmp_path):
     class Dies(Counting):
         def propose(self, questions, device, seed, progress):

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.checkpoints import DREAM_SPECIAL, EOT, VOCAB, byte_tokenizer, write_checkpoint, write_dream, write_qwen2_files
 from warmexp.api import planned
+from warmexp.config import questions_sha256
 from warmexp.errors import UserError
 from warmexp.front.figure import nfe_accuracy_figure
 from warmexp.front.points import load_point
@@ -96,6 +98,22 @@ def test_shots(small):
     )
 
 
+def test_shots_as_turns(small):
+    """The examples of `turn`, in the same order and with the same flat text, but each a user turn and an assistant turn."""
+    questions, flat = (GSM8K(path=str(small), num_fewshot=3, shots=shots).load() for shots in ("turns", "turn"))
+    for q, other in zip(questions, flat, strict=True):
+        assert len(q.turns) == 7 and other.turns == () and q.prompt == other.prompt
+        *shots, asked = q.turns
+        pairs = zip(shots[::2], shots[1::2], strict=True)
+        assert q.prompt == "".join(f"{user} {assistant}\n\n" for user, assistant in pairs) + asked
+        assert asked == f"Question: {q.question}\nAnswer:" and all(text == text.strip() for text in q.turns)
+    assert questions_sha256(questions) != questions_sha256(flat)
+    assert [q.turns for q in GSM8K(path=str(small), num_fewshot=0, shots="turns").load()] == [()] * 6
+    turns, turn, none = (GSM8K(path=str(small), shots=shots).identity() for shots in ("turns", "turn", "none"))
+    assert turns == {**turn, "shots": "turns"} and "shots" not in turn
+    assert GSM8K(path=str(small), num_fewshot=0, shots="turns").identity() == none
+
+
 @pytest.mark.parametrize("task", [GSM8K, GSM8KCoT])
 def test_the_training_split_of_any_split(small, task):
     found = task(path=str(small), limit=1, subset_seed=2).training(3)
@@ -111,8 +129,7 @@ def test_the_training_split_of_any_split(small, task):
         ({"num_fewshot": 13}, ["task.num_fewshot=13", "12 examples"]),
         ({"num_fewshot": 10, "split": "train"}, ["task.num_fewshot=10", "9 examples"]),
         ({"fewshot_path": "nowhere.jsonl"}, ["task.num_fewshot=5", "nowhere.jsonl", "task.num_fewshot=0"]),
-        ({"shots": "turns"}, ["task.shots=turns", "turn or none"]),
-        ({"shots": "some"}, ["task.shots=some"]),
+        ({"shots": "some"}, ["task.shots=some", "turn, turns, none"]),
         ({"num_fewshot": -1}, ["task.num_fewshot=-1"]),
     ],
 )
@@ -153,6 +170,34 @@ def test_prompts_equal_the_harness(small, quiet_home):
     for n in (5, 8):
         own = asked(harness_task(small, quiet_home, test_split="train", num_fewshot=n))
         assert own == [q.prompt for q in GSM8K(path=str(small), split="train", num_fewshot=n).load()]
+
+
+def conversations(task) -> list[list[tuple[str, str]]]:
+    """The messages that the harness builds with --apply_chat_template and --fewshot_as_multiturn."""
+    task.set_fewshot_seed(1234)
+    task.build_all_requests(
+        apply_chat_template=True,
+        fewshot_as_multiturn=True,
+        chat_template=lambda messages, add_generation_prompt: json.dumps([(m["role"], m["content"]) for m in messages]),
+        tokenizer_name="",
+    )
+    return [[(role, text) for role, text in json.loads(request.args[0])] for request in task.instances]
+
+
+def spoken(questions) -> list[list[tuple[str, str]]]:
+    return [[("assistant" if i % 2 else "user", text) for i, text in enumerate(q.turns)] for q in questions]
+
+
+def test_turns_equal_the_harness(small, quiet_home):
+    assert conversations(harness_task(small, quiet_home)) == spoken(GSM8K(path=str(small), shots="turns").load())
+
+
+@needs_gsm8k
+def test_real_turns_equal_the_harness(quiet_home):
+    """And nothing in them has white space around it, which LLaDA's template would strip."""
+    questions = GSM8K(path=str(REAL), shots="turns").load()
+    assert conversations(harness_task(REAL, quiet_home)) == spoken(questions)
+    assert all(text == text.strip() for q in questions for text in q.turns)
 
 
 @needs_gsm8k
@@ -219,7 +264,7 @@ def test_text_behind_the_end_is_scored_apart(checkpoint, quiet_home, monkeypatch
     """A canvas whose first end token is followed by another answer: the main scores read what stands before it, the uncut pair all of it
     up to a stop string. Where a stop string is a special token, the uncut text stops there too."""
     import warmexp.run as module
-    from tests.checkpoints import EOS, EOT
+    from tests.checkpoints import EOS
     from warmexp.decode.loop import Decoded
 
     words = ["backbone=checkpoint", f"backbone.path={checkpoint}", "length.canvas_length=8", "length.block_length=8", "tau=0.01"]
@@ -271,6 +316,48 @@ def test_shots_too_long_for_the_backbone(small, quiet_home):
     write(small / "train.jsonl", rows)
     with pytest.raises(UserError, match=r"max_sequence_length=1024.*task\.num_fewshot=0 leaves them out"):
         planned(["task=gsm8k", f"task.path={small}"])
+
+
+def test_turns_need_a_backbone_that_has_them(quiet_home, small):
+    with pytest.raises(UserError, match=r"task\.shots=turns needs a chat template, and backbone\.template='\{prompt\}'"):
+        planned(["task=gsm8k", f"task.path={small}", "task.shots=turns"])
+    assert planned(["task=gsm8k", f"task.path={small}", "task.shots=turns", "task.num_fewshot=0"]).prompts
+
+
+CHATTY = {"llada_8b": ("<|startoftext|>", "<|start_header_id|>", "<|end_header_id|>"), "dream_7b": ("<|im_start|>",)}
+
+
+@pytest.mark.parametrize("option", CHATTY)
+def test_turns_run_end_to_end(quiet_home, small, option):
+    """A small checkpoint with the model's own special tokens; the prompts it decodes behind are the conversations."""
+    folder, first = quiet_home / "small", VOCAB
+    special = {token: first + i for i, token in enumerate(CHATTY[option])}
+    if option == "llada_8b":
+        write_checkpoint(folder)
+        tokenizer = byte_tokenizer()
+        tokenizer.add_special_tokens(list(special))
+        tokenizer.save(str(folder / "tokenizer.json"))
+    else:
+        write_dream(folder)
+        write_qwen2_files(folder, DREAM_SPECIAL | special)
+    words = [f"backbone={option}", f"backbone.path={folder}", "backbone.dtype=float32", "device=cpu", "length.canvas_length=8"]
+    words += ["length.block_length=8", "task=gsm8k", f"task.path={small}", "task.num_fewshot=2", "task.limit=2"]
+    plan, turn = planned([*words, "task.shots=turns"]), planned([*words, "task.shots=turn"])
+    turns = 7 if option == "dream_7b" else 6  # the system's, two examples of two, the question's and the answer's
+    for q in plan.questions:
+        ids, alone = plan.prompts[q.id], turn.prompts[q.id]
+        assert ids.count(special[CHATTY[option][-1]]) == turns and ids.count(EOT) == turns - 1
+        assert ids[0] == alone[0] == first and (option == "dream_7b" or ids.count(first) == 1)
+    assert plan.run_id != turn.run_id and plan.identity["turns"] and "turns" not in turn.identity
+    changed = planned([*words, "task.shots=turns", "backbone.template_turn_end='.'"])
+    assert changed.run_id != plan.run_id and changed.identity["backbone"] == plan.identity["backbone"] == turn.identity["backbone"]
+    summary = run(plan, say=lambda _: None)
+    rows = read_lines(plan.folder / "records.jsonl")
+    assert summary["n"] == len(rows) == 2 and [r["question"] for r in rows] == [q.prompt for q in plan.questions]
+    assert all(r["token_forwards"] == r["nfe"] * (len(plan.prompts[r["id"]]) + 8) for r in rows), "the conversation is what was read"
+    run(turn, say=lambda _: None)
+    others = read_lines(turn.folder / "records.jsonl")
+    assert all(a["prompt_sha256"] != b["prompt_sha256"] for a, b in zip(rows, others, strict=True))
 
 
 WAYS = {

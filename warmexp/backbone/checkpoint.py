@@ -31,6 +31,8 @@ class Checkpoint:
     logits: `aligned` (LLaDA), `shifted` by one (Dream; the lab's backbone), or `auto`: the layout's own.
     rope_factor: λ ≥ 1 multiplies the rotary base, for prompts longer than the model was trained on (rope.py); 1 changes nothing.
     template: the text around a prompt; special tokens in it are recognised, those in the prompt itself are not.
+    template_start, template_turn_end: what a conversation of several turns needs beside it: the beginning of the template that stands
+    once, before the first turn (the beginning of text, a system prompt), and what ends an assistant's turn; null: no turns.
     end_tokens: tokens that end a response beside the checkpoint's end of text.
     canvas_length, block_length: what it is decoded with unless `length` says otherwise.
     """
@@ -41,6 +43,8 @@ class Checkpoint:
     logits: str = "auto"
     rope_factor: float = 1.0
     template: str = "{prompt}"
+    template_start: str = ""
+    template_turn_end: str | None = None
     end_tokens: list[str] | None = None
     canvas_length: int = 256
     block_length: int = 32
@@ -75,7 +79,26 @@ class Checkpoint:
 
     @cached_property
     def tokenizer(self) -> BackboneTokenizer:
-        return BackboneTokenizer.load(self.folder, self.config, self.template, self.end_tokens or ())
+        turns = self.template_start, self.template_turn_end
+        return BackboneTokenizer.load(self.folder, self.config, self.template, self.end_tokens or (), *turns)
+
+    def check_turns(self) -> None:
+        """
+        Raises:
+            UserError: the template has one user turn only, or does not begin with `template_start`.
+        """
+        before, after = self.template.split("{prompt}")
+        if self.template_turn_end is None or not after:
+            raise UserError(
+                f"task.shots=turns needs a chat template, and backbone.template={self.template!r} with"
+                f" backbone.template_turn_end={self.template_turn_end!r} has one user turn only: choose task.shots=turn or none, or an"
+                " instruct model's option such as backbone=llada_8b."
+            )
+        if not before.startswith(self.template_start):
+            raise UserError(
+                f"backbone.template_start={self.template_start!r} is not how backbone.template={self.template!r} begins: give both, or"
+                " task.shots=turn, which reads the template alone."
+            )
 
     def identity(self) -> dict[str, Any]:
         """What of this backbone changes results. `revision` is the commit a hub model was resolved to, None for a local folder."""

@@ -7,6 +7,7 @@ the template does not say (no second beginning-of-text token).
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,7 +23,11 @@ _LOOKS_SPECIAL = re.compile(r"<\|[^|<>\s]+\|>")
 
 @dataclass
 class BackboneTokenizer:
-    """template: text around a prompt. end_ids: ids that end a response. special_ids: ids that are never taken from text."""
+    """template: text around a prompt. end_ids: ids that end a response. special_ids: ids that are never taken from text.
+
+    template_start: the beginning of the template that stands once, before the first turn. template_turn_end: what ends an assistant's
+    turn; None: the template has one user turn only.
+    """
 
     tokenizer: Tokenizer
     template: str
@@ -30,9 +35,19 @@ class BackboneTokenizer:
     eos_id: int
     end_ids: tuple[int, ...]
     special_ids: frozenset[int]
+    template_start: str = ""
+    template_turn_end: str | None = None
 
     @classmethod
-    def load(cls, folder: Path, config: ModelConfig, template: str, end_tokens: tuple[str, ...] | list[str]) -> BackboneTokenizer:
+    def load(
+        cls,
+        folder: Path,
+        config: ModelConfig,
+        template: str,
+        end_tokens: Sequence[str],
+        template_start: str = "",
+        template_turn_end: str | None = None,
+    ) -> BackboneTokenizer:
         """Read a checkpoint's tokenizer and check it against its configuration, the template and the end tokens.
 
         Raises:
@@ -49,15 +64,17 @@ class BackboneTokenizer:
             )
         added = tokenizer.get_added_tokens_decoder()
         names = {token.content for token in added.values()}
-        unknown = [token for token in _LOOKS_SPECIAL.findall(template) if token not in names]
-        if unknown:  # it would silently be spelled out in letters
-            raise UserError(f"backbone.template has {unknown[0]}, which is not a token of {folder}: give that model's own template.")
+        for key, text in {"template": template, "template_turn_end": template_turn_end or ""}.items():
+            unknown = [token for token in _LOOKS_SPECIAL.findall(text) if token not in names]
+            if unknown:  # it would silently be spelled out in letters
+                raise UserError(f"backbone.{key} has {unknown[0]}, which is not a token of {folder}: give that model's own template.")
         unknown = [token for token in end_tokens if tokenizer.token_to_id(token) is None]
         if unknown:
             raise UserError(f"backbone.end_tokens={unknown[0]} is not a token of {folder}.")
         special = {i for i, token in added.items() if token.special} | {config.mask_token_id, config.eos_token_id}
         end = (config.eos_token_id, *(tokenizer.token_to_id(token) for token in end_tokens))
-        return cls(tokenizer, template, config.mask_token_id, config.eos_token_id, end, frozenset(special))
+        mask, eos = config.mask_token_id, config.eos_token_id
+        return cls(tokenizer, template, mask, eos, end, frozenset(special), template_start, template_turn_end)
 
     def encode(self, text: str) -> list[int]:
         """Ids of plain text. A special token spelled out in it is text, and none of its ids is ever returned."""
@@ -66,25 +83,42 @@ class BackboneTokenizer:
         return [i for i in ids if i not in self.special_ids]
 
     def encode_prompt(self, prompt: str) -> list[int]:
-        """Ids of a prompt inside the template, whose own special tokens are recognised.
+        """Ids of a prompt inside the template, whose own special tokens are recognised: one user turn."""
+        return self.encode_turns((prompt,))
 
-        The template's plain text next to the prompt is encoded together with it, as one string: a line break after a question mark can
-        be one token with it.
+    def encode_turns(self, turns: Sequence[str]) -> list[int]:
+        """Ids of a conversation: user, assistant, user, …, the last one the user's, up to where the assistant speaks.
+
+        Each user's text stands in the template, which from the second on lacks `template_start`; `template_turn_end` follows each
+        assistant's. The template's plain text next to what is said is encoded together with it, as one string: a line break after a
+        question mark can be one token with it.
         """
-        head, left, right, tail = self._around
-        return [*head, *self.encode(left + prompt + right), *tail]
+        before, after = self.template.split("{prompt}")
+        again = f"{self.template_turn_end or ''}{before.removeprefix(self.template_start)}"
+        around = [before, *[after, again] * (len(turns) // 2), after]
+        last = len(turns)
+        ids: list[int] = []
+        text = ""  # what waits to be encoded as one string
+        for i, (part, said) in enumerate(zip(around, [*turns, ""], strict=True)):
+            tokens = list(self._special.finditer(part))
+            if tokens:
+                left = 0 if i == 0 else tokens[0].start()
+                right = len(part) if i == last else tokens[-1].end()
+                ids += [*self.encode(text + part[:left]), *self._recognised(part[left:right])]
+                text, part = "", part[right:]
+            text += part + said
+        return [*ids, *self.encode(text)]
+
+    def _recognised(self, text: str) -> list[int]:
+        """Ids of the template's text, special tokens and all."""
+        self.tokenizer.encode_special_tokens = False
+        return self.tokenizer.encode(text, add_special_tokens=False).ids
 
     @cached_property
-    def _around(self) -> tuple[list[int], str, str, list[int]]:
-        """The template: ids up to the last special token before the prompt, text from there, text up to the next one, ids from there."""
-        before, after = self.template.split("{prompt}")
+    def _special(self) -> re.Pattern[str]:
+        """Any special token, spelled out."""
         special = [re.escape(t.content) for t in self.tokenizer.get_added_tokens_decoder().values() if t.special]
-        token = re.compile("|".join(sorted(special, key=len, reverse=True)) or r"(?!)")
-        left = max((found.end() for found in token.finditer(before)), default=0)
-        right = next((found.start() for found in token.finditer(after)), len(after))
-        self.tokenizer.encode_special_tokens = False
-        head, tail = (self.tokenizer.encode(text, add_special_tokens=False).ids for text in (before[:left], after[right:]))
-        return head, before[left:], after[:right], tail
+        return re.compile("|".join(sorted(special, key=len, reverse=True)) or r"(?!)")
 
     def until_end(self, ids: tuple[int, ...] | list[int]) -> list[int]:
         """The response proper: everything before the first end token."""

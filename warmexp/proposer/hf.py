@@ -40,8 +40,9 @@ class HFProposer(Proposer):
 
     path: `lab:NAME`, a local folder or a hub name; revision: hub revision. dtype: of the weights.
     prompt: text around the task's prompt ("{prompt}"; put few-shot examples here for a base model). chat_template: wrap it as one user
-    turn with the tokenizer's own chat template instead. stop: strings that end the response, cut off. max_new_tokens, batch_size: of
-    generation. resident: keep the model in memory for the jobs that follow in this process, beside the backbone; otherwise it is freed
+    turn with the tokenizer's own chat template instead; a prompt of several turns (task.shots=turns) becomes as many messages, with
+    `prompt` around each of the user's. stop: strings that end the response, cut off. max_new_tokens, batch_size: of generation.
+    resident: keep the model in memory for the jobs that follow in this process, beside the backbone; otherwise it is freed
     before the backbone is loaded. tail: see proposal.py.
     """
 
@@ -77,7 +78,7 @@ class HFProposer(Proposer):
         """Longest prompts last, so that a batch holds prompts of similar length; the model is freed at the end unless it is resident."""
         try:
             _, tokenizer = self._model(device)
-            prompts = {q.id: self._prompt(q.prompt, tokenizer) for q in questions}
+            prompts = {q.id: self._prompt(q.prompt, tokenizer, q.turns) for q in questions}
             ordered = sorted(questions, key=lambda q: (len(prompts[q.id]), q.id))
             batches = [ordered[i : i + self.batch_size] for i in range(0, len(ordered), self.batch_size)]
 
@@ -139,12 +140,14 @@ class HFProposer(Proposer):
                 " proposer."
             ) from None
 
-    def _prompt(self, prompt: str, tokenizer) -> str:
-        text = self.prompt.replace("{prompt}", prompt)
-        if self.chat_template:
-            turns = [{"role": "user", "content": text}]
-            text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True, date_string=_DATE)
-        return text
+    def _prompt(self, prompt: str, tokenizer, turns: tuple[str, ...] = ()) -> str:
+        if not self.chat_template:
+            return self.prompt.replace("{prompt}", prompt)
+        messages = [
+            {"role": "assistant", "content": text} if i % 2 else {"role": "user", "content": self.prompt.replace("{prompt}", text)}
+            for i, text in enumerate(turns or (prompt,))
+        ]
+        return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, date_string=_DATE)
 
     @torch.inference_mode()
     def _generate(self, model, tokenizer, prompts: list[str]) -> list[Proposal]:

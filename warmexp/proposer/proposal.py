@@ -121,12 +121,13 @@ def lay_out(
 @dataclass(frozen=True)
 class Asked:
     """A question as a proposer sees it. `solution` is the reference solution; only an oracle may look at it. `question` is the bare
-    question without the prompt around it, empty where a task does not give it."""
+    question without the prompt around it, empty where a task does not give it. `turns`: see TaskQuestion; `prompt` says the same."""
 
     id: str
     prompt: str
     solution: str
     question: str = ""
+    turns: tuple[str, ...] = ()
 
 
 class Proposer:

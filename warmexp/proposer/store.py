@@ -15,6 +15,7 @@ from filelock import FileLock
 
 from warmexp.io import append_lines, read_lines
 from warmexp.proposer.proposal import Asked, Proposal, Proposer
+from warmexp.task.task import TaskQuestion
 
 # Raised when a stored proposal changes meaning, so that old files are not read: 2 has `end` and spans right for every tokenizer.
 FORMAT = 2
@@ -22,6 +23,11 @@ FORMAT = 2
 
 def sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def prompt_sha256(question: Asked | TaskQuestion) -> str:
+    """The same text in one turn and in several is not the same prompt."""
+    return sha256(json.dumps(question.turns, ensure_ascii=False) if question.turns else question.prompt)
 
 
 def proposals_for(
@@ -45,7 +51,7 @@ def proposals_for(
     # Several workers may share the folder: whoever comes second waits and finds the first one's work.
     with FileLock(file.with_suffix(".lock")):
         known = {line["prompt_sha256"]: Proposal.from_json(line) for line in read_lines(file)}
-        wanted = {sha256(q.prompt): q for q in questions}
+        wanted = {prompt_sha256(q): q for q in questions}
         missing = [q for key, q in wanted.items() if key not in known]
         if missing:
             make_room()
@@ -53,4 +59,4 @@ def proposals_for(
             for question, proposal in proposer.propose(missing, device, seed, progress):
                 known[by_id[question]] = proposal
                 append_lines(file, [{"prompt_sha256": by_id[question], **proposal.to_json()}])
-    return {q.id: known[sha256(q.prompt)] for q in questions}
+    return {q.id: known[prompt_sha256(q)] for q in questions}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from warmexp.task.score import HARNESS, NumberScoring, flexible_extract, referen
 from warmexp.task.task import TaskQuestion, check_prompt, subset
 
 SPLITS = ("test", "train")
-SHOTS = ("turn", "none")
+SHOTS = ("turn", "turns", "none")
 _FIELDS = ("question", "answer")
 
 
@@ -35,8 +36,10 @@ class GSM8K(NumberScoring):
     its shots in every subset (a harness run with `--samples` gives its n-th question the n-th draw, and therefore other shots).
     fewshot_path: the file the shots are drawn from; null: the training split (train.jsonl beside `path`, or the hub's).
 
-    shots: `turn` puts all of them before the question in the one user turn that the backbone's template makes, as Fast-dLLM does;
-    `none` leaves them out, as num_fewshot=0 does.
+    shots: `turn` puts all of them before the question in the one user turn that the backbone's template makes, as Fast-dLLM does
+    (the harness's `--apply_chat_template`). `turns` makes each of them a user turn (`prompt`) and an assistant turn (the reference
+    solution), and the question the last user turn (with the harness's `--fewshot_as_multiturn` as well); the backbone's template must have
+    turns, and a proposer without a chat template is given the text of `turn`. `none` leaves them out, as num_fewshot=0 does.
     """
 
     path: str | None = None
@@ -57,8 +60,6 @@ class GSM8K(NumberScoring):
         subset([], self.limit, self.subset_seed)
         check_range("task.num_fewshot", self.num_fewshot, 0, 1000, "the number of solved examples before the question")
         check_range("task.fewshot_seed", self.fewshot_seed, 0, 2**63 - 1, "the seed that the harness draws the shots with")
-        if self.shots == "turns":
-            raise UserError("task.shots=turns is not available (a backbone's template holds one user turn): choose turn or none.")
         check_choice("task.shots", self.shots, SHOTS)
         if self.path is not None:
             _split_file(self.path, self.split)
@@ -68,15 +69,25 @@ class GSM8K(NumberScoring):
             self._pool_file()
 
     def identity(self) -> dict[str, Any]:
-        shots = {"num_fewshot": self.num_fewshot, "fewshot_seed": self.fewshot_seed} if self.num_fewshot else {"num_fewshot": 0}
+        shots: dict[str, Any] = {"num_fewshot": self.num_fewshot}
+        if self.num_fewshot:
+            shots["fewshot_seed"] = self.fewshot_seed
+            shots |= {"shots": "turns"} if self.shots == "turns" else {}
         return {"kind": "gsm8k", "protocol": f"{HARNESS} gsm8k 3", "prompt": self.prompt, "stop": list(self.stop), **shots}
 
     def load(self) -> list[TaskQuestion]:
         rows = _rows(self.path, self.dataset, self.split)
-        shots = self._shots(rows) if self.num_fewshot else [""] * len(rows)
         questions = _questions(rows, self.split, self.prompt)
-        numbered = [replace(question, prompt=before + question.prompt) for question, before in zip(questions, shots, strict=True)]
-        return subset(numbered, self.limit, self.subset_seed)
+        if self.num_fewshot:
+            questions = [self._behind(shots, question) for shots, question in zip(self._shots(rows), questions, strict=True)]
+        return subset(questions, self.limit, self.subset_seed)
+
+    def _behind(self, shots: list[dict[str, str]], question: TaskQuestion) -> TaskQuestion:
+        """A question with solved examples before it."""
+        solved = [(self.prompt.replace("{question}", shot["question"]), shot["answer"]) for shot in shots]
+        text = "".join(f"{asked} {answer}\n\n" for asked, answer in solved) + question.prompt
+        turns = (*chain.from_iterable(solved), question.prompt) if self.shots == "turns" else ()
+        return replace(question, prompt=text, turns=turns)
 
     def training(self, limit: int) -> list[TaskQuestion]:
         """See _training."""
@@ -96,8 +107,8 @@ class GSM8K(NumberScoring):
             )
         return file
 
-    def _shots(self, rows: list[dict[str, str]]) -> list[str]:
-        """The text before each question."""
+    def _shots(self, rows: list[dict[str, str]]) -> list[list[dict[str, str]]]:
+        """The examples before each question."""
         file = self._pool_file()
         pool = _rows(None if file is None else str(file), self.dataset, "train", "task.fewshot_path")
         n = self.num_fewshot
@@ -107,15 +118,15 @@ class GSM8K(NumberScoring):
         if len(pool) - copies < n:
             raise UserError(f"task.num_fewshot={n} is more than there is to draw from ({len(pool) - copies} examples): choose fewer.")
         rng = random.Random(self.fewshot_seed)
-        texts = []
+        found = []
         for row in rows:
             drawn = rng.sample(pool, n + own)
             if own:
                 drawn = [shot for shot in drawn if shot != row][:n]
                 if len(drawn) < n:  # several copies of the question were drawn
                     drawn = rng.sample([shot for shot in pool if shot != row], n)
-            texts.append("".join(f"{self.prompt.replace('{question}', shot['question'])} {shot['answer']}\n\n" for shot in drawn))
-        return texts
+            found.append(drawn)
+        return found
 
 
 @dataclass

@@ -14,13 +14,18 @@ from warmexp.errors import UserError, check_range
 @dataclass(frozen=True)
 class TaskQuestion:
     """id: stable across runs, limits and orders. prompt: what models are given. solution: the reference solution.
-    target: the reference answer, as the scoring filters extract it. question: the bare question without the prompt around it."""
+    target: the reference answer, as the scoring filters extract it. question: the bare question without the prompt around it.
+
+    turns: where the prompt is a conversation, what is said in it: user, assistant, user, …, the last one the user's. Models with a chat
+    template are then given the turns, and `prompt` is the same as flat text, for models without one. Empty: `prompt` is one user turn.
+    """
 
     id: str
     prompt: str
     solution: str
     target: str
     question: str = ""
+    turns: tuple[str, ...] = ()
 
 
 class Task(Protocol):
