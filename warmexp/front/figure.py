@@ -208,13 +208,15 @@ def _annotate(axes: Axes, points: Sequence[Point], colours: dict[str, str]) -> N
     """Write beside each mark what tells it from the others of its kind, as far as there is room; the front comes first."""
     front = {point.run_id for point in pareto(points)}
     several_taus = len({point.tau for point in points}) > 1
+    # Where all warm starts share a threshold, only the cold start's line has thresholds to tell apart.
+    warm_taus = len({(point.tau, point.unmask) for point in points if point.method != COLD_START}) > 1
     labels = []
     for point in sorted(points, key=lambda p: (p.run_id not in front, p.method != COLD_START, p.nfe)):
         kin = {p.parameters for p in points if p.method == point.method}
         parts = ["oracle"] if point.oracle else []
         parts += [point.parameters] if len(kin) > 1 else []
-        parts += [f"τ={point.tau:g}"] if several_taus and point.tau is not None else []
-        parts += [point.unmask] if several_taus and point.tau is None else []
+        if several_taus and (warm_taus or (point.method == COLD_START and point.remask == "none")):
+            parts.append(point.unmask if point.tau is None else f"τ={point.tau:g}")
         if parts:
             labels.append(Label(point.nfe, 100 * point.accuracy, " ".join(parts), GREY if point.oracle else colours[point.proposer]))
     bars = [((p.nfe_ci95[0], 100 * p.accuracy), (p.nfe_ci95[1], 100 * p.accuracy)) for p in points]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.patheffects import withStroke
 from matplotlib.transforms import Bbox
 
 FONT_SIZE = 7.0
@@ -50,13 +51,14 @@ def place(axes: Axes, labels: Sequence[Label], marks: Sequence[tuple[float, floa
     for label in labels:
         text = axes.text(label.x, label.y, label.text, fontsize=FONT_SIZE, color=label.colour, ha="left", va="bottom", zorder=6)
         text.set_in_layout(False)
+        text.set_path_effects([withStroke(linewidth=2, foreground="white")])
         size = text.get_window_extent()
         best, best_cost = None, np.inf
         for index, (dx, dy, gap) in enumerate((dx, dy, gap) for gap in _GAPS for dx, dy in _DIRECTIONS):
             box = _beside(to_pixels((label.x, label.y)), size.width, size.height, dx, dy, (_MARK + gap) * scale)
             if not _inside(box, axes.bbox) or any(box.overlaps(other) for other in boxes):
                 continue
-            crossed = ((samples >= box.min) & (samples <= box.max)).all(axis=1).sum() / (4 * scale)
+            crossed = ((samples >= box.min) & (samples <= box.max)).all(axis=1).sum() / scale
             if (cost := index + crossed) < best_cost:
                 best, best_cost = box, cost
         if best is None:
