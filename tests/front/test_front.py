@@ -80,6 +80,9 @@ def test_the_table_shows_the_numbers(run, capsys):
     ):
         assert part in text
     assert "kept off the front" in text
+    lasting = run("soft", init="embed_interp", init_keys={"lam": 0.4, "p": 0.5, "duration": "masked"})
+    brief = run("brief", init="embed_interp", init_keys={"lam": 0.4, "p": 0.5, "duration": "first"})
+    assert [load_point(f).variant for f in (lasting, brief)] == ["embed_interp λ=0.4 p=0.5 masked", "embed_interp λ=0.4 p=0.5"]
     print_table(points)
     assert "token_inject ρ=0.5" in capsys.readouterr().out
 

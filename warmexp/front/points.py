@@ -181,7 +181,7 @@ def _point(folder: Path, config: dict[str, Any], summary: dict[str, Any], accura
         folder=folder,
         label="",
         method=str(choices["init"]),
-        parameters=" ".join(f"{sign}={_number(init[key])}" for key, sign in _SYMBOLS.items() if _shown(key, init.get(key))),
+        parameters=_parameters(init),
         remask=str(choices.get("remask", "none")),
         unmask=str(choices.get("unmask", "none")),
         tau=None if tau is None else float(tau),
@@ -256,6 +256,13 @@ def _interval(pair: Any) -> Interval:
 
 def _shown(key: str, value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and not (key == "p" and value == 0)
+
+
+def _parameters(init: dict[str, Any]) -> str:
+    """An init's numbers, and how long a soft prior lasts where that is longer than the first forward."""
+    shown = [f"{sign}={_number(init[key])}" for key, sign in _SYMBOLS.items() if _shown(key, init.get(key))]
+    duration = init.get("duration")
+    return " ".join([*shown, duration] if isinstance(duration, str) and duration != "first" else shown)
 
 
 def _number(value: float) -> str:
