@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test slow lint clean
+.PHONY: demo test lint clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python -m warmexp.lab.demo
@@ -12,9 +12,6 @@ demo: $(VENV)/.demo
 test: $(VENV)/.test
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m pytest -n 2 --dist loadfile -q
-
-slow: $(VENV)/.test
-	$(BIN)/python -m pytest -q -m slow
 
 lint: $(VENV)/.test
 	$(BIN)/python -m ruff check .
