@@ -53,6 +53,10 @@ def test_the_run_folder_holds_what_a_point_needs(words):
         assert r["nfe"] == r["full_forward_equivalents"] and r["aux_forwards"] == 0
         commits = sum(s == "decoded" for s in r["source"]) + sum(e[3] == "decoded" for e in r["revocations"])
         assert r["nfe"] <= commits
+    assert all((c is None) == (s == "injected") for r in rows for c, s in zip(r["confidence"], r["source"], strict=True))
+    texts = json.loads((plan.folder / "tokens.json").read_text())
+    assert {int(i) for i in texts} == {i for r in rows for i in r["ids"]} | {e[2] for r in rows for e in r["revocations"]}
+    assert all(text == plan.backbone.tokenizer.piece(int(i)) for i, text in texts.items())
     assert any(r["revocations"] for r in rows) and any("injected" in r["source"] for r in rows)
     environment = json.loads((plan.folder / "environment.json").read_text())
     assert environment["packages"]["torch"] and environment["device"] == "cpu" and environment["backbone"]

@@ -28,7 +28,7 @@ GROUPS = ("backbone", "proposer", "init", "unmask", "remask", "cache", "length",
 SHARED = {"rho": "init=token_inject", "lambda": "init=embed_interp", "p": "init=embed_interp", "tau": "unmask=threshold"}
 PLAIN = {"seed": int, "device": str, "batch_size": int, "outputs": str}
 # Raised when records change meaning, so that old folders are not taken for new ones.
-RECORD_FORMAT = 1
+RECORD_FORMAT = 2
 _TOP = re.compile(r"\$\{top:(\w+)")
 
 OmegaConf.register_new_resolver("top", lambda name, default, *, _root_: default if _root_.get(name) is None else _root_[name], replace=True)

@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 from omegaconf import OmegaConf
 
 from warmexp.backbone.backbone import Backbone
+from warmexp.backbone.tokenizer import BackboneTokenizer
 from warmexp.batches import empty_cache, halving
 from warmexp.config import Plan, questions_sha256
 from warmexp.decode.loop import Decoded, decode
@@ -139,7 +140,14 @@ def _decode_all(plan: Plan, proposals: dict[str, tuple[Proposal, Encoded]], say:
                 plan.tracker.progress(len(records), len(plan.questions), nfe, accuracy)
     ordered_records = [records[q.id] for q in plan.questions]
     write_text(file, "".join(_line(record) for record in ordered_records))
+    write_json(plan.folder / "tokens.json", _texts(plan.backbone.tokenizer, ordered_records))
     return ordered_records
+
+
+def _texts(tokenizer: BackboneTokenizer, records: list[dict[str, Any]]) -> dict[int, str]:
+    """Token id -> its text, for every token of the records, so that a canvas can be shown without the checkpoint."""
+    ids = {i for r in records for i in r["ids"]} | {event[2] for r in records for event in r["revocations"]}
+    return {i: tokenizer.piece(i) for i in sorted(ids)}
 
 
 def _remedy(plan: Plan) -> str:
@@ -223,6 +231,7 @@ def _record(plan: Plan, question: TaskQuestion, result: Decoded, proposal: tuple
         "ids": list(result.ids),
         "commit_iteration": list(result.commit_iteration),
         "source": list(result.source),
+        "confidence": [None if c is None else round(c, 4) for c in result.confidence],
         "revocations": [list(event) for event in result.revocations],
     }
 

@@ -374,3 +374,10 @@ def test_damaged_merges_are_named(tmp_path):
     (folder / "merges.txt").write_text("#version: 0.2\na\n")
     with pytest.raises(UserError, match=r"vocab\.json and merges\.txt do not make a tokenizer"):
         Checkpoint(str(folder)).tokenizer  # noqa: B018
+
+
+def test_a_token_alone_is_shown_by_its_text_or_name(llada):
+    tokenizer = chosen("llada_8b", llada).tokenizer
+    pieces = [tokenizer.piece(i) for i in tokenizer.encode(" clips in April\n")]
+    assert "".join(pieces) == " clips in April\n" and len(pieces) > 1
+    assert tokenizer.piece(LLADA_IDS["<|mdm_mask|>"]) == "<|mdm_mask|>"

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
+import pytest
 from hypothesis import assume, settings
 from hypothesis import strategies as st
 
@@ -121,6 +122,7 @@ def check(case: Case) -> None:
     assert [one.id for one in done] == [question.id for question in case.questions]
     for one, answer in zip(done, answers, strict=True):
         assert facts(one) == facts(answer)
+        assert list(one.confidence) == [None if c is None else pytest.approx(c, abs=1e-9) for c in answer.confidence]
 
 
 RATES = st.sampled_from([0.0, 0.3, 0.5, 0.8, 1.0])

@@ -43,12 +43,12 @@ def recorded(case) -> tuple[list, list[Edit]]:
     edits: list[Edit] = []
     original = Canvas.apply
 
-    def apply(canvas: Canvas, positions: Tensor, tokens: Tensor, commit: Tensor, revoke: Tensor) -> None:
+    def apply(canvas: Canvas, positions: Tensor, tokens: Tensor, confidence: Tensor, commit: Tensor, revoke: Tensor) -> None:
         masked = canvas.masked.gather(1, positions)
         for row, question in enumerate(canvas.questions):
             counts = (int(x[row].sum()) for x in (masked, commit, revoke))
             edits.append(Edit(question.id, *counts, tokens[row][commit[row]].tolist()))
-        original(canvas, positions, tokens, commit, revoke)
+        original(canvas, positions, tokens, confidence, commit, revoke)
 
     with patch.object(Canvas, "apply", apply):
         return case.decode(), edits
@@ -167,7 +167,7 @@ def canvas() -> Canvas:
 
 def edit(made: Canvas, commit: list[int], revoke: list[int], token: int = 3) -> None:
     flags = [torch.tensor([[i in chosen for i in range(4)]]) for chosen in (commit, revoke)]
-    made.apply(torch.arange(4)[None], torch.full((1, 4), token), *flags)
+    made.apply(torch.arange(4)[None], torch.full((1, 4), token), torch.full((1, 4), 0.75).double(), *flags)
 
 
 @pytest.mark.parametrize(
@@ -186,6 +186,7 @@ def test_apply_commits_revokes_and_counts():
     assert made.ids.tolist() == [[3, 9, 9, 8]]
     assert made.source.tolist() == [[DECODED, MASK, MASK, FIXED]]
     assert made.committed_at.tolist() == [[5, -1, -1, -1]]
+    assert made.confidence.nan_to_num(0).tolist() == [[0.75, 0, 0, 0]]
     assert (made.forwards.tolist(), made.visits.tolist()) == ([6], [1])
     assert made.revocations == {"q": [(5, 1, 6, "injected", -1), (5, 2, 7, "decoded", 4)]}
     edit(made, [1], [])

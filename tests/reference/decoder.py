@@ -31,12 +31,12 @@ DECODED = "decoded"
 
 @dataclass
 class Forward:
-    """What one iteration did: its index, its block, how many eligible positions it had, what it committed (position, token)."""
+    """What one iteration did: its index, its block, how many eligible positions it had, what it committed (position, token, confidence)."""
 
     n: int
     block: int
     masked: int
-    committed: list[tuple[int, int]]
+    committed: list[tuple[int, int, float]]
     margin: float  # distance of the closest decision to its boundary
 
 
@@ -47,6 +47,7 @@ class Answer:
     ids: list[int]
     commit_iteration: list[int]
     source: list[str]
+    confidence: list[float | None]
     revocations: list[tuple[int, int, int, str, int]] = field(default_factory=list)
     nfe: int = 0
     forwards: list[Forward] = field(default_factory=list)
@@ -96,7 +97,7 @@ def decode_one(
     seed: int = 0,
 ) -> Answer:
     """Decode one question on `canvas` response positions in blocks of `block_length`."""
-    answer = Answer(ids=[mask_id] * canvas, commit_iteration=[-1] * canvas, source=[MASK] * canvas)
+    answer = Answer(ids=[mask_id] * canvas, commit_iteration=[-1] * canvas, source=[MASK] * canvas, confidence=[None] * canvas)
     soft: dict[int, int] = {}  # position -> the proposal's token that is mixed in while the position is masked
 
     if init["name"] == "token_inject":
@@ -123,9 +124,9 @@ def decode_one(
             revoked, other = revoke(logits, answer.ids, revocable, remask, question.id, seed, n, k, block_length)
             for i in revoked:
                 answer.revocations.append((n, i, answer.ids[i], answer.source[i], answer.commit_iteration[i]))
-                answer.ids[i], answer.source[i], answer.commit_iteration[i] = mask_id, MASK, -1
-            for i, token in committed:
-                answer.ids[i], answer.source[i], answer.commit_iteration[i] = token, DECODED, n
+                answer.ids[i], answer.source[i], answer.commit_iteration[i], answer.confidence[i] = mask_id, MASK, -1, None
+            for i, token, sure in committed:
+                answer.ids[i], answer.source[i], answer.commit_iteration[i], answer.confidence[i] = token, DECODED, n, sure
             answer.forwards.append(Forward(n, block, len(masked), committed, min(margin, other)))
             answer.nfe += 1
             k += 1
@@ -157,7 +158,7 @@ def response_logits(
 def choose(
     logits: np.ndarray, masked: list[int], positions: range, unmask: dict, question: str, seed: int, n: int, k: int
 ) -> tuple[list[tuple[int, int]], float]:
-    """What to commit now: (position, token) pairs, and how close the nearest decision was to its boundary.
+    """What to commit now: (position, token, confidence), and how close the nearest decision was to its boundary.
 
     threshold: every eligible position with conf ≥ tau, else the most confident one. topk: the ceil(m / max(1, s-k)) most confident.
     Ties go to the lowest index, of tokens and of positions.
@@ -184,7 +185,7 @@ def choose(
         chosen = ranked[: math.ceil(len(masked) / max(1, unmask["steps_per_block"] - k))]
     if len(chosen) < len(ranked):
         margin = min(margin, confidence[ranked[len(chosen) - 1]] - confidence[ranked[len(chosen)]])
-    return [(i, token[i]) for i in sorted(chosen)], margin
+    return [(i, token[i], confidence[i]) for i in sorted(chosen)], margin
 
 
 def revoke(

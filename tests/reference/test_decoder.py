@@ -43,10 +43,13 @@ def logits(rows: list[list[float]]) -> np.ndarray:
 PROBABILITIES = [[0.6, 0.4, 0.0], [0.1, 0.9, 0.0], [0.05, 0.95, 0.0], [0.7, 0.3, 0.0]]
 
 
-@pytest.mark.parametrize(("tau", "chosen"), [(0.85, [(1, 1), (2, 1)]), (0.99, [(2, 1)]), (0.65, [(1, 1), (2, 1), (3, 0)])])
+@pytest.mark.parametrize(
+    ("tau", "chosen"), [(0.85, [(1, 1, 0.9), (2, 1, 0.95)]), (0.99, [(2, 1, 0.95)]), (0.65, [(1, 1, 0.9), (2, 1, 0.95), (3, 0, 0.7)])]
+)
 def test_threshold_by_hand(tau, chosen):
     policy = {"name": "threshold", "tau": tau, "temperature": 0.0}
-    assert choose(logits(PROBABILITIES), [0, 1, 2, 3], range(4), policy, "q", 0, 0, 0)[0] == chosen
+    committed = choose(logits(PROBABILITIES), [0, 1, 2, 3], range(4), policy, "q", 0, 0, 0)[0]
+    assert committed == [pytest.approx(one) for one in chosen]
 
 
 @pytest.mark.parametrize(
@@ -54,7 +57,7 @@ def test_threshold_by_hand(tau, chosen):
 )
 def test_topk_by_hand(steps, k, chosen):
     policy = {"name": "topk", "steps_per_block": steps, "temperature": 0.0}
-    assert [i for i, _ in choose(logits(PROBABILITIES), [0, 1, 2, 3], range(4), policy, "q", 0, 0, k)[0]] == chosen
+    assert [i for i, *_ in choose(logits(PROBABILITIES), [0, 1, 2, 3], range(4), policy, "q", 0, 0, k)[0]] == chosen
 
 
 def test_revocation_by_hand():

@@ -127,3 +127,9 @@ class BackboneTokenizer:
 
     def decode(self, ids: list[int]) -> str:
         return self.tokenizer.decode(ids, skip_special_tokens=True)
+
+    def piece(self, token: int) -> str:
+        """One token as text: special tokens by name; a part of a character is the replacement sign."""
+        if token in self.special_ids:
+            return self.tokenizer.id_to_token(token) or ""
+        return self.tokenizer.decode([token], skip_special_tokens=False)

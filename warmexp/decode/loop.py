@@ -15,6 +15,7 @@ neighbours, so a question's tokens and NFE are those of batch size 1.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -38,13 +39,15 @@ class Decoded:
     """A finished canvas and how it came about.
 
     ids: L token ids, none of them the mask. commit_iteration, source: per position, the forward that committed it (-1: injected) and
-    one of SOURCES. revocations: (iteration, position, token, source, iteration of the commit that was undone).
+    one of SOURCES. confidence: the softmax probability it was committed with, None where no forward
+    committed it. revocations: (iteration, position, token, source, iteration of the commit that was undone).
     """
 
     id: str
     ids: tuple[int, ...]
     commit_iteration: tuple[int, ...]
     source: tuple[str, ...]
+    confidence: tuple[float | None, ...]
     revocations: tuple[tuple[int, int, int, str, int], ...]
     cost: QuestionSums
     seconds: float
@@ -81,7 +84,7 @@ def decode(
         block = Block.of(canvas, s.remask.candidates, seed)
         reading = _read(meter, backbone, canvas, block, s, ids)
         commit, revoke = _decide(block, reading, s)
-        canvas.apply(block.positions, reading.token, commit, revoke)
+        canvas.apply(block.positions, reading.token, reading.confidence, commit, revoke)
         share = (time.perf_counter() - started) / len(ids)
         for question in ids:
             seconds[question] += share
@@ -131,6 +134,7 @@ def _harvest(canvas: Canvas, live: Tensor, finished: dict[str, Decoded], seconds
             ids=tuple(canvas.ids[row].tolist()),
             commit_iteration=tuple(canvas.committed_at[row].tolist()),
             source=tuple(SOURCES[i] for i in canvas.source[row].tolist()),
+            confidence=tuple(None if math.isnan(c) else c for c in canvas.confidence[row].tolist()),
             revocations=tuple(canvas.revocations.pop(question.id, ())),
             cost=QuestionSums(),
             seconds=0.0,

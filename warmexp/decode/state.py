@@ -54,6 +54,7 @@ class Canvas:
     ids: Tensor  # [B, L] long
     source: Tensor  # [B, L] int8, one of SOURCES
     committed_at: Tensor  # [B, L] int32, forward index of the last commit; -1 for injected and masked
+    confidence: Tensor  # [B, L] float64, probability with which the token was committed; NaN for what no forward committed
     prior: Tensor  # [B, L] long, the proposal's tokens where `soft`
     soft: Tensor  # [B, L] bool
     forwards: Tensor  # [B] long, forwards run for the question so far (its iteration index n)
@@ -74,6 +75,7 @@ class Canvas:
             ids=torch.where(injected, tokens, mask_id),
             source=torch.where(injected, INJECTED, MASK).to(torch.int8),
             committed_at=torch.full(tokens.shape, -1, dtype=torch.int32, device=device),
+            confidence=torch.full(tokens.shape, torch.nan, dtype=torch.float64, device=device),
             prior=tokens,
             soft=soft & ~injected,
             forwards=rows.clone(),
@@ -93,10 +95,11 @@ class Canvas:
         """[B, W] response positions of each row's current block."""
         return self.block[:, None] * self.block_length + torch.arange(self.block_length, device=self.ids.device)
 
-    def apply(self, positions: Tensor, tokens: Tensor, commit: Tensor, revoke: Tensor) -> None:
+    def apply(self, positions: Tensor, tokens: Tensor, confidence: Tensor, commit: Tensor, revoke: Tensor) -> None:
         """The only edit of a canvas: write `tokens` where `commit`, put the mask back where `revoke`, and count one forward.
 
-        All arguments are [B, W]; `commit` must be masked positions, `revoke` visible revocable ones (asserted, not repaired).
+        All arguments are [B, W], `confidence` is that of `tokens`; `commit` must be masked positions, `revoke`
+        visible revocable ones (asserted, not repaired).
         """
         before, origin = self.ids.gather(1, positions), self.source.gather(1, positions)
         hidden = before == self.mask_id
@@ -107,10 +110,12 @@ class Canvas:
         after = torch.where(commit, tokens, torch.where(revoke, self.mask_id, before))
         now = self.forwards[:, None].to(torch.int32).expand_as(positions)
         stamp = torch.where(commit, now, torch.where(revoke, -1, self.committed_at.gather(1, positions)))
+        sure = torch.where(commit, confidence, torch.where(revoke, torch.nan, self.confidence.gather(1, positions)))
         origin = torch.where(commit, DECODED, torch.where(revoke, MASK, origin)).to(torch.int8)
         self.ids.scatter_(1, positions, after)
         self.source.scatter_(1, positions, origin)
         self.committed_at.scatter_(1, positions, stamp)
+        self.confidence.scatter_(1, positions, sure)
         self.forwards += 1
         self.visits += 1
 
@@ -131,5 +136,5 @@ class Canvas:
         """Drop finished questions. rows: [B'] long, the ones that stay."""
         chosen = rows.tolist()
         self.questions = [self.questions[i] for i in chosen]
-        for name in ("ids", "source", "committed_at", "prior", "soft", "forwards", "block", "visits"):
+        for name in ("ids", "source", "committed_at", "confidence", "prior", "soft", "forwards", "block", "visits"):
             setattr(self, name, getattr(self, name)[rows])
