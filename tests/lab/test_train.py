@@ -7,10 +7,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from warmexp.lab import states, train
+from warmexp.lab import states, train_backbone
 
 TINY = replace(
-    train.BACKBONE,
+    train_backbone.BACKBONE,
     d_model=32,
     n_layers=1,
     n_heads=1,
@@ -26,7 +26,7 @@ TINY = replace(
 
 def tiny(out, r, **options):
     options = {"seed": 0, "resume": False, "pool": 400, "every": 30, "check": 0} | options
-    return train.train_backbone(out, r, torch.device("cpu"), **options)
+    return train_backbone.train_backbone(out, r, torch.device("cpu"), **options)
 
 
 @pytest.fixture
