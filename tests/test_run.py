@@ -105,7 +105,9 @@ def test_what_changes_results_changes_the_run(words, change):
     assert planned([*kept, change]).run_id != planned(words).run_id
 
 
-@pytest.mark.parametrize("change", ["batch_size=3", "outputs=elsewhere", "device=auto", "tracker=wandb"])
+@pytest.mark.parametrize(
+    "change", ["batch_size=3", "outputs=elsewhere", "device=auto", "tracker=wandb", "study.name=x", "study.baseline='init=mask tau=0.9'"]
+)
 def test_where_it_runs_does_not_change_the_run(words, change):
     kept = [w for w in words if w.partition("=")[0] != change.partition("=")[0]]
     assert planned([*kept, change]).run_id == planned(words).run_id

@@ -27,9 +27,13 @@ GROUPS = ("backbone", "proposer", "init", "unmask", "remask", "cache", "length",
 # Keys people type; groups read them as ${top:KEY,DEFAULT}.
 SHARED = {"rho": "init=token_inject", "lambda": "init=embed_interp", "p": "init=embed_interp", "tau": "unmask=threshold"}
 PLAIN = {"seed": int, "device": str, "batch_size": int, "outputs": str}
+STUDY = ("name", "baseline")
+BASELINE = "init=mask remask=none"  # what study.baseline=null stands for
 # Raised when records change meaning, so that old folders are not taken for new ones.
 RECORD_FORMAT = 2
 _TOP = re.compile(r"\$\{top:(\w+)")
+_FOLDER = re.compile(r"[\w=+-][\w.=+-]*")
+_SELECTOR = re.compile(r"[\w.]+=\S+")
 
 OmegaConf.register_new_resolver("top", lambda name, default, *, _root_: default if _root_.get(name) is None else _root_[name], replace=True)
 
@@ -169,7 +173,7 @@ def questions_sha256(questions: list[TaskQuestion]) -> str:
 
 
 def _check_keys(cfg: DictConfig) -> None:
-    known = [*GROUPS, *SHARED, *PLAIN, "experiment", "hydra"]
+    known = [*GROUPS, *SHARED, *PLAIN, "study", "experiment", "hydra"]
     for key in cfg:
         if key not in known:
             raise UserError(f"{key} is not a key of the configuration{closest(str(key), known)}; --help lists them.")
@@ -184,8 +188,24 @@ def _check_keys(cfg: DictConfig) -> None:
         value = cfg[key]
         if isinstance(value, bool) or not isinstance(value, kind):
             raise UserError(f"{key}={value} is not {'a whole number' if kind is int else 'a word'}.")
+    _check_study(cfg.study)
     check_range("batch_size", cfg.batch_size, 1, 2**20, "the number of questions decoded together")
     check_range("seed", cfg.seed, 0, 2**63 - 1, "the key of every random draw")
+
+
+def _check_study(study: Any) -> None:
+    if not isinstance(study, DictConfig):
+        raise UserError(f"study={study} is not a node: set {' and '.join(f'study.{key}' for key in STUDY)}.")
+    for key, value in study.items():
+        if key not in STUDY:
+            raise UserError(f"study.{key} is not a key of study{closest(str(key), STUDY)}; it has {', '.join(STUDY)}.")
+        if value is not None and not isinstance(value, str):
+            raise UserError(f"study.{key}={value} is not a word.")
+    if study.name is not None and not _FOLDER.fullmatch(study.name):
+        raise UserError(f"study.name={study.name} cannot name a folder: use letters, digits and . _ = + - (not first a dot).")
+    for word in (study.baseline or BASELINE).split():
+        if not _SELECTOR.fullmatch(word):
+            raise UserError(f"study.baseline: '{word}' selects no run: write words key=value, such as {BASELINE}.")
 
 
 def options(group: str) -> list[str]:

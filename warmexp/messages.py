@@ -44,7 +44,7 @@ def _unknown(key: str) -> str:
         if group in GROUPS:
             keys = {k for f in (conf_dir() / group).glob("*.yaml") for k in OmegaConf.load(f) if not str(k).startswith("_")}
             return f"{key} is not a key of the chosen {group}{closest(name, keys)}: `--cfg job --package {group}` shows the keys it has."
-    names = [*GROUPS, *SHARED, *PLAIN, "experiment"]
+    names = [*GROUPS, *SHARED, *PLAIN, "study", "experiment"]
     near = closest(name, names)
     for group in GROUPS:
         if name in options(group) and not near:
