@@ -13,6 +13,26 @@ import yaml
 from warmexp.front.statistics import bootstrap_mean, wilson
 
 
+def record(i: int, nfe: float, strict: bool, flexible: bool, proposed: bool) -> dict:
+    """A question that took `nfe` forwards of 10 ms on a row of 80 tokens; every fourth proposal is right."""
+    proposal = {"seconds": 0.5, "correct_strict": i % 4 == 0, "correct_flexible": i % 4 == 0, "trust": [0.9, 0.5], "tokens": 2}
+    return {
+        "id": f"lab-{i}",
+        "correct": {"strict": strict, "flexible": flexible},
+        "proposal": proposal if proposed else None,
+        "nfe": nfe,
+        "aux_forwards": 0,
+        "full_forward_equivalents": float(nfe),
+        "token_forwards": 80 * nfe,
+        "response_tokens": 3,
+        "seconds": 0.01 * nfe,
+        "ids": [7, 8, 9, 0],
+        "source": ["injected" if proposed else "decoded", "decoded", "decoded", "decoded"],
+        "confidence": [None if proposed else 0.75, 0.95, 1.0, 1.0],
+        "revocations": [[1, 1, 5, "injected", -1]] if proposed else [],
+    }
+
+
 def write_run(
     folder: Path,
     *,
@@ -42,7 +62,7 @@ def write_run(
         "tau": tau,
     }
     (folder / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
-    records = [{"id": f"lab-{i}", "nfe": nfe + (1 if i % 2 else -1), "correct": {"strict": i < correct}} for i in range(n)]
+    records = [record(i, nfe + (1 if i % 2 else -1), i < correct, i <= correct, init != "mask") for i in range(n)]
     (folder / "records.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
     summary = {
         "run_id": hashlib.sha256(str(folder).encode()).hexdigest()[:12],

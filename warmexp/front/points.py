@@ -25,6 +25,7 @@ _SYMBOLS = {"rho": "ρ", "lam": "λ", "lambda": "λ", "p": "p"}  # what a label 
 _GROUPS = ("init", "remask", "unmask", "proposer", "cache", "length", "task", "backbone")
 
 Interval = tuple[float, float]
+Setting = str | int | float | bool | None
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Point:
     accuracy_flexible_ci95: Interval
     proposal_accuracy: float | None  # by the same filter; None for a cold start
     seconds: float
-    settings: tuple[tuple[str, str], ...] = ()  # the config's leaves, to tell apart runs of the same label
+    settings: tuple[tuple[str, Setting], ...] = ()  # the config's leaves, as dotted keys
 
     @property
     def accuracy(self) -> float:
@@ -231,15 +232,15 @@ def _order(point: Point) -> tuple:
     return point.oracle, not cold, point.proposer, point.method, point.parameters, point.remask, point.unmask, point.tau or 0.0
 
 
-def _settings(config: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+def _settings(config: dict[str, Any]) -> tuple[tuple[str, Setting], ...]:
     """The leaves of the config that describe the method, as dotted keys; class names are left out, the choices stand for them."""
     kept = {name: config[name] for name in (*_GROUPS, "choices", "seed") if name in config}
-    return tuple(sorted((key, value) for key, value in _leaves("", kept) if not key.endswith("_target_")))
+    return tuple(sorted(((key, value) for key, value in _leaves("", kept) if not key.endswith("_target_")), key=lambda leaf: leaf[0]))
 
 
-def _leaves(prefix: str, node: Any) -> list[tuple[str, str]]:
+def _leaves(prefix: str, node: Any) -> list[tuple[str, Setting]]:
     if not isinstance(node, dict):
-        return [(prefix, str(node))]
+        return [(prefix, node if node is None or isinstance(node, (str, int, float, bool)) else str(node))]
     return [leaf for key, value in node.items() for leaf in _leaves(f"{prefix}.{key}" if prefix else str(key), value)]
 
 
