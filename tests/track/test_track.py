@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.track.stored import messages, stored
 from warmexp.errors import UserError
 from warmexp.track.console import ProgressBar
 from warmexp.track.none import NoTracker
@@ -40,47 +41,6 @@ def tracked(tracker: WandbTracker, folder: Path, figure: Path, config: dict = CO
     tracker.finish(SUMMARY, [RECORD], [figure])
     (offline,) = (folder / "wandb").glob("offline-run-*")
     return offline
-
-
-def messages(file: Path) -> list[bytes]:
-    """The records of a .wandb file: LevelDB's log format behind a 7-byte file header (crc 4, length 2, type 1; 32 KiB blocks)."""
-    data, at, found, part = file.read_bytes(), 7, [], b""
-    while at + 7 <= len(data):
-        left = 32768 - at % 32768
-        if left < 7:
-            at += left
-            continue
-        length, kind = int.from_bytes(data[at + 4 : at + 6], "little"), data[at + 6]
-        part += data[at + 7 : at + 7 + length]
-        if kind in (1, 4):  # whole, or last part
-            found.append(part)
-            part = b""
-        at += 7 + length
-    return found
-
-
-def stored(offline: Path) -> dict[str, dict]:
-    """Config, summary and history of an offline run, as the client wrote them."""
-    from wandb.proto import wandb_internal_pb2
-
-    found: dict[str, dict] = {"config": {}, "summary": {}, "run": {}}
-    deadline = time.monotonic() + 30  # the client's own process may write its records after `finish` returns
-    while True:
-        records = [wandb_internal_pb2.Record.FromString(data) for file in offline.glob("*.wandb") for data in messages(file)]
-        if (records and records[-1].WhichOneof("record_type") == "exit") or time.monotonic() > deadline:
-            break
-        time.sleep(0.1)
-    for record in records:
-        kind = record.WhichOneof("record_type")
-        if kind == "run":
-            run = record.run
-            found["run"] = {"project": run.project, "group": run.run_group, "tags": list(run.tags), "name": run.display_name}
-            found["config"] |= {u.key: json.loads(u.value_json) for u in run.config.update}
-        elif kind == "summary":
-            found["summary"] |= {(u.key or "/".join(u.nested_key)): json.loads(u.value_json) for u in record.summary.update}
-        elif kind == "history":
-            found["summary"] |= {(i.key or "/".join(i.nested_key)): json.loads(i.value_json) for i in record.history.item}
-    return found
 
 
 def test_an_offline_run_holds_everything(quiet_home, figure):
@@ -130,6 +90,16 @@ def test_a_broken_client_never_fails_a_run(quiet_home, figure, monkeypatch):
     tracker.progress(1, 2, 1.0, 1.0)
     tracker.finish(SUMMARY, [RECORD], [figure])
     assert tracker.note == "warning: W&B tracking stopped (no room left); the run folder has everything."
+
+
+def test_a_file_that_is_still_being_written_is_read_up_to_its_last_whole_record(quiet_home, figure):
+    offline = tracked(WandbTracker(mode="offline"), quiet_home / "run", figure)
+    stored(offline)  # waits until it is whole
+    (file,) = offline.glob("*.wandb")
+    whole, data = messages(file), file.read_bytes()
+    for size in range(7, len(data), 11):
+        file.write_bytes(data[:size])
+        assert messages(file) == whole[: len(messages(file))]
 
 
 @pytest.mark.parametrize(("name", "value"), [("WANDB_MODE", "disabled"), ("WANDB_DISABLED", "true")])
