@@ -1,13 +1,14 @@
 """Fast-dLLM (arXiv 2505.22618) as published, written down as plainly as possible: what the decode loop is measured against.
 
-One question at a time. Logits of every position of the sequence, a float64 softmax over all of them, one look per position of the block.
-With cache=prefix or dual, the first forward of a block runs on the whole sequence and its keys and values are kept: the block's other
-forwards run on the block and what follows it (prefix) or on the block alone (dual), against the kept ones. Where the hidden state at i-1
-predicts token i (Dream), that first forward commits the block's first token and nothing else, because the state before the block is
-outside the window of the others.
+One question at a time. Logits of every position that a forward computes, a float64 softmax over all of them, one look per position of the
+block. With cache=prefix or dual, the first forward of a block runs on the whole sequence and its keys (not yet rotated) and values are
+kept: the block's other forwards run on the block and what follows it (prefix) or on the block alone (dual), against the kept ones. Where
+the hidden state at i-1 predicts token i (Dream), that first forward commits the block's first token and nothing else, because the state
+before the block is outside the window of the others.
 
-Three things differ from the released code, and the decode loop has them too: a backbone never commits its own mask token, a block that is
-full after its first forward gets no second one, and ties go to the lowest position and token.
+What differs from the released code, each time in its favour or in neither's: a backbone never commits its own mask token, a block that is
+full after its first forward gets no second one, ties go to the lowest position and token, the threshold is compared for all positions at
+once, and nothing is copied or awaited that the algorithm has no use for. Uncached shifted backbones are decoded block by block too.
 
 This shares nothing with the decode loop, its caches or its meter, only the weights: the tests compare the two.
 """
@@ -22,7 +23,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from warmexp.backbone.backbone import Backbone
-from warmexp.backbone.transformer import Transformer
 
 CACHES = ("none", "prefix", "dual")
 KeysValues = list[tuple[Tensor, Tensor]]
@@ -72,6 +72,7 @@ def plain_decode(
         raise ValueError(f"cache={cache} is not one of {', '.join(CACHES)}")
     mask, first = backbone.mask_id, len(prompt)
     x = torch.tensor([*prompt, *[mask] * canvas], device=backbone.device)
+    network = _Network(backbone, len(x))
     answer = Answer([], [-1] * canvas)
     for start in range(first, len(x), block):
         end = start + block
@@ -80,20 +81,25 @@ def plain_decode(
         while bool((x[start:end] == mask).any()):
             left, right, until = 0, len(x), end
             if cache == "none":
-                logits = _whole(backbone, x)
+                logits = network.logits(x, left, right)
             elif kept is None:
-                logits, kept = _window(backbone, x, left, right, None)
+                kept = []
+                logits = network.logits(x, left, right, keep=kept)
                 until = start + 1 if backbone.logits == "shifted" else end
+                if cache == "prefix":
+                    kept = [(keys[:, :start], values[:, :start]) for keys, values in kept]
             else:
                 left, right = start, end if cache == "dual" else len(x)
-                logits, _ = _window(backbone, x, left, right, kept)
-            token, confidence, lead = _best(logits, mask)
+                logits = network.logits(x, left, right, kept=kept)
+            logits[:, mask] = -torch.inf
+            token = logits.argmax(-1)
+            confidence = logits.to(torch.float64).softmax(-1).gather(1, token[:, None])[:, 0]
             position = torch.arange(left, right, device=x.device)
             eligible = (x[left:right] == mask) & (position >= start) & (position < until)
             chosen = rule.chosen(torch.where(eligible, confidence, -torch.inf), k)
             if trace:
-                where = position[eligible] - first
-                answer.seen.append(dict(zip(where.tolist(), zip(confidence[eligible].tolist(), lead(eligible), strict=True), strict=True)))
+                where = (position[eligible] - first).tolist()
+                answer.seen.append(dict(zip(where, zip(confidence[eligible].tolist(), _lead(logits[eligible]), strict=True), strict=True)))
             x[left:right] = torch.where(chosen, token, x[left:right])
             for i in position[chosen].tolist():
                 answer.commit_iteration[i - first] = answer.nfe
@@ -103,67 +109,66 @@ def plain_decode(
     return answer
 
 
-def _best(logits: Tensor, mask: int):
-    """Every position's best token and its probability in float64, and a function that gives its lead over the second best."""
-    logits = logits.to(torch.float64)
-    logits[:, mask] = -torch.inf
-    token = logits.argmax(-1)
-    confidence = logits.softmax(-1).gather(1, token[:, None])[:, 0]
-
-    def lead(rows: Tensor) -> list[float]:
-        best, second = logits[rows].topk(2).values.unbind(-1)
-        return (best - second).tolist()
-
-    return token, confidence, lead
+def _lead(logits: Tensor) -> list[float]:
+    """By how much each row's best logit leads its second best."""
+    best, second = logits.double().topk(2).values.unbind(-1)
+    return (best - second).tolist()
 
 
-def _whole(backbone: Backbone, x: Tensor) -> Tensor:
-    """[T, V] logits, row i for token i, by the backbone's own forward. Row 0 (a prompt token, never read) repeats row 1."""
-    position = torch.arange(1, len(x), device=x.device)
-    logits = backbone(x[None], torch.tensor([len(x)], device=x.device), torch.zeros_like(position), position)
-    return torch.cat((logits[:1], logits))
+class _Network:
+    """The transformer's own layers, put together for one sequence of T positions and a window of it."""
+
+    def __init__(self, backbone: Backbone, length: int):
+        self.transformer, self.shifted = backbone.transformer, backbone.logits == "shifted"
+        half = self.transformer.config.head_dim // 2
+        exponent = torch.arange(half, device=backbone.device, dtype=torch.float64) / half
+        turns = torch.arange(length, device=backbone.device, dtype=torch.float64)[:, None]
+        angle = turns * self.transformer.config.rope_theta**-exponent
+        wide = torch.float64 if backbone.dtype == torch.float64 else torch.float32
+        self.cos, self.sin = angle.cos().to(wide), angle.sin().to(wide)
+
+    def logits(self, x: Tensor, left: int, right: int, kept: KeysValues | None = None, keep: KeysValues | None = None) -> Tensor:
+        """Logits of positions left … right-1, computed from these positions alone and the kept keys and values of the others.
+
+        kept: per layer keys and values, [H, T', D] each, T' = left (what follows the window is in the window) or T (the window's rows are
+        overwritten). keep: an empty list that is filled with those of the window.
+        Returns:
+            [right - left, V], row i for token left + i (shifted logits: the window's first row repeats itself).
+        """
+        h = self.transformer.wte(x[left:right])
+        for n, layer in enumerate(self.transformer.blocks):
+            a = layer.attn_norm(h)
+            q, keys, values = (self._heads(p(a)) for p in (layer.q_proj, layer.k_proj, layer.v_proj))
+            if keep is not None:
+                keep.append((keys, values))
+            if kept is not None:
+                keys, values = _merged(kept[n], keys, values, left, right)
+            groups = q.shape[0] // keys.shape[0]
+            q, keys = self._rotated(q, left), self._rotated(keys, 0)
+            if groups > 1:
+                keys, values = keys.repeat_interleave(groups, 0), values.repeat_interleave(groups, 0)
+            mixed = F.scaled_dot_product_attention(q[None], keys[None], values[None])[0]
+            h = h + layer.attn_out(mixed.transpose(0, 1).flatten(1))
+            a = layer.ff_norm(h)
+            h = h + layer.ff_out(F.silu(layer.ff_proj(a)) * layer.up_proj(a))
+        logits = self.transformer.head(self.transformer.ln_f(h))
+        return torch.cat((logits[:1], logits[:-1])) if self.shifted else logits
+
+    def _heads(self, x: Tensor) -> Tensor:
+        """[T, H·D] -> [H, T, D]."""
+        return x.unflatten(-1, (-1, self.transformer.config.head_dim)).transpose(0, 1)
+
+    def _rotated(self, x: Tensor, start: int) -> Tensor:
+        """Rotary embedding of [H, T, D] at positions start, start + 1, …; the two halves of D are the coordinates of D/2 planes."""
+        cos, sin = self.cos[start : start + x.shape[1]], self.sin[start : start + x.shape[1]]
+        a, b = x.to(cos.dtype).chunk(2, dim=-1)
+        return torch.cat((a * cos - b * sin, b * cos + a * sin), -1).to(x.dtype)
 
 
-def _window(backbone: Backbone, x: Tensor, left: int, right: int, kept: KeysValues | None) -> tuple[Tensor, KeysValues]:
-    """Logits of positions left … right-1, computed from these positions alone and the kept keys and values of all others.
-
-    Returns:
-        [right - left, V], row i for token left + i (shifted logits: the window's first row repeats itself); per layer the keys, not yet
-        rotated, and values of all positions, [H, T, D] each.
-    """
-    transformer = backbone.transformer
-    h = transformer.wte(x[left:right])
-    computed: KeysValues = []
-    for n, layer in enumerate(transformer.blocks):
-        a = layer.attn_norm(h)
-        q, keys, values = (_heads(p(a), transformer) for p in (layer.q_proj, layer.k_proj, layer.v_proj))
-        if kept is not None:
-            keys, values = (torch.cat((old[:, :left], new, old[:, right:]), 1) for old, new in zip(kept[n], (keys, values), strict=True))
-        computed.append((keys, values))
-        groups = q.shape[0] // keys.shape[0]
-        keys, values = keys.repeat_interleave(groups, 0), values.repeat_interleave(groups, 0)
-        q, keys = _rotated(q, left, transformer), _rotated(keys, 0, transformer)
-        mixed = F.scaled_dot_product_attention(q[None], keys[None], values[None])[0]
-        h = h + layer.attn_out(mixed.transpose(0, 1).flatten(1))
-        a = layer.ff_norm(h)
-        h = h + layer.ff_out(F.silu(layer.ff_proj(a)) * layer.up_proj(a))
-    logits = transformer.head(transformer.ln_f(h))
-    if backbone.logits == "shifted":
-        logits = torch.cat((logits[:1], logits[:-1]))
-    return logits, computed
-
-
-def _heads(x: Tensor, transformer: Transformer) -> Tensor:
-    """[T, H·D] -> [H, T, D]."""
-    return x.unflatten(-1, (-1, transformer.config.head_dim)).transpose(0, 1)
-
-
-def _rotated(x: Tensor, start: int, transformer: Transformer) -> Tensor:
-    """Rotary embedding of [H, T, D] at positions start, start + 1, …; the two halves of D are the two coordinates of D/2 planes."""
-    half = transformer.config.head_dim // 2
-    turns = torch.arange(start, start + x.shape[1], device=x.device, dtype=torch.float64)[:, None]
-    angle = turns * transformer.config.rope_theta ** (-torch.arange(half, device=x.device, dtype=torch.float64) / half)
-    wide = x.dtype if x.dtype == torch.float64 else torch.float32
-    cos, sin = angle.cos().to(wide), angle.sin().to(wide)
-    left, right = x.to(wide).split(half, dim=-1)
-    return torch.cat((left * cos - right * sin, right * cos + left * sin), -1).to(x.dtype)
+def _merged(old: tuple[Tensor, Tensor], keys: Tensor, values: Tensor, left: int, right: int) -> tuple[Tensor, Tensor]:
+    """The whole sequence's keys and values: put behind the kept prefix in new tensors, or written over the window's rows in place."""
+    if old[0].shape[1] == left:
+        return torch.cat((old[0], keys), 1), torch.cat((old[1], values), 1)
+    for whole, new in zip(old, (keys, values), strict=True):
+        whole[:, left:right] = new
+    return old

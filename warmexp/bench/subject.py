@@ -1,8 +1,10 @@
-"""What is measured: a backbone, questions of wanted lengths, and decoding methods by name."""
+"""What is measured: a backbone (a checkpoint's, or random weights of a wanted size), prompts, a canvas, and the rule that commits."""
 
 from __future__ import annotations
 
 import argparse
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,12 +13,15 @@ from omegaconf import OmegaConf
 
 from warmexp.backbone.backbone import Backbone
 from warmexp.backbone.checkpoint import Checkpoint
+from warmexp.backbone.random_checkpoint import SHAPES as PUBLISHED
+from warmexp.backbone.transformer import ModelConfig, Transformer
+from warmexp.backbone.weights import DTYPES
 from warmexp.bench.plain import Rule
 from warmexp.config import available_device, conf_dir, options
 from warmexp.decode.state import Question
 from warmexp.decode.strategy import Strategies
 from warmexp.environment import keep_float32
-from warmexp.errors import UserError, check_choice
+from warmexp.errors import UserError, check_choice, check_range
 from warmexp.init.mask import MaskInit
 from warmexp.instantiate import build
 from warmexp.length.fixed import FixedLength
@@ -25,47 +30,138 @@ from warmexp.task.lab import LabTask
 from warmexp.unmask.threshold import Threshold
 from warmexp.unmask.topk import TopK
 
+# Random weights by size. The head of 100m has LLaDA-8B's share of the arithmetic (7 %).
+SHAPES = {
+    "tiny": {"d_model": 64, "layers": 2, "heads": 4, "kv_heads": 2, "mlp": 128, "rows": 128},
+    "100m": {"d_model": 768, "layers": 12, "heads": 12, "kv_heads": 12, "mlp": 2048, "rows": 8192},
+    **PUBLISHED,
+}
+# Logits of standard deviation 4: confidences then spread over (0, 1), as a trained model's do, and decisions rarely tie.
+HEAD_GAIN = 4.0
+CONTEXT = 8192
+
 
 @dataclass
 class Subject:
-    """A loaded backbone, its tokenizer's checkpoint, the canvas it decodes, and the rule that commits."""
+    """prompts: so many prompts of so many tokens (None: as they come). answer_tokens: the counting rule, see RULE."""
 
-    checkpoint: Checkpoint
+    name: str
     backbone: Backbone
     length: FixedLength
     rule: Rule
+    prompts: Callable[[int, int | None], list[tuple[int, ...]]]
 
-    def strategies(self, cache: str, canvas: int | None = None, rule: Rule | None = None) -> Strategies:
-        rule = rule or self.rule
-        unmask = Threshold(rule.tau) if rule.steps is None else TopK(rule.steps)
+    RULE = "tokens: response tokens before the first end-of-text; what follows it is decoded too, and not counted"
+
+    def answer_tokens(self, ids: Sequence[int]) -> int:
+        return next((i for i, token in enumerate(ids) if token in self.backbone.end_ids), len(ids))
+
+    def questions(self, count: int, prompt: int | None = None) -> list[Question]:
+        return [Question(str(i), tokens) for i, tokens in enumerate(self.prompts(count, prompt))]
+
+    def strategies(self, cache: str, canvas: int | None = None) -> Strategies:
+        unmask = Threshold(self.rule.tau) if self.rule.steps is None else TopK(self.rule.steps)
         length = FixedLength(canvas or self.length.canvas_length, self.length.block_length)
         return Strategies(MaskInit(), unmask, NoRemask(), build_cache(cache), length)
 
-    def questions(self, count: int, prompt_tokens: int | None = None) -> list[Question]:
-        """The lab's test questions, as many as wanted; or prompts of exactly `prompt_tokens` tokens of their text."""
-        problems = LabTask(limit=count).load()
-        if len(problems) < count:
-            raise UserError(f"--questions {count} is more than the {len(problems)} there are.")
-        prompts = [self.checkpoint.tokenizer.encode_prompt(p.prompt) for p in problems]
-        if prompt_tokens is not None:
-            text = [token for prompt in prompts for token in prompt]
-            text *= -(-prompt_tokens // len(text)) + 1
-            prompts = [(text[i * 37 % (len(text) - prompt_tokens) :])[:prompt_tokens] for i in range(count)]
-        return [Question(str(i), tuple(prompt)) for i, prompt in enumerate(prompts)]
-
     def check_room(self, tokens: int, key: str) -> None:
-        limit = self.checkpoint.config.max_sequence_length
+        limit = self.backbone.transformer.config.max_sequence_length
         if tokens > limit:
-            raise UserError(f"{key} makes rows of {tokens} tokens and the backbone takes {limit}: shorten it.")
+            raise UserError(f"{key} makes rows of {tokens} tokens and --model {self.name} takes {limit}: shorten it.")
+
+    def identity(self) -> dict[str, Any]:
+        c = self.backbone.transformer.config
+        return {
+            "name": self.name,
+            "parameters": sum(p.numel() for p in self.backbone.transformer.parameters()),
+            "weights_bytes": self.weights_bytes,
+            "dtype": str(self.backbone.dtype).removeprefix("torch."),
+            "logits": self.backbone.logits,
+            "shape": {name: getattr(c, name) for name in ("d_model", "n_layers", "n_heads", "n_kv_heads", "embedding_size")},
+            "canvas_length": self.length.canvas_length,
+            "block_length": self.length.block_length,
+            "tau": self.rule.tau if self.rule.steps is None else None,
+            "steps_per_block": self.rule.steps,
+        }
+
+    @property
+    def weights_bytes(self) -> int:
+        return sum(p.numel() * p.element_size() for p in self.backbone.transformer.parameters())
 
 
 def subject(chosen: argparse.Namespace) -> Subject:
+    """From the command line's options: model, dtype, device, canvas, block, tau, steps, seed."""
     device = torch.device(available_device(chosen.device))
     keep_float32()
-    lab = chosen.backbone == "lab"
-    checkpoint = lab_checkpoint(chosen.dtype) if lab else Checkpoint(chosen.backbone, dtype=chosen.dtype)
-    length = FixedLength(chosen.canvas_length or (48 if lab else 256), chosen.block_length or (16 if lab else 32))
-    return Subject(checkpoint, checkpoint.load(device), length, Rule(chosen.tau, chosen.steps_per_block))
+    lab = chosen.model == "lab"
+    length = FixedLength(chosen.canvas or (48 if lab else 256), chosen.block or (16 if lab else 32))
+    check_range("--tau", chosen.tau, 0, 100, "the confidence from which tokens are committed", open_low=True)
+    if chosen.steps is not None:
+        check_range("--steps", chosen.steps, 1, 10**6, "the number of forwards planned for a block")
+    if chosen.model in SHAPES:
+        backbone = random_backbone(chosen.model, DTYPES[chosen.dtype], device, chosen.seed)
+        return Subject(chosen.model, backbone, length, Rule(chosen.tau, chosen.steps or 8), random_prompts(backbone, chosen.seed))
+    checkpoint = lab_checkpoint(chosen.dtype) if lab else Checkpoint(chosen.model, dtype=chosen.dtype)
+    backbone = checkpoint.load(device)
+    return Subject(chosen.model, backbone, length, Rule(chosen.tau, chosen.steps), lab_prompts(checkpoint))
+
+
+def random_backbone(name: str, dtype: torch.dtype, device: torch.device, seed: int = 0, logits: str | None = None) -> Backbone:
+    """Random weights of a size in SHAPES, made on the device; logits: by default Dream's are shifted and all others aligned."""
+    shape = SHAPES[name]
+    rows = shape["rows"]
+    config = ModelConfig(
+        d_model=shape["d_model"],
+        n_layers=shape["layers"],
+        n_heads=shape["heads"],
+        n_kv_heads=shape["kv_heads"],
+        mlp_hidden_size=shape["mlp"],
+        vocab_size=rows,
+        embedding_size=rows,
+        max_sequence_length=CONTEXT,
+        mask_token_id=rows - 1,
+        eos_token_id=rows - 2,
+        include_qkv_bias=name == "dream",
+    )
+    with torch.device("meta"):
+        transformer = Transformer(config).to(dtype)
+    transformer = transformer.to_empty(device=device).eval().requires_grad_(False)
+    generator = torch.Generator(device).manual_seed(seed)
+    for key, weight in transformer.named_parameters():
+        if weight.dim() == 1:
+            weight.fill_(0.0 if key.endswith("bias") else 1.0)
+        else:
+            gain = HEAD_GAIN if key.startswith("ff_out") else 1.0
+            weight.normal_(0, gain / math.sqrt(weight.shape[1]), generator=generator)
+    return Backbone(transformer, rows - 1, rows - 2, logits or ("shifted" if name == "dream" else "aligned"))
+
+
+def random_prompts(backbone: Backbone, seed: int) -> Callable[[int, int | None], list[tuple[int, ...]]]:
+    """Tokens drawn one by one, neither mask nor end of text; of 32 … 96 tokens unless a length is wanted."""
+
+    def prompts(count: int, length: int | None) -> list[tuple[int, ...]]:
+        generator = torch.Generator().manual_seed(seed)
+        lengths = torch.randint(32, 97, (count,), generator=generator).tolist() if length is None else [length] * count
+        return [tuple(torch.randint(backbone.eos_id, (n,), generator=generator).tolist()) for n in lengths]
+
+    return prompts
+
+
+def lab_prompts(checkpoint: Checkpoint) -> Callable[[int, int | None], list[tuple[int, ...]]]:
+    """The lab's test questions in this checkpoint's tokens; where a length is wanted, so many tokens of their running text."""
+
+    def prompts(count: int, length: int | None) -> list[tuple[int, ...]]:
+        problems = LabTask(limit=count).load()
+        if len(problems) < count:
+            raise UserError(f"--questions {count} is more than the {len(problems)} there are: ask for fewer.")
+        encoded = [tuple(checkpoint.tokenizer.encode_prompt(p.prompt)) for p in problems]
+        if length is None:
+            return encoded
+        text = [token for prompt in encoded for token in prompt]
+        text *= -(-2 * length // len(text))
+        return [tuple(text[start : start + length]) for start in (i * 37 % (len(text) - length) for i in range(count))]
+
+    return prompts
 
 
 def lab_checkpoint(dtype: str) -> Checkpoint:

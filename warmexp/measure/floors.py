@@ -69,17 +69,18 @@ def _best(work: Callable[[], object], device: torch.device) -> float:
     return min(times[WARM_UP:])
 
 
-def forward_work(transformer: Transformer, rows: int, tokens: int, head_rows: int) -> Work:
+def forward_work(transformer: Transformer, rows: int, tokens: int, head_rows: int, attended: int | None = None) -> Work:
     """The work of a forward over `rows` rows of `tokens` positions (padding is computed too), `head_rows` of which go through the head.
 
-    FLOPs: 2 per weight of a block's matrices and token, 4·T·d per token and layer for attention (QKᵀ and the sum over V, not causal),
-    2 per weight of the head and head row; norms and activations are left out. Bytes: every weight once, except the embedding table,
+    FLOPs: 2 per weight of a block's matrices and token, 4·T·d per token and layer for attention (QKᵀ and the sum over V, not causal; T:
+    `attended` positions, those of the row unless some are read from a cache), 2 per weight of the head and head row; norms and activations
+    are left out. Bytes: every weight once, except the embedding table,
     of which only the rows of the tokens are read (it is the head too where they are tied).
     """
     c = transformer.config
     table = transformer.wte.weight
     total = sum(p.numel() * p.element_size() for p in transformer.parameters())
     matrices = sum(p.numel() for p in transformer.blocks.parameters() if p.dim() == 2)
-    attention = 4 * tokens * c.d_model * c.n_layers
+    attention = 4 * (attended or tokens) * c.d_model * c.n_layers
     flops = rows * tokens * (2 * matrices + attention) + 2 * head_rows * table.numel()
     return Work(total - (0 if c.weight_tying else table.numel() * table.element_size()), flops)

@@ -1,0 +1,167 @@
+"""Measure the decode loop against the plain decoder (Fast-dLLM as published), and both against what the machine allows:
+
+    python -m warmexp.bench
+    python -m warmexp.bench --model 100m --prompt 1000 --canvas 64 --questions 2 --batch 1 --cache none,dual
+    python -m warmexp.bench --model llada --dtype bfloat16 --device cuda --prompt 1000 --cache none,dual --batch 1,16
+
+The models are the lab's backbone, random weights of a size (tiny, 100m; llada, dream: the published shapes) or a checkpoint's folder or hub
+name. Figures go to standard output, to bench.json and to bench.png. The contenders take turns in one process, so that a ratio compares
+neighbours in time; on a machine that does other things too, the ratio of processor time is the better one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from warmexp.backbone.weights import DTYPES
+from warmexp.bench.exact import exact
+from warmexp.bench.forwards import forwards
+from warmexp.bench.growth import growth, study
+from warmexp.bench.memory import memory
+from warmexp.bench.picture import picture
+from warmexp.bench.report import text
+from warmexp.bench.sharing import tau_sweep
+from warmexp.bench.speed import speed
+from warmexp.bench.subject import SHAPES, Subject, build_cache, subject
+from warmexp.environment import environment
+from warmexp.errors import UserError, check_choice, check_range
+from warmexp.io import write_json
+from warmexp.measure.floors import rates
+
+PARTS = ("speed", "forwards", "memory", "growth", "runs", "exact", "sharing")
+LAB_ONLY = ("runs", "sharing")
+SHARING_QUESTIONS = RUN_QUESTIONS = 64
+
+
+def measure(chosen: argparse.Namespace) -> dict[str, Any]:
+    """Everything that is reported. Keys end in their units where those are not seconds."""
+    started = time.perf_counter()
+
+    def say(sentence: str) -> None:
+        print(f"[{time.perf_counter() - started:6.1f} s] {sentence}", file=sys.stderr, flush=True)
+
+    caches, batches = chosen.cache, chosen.batch
+    for cache in caches:
+        build_cache(cache)
+    s = subject(chosen)
+    questions = s.questions(chosen.questions, chosen.prompt)
+    longest = max(len(q.prompt) for q in questions)
+    row = longest + s.length.canvas_length
+    s.check_room(row, "--prompt" if chosen.prompt else "--canvas")
+    result: dict[str, Any] = {
+        "command": "python -m warmexp.bench " + " ".join(chosen.words),
+        "model": s.identity(),
+        "environment": environment(str(s.backbone.device), {"backbone": {"model": s.name}, "proposer": None}, s.backbone, row),
+        "counting_rule": Subject.RULE,
+        "questions": len(questions),
+        "prompt_tokens": [min(len(q.prompt) for q in questions), longest],
+        "repeats": chosen.repeats,
+    }
+    if "speed" in chosen.parts:
+        result["speed"] = speed(s, questions, caches, batches, chosen.repeats, say)
+    if "forwards" in chosen.parts:
+        measured = rates(s.backbone.device, s.backbone.dtype)
+        result |= {"copy_bytes_per_second": measured.bandwidth, "matmul_flops_per_second": measured.flops}
+        result["forwards"] = [forwards(s, questions, cache, batch, measured) for cache in caches for batch in batches]
+        say("forwards and floors")
+    if "memory" in chosen.parts:
+        result["memory"] = [memory(s, questions, cache, batch) for cache in caches for batch in batches]
+        say("memory")
+    if "growth" in chosen.parts:
+        prompt = chosen.prompt or 256
+        result["growth"] = [row for cache in caches for row in growth(s, cache, max(batches), prompt, chosen.repeats, say)]
+    if "runs" in chosen.parts:
+        result["growth"] = [*result.get("growth", []), study(RUN_QUESTIONS, say)]
+    if "exact" in chosen.parts:
+        result["exact"] = exact(caches, chosen.seeds)
+        say("agreement in float64")
+    if "sharing" in chosen.parts:
+        result["sharing"] = tau_sweep(SHARING_QUESTIONS)
+        say("sharing")
+    return result
+
+
+def _sizes(words: str) -> list[int]:
+    if not re.fullmatch(r"[1-9]\d*(,[1-9]\d*)*", words):
+        raise argparse.ArgumentTypeError(f"{words} is not a list of whole numbers from 1, such as 1,64")
+    return [int(word) for word in words.split(",")]
+
+
+def _names(words: str) -> list[str]:
+    return list(dict.fromkeys(word.strip() for word in words.split(",") if word.strip()))
+
+
+def _arguments(words: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m warmexp.bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    add = parser.add_argument
+    add("--model", default="lab", help=f"lab (default), {', '.join(SHAPES)} (random weights), or a checkpoint's folder or hub name")
+    add("--dtype", choices=sorted(DTYPES), default="float32")
+    add("--device", default="auto", help="auto (default), cpu, cuda or cuda:N")
+    add("--questions", type=int, default=64, help="how many (default 64)")
+    add("--prompt", type=int, help="tokens of every prompt (default: as the questions are)")
+    add("--canvas", type=int, help="response positions (default 48 for the lab, else 256)")
+    add("--block", type=int, help="positions of a block (default 16 for the lab, else 32)")
+    add("--batch", type=_sizes, default=[1, 64], metavar="N,N,…", help="batch sizes of the loop (default 1,64); the plain decoder has 1")
+    add("--cache", type=_names, default=["none"], metavar="NAME,NAME,…", help="caches (default none)")
+    add("--tau", type=float, default=0.9, help="confidence from which tokens are committed (default 0.9)")
+    add("--steps", type=int, help="forwards per block, whatever the confidences (default 8 for random weights, which are never sure)")
+    add("--repeats", type=int, default=5, help="rounds (default 5)")
+    add("--seed", type=int, default=0, help="of random weights and prompts")
+    add("--seeds", type=int, default=2, help="random backbones per kind in the float64 comparison (default 2)")
+    parts = f"of {', '.join(PARTS)} (default all; {' and '.join(LAB_ONLY)} with the lab only)"
+    add("--parts", type=_names, metavar="NAME,…", help=parts)
+    add("--out", type=Path, help="a new folder for bench.json and bench.png (default outputs/bench-DATE_TIME)")
+    return parser.parse_args(words)
+
+
+def _check(chosen: argparse.Namespace) -> None:
+    if chosen.parts is None:
+        chosen.parts = [part for part in PARTS if chosen.model == "lab" or part not in LAB_ONLY]
+    for part in chosen.parts:
+        check_choice("--parts", part, PARTS)
+        if part in LAB_ONLY and chosen.model != "lab":
+            raise UserError(f"--parts {part} measures runs of the lab and --model is {chosen.model}: leave it out.")
+    if not chosen.cache:
+        raise UserError("--cache names nothing: give one or more of the caches, such as none,dual.")
+    for name, least in (("questions", 1), ("repeats", 1), ("seeds", 1), ("prompt", 1), ("canvas", 1), ("block", 1)):
+        value = getattr(chosen, name)
+        if value is not None:
+            check_range(f"--{name}", value, least, 10**6, "a whole number")
+    if max(chosen.batch) > chosen.questions:
+        raise UserError(f"--batch {max(chosen.batch)} is more than the {chosen.questions} questions: raise --questions or lower it.")
+    chosen.out = chosen.out or Path("outputs") / time.strftime("bench-%Y-%m-%d_%H-%M-%S")
+    if (chosen.out / "bench.json").exists():
+        raise UserError(f"--out {chosen.out} holds a benchmark already: give another folder.")
+
+
+def main(words: list[str] | None = None) -> int:
+    """Exit status: 0, or 2 for a user's mistake."""
+    words = sys.argv[1:] if words is None else words
+    chosen = _arguments(words)
+    chosen.words = words
+    try:
+        _check(chosen)
+        try:
+            chosen.out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"--out {chosen.out} cannot be made ({error.strerror}): give another folder.") from None
+        result = measure(chosen)
+        write_json(chosen.out / "bench.json", result)
+    except UserError as error:
+        print(f"warmexp: {error}", file=sys.stderr)
+        return 2
+    print(text(result))
+    picture(result, chosen.out / "bench.png")
+    print(chosen.out)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,96 @@
+"""How cost grows: seconds against batch size, response length, prompt length and runs in a study, each with a fitted exponent."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any
+
+from warmexp.bench.clock import Spread, interleaved
+from warmexp.bench.subject import Subject
+from warmexp.decode.loop import decode
+from warmexp.decode.state import Question
+
+RUNS = 8
+
+
+def exponent(sizes: Sequence[float], seconds: Sequence[float]) -> float:
+    """The slope of log seconds over log size by least squares: 0 is free, 1 is proportional."""
+    x, y = [math.log(v) for v in sizes], [math.log(v) for v in seconds]
+    mean_x, mean_y = sum(x) / len(x), sum(y) / len(y)
+    return sum((a - mean_x) * (b - mean_y) for a, b in zip(x, y, strict=True)) / sum((a - mean_x) ** 2 for a in x)
+
+
+def doublings(low: int, high: int) -> list[int]:
+    """low, 2·low, 4·low … and `high`."""
+    sizes = [low]
+    while sizes[-1] * 2 < high:
+        sizes.append(sizes[-1] * 2)
+    return sizes if sizes[-1] >= high else [*sizes, high]
+
+
+def growth(subject: Subject, cache: str, batch: int, prompt: int, repeats: int, say: Callable[[str], None]) -> list[dict[str, Any]]:
+    """One batch of `batch` questions of one length; a batch of 1 with responses up to the canvas and prompts up to `prompt` tokens."""
+    usual = min(prompt, 64)
+    many = subject.questions(batch, usual)
+    block, canvas = subject.length.block_length, subject.length.canvas_length
+    series: dict[str, dict[int, tuple[list[Question], int]]] = {
+        "batch": {n: (many[:n], canvas) for n in doublings(1, batch)},
+        "response": {n: (many[:1], n) for n in doublings(block, canvas)},
+        "prompt": {n: (subject.questions(1, n), block) for n in doublings(min(16, prompt), prompt)},
+    }
+    rows = []
+    for what, sizes in series.items():
+        if len(sizes) < 2:
+            continue
+
+        def work(questions: list[Question], length: int) -> Callable[[], Any]:
+            return lambda: decode(subject.backbone, questions, subject.strategies(cache, length))
+
+        contenders = {n: work(*given) for n, given in sizes.items()}
+        for run in contenders.values():
+            run()
+        _, seconds = interleaved(contenders, repeats, subject.backbone.device, lambda _: None)
+        say(f"growth with {what}, cache={cache}")
+        rows.append(_row(what, cache, list(sizes), [Spread.of([s.wall for s in seconds[n]]) for n in sizes]))
+    return rows
+
+
+def _row(what: str, cache: str, sizes: list[int], seconds: list[Spread]) -> dict[str, Any]:
+    median = [s.median for s in seconds]
+    steps = list(zip(sizes, median, strict=True))
+    last = exponent(*zip(*steps[-2:], strict=True))
+    return {
+        "what": what,
+        "cache": cache,
+        "sizes": sizes,
+        "seconds": median,
+        "low": [s.low for s in seconds],
+        "high": [s.high for s in seconds],
+        "exponent": exponent(sizes, median),
+        "exponent_last": last,
+    }
+
+
+def study(questions: int, say: Callable[[str], None]) -> dict[str, Any]:
+    """Seconds until the first 1, 2, 4 … runs of a study are done: warm starts on the lab that differ in their seed, in this process,
+    from nothing (no proposals stored, no model loaded)."""
+    from warmexp.api import run_overrides
+    from warmexp.run import _free_backbone
+
+    _free_backbone()
+    done = [0.0]
+    with tempfile.TemporaryDirectory() as folder:
+        for seed in range(RUNS):
+            started = time.perf_counter()
+            words = ["init=token_inject", "proposer=lab_weak", f"task.limit={questions}", f"seed={seed}", f"outputs={folder}"]
+            run_overrides([*words, "device=cpu"])
+            done.append(done[-1] + time.perf_counter() - started)
+    _free_backbone()
+    say("growth with runs")
+    sizes = doublings(1, RUNS)
+    each = [b - a for a, b in pairwise(done)]
+    return _row("runs", "none", sizes, [Spread.of([done[n]]) for n in sizes]) | {"each": each}

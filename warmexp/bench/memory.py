@@ -1,0 +1,57 @@
+"""Peak memory of a decode against what it cannot do without: the weights, the caches, and one batch of eligible logits."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from warmexp.bench.speed import ours
+from warmexp.bench.subject import Subject
+from warmexp.decode.state import Question
+
+# Which caches keep keys and values of a whole row.
+KEEPS_NOTHING = ("none",)
+
+
+def memory(subject: Subject, questions: Sequence[Question], cache: str, batch: int) -> dict[str, Any]:
+    """Bytes of tensors at the highest moment of one batch's decode, weights included; the interpreter and the CUDA context are not.
+
+    needed: weights + keys and values of the longest rows of the batch, where a cache keeps them + float64 logits of a block's positions.
+    """
+    chosen = sorted(questions, key=lambda q: (-len(q.prompt), q.id))[:batch]
+    c, canvas = subject.backbone.transformer.config, subject.length.canvas_length
+    longest = max(len(q.prompt) for q in chosen) + canvas
+    size = subject.backbone.dtype.itemsize
+    caches = 0 if cache in KEEPS_NOTHING else 2 * c.n_layers * c.n_kv_heads * c.head_dim * longest * size * len(chosen)
+    logits = len(chosen) * subject.length.block_length * c.embedding_size * 8
+    needed = {"weights": subject.weights_bytes, "caches": caches, "logits": logits}
+    peak = _peak(lambda: ours(subject, chosen, cache, batch), subject)
+    total = sum(needed.values())
+    return {"cache": cache, "batch": len(chosen), "peak_bytes": peak, "needed_bytes": needed, "times_needed": peak / total}
+
+
+def _peak(work: Callable[[], Any], subject: Subject) -> int:
+    device = subject.backbone.device
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        work()
+        return torch.cuda.max_memory_allocated(device)
+    return subject.weights_bytes + allocated(work)
+
+
+def allocated(work: Callable[[], Any]) -> int:
+    """Most bytes of CPU tensors that were alive at once, of those that `work` made, as torch's profiler tells it."""
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # or the profiler writes to standard error
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+        work()
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "trace.json"
+        profile.export_chrome_trace(str(file))
+        events = json.loads(file.read_text())["traceEvents"]
+    return max((e["args"]["Total Allocated"] for e in events if e.get("name") == "[memory]"), default=0)

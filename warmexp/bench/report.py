@@ -1,0 +1,116 @@
+"""The benchmark's figures as text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from warmexp.backbone.weights import GIB
+from warmexp.bench.subject import Subject
+
+SHOWN = 5  # divergences printed; all of them are in the JSON
+
+
+def text(result: dict[str, Any]) -> str:
+    parts = (_head, _speed, _forwards, _memory, _growth, _exact, _sharing)
+    return "\n".join(line for part in parts for line in part(result))
+
+
+def _head(result: dict[str, Any]) -> Iterator[str]:
+    m, where = result["model"], result["environment"]
+    commits = f"τ = {m['tau']:g}" if m["steps_per_block"] is None else f"{m['steps_per_block']} forwards per block"
+    low, high = result["prompt_tokens"]
+    yield (
+        f"{m['name']}: {m['parameters'] / 1e6:.1f} M parameters in {m['dtype']}, {m['logits']} logits, on"
+        f" {where.get('gpu', where['device'])} ({where['threads']} threads), torch {where['packages']['torch']}"
+    )
+    yield (
+        f"{result['questions']} questions with prompts of {low} to {high} tokens, canvas {m['canvas_length']}, blocks of"
+        f" {m['block_length']}, {commits}; {result['repeats']} rounds, in turns: median [lowest, highest]"
+    )
+    yield Subject.RULE
+
+
+def _speed(result: dict[str, Any]) -> Iterator[str]:
+    rows = result.get("speed", [])
+    if not rows:
+        return
+    yield "\ndecoder  cache      batch             tokens/s   questions/s            × plain       × processor   NFE  token-identical"
+    for row in rows:
+        ratio, busy = ("", "") if row["who"] == "plain" else (_spread(row["ratio"], ".2f"), _spread(row["ratio_processor"], ".2f"))
+        yield (
+            f"{row['who']:8s} {row['cache']:9s} {row['batch']:6d} {_spread(row['tokens_per_second'], '.1f'):>20s}"
+            f" {row['questions_per_second']['median']:13.3f} {ratio:>18s} {busy:>17s} {row['nfe_mean']:5.1f}  {_identical(row)}"
+        )
+    if any(row.get("against") not in (None, row["cache"]) for row in rows):
+        yield "× plain: against the plain decoder with the same cache; against cache=none where it has no such cache."
+    for row in rows:
+        for d in (row.get("divergences") or [])[:SHOWN]:
+            where = f"question {d['question']}, forward {d['iteration']}, positions {', '.join(map(str, d['positions']))}"
+            yield f"diverges: cache={row['cache']}, batch {row['batch']}, {where}: margin {d['margin']:.2g}"
+
+
+def _identical(row: dict[str, Any]) -> str:
+    return "" if row.get("identical") is None else f"{row['identical']} of {row['questions']} questions token-identical"
+
+
+def _spread(s: dict[str, float], spec: str) -> str:
+    return f"{s['median']:{spec}} [{s['low']:{spec}}, {s['high']:{spec}}]"
+
+
+def _forwards(result: dict[str, Any]) -> Iterator[str]:
+    if "forwards" not in result:
+        return
+    copy, flops = result["copy_bytes_per_second"], result["matmul_flops_per_second"]
+    yield f"\nfloors from a copy of {copy / 1e9:.1f} GB/s and a matrix product of {flops / 1e9:.1f} GFLOP/s, both measured here"
+    yield "cache      batch  outside forwards  kind    forwards  rows  ms/forward  weights floor  FLOPs floor  × floor"
+    for row in result["forwards"]:
+        for n, (kind, f) in enumerate(row["kinds"].items()):
+            start = f"{row['cache']:9s} {row['batch']:6d}  {100 * row['share_outside']:14.1f} %" if n == 0 else " " * 34
+            yield (
+                f"{start}  {kind:6s} {f['forwards']:9d} {f['rows']:5d} {1e3 * f['seconds']:11.2f} {1e3 * f['floor_weights']:14.2f}"
+                f" {1e3 * f['floor_flops']:12.2f} {f['times_the_floor']:8.2f}"
+            )
+
+
+def _memory(result: dict[str, Any]) -> Iterator[str]:
+    if "memory" not in result:
+        return
+    yield "\ncache      batch  peak MiB  weights + caches + eligible logits  × needed"
+    for row in result["memory"]:
+        needed = " + ".join(f"{row['needed_bytes'][name] * 1024 / GIB:.1f}" for name in ("weights", "caches", "logits"))
+        yield f"{row['cache']:9s} {row['batch']:6d} {row['peak_bytes'] * 1024 / GIB:9.1f}  {needed:>34s} {row['times_needed']:9.2f}"
+
+
+def _growth(result: dict[str, Any]) -> Iterator[str]:
+    rows = result.get("growth", [])
+    if not rows:
+        return
+    yield "\nseconds grow with (0 is free, 1 proportional)"
+    for row in rows:
+        points = ", ".join(f"{n}: {s:.3g}" for n, s in zip(row["sizes"], row["seconds"], strict=True))
+        last = f", at the end {row['exponent_last']:.2f}"
+        yield f"{row['what']:9s} cache={row['cache']:9s} exponent {row['exponent']:5.2f}{last}   ({points} s)"
+
+
+def _exact(result: dict[str, Any]) -> Iterator[str]:
+    rows = result.get("exact", [])
+    if not rows:
+        return
+    yield "\nin float64, small random backbones, against the plain decoder with the same cache"
+    for row in rows:
+        yield f"cache={row['cache']:9s} {row['logits']:8s} {row['identical']} of {row['canvases']} canvases token-identical"
+        for d in row["divergences"][:SHOWN]:
+            yield f"diverges: {d['question']}, forward {d['iteration']}, positions {', '.join(map(str, d['positions']))}: {d['margin']:.2g}"
+
+
+def _sharing(result: dict[str, Any]) -> Iterator[str]:
+    if "sharing" not in result:
+        return
+    s = result["sharing"]
+    low, high = (f(pair["saved"] for pair in s["pairs"]) for f in (min, max))
+    yield (
+        f"\nτ-sweep of {len(s['taus'])} runs on the lab ({', '.join(map(str, s['taus']))}; {s['questions']} questions): {s['distinct']}"
+        f" of {s['rows']} forwards differ, so sharing could save {100 * s['saved']:.0f} % of them"
+        f" ({100 * low:.0f} to {100 * high:.0f} % of two neighbours')"
+    )
