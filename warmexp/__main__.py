@@ -62,12 +62,13 @@ def _latin(argument: str) -> str:
 
 
 def _report() -> None:
+    from warmexp.front.analysis import analyse
     from warmexp.front.points import load_point
     from warmexp.front.table import print_table
 
     folders = list(dict.fromkeys(_folders))
     if folders:
-        print_table([load_point(folder) for folder in folders])
+        print_table(analyse([load_point(folder) for folder in folders]))
     for folder in folders:
         print(folder)
     if _failures and len(_failures) + len(_folders) > 1:

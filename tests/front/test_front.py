@@ -7,8 +7,9 @@ import struct
 import numpy as np
 import pytest
 
-from warmexp.front.figure import nfe_accuracy_figure
-from warmexp.front.points import caveats, collect, load_point, pareto
+from warmexp.front.analysis import analyse
+from warmexp.front.figure import front_picture
+from warmexp.front.points import collect, load_point
 from warmexp.front.run_figure import nfe_histogram
 from warmexp.front.statistics import bootstrap_mean, wilson
 from warmexp.front.table import markdown, print_table
@@ -38,8 +39,8 @@ def test_a_dominated_run_is_not_on_the_front(run):
         run("equal", nfe=5, correct=60, tau=0.8), run("worse-same-nfe", nfe=10, correct=70, tau=0.7),
         run("oracle", nfe=1, correct=99, oracle=True, init="token_inject", proposer="oracle"),
     ]  # fmt: skip
-    front = {p.folder.name for p in pareto([load_point(f, "strict") for f in folders])}
-    assert front == {"slow", "fast", "equal"}
+    front = analyse([load_point(f, "strict") for f in folders])
+    assert {r.point.folder.name for r in front.runs if r.on_front} == {"slow", "fast", "equal"}
 
 
 def test_folders_that_are_no_finished_runs_are_named(run, tmp_path):
@@ -54,10 +55,29 @@ def test_folders_that_are_no_finished_runs_are_named(run, tmp_path):
     assert any("running" in s for s in left_out)
 
 
-def test_runs_on_different_questions_carry_a_caveat(run):
-    same = [load_point(run("a")), load_point(run("b", tau=0.8))]
-    other = load_point(run("c", questions_sha256="another"))
-    assert caveats(same) == [] and "different sets of questions" in caveats([*same, other])[0]
+def test_runs_on_different_questions_are_not_compared_unless_asked(run, tmp_path, capsys):
+    same = [load_point(run("a"), "strict"), load_point(run("b", tau=0.8, nfe=8, correct=70), "strict")]
+    other = load_point(run("c", questions_sha256="another", nfe=5, correct=90), "strict")
+    apart = analyse([*same, other])
+    assert analyse(same).caveats == () and [r.group for r in apart.runs] == [0, 0, 1] and all(r.on_front for r in apart.runs)
+    assert apart.groups[0].baseline_front == ((8, 0.7), (10, 0.75)) and "2 groups" in apart.caveats[0]
+    print_table(apart)
+    assert capsys.readouterr().out.count("Hypervolume") == 2
+    pooled = analyse([*same, other], pooled=True)
+    assert [r.on_front for r in pooled.runs] == [False, False, True] and "2 different sets of questions" in pooled.caveats[0]
+    titles = titles_of(lambda: front_picture(pooled, tmp_path / "pooled.png"))
+    assert "Pooled: these runs used 2 different sets of questions" in titles[0]
+
+
+def titles_of(draw) -> list[str]:
+    """The panels' titles that a drawing sets."""
+    from matplotlib.axes import Axes
+
+    titles, before = [], Axes.set_title
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Axes, "set_title", lambda self, text, **keys: (titles.append(text), before(self, text, **keys)))
+        draw()
+    return titles
 
 
 def test_the_table_shows_the_numbers(run, capsys):
@@ -68,7 +88,7 @@ def test_the_table_shows_the_numbers(run, capsys):
         ),
         load_point(run("cheat", init="token_inject", proposer="oracle", oracle=True), "strict"),
     ]
-    text = markdown(points)
+    text = markdown(analyse(points))
     for part in (
         "**mask**",
         "9.25 [",
@@ -83,7 +103,7 @@ def test_the_table_shows_the_numbers(run, capsys):
     lasting = run("soft", init="embed_interp", init_keys={"lam": 0.4, "p": 0.5, "duration": "masked"})
     brief = run("brief", init="embed_interp", init_keys={"lam": 0.4, "p": 0.5, "duration": "first"})
     assert [load_point(f).variant for f in (lasting, brief)] == ["embed_interp λ=0.4 p=0.5 masked", "embed_interp λ=0.4 p=0.5"]
-    print_table(points)
+    print_table(analyse(points))
     assert "token_inject ρ=0.5" in capsys.readouterr().out
 
 
@@ -94,23 +114,21 @@ def size(path) -> tuple[int, int]:
 
 
 def test_the_picture(run, tmp_path):
-    points = [load_point(run(f"cold{tau}", tau=tau, nfe=12 * tau, correct=int(80 * tau))) for tau in (0.5, 0.7, 0.9)]
+    points = [load_point(run(f"cold{tau}", tau=tau, nfe=12 * tau, correct=int(80 * tau)), "strict") for tau in (0.5, 0.7, 0.9)]
     points += [
-        load_point(run(f"w{r}{p}", init="token_inject", remask=r, proposer=p))
+        load_point(run(f"w{r}{p}", init="token_inject", remask=r, proposer=p), "strict")
         for r in ("none", "linear")
         for p in ("lab_weak", "lab_strong")
     ]
-    points.append(load_point(run("cheat", init="token_inject", proposer="oracle", oracle=True)))
-    path = nfe_accuracy_figure(points, tmp_path / "deep" / "front.png", title="A study")
+    points.append(load_point(run("cheat", init="token_inject", proposer="oracle", oracle=True), "strict"))
+    path = front_picture(analyse(points), tmp_path / "deep" / "front.png", title="A study")
     width, height = size(path)
     assert width > 2000 and height > 1000
     from matplotlib.image import imread
 
     pixels = imread(path)[..., :3]
     assert 0.02 < (pixels < 0.98).any(axis=-1).mean() < 0.5
-    assert size(nfe_accuracy_figure([], tmp_path / "empty.png"))[0] > 2000
-    with pytest.raises(ValueError, match="accuracy=loose"):
-        nfe_accuracy_figure(points, path, accuracy="loose")
+    assert size(front_picture(analyse([]), tmp_path / "empty.png"))[0] > 2000
 
 
 def test_a_runs_own_picture(tmp_path):

@@ -12,7 +12,8 @@ from tests.checkpoints import DREAM_SPECIAL, EOT, VOCAB, byte_tokenizer, write_c
 from warmexp.api import planned
 from warmexp.config import questions_sha256
 from warmexp.errors import UserError
-from warmexp.front.figure import nfe_accuracy_figure
+from warmexp.front.analysis import analyse
+from warmexp.front.figure import front_picture
 from warmexp.front.points import load_point
 from warmexp.front.table import markdown
 from warmexp.io import read_lines
@@ -303,10 +304,11 @@ def test_the_questions_are_recorded_and_populations_kept_apart(small, quiet_home
         assert kept["sha256"] == json.loads((plan.folder / "summary.json").read_text())["questions_sha256"]
         folders.append(plan.folder)
     points = [load_point(folder) for folder in folders]
-    assert "2 different sets of questions" in markdown(points) and "different" not in markdown(points[:1])
+    pooled = analyse(points, pooled=True)
+    assert "2 different sets of questions" in markdown(pooled) and "different" not in markdown(analyse(points[:1]))
     titles: list[str] = []
     monkeypatch.setattr("matplotlib.axes.Axes.set_title", lambda _, text, **__: titles.append(text))
-    nfe_accuracy_figure(points, quiet_home / "front.png")
+    front_picture(pooled, quiet_home / "front.png")
     assert "2 different sets of questions" in titles[0] and "n = 3, 6" in titles[0]
 
 

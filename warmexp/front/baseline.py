@@ -42,7 +42,7 @@ def _word(word: str, points: list[Point]) -> tuple[str, str]:
     key = _ALIASES.get(key, key)
     known = {name for p in points for full, _ in p.settings for name in (full, full.rpartition(".")[2])}
     if points and key not in known:
-        raise UserError(f"baseline: no run has a key {key}{closest(key, known)}")
+        raise UserError(f"baseline: no run has a key {key}{closest(key, known) or '.'}")
     return key, value
 
 

@@ -44,11 +44,9 @@ class Paired:
     questions_needed_non_inferior: int | None
 
 
-def partner(i: int, part: list[Measured], baseline: list[int]) -> int | None:
+def partner(i: int, part: list[Measured], baseline: list[int]) -> int:
     """The baseline run to pair a run with: the same questions, then the most settings in common besides the warm start itself (so the
     same threshold, where there is one), then the most accurate, then the cheapest."""
-    if not baseline:
-        return None
     mine = _controls(part[i])
 
     def closeness(j: int) -> tuple:
@@ -62,25 +60,23 @@ def _controls(one: Measured) -> set[tuple]:
     return {(key, str(value)) for key, value in one.point.settings if not key.startswith(_WARM)}
 
 
-def compare(
-    i: int, j: int, part: list[Measured], x: str, x_star: np.ndarray, margin: float
-) -> tuple[Paired | None, str | None]:  # fmt: skip
-    """Run i against baseline run j of a group; None with the reason where they share no question."""
-    run, base = part[i], part[j]
-    if run.ids == base.ids:
-        mine = yours = np.arange(len(run.ids))
-        star = x_star[:, i] - x_star[:, j]
-    else:  # only a pooled group has such pairs
-        shared, mine, yours = np.intersect1d(run.ids, base.ids, return_indices=True)
-        if not len(shared) or run.point.task != base.point.task:
-            return None, f"no question in common with the baseline run {base.point.label}"
+def compare(run: Measured, base: Measured, x: str, star: np.ndarray, margin: float) -> tuple[Paired | None, str | None]:
+    """A run against a baseline run; None with the reason where they share no question.
+
+    star: [B] the difference of their mean x in every resample, for two runs on the same questions.
+    """
+    mine = yours = np.arange(len(run.ids))
+    if run.ids != base.ids:  # only pooled runs have such partners
+        _, mine, yours = np.intersect1d(run.ids, base.ids, return_indices=True)
+        if not len(mine) or run.point.task != base.point.task:
+            return None, f"it shares no question with the baseline run {base.point.label}"
         star = replicate_means((run.x[x][mine] - base.x[x][yours])[:, None], run.point.questions + base.point.questions)[:, 0]
     n, right, other = len(mine), run.right[mine], base.right[yours]
     wins, losses = int((right & ~other).sum()), int((~right & other).sum())
     p = mcnemar(wins, losses)
     enough = non_inferior(wins, losses, n, margin)
     x_difference, interval = float((run.x[x][mine] - base.x[x][yours]).mean()), percentile_interval(star)
-    nfe = (x_difference, interval) if x == "nfe" else _nfe(run.x["nfe"][mine] - base.x["nfe"][yours], run.point.questions)
+    nfe = (x_difference, interval) if x == "nfe" else _nfe(run, base, mine, yours)
     return Paired(
         baseline=base.point.run_id,
         baseline_label=base.point.label,
@@ -102,5 +98,6 @@ def compare(
     ), None
 
 
-def _nfe(differences: np.ndarray, name: str) -> tuple[float, tuple[float, float]]:
-    return float(differences.mean()), percentile_interval(replicate_means(differences[:, None], name)[:, 0])
+def _nfe(run: Measured, base: Measured, mine: np.ndarray, yours: np.ndarray) -> tuple[float, tuple[float, float]]:
+    differences = run.x["nfe"][mine] - base.x["nfe"][yours]
+    return float(differences.mean()), percentile_interval(replicate_means(differences[:, None], run.point.questions)[:, 0])

@@ -40,26 +40,28 @@ def hypervolume(x: np.ndarray, accuracy: np.ndarray, reference_x: float) -> floa
     return float(area / reference_x) if reference_x > 0 else 0.0
 
 
-def aup(parallelism: np.ndarray, accuracy: np.ndarray, best: float) -> float | None:
+def aup(tokens: np.ndarray, x: np.ndarray, accuracy: np.ndarray, best: float) -> float | None:
     """Accuracy under parallelism: AUP = ρ₁y₁ + ½ Σᵢ₌₂ (ρᵢ − ρᵢ₋₁)(yᵢW(yᵢ) + yᵢ₋₁W(yᵢ₋₁)), W(y) = min(exp(−α(1 − y/y_max)), 1), α = 3.
 
     Points in order of parallelism; those more than five points of accuracy below the least parallel one are left out; y is in percent.
 
     Args:
-        parallelism: [n] ρ, response tokens per forward (per unit of the x axis, where that is another).
+        tokens, x: [n] response tokens and cost of a question; ρ = tokens / x is tokens per forward (per unit of x, where that is another).
         accuracy: [n] shares. best: y_max as a share, the highest accuracy among everything that is compared.
     Returns:
-        the weighted area; None without a point.
+        the weighted area; None without a point. A run without any forward (x = 0) has no parallelism and is left out.
 
     Source: Y.-Y. Qian et al., "d3LLM: Ultra-Fast Diffusion LLM using Pseudo-Trajectory Distillation" (ICML 2026), and its leaderboard's
     code (github.com/hao-ai-lab/d3LLM, AUP_leaderboard), which has α = 3 and the five points.
     Where this departs: ρ counts the tokens before the first end token, so padding is no parallelism; ρ₁ is the least parallel run that was
     measured, not one token per forward by convention; y_max is over the runs at hand, so values from different studies do not compare.
     """
-    if len(parallelism) == 0:
+    spent = x > 0
+    if not spent.any():
         return None
-    order = np.lexsort((-accuracy, parallelism))
-    rho, y = parallelism[order], 100 * accuracy[order]
+    rho, y = tokens[spent] / x[spent], 100 * accuracy[spent]
+    order = np.lexsort((-y, rho))
+    rho, y = rho[order], y[order]
     keep = y >= y[0] - 100 * AUP_DROP - 1e-9
     rho, y = rho[keep], y[keep]
     weighted = y * (np.minimum(np.exp(-AUP_ALPHA * (1 - y / (100 * best))), 1.0) if best > 0 else 0.0)

@@ -1,4 +1,4 @@
-"""Run folders become points on the NFE–accuracy plane, and points become a front.
+"""Run folders become points on the NFE–accuracy plane.
 
 A point is read from a run's `config.yaml` and `summary.json` alone (`records.jsonl` only where the summary does not identify the
 questions). This module knows nothing about models, decoding or trackers, and asks no method to be registered: what it shows of a
@@ -117,41 +117,26 @@ def collect(root: Path | str | Iterable[Path | str], accuracy: str = "flexible")
     return sorted(_told_apart(list(points.values())), key=_order), left_out
 
 
-def pareto(points: Iterable[Point]) -> list[Point]:
-    """The non-dominated points by lower NFE and higher accuracy, in NFE order; oracle runs neither enter nor dominate.
-
-    A point is dominated where another is at least as good on both axes and better on one; so equal points stay together.
-    """
-    front: list[Point] = []
-    for point in sorted((p for p in points if not p.oracle), key=lambda p: (p.nfe, -p.accuracy)):
-        if not front or point.accuracy > front[-1].accuracy or (point.nfe, point.accuracy) == (front[-1].nfe, front[-1].accuracy):
-            front.append(point)
-    return front
-
-
-def caveats(points: Iterable[Point]) -> list[str]:
-    """Sentences about why these points should not be compared with each other; none when they share task, backbone and questions."""
-    points = list(points)
-    found = []
-    for what, values in (
-        ("tasks", {p.task for p in points}),
-        ("backbones", {p.backbone for p in points}),
-        ("sets of questions", {p.questions for p in points}),
-    ):
-        if len(values) > 1:
-            names = f": {', '.join(sorted(values))}" if what != "sets of questions" else ""
-            found.append(f"These runs used {len(values)} different {what}{names}.")
-    return found
-
-
 def _run_folders(root: Path) -> list[Path]:
-    """Folders that look like a run's. What lies inside one (figures, a tracker's own files) is not searched, nor is what is hidden."""
+    """Folders that look like a run's. What lies inside one (figures, a tracker's own files) is not searched, nor is what is hidden.
+
+    A study's folder (study/folder.py) holds no runs but names them; they lie in the outputs folder above it.
+    """
     if not root.is_dir():
         return []
+    if jobs := sorted((root / "jobs").glob("*.json"), key=lambda file: (len(file.name), file.name)):
+        return [root.parent.parent / name for file in jobs if (name := _job_folder(file))]
     if (root / "summary.json").is_file() or all((root / name).is_file() for name in ("config.yaml", "records.jsonl")):
         return [root]
     below = sorted(child for child in root.iterdir() if child.is_dir() and not child.name.startswith("."))
     return [found for child in below for found in _run_folders(child)]
+
+
+def _job_folder(file: Path) -> str | None:
+    try:
+        return json.loads(file.read_text(encoding="utf-8")).get("folder")
+    except (OSError, ValueError, AttributeError):
+        return None
 
 
 def _summary(folder: Path) -> dict[str, Any]:

@@ -35,7 +35,8 @@ def main(arguments: list[str] | None = None) -> None:
     chosen = parser.parse_args(arguments)
     extra = [f"outputs={chosen.outputs}"] + ([f"task.limit={chosen.limit}"] if chosen.limit else [])
 
-    from warmexp.front.figure import nfe_accuracy_figure
+    from warmexp.front.analysis import analyse
+    from warmexp.front.figure import front_picture
     from warmexp.front.points import load_point
     from warmexp.front.table import markdown, print_table
 
@@ -47,10 +48,11 @@ def main(arguments: list[str] | None = None) -> None:
         points.append(load_point(folder, accuracy="strict"))
         point = f"{summary['nfe_mean']:.1f} forwards, {100 * summary['accuracy_strict']:.1f} % right"
         print(f"[{number}/{len(lines)}] {' '.join(line[1:])}: {point}", flush=True)
-    print_table(points)
+    front = analyse(points)
+    print_table(front)
     picture, text = chosen.outputs / "demo.png", chosen.outputs / "demo.md"
-    nfe_accuracy_figure(points, picture, accuracy="strict", title=f"The lab, {points[0].n} questions")
-    write_text(text, markdown(points))
+    front_picture(front, picture, title=f"The lab, {points[0].n} questions")
+    write_text(text, markdown(front))
     print(f"{len(points)} runs in {time.perf_counter() - started:.0f} s\npicture: {picture}\ntable:   {text}\nruns:    {chosen.outputs}")
 
 

@@ -1,0 +1,58 @@
+"""`python -m warmexp.front outputs/…`: the front of finished runs, printed and written as JSON, CSV, picture and report."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from warmexp.errors import UserError, check_choice
+from warmexp.front.analysis import MARGIN, analyse
+from warmexp.front.axes import AXES
+from warmexp.front.baseline import DEFAULT
+from warmexp.front.points import FILTERS, collect
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m warmexp.front", description=__doc__)
+    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="run folders, or folders above them, such as outputs")
+    parser.add_argument("--x", default="nfe", help=f"the cost axis: {', '.join(AXES)} (default: nfe)")
+    parser.add_argument("--accuracy", default="flexible", help=f"which filter: {' or '.join(FILTERS)} (default: flexible)")
+    parser.add_argument("--baseline", default=DEFAULT, help=f"the runs to beat, as key=value words (default: '{DEFAULT}')")
+    parser.add_argument("--margin", type=float, default=MARGIN, help=f"of non-inferiority, a share of the questions (default: {MARGIN:g})")
+    parser.add_argument("--pooled", action="store_true", help="compare runs on different questions, tasks and backbones, and say so")
+    parser.add_argument("--out", type=Path, help="where the files go (default: FOLDER/front of the first folder)")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the table and the paths. Raises UserError for a user's mistake."""
+    from warmexp.front.export import write_front
+    from warmexp.front.table import print_table
+
+    chosen = _parser().parse_args(arguments)
+    for folder in chosen.folders:
+        if not folder.is_dir():
+            raise UserError(f"{folder} is not a folder: name a run's folder, or one that holds run folders, such as outputs.")
+    check_choice("accuracy", chosen.accuracy, FILTERS)
+    points, left_out = collect(chosen.folders, chosen.accuracy)
+    if not points:
+        why = f" ({left_out[0]})" if left_out else ""
+        raise UserError(f"{chosen.folders[0]} holds no finished run{why}: make one with python -m warmexp outputs={chosen.folders[0]}.")
+    front = analyse(points, x=chosen.x, baseline=chosen.baseline, pooled=chosen.pooled, margin=chosen.margin, left_out=left_out)
+    if chosen.baseline != DEFAULT and not any(run.is_baseline for run in front.runs):
+        raise UserError(f"baseline={chosen.baseline} matches none of the {len(front.runs)} runs: --baseline names the runs to beat.")
+    print_table(front)
+    for name, path in write_front(front, chosen.out or chosen.folders[0] / "front").items():
+        print(f"{name}: {path}")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except UserError as error:
+        print(f"warmexp: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
