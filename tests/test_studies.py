@@ -32,7 +32,7 @@ def test_a_study_runs_by_name(quiet_home, capsys, monkeypatch):
     summaries, said = front(["-m", "+sweep=smoke", "task.limit=4", "tau=0.7,0.9"], quiet_home / "out", capsys, monkeypatch)
     assert len(summaries) == 4 and all(s["n"] == 4 for s in summaries)
     assert len({s["questions_sha256"] for s in summaries}) == 1
-    assert said.count("token_inject ρ=0.5") == 2 and "Bold: not dominated" in said
+    assert said.count("token_inject ρ=0.5") == 4 and "Bold: not dominated" in said
 
 
 def test_a_sweep_over_a_key_that_a_job_does_not_read_warns_once_and_folds(quiet_home, capsys, monkeypatch):
