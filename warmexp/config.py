@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from warmexp.backbone.checkpoint import Checkpoint
 from warmexp.decode.strategy import Strategies
+from warmexp.devices import workers
 from warmexp.errors import UserError, check_range, closest
 from warmexp.instantiate import build
 from warmexp.proposer.proposal import Proposer
@@ -36,6 +37,7 @@ _FOLDER = re.compile(r"[\w=+-][\w.=+-]*")
 _SELECTOR = re.compile(r"[\w.]+=\S+")
 
 OmegaConf.register_new_resolver("top", lambda name, default, *, _root_: default if _root_.get(name) is None else _root_[name], replace=True)
+OmegaConf.register_new_resolver("workers", workers, replace=True)
 
 
 def conf_dir() -> Path:

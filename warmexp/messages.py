@@ -11,6 +11,14 @@ from omegaconf.errors import OmegaConfBaseException
 from warmexp.config import GROUPS, PLAIN, SHARED, conf_dir, options
 from warmexp.errors import UserError, closest
 
+# Configurations that come with a plugin of Hydra, which the extra `sweeps` installs.
+PLUGINS = {
+    "hydra/launcher/joblib": "hydra-joblib-launcher",
+    "hydra/launcher/submitit_slurm": "hydra-submitit-launcher",
+    "hydra/launcher/submitit_local": "hydra-submitit-launcher",
+    "hydra/sweeper/optuna": "hydra-optuna-sweeper",
+}
+
 
 def explain(error: Exception) -> str:
     """The sentence for an error that a command line or a configuration file caused."""
@@ -19,6 +27,8 @@ def explain(error: Exception) -> str:
     text = str(error)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, option = str(error.missing_cfg_file).rpartition("/")
+        if str(error.missing_cfg_file) in PLUGINS:
+            return f"{error.missing_cfg_file} is the plugin {PLUGINS[str(error.missing_cfg_file)]}: pip install 'warmexp[sweeps]'."
         choices = list(error.options or [])
         return f"{group}={option} is not an option{closest(option, choices)}: choose one of {', '.join(choices) or 'none'}."
     unknown = re.search(r"Could not (?:override|append to config|find) '([^']+)'", text)

@@ -1,0 +1,41 @@
+"""What two sets of runs must agree on: every field of every record but the seconds."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def records(outputs: Path) -> dict[str, list[Any]]:
+    """run id -> its records without their times."""
+    return {file.parent.name: [_timeless(json.loads(line)) for line in file.open()] for file in sorted(outputs.glob("*/records.jsonl"))}
+
+
+def _timeless(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _timeless(part) for key, part in value.items() if not key.startswith("seconds")}
+    return [_timeless(part) for part in value] if isinstance(value, list) else value
+
+
+def command(words: list[str], outputs: Path, **environment: str) -> subprocess.Popen:
+    """`python -m warmexp WORDS outputs=…`, started, with its output in a pipe and its words in one thread per process."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "warmexp", *words, f"outputs={outputs}"],
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def said(words: list[str], outputs: Path, status: int = 0, **environment: str) -> str:
+    """What a command line prints, run to its end."""
+    process = command(words, outputs, **environment)
+    text, _ = process.communicate(timeout=400)
+    assert process.returncode == status, text
+    return text
