@@ -6,8 +6,10 @@ import json
 
 import pytest
 
+from warmexp.api import run_overrides
 from warmexp.errors import UserError
 from warmexp.front.analysis import analyse
+from warmexp.front.baseline import select
 from warmexp.front.points import collect
 
 
@@ -41,3 +43,86 @@ def test_mistakes_are_one_sentence(run, tmp_path):
         analyse(points, baseline="inti=mask")
     with pytest.raises(UserError, match=r"margin=1\.5"):
         analyse(points, margin=1.5)
+
+
+def test_selectors(run, tmp_path):
+    run("a", tau=0.9)
+    run("b", tau=0.7, remask="linear")
+    run("c", init="token_inject", init_keys={"rho": 0.5})
+    run("d", init="token_inject", init_keys={"rho": 0.25}, oracle=True, proposer="oracle")
+    points, _ = collect(tmp_path)
+    for selector, names in (
+        ("init=mask remask=none", {"a"}),
+        ("init=mask", {"a", "b"}),
+        ("tau=0.90", {"a", "c"}),
+        ("unmask.tau=0.7", {"b"}),
+        ("ρ=.5", {"c"}),
+        ("rho=0.25", set()),  # an oracle is nobody's baseline
+        ("", {"a", "b", "c"}),
+    ):
+        assert {p.folder.name for p in select(points, selector)} == names, selector
+
+
+def test_the_partner_shares_the_threshold_and_then_is_the_most_accurate(run, tmp_path):
+    for tau, correct in ((0.5, 60), (0.7, 85), (0.9, 80)):
+        run(f"cold{tau}", tau=tau, correct=correct)
+    run("same", init="token_inject", tau=0.5)
+    run("other", init="token_inject", tau=0.6)
+    points, _ = collect(tmp_path, "strict")
+    partners = {r.point.folder.name: r.paired.baseline_label for r in analyse(points).runs if r.paired}
+    assert partners == {"same": "mask τ=0.5", "other": "mask τ=0.7"}
+
+
+def test_pooled_runs_are_paired_on_the_questions_they_share(run, tmp_path):
+    run("cold", n=80, correct=40)
+    run("warm", init="token_inject", n=100, correct=60, nfe=6, questions_sha256="other")
+    points, _ = collect(tmp_path, "strict")
+    apart = {r.point.folder.name: r for r in analyse(points).runs}
+    assert apart["warm"].paired is None and "no run here matches the baseline" in apart["warm"].paired_reason
+    pooled = {r.point.folder.name: r for r in analyse(points, pooled=True).runs}["warm"]
+    assert (pooled.paired.n, pooled.paired.wins, pooled.paired.losses, pooled.paired.nfe_difference) == (80, 20, 0, -4.0)
+    assert pooled.by_proposal["right"]["baseline_accuracy"] is None
+
+
+def test_several_processes_read_the_same(run, tmp_path, monkeypatch):
+    run("a")
+    run("b", init="token_inject")
+    (run("short") / "records.jsonl").write_text('{"id": "x"}\n')
+    points, _ = collect(tmp_path)
+    alone = analyse(points)
+    monkeypatch.setattr("warmexp.front.measured._WORTH_IT", 0)
+    together = analyse(points, processes=2)
+    assert together.to_json() == alone.to_json() and len(alone.runs) == 2
+    assert "records.jsonl has 1 questions and summary.json 100" in alone.left_out[0]
+
+
+def test_records_of_an_earlier_version(run, tmp_path):
+    """They lack what newer ones count: they still make a front, and an axis they do not have leaves them out with a sentence."""
+    folder = run("old")
+    rows = [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
+    few = [{key: r[key] for key in ("id", "nfe", "correct")} for r in rows]
+    (folder / "records.jsonl").write_text("".join(json.dumps(r) + "\n" for r in few))
+    points, _ = collect(tmp_path)
+    front = analyse(points)
+    assert front.groups[0].aup is None and front.to_json()["runs"][0]["calibration"] == {"confidence": None, "trust": None}
+    late = analyse(points, x="token_forwards")
+    assert late.runs == () and "say nothing about token_forwards" in late.left_out[0]
+
+
+def test_a_front_on_the_lab(quiet_home):
+    """Real runs, end to end: the numbers of the front are those of the runs' own summaries, on every axis."""
+    out = f"outputs={quiet_home / 'out'}"
+    lines = [["init=mask", "tau=0.5"], ["init=mask", "tau=0.9"], ["init=token_inject", "proposer=lab_strong", "rho=0.5", "remask=linear"]]
+    summaries = [run_overrides([*line, "task.limit=12", out])[0] for line in lines]
+    points, left_out = collect(quiet_home / "out")
+    front = analyse(points, x="seconds", left_out=left_out)
+    assert left_out == [] and [r.point.run_id for r in front.runs] == [s["run_id"] for s in summaries]
+    for result, summary in zip(front.to_json()["runs"], summaries, strict=True):
+        assert result["x"] == pytest.approx(summary["seconds_total"] / 12, rel=1e-6)
+        for name in ("nfe", "full_forward_equivalents", "token_forwards"):
+            assert result["metrics"][name] == pytest.approx(summary[f"{name}_mean"])
+        assert result["accuracy"] == summary["accuracy_flexible"] and result["calibration"]["confidence"]["tokens"]["n"] > 50
+    warm = front.to_json()["runs"][2]
+    assert warm["calibration"]["trust"]["survival"]["n"] == warm["by_proposal"]["injected"]["all"]["n"] > 0
+    given = summaries[2]["accuracy_flexible_given_proposal_right"]
+    assert warm["by_proposal"]["right"]["accuracy"] == given and warm["by_proposal"]["right"]["baseline_accuracy"] is not None

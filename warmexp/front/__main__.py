@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from warmexp.errors import UserError, check_choice
 from warmexp.front.analysis import MARGIN, analyse
 from warmexp.front.axes import AXES
 from warmexp.front.baseline import DEFAULT
+from warmexp.front.measured import cores
 from warmexp.front.points import FILTERS, collect
 
 
@@ -19,11 +21,20 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="run folders, or folders above them, such as outputs")
     parser.add_argument("--x", default="nfe", help=f"the cost axis: {', '.join(AXES)} (default: nfe)")
     parser.add_argument("--accuracy", default="flexible", help=f"which filter: {' or '.join(FILTERS)} (default: flexible)")
-    parser.add_argument("--baseline", default=DEFAULT, help=f"the runs to beat, as key=value words (default: '{DEFAULT}')")
+    parser.add_argument("--baseline", help=f"the runs to beat, as key=value words (default: the study's own, otherwise '{DEFAULT}')")
     parser.add_argument("--margin", type=float, default=MARGIN, help=f"of non-inferiority, a share of the questions (default: {MARGIN:g})")
     parser.add_argument("--pooled", action="store_true", help="compare runs on different questions, tasks and backbones, and say so")
     parser.add_argument("--out", type=Path, help="where the files go (default: FOLDER/front of the first folder)")
     return parser
+
+
+def _study_baseline(folders: Sequence[Path]) -> str | None:
+    """What the one study among the folders names as its baseline."""
+    try:
+        (named,) = [json.loads((folder / "study.json").read_text(encoding="utf-8")) for folder in folders]
+        return named.get("baseline")
+    except (OSError, ValueError, AttributeError):
+        return None
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -40,8 +51,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not points:
         why = f" ({left_out[0]})" if left_out else ""
         raise UserError(f"{chosen.folders[0]} holds no finished run{why}: make one with python -m warmexp outputs={chosen.folders[0]}.")
-    front = analyse(points, x=chosen.x, baseline=chosen.baseline, pooled=chosen.pooled, margin=chosen.margin, left_out=left_out)
-    if chosen.baseline != DEFAULT and not any(run.is_baseline for run in front.runs):
+    baseline = chosen.baseline or _study_baseline(chosen.folders) or DEFAULT
+    options = {"x": chosen.x, "baseline": baseline, "pooled": chosen.pooled, "margin": chosen.margin}
+    front = analyse(points, **options, left_out=left_out, processes=cores())
+    if chosen.baseline and not any(run.is_baseline for run in front.runs):
         raise UserError(f"baseline={chosen.baseline} matches none of the {len(front.runs)} runs: --baseline names the runs to beat.")
     print_table(front)
     for name, path in write_front(front, chosen.out or chosen.folders[0] / "front").items():

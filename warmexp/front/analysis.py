@@ -13,7 +13,7 @@ from warmexp.errors import UserError, check_range
 from warmexp.front.axes import axis
 from warmexp.front.baseline import DEFAULT, select
 from warmexp.front.group import Together, numbers, results
-from warmexp.front.measured import Measured, measure
+from warmexp.front.measured import Measured, measure_all
 from warmexp.front.points import Point
 from warmexp.front.result import Front, Group
 
@@ -28,6 +28,7 @@ def analyse(
     pooled: bool = False,
     margin: float = MARGIN,
     left_out: Sequence[str] = (),
+    processes: int = 1,
 ) -> Front:
     """Everything about a set of runs that the table, the pictures and the report show.
 
@@ -35,7 +36,7 @@ def analyse(
         points: finished runs, all collected with the same accuracy filter; their records are read.
         x: an axis of axes.AXES. baseline: a selector (baseline.select). margin: of non-inferiority, a share of the questions.
         pooled: compare runs on different questions, backbones or tasks with each other.
-        left_out: sentences about folders that did not become points, passed through.
+        left_out: sentences about folders that did not become points, passed through. processes: that read records (measured.measure_all).
     Raises:
         UserError: for an unknown axis, a wrong margin or selector.
     """
@@ -44,7 +45,7 @@ def analyse(
     filters = {p.accuracy_filter for p in points}
     if len(filters) > 1:
         raise ValueError("points with different accuracy filters have no common front")
-    measured, unread = _measured(points, x)
+    measured, unread = _measured(points, x, processes)
     chosen = {p.run_id for p in select([m.point for m in measured], baseline)}
     parts = _parts(measured, pooled)
     together = [Together.of(part, x, chosen) for part in parts]
@@ -65,16 +66,13 @@ def analyse(
     )
 
 
-def _measured(points: Sequence[Point], x: str) -> tuple[list[Measured], list[str]]:
+def _measured(points: Sequence[Point], x: str, processes: int) -> tuple[list[Measured], list[str]]:
     """The points with their records, and a sentence for each whose records cannot be used."""
     measured, unread = [], []
-    for point in points:
-        try:
-            one = measure(point)
-        except UserError as error:
-            unread.append(str(error))
-            continue
-        if x in one.x:
+    for point, one in zip(points, measure_all(points, processes), strict=True):
+        if isinstance(one, UserError):
+            unread.append(str(one))
+        elif x in one.x:
             measured.append(one)
         else:
             unread.append(f"{point.folder}: its records are of an earlier version and say nothing about {x}.")

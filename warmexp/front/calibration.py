@@ -6,6 +6,8 @@ stands in, the proposal or the response, ends in the right answer. Two levels:
 - tokens: every token's number against its text's answer. Tokens of one text share their outcome, so no interval is given.
 - answers: one number per text, its weakest token's, since a chain of steps is as right as its weakest step.
 
+Of injected tokens the backbone's own verdict is known as well: `survival` is trust against whether the token stands on the final canvas.
+
 The expected calibration error is C. Guo et al., "On calibration of modern neural networks" (ICML 2017), eq. 3, over equally wide bins.
 """
 
@@ -16,6 +18,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from warmexp.front.proposals import fates
 
 BINS = 10
 
@@ -44,8 +48,11 @@ class Reliability:
 
 @dataclass(frozen=True)
 class Calibration:
+    """survival: of injected tokens; None for a confidence, and where none was injected."""
+
     tokens: Reliability
     answers: Reliability
+    survival: Reliability | None = None
 
 
 def reliability(numbers: Sequence[float] | np.ndarray, right: Sequence[bool] | np.ndarray, bins: int = BINS) -> Reliability | None:
@@ -71,21 +78,24 @@ def calibrate(rows: list[dict[str, Any]], accuracy: str) -> dict[str, Calibratio
     None where the records have no such number: an earlier version's have no confidence, and an author who said nothing (an oracle, a
     file without probabilities) has no trust to calibrate.
     """
-    committed, proposed = [], []
+    committed, proposed, injected = [], [], []
     for r in rows:
         if r.get("confidence"):
             numbers = [c for c in r["confidence"][: r["response_tokens"]] if c is not None]
             committed.append((numbers, r["correct"][accuracy]))
         if r.get("proposal") and r["proposal"].get("trust"):
-            proposed.append((r["proposal"]["trust"], r["proposal"][f"correct_{accuracy}"]))
-    return {"confidence": _calibration(committed), "trust": _calibration(proposed)}
+            trust = r["proposal"]["trust"]
+            proposed.append((trust, r["proposal"][f"correct_{accuracy}"]))
+            injected += [(trust[at], same) for at, _, same in fates(r)] if "source" in r else []
+    survival = reliability(*zip(*injected, strict=True)) if injected else None
+    return {"confidence": _calibration(committed), "trust": _calibration(proposed, survival)}
 
 
-def _calibration(texts: list[tuple[list[float], bool]]) -> Calibration | None:
+def _calibration(texts: list[tuple[list[float], bool]], survival: Reliability | None = None) -> Calibration | None:
     texts = [(numbers, right) for numbers, right in texts if numbers]
     if not texts:
         return None
     numbers = np.concatenate([np.asarray(one) for one, _ in texts])
     outcome = np.repeat([right for _, right in texts], [len(one) for one, _ in texts])
     answers = reliability([min(one) for one, _ in texts], [right for _, right in texts])
-    return Calibration(reliability(numbers, outcome), answers)
+    return Calibration(reliability(numbers, outcome), answers, survival)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
@@ -13,6 +17,8 @@ from warmexp.front.calibration import Calibration, calibrate
 from warmexp.front.points import FILTERS, Point
 from warmexp.front.proposals import Injected, injected
 from warmexp.io import read_lines
+
+_WORTH_IT = 2**27  # bytes of records
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,32 @@ def measure(point: Point) -> Measured:
     )
 
 
-def _values(rows: list[dict[str, Any]], read) -> np.ndarray | None:
+def measure_all(points: Sequence[Point], processes: int = 1) -> list[Measured | UserError]:
+    """Every point measured, or why it cannot be. Parsing is what takes the time, so large records can be read by several processes.
+
+    processes: more than one only from a program that can be imported again (its work is under `if __name__ == "__main__"`).
+    """
+    size = sum(file.stat().st_size for p in points if (file := p.folder / "records.jsonl").is_file())
+    if processes == 1 or size < _WORTH_IT:
+        return [_attempt(point) for point in points]
+    # Not forked: the process that finishes a study holds threads, and perhaps a GPU.
+    with ProcessPoolExecutor(min(processes, len(points)), mp_context=get_context("spawn")) as pool:
+        return list(pool.map(_attempt, points))
+
+
+def cores() -> int:
+    """How many processes can run at once here."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _attempt(point: Point) -> Measured | UserError:
+    try:
+        return measure(point)
+    except UserError as error:
+        return error
+
+
+def _values(rows: list[dict[str, Any]], read: Callable[[dict[str, Any]], float]) -> np.ndarray | None:
     try:
         return np.array([read(r) for r in rows], dtype=np.float64)
     except KeyError:  # records of an earlier version

@@ -28,16 +28,24 @@ class Injected:
     wrong: Survival
 
 
+def fates(record: dict[str, Any]) -> list[tuple[int, bool, bool]]:
+    """The injected tokens of a record: position, whether it was never revoked, whether the same token stands there in the end.
+
+    A position was injected where its final token is (source `injected`) or where an injected token was revoked.
+    """
+    kept = [(i, True, True) for i, source in enumerate(record["source"]) if source == "injected"]
+    lost = [(at, False, record["ids"][at] == token) for _, at, token, source, _ in record["revocations"] if source == "injected"]
+    return kept + lost
+
+
 def injected(rows: list[dict[str, Any]], accuracy: str) -> Injected | None:
-    """From records. A position was injected where its final token is (source `injected`) or where an injected token was revoked."""
+    """From records; None where no token was injected."""
     counts = np.zeros((2, 3), dtype=int)  # wrong, right × injected, kept, same
     for r in rows:
         if not r.get("proposal") or "source" not in r:
             continue
-        kept = [i for i, source in enumerate(r["source"]) if source == "injected"]
-        lost = [(event[1], event[2]) for event in r["revocations"] if event[3] == "injected"]
-        same = len(kept) + sum(r["ids"][position] == token for position, token in lost)
-        counts[int(r["proposal"][f"correct_{accuracy}"])] += (len(kept) + len(lost), len(kept), same)
+        tokens = fates(r)
+        counts[int(r["proposal"][f"correct_{accuracy}"])] += len(tokens), sum(k for _, k, _ in tokens), sum(s for _, _, s in tokens)
     if counts[:, 0].sum() == 0:
         return None
     return Injected(_survival(counts.sum(axis=0)), _survival(counts[1]), _survival(counts[0]))
