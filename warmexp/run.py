@@ -55,6 +55,7 @@ def run(plan: Plan, say: Callable[[str], None] = print) -> dict[str, Any]:
         done = _finished(folder)
         if done is not None:
             say(f"reused {folder} (finished earlier; delete the folder to run it again)")
+            plan.tracker.mirror(plan.run_id, _stored_config(plan), folder)
             return done
         return _run(plan, say)
     finally:
@@ -71,7 +72,7 @@ def _finished(folder: Path) -> dict[str, Any] | None:
 
 def _run(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
     folder, tracker = plan.folder, plan.tracker
-    config = {**plan.config, "run_id": plan.run_id, "identity": plan.identity}
+    config = _stored_config(plan)
     write_text(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(config)))
     write_json(folder / "questions.json", {"sha256": questions_sha256(plan.questions), "ids": [q.id for q in plan.questions]})
     tracker.start(plan.run_id, config, folder)
@@ -89,6 +90,10 @@ def _run(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
     if tracker.note:
         say(tracker.note)
     return summary
+
+
+def _stored_config(plan: Plan) -> dict[str, Any]:
+    return {**plan.config, "run_id": plan.run_id, "identity": plan.identity}
 
 
 def _proposals(plan: Plan, say: Callable[[str], None]) -> dict[str, tuple[Proposal, Encoded]]:

@@ -30,10 +30,10 @@ def messages(file: Path) -> list[bytes]:
 
 
 def stored(offline: Path) -> dict[str, dict]:
-    """Config, summary and history of an offline run, as the client wrote them."""
+    """What an offline run holds, as the client wrote it: run, config, metrics, summary (history included), artifact."""
     from wandb.proto import wandb_internal_pb2
 
-    found: dict[str, dict] = {"config": {}, "summary": {}, "run": {}}
+    found: dict[str, dict] = {"config": {}, "summary": {}, "run": {}, "metrics": {}, "artifact": {}}
     deadline = time.monotonic() + 30  # the client's own process may write its records after `finish` returns
     while True:
         records = [wandb_internal_pb2.Record.FromString(data) for file in offline.glob("*.wandb") for data in messages(file)]
@@ -44,8 +44,15 @@ def stored(offline: Path) -> dict[str, dict]:
         kind = record.WhichOneof("record_type")
         if kind == "run":
             run = record.run
-            found["run"] = {"project": run.project, "group": run.run_group, "tags": list(run.tags), "name": run.display_name}
+            found["run"] |= {"id": run.run_id, "project": run.project, "group": run.run_group, "job_type": run.job_type}
+            found["run"] |= {"tags": list(run.tags), "name": run.display_name}
             found["config"] |= {u.key: json.loads(u.value_json) for u in run.config.update}
+        elif kind == "metric":
+            metric = record.metric
+            best = [name for name in ("min", "max") if getattr(metric.summary, name)]
+            found["metrics"][metric.name or metric.glob_name] = best[0] if best else metric.step_metric
+        elif kind == "artifact":
+            found["artifact"] = {"name": record.artifact.name, "files": [entry.path for entry in record.artifact.manifest.contents]}
         elif kind == "summary":
             found["summary"] |= {(u.key or "/".join(u.nested_key)): json.loads(u.value_json) for u in record.summary.update}
         elif kind == "history":

@@ -13,15 +13,21 @@ import pytest
 from tests.track.stored import messages, stored
 from warmexp.errors import UserError
 from warmexp.track.console import ProgressBar
+from warmexp.track.content import metrics, run_key
 from warmexp.track.none import NoTracker
-from warmexp.track.wandb import WandbTracker, without_secrets
+from warmexp.track.wandb import WandbTracker
 
-SUMMARY = {"run_id": "r", "nfe_mean": 7.25, "accuracy_flexible": 0.5, "status": "finished"}
+SUMMARY = {"run_id": "r", "nfe_mean": 7.25, "nfe_ci95": [7.0, 7.5], "accuracy_flexible": 0.5, "status": "finished"}
 RECORD = {
     "id": "q1", "question": "How many pens?", "proposal": {"text": "five"}, "response": "#### 5", "target": "5",
     "correct": {"strict": True, "flexible": True}, "nfe": 7,
 }  # fmt: skip
-CONFIG = {"init": {"rho": 0.5}, "proposer": {"path": "x", "max_new_tokens": 9}, "seed": 3}
+CONFIG = {
+    "init": {"_target_": "warmexp.init.token_inject.TokenInject", "rho": 0.5, "scope": ["a", "b"]},
+    "proposer": {"path": "x", "max_new_tokens": 9}, "unmask": {"tau": 0.9}, "rho": None, "tau": None, "seed": 3,
+    "choices": {"init": "token_inject", "proposer": "oracle", "remask": "none", "backbone": "lab", "task": "lab", "tracker": "wandb"},
+    "study": {"name": None, "baseline": None}, "tracker": {"project": "p"},
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -50,21 +56,42 @@ def test_an_offline_run_holds_everything(quiet_home, figure):
     assert time.monotonic() - started < 60
     assert "no API key" in tracker.note and f"wandb sync {offline}" in tracker.note
     found = stored(offline)
-    assert found["run"] == {"project": "p", "group": "study", "tags": ["a", "b"], "name": "lab-mask-0"}
-    assert found["config"]["init"] == {"rho": 0.5} and found["config"]["proposer"]["max_new_tokens"] == 9
-    assert found["summary"]["nfe_mean"] == 7.25
+    assert found["run"] | {"id": ""} == {
+        "id": "", "project": "p", "group": "study", "job_type": "run", "name": "lab-mask-0",
+        "tags": ["token_inject", "oracle", "lab", "a", "b"],
+    }  # fmt: skip
+    assert {key: value for key, value in found["config"].items() if key != "_wandb"} == {
+        "init": "token_inject", "proposer": "oracle", "remask": "none", "backbone": "lab", "task": "lab", "seed": 3,
+        "rho": 0.5, "init_scope": "a, b", "tau": 0.9, "proposer_path": "x", "proposer_max_new_tokens": 9,
+    }  # fmt: skip
+    assert {key: found["summary"][key] for key in metrics(SUMMARY)} == metrics(SUMMARY)
+    assert found["summary"]["nfe_ci95_low"] == 7.0 and found["summary"]["progress/nfe"] == 7.0
+    assert found["metrics"]["nfe_mean"] == "min" and found["metrics"]["accuracy_flexible"] == "max"
+    assert found["metrics"]["progress/*"] == "progress/questions"
     table = next((offline / "files" / "media" / "table").glob("*.json"))
     assert json.loads(table.read_text())["data"] == [["q1", "How many pens?", "five", "#### 5", "5", True, 7]]
     assert list((offline / "files" / "media" / "images").rglob("*.png"))
 
 
-def test_secrets_never_reach_the_run(quiet_home, figure, monkeypatch):
-    monkeypatch.setenv("HF_TOKEN", "hf_thisisthesecretvalue")
-    config = {**CONFIG, "note": "uses hf_thisisthesecretvalue", "auth": {"api_key": "another-secret"}}
-    offline = tracked(WandbTracker(mode="offline"), quiet_home / "run", figure, config)
-    content = b"".join(p.read_bytes() for p in offline.rglob("*") if p.is_file())
-    assert b"thisisthesecretvalue" not in content and b"another-secret" not in content
-    assert without_secrets({"end_tokens": [1], "hf_token": "x"}) == {"end_tokens": [1]}
+def test_a_run_has_the_same_id_whenever_it_is_sent(quiet_home, figure):
+    """Torn and gone on with: two sets of offline files, one W&B run. Another group has a run of its own."""
+    folder = quiet_home / "run"
+    for _ in range(2):
+        tracker = WandbTracker(mode="offline")
+        folder.mkdir(exist_ok=True)
+        tracker.start("lab-mask-0", CONFIG, folder)
+        tracker.finish(SUMMARY, [RECORD], [])
+        time.sleep(1.1)  # the client names its folder by the second
+    offline = list((folder / "wandb").glob("offline-run-*"))
+    assert len(offline) == 2 and {stored(one)["run"]["id"] for one in offline} == {"lab-mask-0"}
+    assert run_key("lab-mask-0", "a") != run_key("lab-mask-0", "b") and run_key("lab-mask-0", "a") == run_key("lab-mask-0", "a")
+
+
+def test_the_study_is_the_group_unless_the_tracker_has_one(quiet_home, figure):
+    config = CONFIG | {"study": {"name": "injection"}}
+    found = stored(tracked(WandbTracker(mode="offline"), quiet_home / "a", figure, config))
+    assert found["run"]["group"] == "injection" and found["config"]["study"] == "injection"
+    assert stored(tracked(WandbTracker(mode="offline", group="g"), quiet_home / "b", figure, config))["run"]["group"] == "g"
 
 
 def test_a_server_that_does_not_answer_is_not_waited_for(quiet_home, figure, monkeypatch):
@@ -155,4 +182,4 @@ def test_a_tracked_run_end_to_end(quiet_home, checkpoint):
     assert any(f"wandb sync {offline.resolve()}" in sentence for sentence in said)
     found = stored(offline)
     assert found["summary"]["nfe_mean"] == summary["nfe_mean"] and found["run"]["group"] == "g"
-    assert found["config"]["choices"]["init"] == "mask" and found["config"]["run_id"] == plan.run_id
+    assert found["config"]["init"] == "mask" and found["config"]["run_id"] == plan.run_id and found["config"]["tau"] == 0.9

@@ -1,0 +1,29 @@
+"""Finished run folders, read for a tracker."""
+
+from __future__ import annotations
+
+import json
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+
+def config(folder: Path) -> dict[str, Any]:
+    """config.yaml."""
+    return dict(OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"), resolve=True))
+
+
+def summary(folder: Path) -> dict[str, Any]:
+    return dict(json.loads((folder / "summary.json").read_text(encoding="utf-8")))
+
+
+def records(folder: Path, most: int) -> list[dict[str, Any]]:
+    """The first records, at most `most`."""
+    with (folder / "records.jsonl").open(encoding="utf-8") as lines:
+        return [json.loads(line) for line in islice(lines, most)]
+
+
+def figures(folder: Path) -> list[Path]:
+    return sorted((folder / "figures").glob("*.png"))
