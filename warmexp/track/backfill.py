@@ -44,7 +44,7 @@ def find(roots: list[Path]) -> tuple[list[Item], list[str]]:
 
     studies = [study for root in roots for study in _study_folders(root)]
     runs = {(folder.resolve(), study.name): Item(folder, study.name) for study in studies for folder in _runs_of(study)}
-    points, left_out = collect(roots, "flexible")
+    points, left_out = collect([root for root in roots if root not in studies], "flexible")
     for point in points:
         name = (folders.config(point.folder).get("study") or {}).get("name")
         if name or not any(folder == point.folder.resolve() for folder, _ in runs):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -62,13 +63,15 @@ def _table(front: dict[str, Any]) -> Any:
     rows = []
     for run in front["runs"]:
         row = content.metrics({key: value for key, value in run.items() if key not in _NOT_IN_TABLE})
-        rows.append({**row, **{key: run["settings"].get(key) for key in front["varying"]}})
+        rows.append({**row, **{key.replace(".", "_"): run["settings"].get(key) for key in front["varying"]}})
     columns = list(dict.fromkeys(key for row in rows for key in row))
     wandb = quiet_client()
     return wandb.Table(columns=columns, data=[[row.get(key) for key in columns] for row in rows], allow_mixed_types=True)
 
 
 def _figure(front: dict[str, Any]) -> dict[str, Any]:
+    if find_spec("warmexp.front.interactive") is None:
+        return {}
     from warmexp.front.interactive import front_figure
 
     return {"front_figure": quiet_client().Plotly(front_figure(front))}
