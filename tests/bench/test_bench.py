@@ -14,7 +14,6 @@ from warmexp.bench import __main__ as module
 from warmexp.bench import speed
 from warmexp.bench.__main__ import main
 from warmexp.bench.clock import Seconds, interleaved, ratios
-from warmexp.bench.exact import exact
 from warmexp.bench.growth import doublings, exponent
 from warmexp.bench.memory import allocated
 from warmexp.bench.plain import CACHES, Rule
@@ -45,7 +44,7 @@ def measured(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(floors, "COPY_BYTES", {"cpu": 1 << 16})
         patch.setattr(floors, "MATMUL_SIZE", {"cpu": 32})
-        words = [*WORDS, "--cache", ",".join(OURS), "--prompt", "24", "--seeds", "1", "--dtype", "float64", "--out", str(out)]
+        words = [*WORDS, "--cache", ",".join(OURS), "--prompt", "24", "--seeds", "2", "--dtype", "float64", "--out", str(out)]
         done = subprocess.run([sys.executable, "-m", "warmexp.bench", *words], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     return json.loads((out / "bench.json").read_text()), done.stdout, out
@@ -85,18 +84,16 @@ def test_every_part_is_there(measured):
     assert {(g["what"], g["cache"]): g["sizes"] for g in result["growth"]} == {
         ("batch", c): [1, 2, 3] for c in OURS
     } | {("response", c): [8, 16] for c in OURS} | {("prompt", c): [16, 24] for c in OURS}  # fmt: skip
-    assert {(e["cache"], e["logits"]): e["identical"] / e["canvases"] for e in result["exact"]} == {
-        (c, logits): 1 for c in OURS for logits in ("aligned", "shifted")
-    }
     assert "GFLOP/s" in printed and "exponent" in printed and printed.splitlines()[-1] == str(out)
     assert (out / "bench.png").read_bytes().startswith(b"\x89PNG") and (out / "bench.png").stat().st_size > 10_000
 
 
 @pytest.mark.parametrize("cache", OURS)
-def test_float64_agreement_with_the_plain_decoder(cache):
+@pytest.mark.parametrize("logits", ["aligned", "shifted"])
+def test_float64_agreement_with_the_plain_decoder(measured, cache, logits):
     """Every cache of the loop that the published code has too."""
-    for row in exact([cache], seeds=2):
-        assert (row["identical"], row["canvases"], row["divergences"]) == (24, 24, []), row["logits"]
+    (row,) = (row for row in measured[0]["exact"] if (row["cache"], row["logits"]) == (cache, logits))
+    assert (row["identical"], row["canvases"], row["divergences"]) == (18, 18, [])
 
 
 def test_a_wrong_token_and_a_late_one_are_found(monkeypatch):
@@ -155,11 +152,11 @@ def test_shared_rows_are_counted_over_runs():
     assert _counted([[b"a", b"b"], [b"a", b"c"]]) == {"rows": 4, "distinct": 3, "saved": 0.25}
 
 
-def test_runs_of_one_tau_are_the_same_and_of_others_part():
-    same, apart = (tau_sweep(4, taus) for taus in ((0.9, 0.9), (0.5, 1.1)))
-    assert same["saved"] == 0.5 and same["rows"] == 2 * same["distinct"]
-    # The first forward of a question at least is the same; one token at a time is 48 of them.
-    assert apart["rows"] > 4 * 48 and 0 < apart["rows"] - apart["distinct"] < 4 * 48
+def test_runs_share_what_comes_before_they_part():
+    swept = tau_sweep(2, 1, (0.5, 1.1))
+    assert swept["identical"] == swept["answers"] == 4 and len(swept["pairs"]) == 1
+    # One token at a time is 48 forwards, of which a question's first at least reads what the other run reads.
+    assert swept["rows"] > 2 * 48 and 2 <= swept["rows"] - swept["distinct"] < 2 * 48
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ from warmexp.measure.floors import rates
 
 PARTS = ("speed", "forwards", "memory", "growth", "runs", "exact", "sharing")
 LAB_ONLY = ("runs", "sharing")
-SHARING_QUESTIONS = RUN_QUESTIONS = 64
+RUN_QUESTIONS, SHARING_QUESTIONS = 64, 16
 
 
 def measure(chosen: argparse.Namespace) -> dict[str, Any]:
@@ -81,7 +81,7 @@ def measure(chosen: argparse.Namespace) -> dict[str, Any]:
         result["exact"] = exact(caches, chosen.seeds)
         say("agreement in float64")
     if "sharing" in chosen.parts:
-        result["sharing"] = tau_sweep(SHARING_QUESTIONS)
+        result["sharing"] = tau_sweep(SHARING_QUESTIONS, chosen.repeats)
         say("sharing")
     return result
 

@@ -17,14 +17,14 @@ from warmexp.length.fixed import FixedLength
 RULES = (Rule(0.3), Rule(0.9), Rule(steps=3))
 
 
-def exact(caches: Sequence[str], seeds: int, questions: int = 4, batch: int = 3) -> list[dict[str, Any]]:
+def exact(caches: Sequence[str], seeds: int, questions: int = 3, batch: int = 2) -> list[dict[str, Any]]:
     """A row per cache and alignment: how many canvases have the same tokens, committed in the same forwards."""
     rows = []
     for cache, logits in itertools.product([c for c in caches if c in CACHES], ("aligned", "shifted")):
         canvases, found = 0, []
         for seed, rule in itertools.product(range(seeds), RULES):
             backbone = random_backbone("tiny", torch.float64, torch.device("cpu"), seed, logits)
-            subject = Subject("tiny", backbone, FixedLength(32, 8), rule, random_prompts(backbone, seed))
+            subject = Subject("tiny", backbone, FixedLength(24, 8), rule, random_prompts(backbone, seed))
             asked = subject.questions(questions)
             pairs = zip(asked, plain(subject, asked, cache, trace=True), ours(subject, asked, cache, batch), strict=True)
             found += [d for q, p, a in pairs if (d := divergence(f"seed {seed}, question {q.id}", p, a.ids, a.commit_iteration, rule))]
