@@ -1,0 +1,277 @@
+"""The report in a real browser: no errors, no requests, and everything that can be clicked, typed or dragged does what it says."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.front.reports import HOSTILE, QUESTIONS, copies, lab_runs, records, replay, report, rewrite
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")
+LAPTOP, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory) -> Path:
+    return lab_runs(tmp_path_factory.mktemp("browser"))
+
+
+@pytest.fixture(scope="module")
+def file(study, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("file") / "report.html"
+    report(study, path)
+    return path
+
+
+@pytest.fixture
+def opened(browser):
+    """Open a file at a view; in the end nothing may have been written to the console, thrown, or asked of anybody."""
+    contexts, said, asked = [], [], []
+
+    def opening(file: Path, where: str = "/front", viewport=LAPTOP, scheme: str = "light"):
+        context = browser.new_context(viewport=viewport, color_scheme=scheme)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("request", lambda request: None if request.url.startswith(("file:", "blob:", "data:")) else asked.append(request.url))
+        page.goto(f"file://{file}#{where}")
+        ready(page, where)
+        return page
+
+    yield opening
+    for context in contexts:
+        context.close()
+    assert said == [] and asked == []
+
+
+def ready(page, where: str) -> None:
+    view = where.split("?")[0].split("/")[1]
+    page.wait_for_function("view => document.body.dataset.ready === view", arg=view)
+    if view != "decode":
+        page.wait_for_selector(".main-svg")
+
+
+def visit(page, where: str) -> None:
+    page.evaluate("where => { delete document.body.dataset.ready; location.hash = where; }", where)
+    ready(page, where)
+
+
+def column(page, name: str) -> list[str]:
+    """The cells under a heading, intervals left out."""
+    names = page.locator(".runs thead th").evaluate_all("heads => heads.map(head => head.dataset.column)")
+    return page.locator(f".runs tbody tr td:not(.interval):nth-child({1 + names.index(name)} of :not(.interval))").all_inner_texts()
+
+
+def run_named(study: Path, part: str) -> str:
+    return next(folder.name for folder in study.glob("lab-*") if part in folder.name)
+
+
+def test_sorting(opened, file):
+    page = opened(file)
+    page.click(".runs th[data-column='NFE'] button")
+    up = [float(text) for text in column(page, "NFE")]
+    assert up == sorted(up) and len(up) == 5
+    page.click(".runs th[data-column='NFE'] button")
+    assert [float(text) for text in column(page, "NFE")] == up[::-1]
+    assert page.get_attribute(".runs th[data-column='NFE']", "aria-sort") == "descending"
+    page.click(".runs th[data-column='saved'] button")  # unknown ones last, both ways
+    unknown = [text == "–" for text in column(page, "saved")]
+    page.click(".runs th[data-column='saved'] button")
+    assert unknown == sorted(unknown) and unknown == [text == "–" for text in column(page, "saved")] and any(unknown)
+
+
+def test_filtering_reaches_table_and_picture(opened, file):
+    page = opened(file)
+    marks = "document.querySelectorAll('#front-plot .scatterlayer .points path').length"
+    assert page.evaluate(marks) == 5
+    page.fill("#filter", "token_inject")
+    assert len(column(page, "run")) == 3 and page.inner_text("#count") == "3 of 5 runs"
+    page.wait_for_function(f"{marks} === 3")
+    page.fill("#filter", "token_inject rho<0.4")
+    assert ["ρ=0.3" in name for name in column(page, "run")] == [True]
+    page.fill("#filter", "")
+    page.get_by_label("remask", exact=True).select_option("linear")
+    assert len(column(page, "run")) == 1
+    page.reload()
+    ready(page, "/front")
+    assert len(column(page, "run")) == 1, "the address remembers the filter"
+
+
+def test_another_axis(opened, file):
+    page = opened(file)
+    page.click("button[data-value='seconds']")
+    page.wait_for_function("document.querySelector('#front-plot').layout.xaxis.title.text.startsWith('seconds')")
+    assert len([float(text) for text in column(page, "seconds")]) == 5
+    assert "x=seconds" in page.url
+
+
+def test_hovering_tells_what_differs_and_a_click_leads_to_the_run(opened, file, study):
+    page = opened(file)
+    oracle = run_named(study, "oracle")
+    spot = page.evaluate(
+        """name => { const plot = document.querySelector('#front-plot'), box = plot.getBoundingClientRect();
+        const trace = plot.data.find(one => (one.customdata || []).includes(name)), { xaxis, yaxis, _size } = plot._fullLayout;
+        return [box.x + _size.l + xaxis.d2p(trace.x[0]), box.y + _size.t + yaxis.d2p(trace.y[0])]; }""",
+        oracle,
+    )
+    page.mouse.move(*spot)
+    page.wait_for_selector(".hoverlayer .hovertext")
+    told = page.inner_text(".hoverlayer")
+    assert "oracle" in told and "choices.proposer" in told and "NFE" not in told
+    page.mouse.click(*spot)
+    ready(page, "/run")
+    assert page.url.endswith(f"#/run/{oracle}")
+
+
+def test_a_run_beside_another(opened, file, study):
+    name = run_named(study, "lab_weak-linear")
+    page = opened(file, f"/run/{name}")
+    assert page.locator(".plot .main-svg").count() >= 6 and "choices.remask" in page.inner_text(".facts >> nth=1")
+    groups = page.locator("h3:has(+ .chips)").all_inner_texts()
+    assert sum(int(text.rsplit("(")[-1].rstrip(")")) for text in groups) == QUESTIONS
+
+
+def test_flips_of_a_pair(opened, file, study):
+    a, b = run_named(study, "lab_weak-linear"), run_named(study, "oracle")
+    first, second = records(study / a), records(study / b)
+    right = {name: (first[name]["correct"]["flexible"], second[name]["correct"]["flexible"]) for name in first}
+    lost = {name for name, pair in right.items() if pair == (False, True)}
+    assert lost, "the test needs a flip"
+    page = opened(file, f"/compare/{a}/{b}?show=lost")
+    assert set(page.locator(".flip").evaluate_all("all => all.map(one => one.dataset.question)")) == lost
+    name = sorted(lost)[0]
+    told = page.inner_text(f".flip[data-question='{name}']")
+    for text in (first[name]["target"], first[name]["response"], second[name]["response"], first[name]["proposal"]["text"], first[name]["question"]):
+        assert text.strip() in told
+    page.click("text=swap")
+    ready(page, "/compare")
+    assert f"only A right ({len(lost)})" in page.inner_text("#main")
+
+
+def test_every_step_of_a_decode_is_the_records(opened, file, study):
+    """The page against a plain replay: all positions after every forward, by keyboard, for the question with most revocations."""
+    name = run_named(study, "lab_weak-linear")
+    record = max(records(study / name).values(), key=lambda r: len(r["revocations"]))
+    tokens = json.loads((study / name / "tokens.json").read_text(encoding="utf-8"))
+    page = opened(file, f"/decode/{name}/{record['id']}?step=0")
+    canvases = replay(record)
+    assert int(page.get_attribute("#step", "max")) == len(canvases) - 1 >= 3 and record["revocations"]
+    for step, canvas in enumerate(canvases):
+        shown = page.locator(".row > span").all_text_contents()
+        assert shown == ["▢" if token is None else tokens[str(token)].replace("\n", "⏎") for token in canvas], f"step {step}"
+        assert f"{canvas.count(None)} masked" in page.inner_text("#where")
+        page.keyboard.press("ArrowRight")
+    assert page.input_value("#step") == str(len(canvases) - 1)
+    page.keyboard.press("Home")
+    assert page.input_value("#step") == "0" and "step=0" in page.url
+    page.locator("#step").fill("2")
+    assert page.locator(".row > span").all_text_contents().count("▢") == canvases[2].count(None)
+    injected = sum(event[3] == "injected" for event in record["revocations"])
+    assert page.locator(".track [data-kind=undone]").count() == injected
+    assert page.locator(".track [data-kind=kept]").count() == record["source"].count("injected")
+    before = page.url
+    page.keyboard.press("n")
+    page.wait_for_function("before => location.href.split('?')[0] !== before", arg=before.split("?")[0])
+    page.keyboard.press("p")
+    page.wait_for_function("before => location.href.split('?')[0] === before", arg=before.split("?")[0])
+
+
+def test_playing_a_decode(opened, file, study):
+    page = opened(file, f"/decode/{run_named(study, 'lab_weak-linear')}")
+    page.click("#play")
+    assert page.input_value("#step") == "0"
+    page.wait_for_function("document.querySelector('#step').value === '2'")
+    page.click("#play")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_light_and_dark(opened, file, scheme):
+    page = opened(file, scheme=scheme)
+    brightness = "getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)[0]"
+    first = page.evaluate(brightness)
+    assert (first > 128) == (scheme == "light")
+    page.click("#theme")
+    assert (page.evaluate(brightness) > 128) == (scheme == "dark")
+    page.reload()
+    ready(page, "/front")
+    assert (page.evaluate(brightness) > 128) == (scheme == "dark"), "the choice is kept"
+
+
+@pytest.mark.parametrize("viewport", [LAPTOP, PHONE], ids=["laptop", "phone"])
+def test_nothing_sticks_out(opened, file, viewport):
+    page = opened(file, viewport=viewport)
+    for where in ("/front", "/run", "/compare", "/decode"):
+        visit(page, where)
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), where
+        wide = page.locator(".plot").evaluate_all("all => all.filter(one => one.getBoundingClientRect().right > innerWidth).length")
+        assert wide == 0, where
+
+
+def test_hostile_text_stays_text(opened, study, tmp_path):
+    runs = shutil.copytree(study, tmp_path / "runs")
+    for folder in runs.glob("lab-*"):
+        rewrite(folder, lambda r: r | {"question": HOSTILE, "response": HOSTILE, "target": HOSTILE, "proposal": r["proposal"] and r["proposal"] | {"text": HOSTILE}})
+        tokens = json.loads((folder / "tokens.json").read_text(encoding="utf-8"))
+        (folder / "tokens.json").write_text(json.dumps(dict.fromkeys(tokens, HOSTILE)), encoding="utf-8")
+    report(runs, tmp_path / "r.html")
+    a, b = run_named(runs, "lab_weak-linear"), run_named(runs, "oracle")
+    page = opened(tmp_path / "r.html", f"/compare/{a}/{b}?show=lost")
+    assert HOSTILE in page.inner_text(".flip")
+    visit(page, f"/decode/{a}")
+    assert page.locator(".row > span").first.text_content() == HOSTILE
+    for where in ("/front", f"/run/{a}", "/decode/%3Cimg%20src=x%20onerror=alert(1)%3E/%22%3E?step=%3Cb%3E", "/compare/%E0%A4%A/x"):
+        visit(page, where)
+    assert page.evaluate("[window.pwned, document.querySelectorAll('main img, main b > b').length]") == [None, 0]
+
+
+def test_what_is_absent_is_said(opened, study, tmp_path):
+    """One run, of the first format: no baseline beside it, no confidence, no token texts."""
+    folder = shutil.copytree(study / run_named(study, "lab_strong"), tmp_path / "runs" / "one")
+    (folder / "tokens.json").unlink()
+    rewrite(folder, lambda r: {key: value for key, value in r.items() if key != "confidence"})
+    report(tmp_path / "runs", tmp_path / "r.html")
+    page = opened(tmp_path / "r.html")
+    assert "baseline" in page.inner_text(".notice")
+    visit(page, "/run")
+    assert "do not say with what confidence" in page.inner_text("#main")
+    visit(page, "/decode")
+    assert page.locator(".row > span").first.text_content().startswith("#")
+    page.evaluate("location.hash = '/compare'")
+    page.wait_for_selector("text=There is only one run here.")
+
+
+def test_no_runs_at_all(opened, tmp_path, browser):
+    report(tmp_path, tmp_path / "r.html")
+    page = browser.new_page()
+    page.goto(f"file://{tmp_path / 'r.html'}")
+    page.wait_for_selector("text=no finished runs")
+    page.close()
+
+
+def test_two_hundred_runs(opened, study, tmp_path):
+    copies(study / run_named(study, "lab_weak-linear"), tmp_path / "runs", 198)
+    for i in (0, 1):
+        shutil.copytree(sorted(study.glob("lab-mask-*"))[i], tmp_path / "runs" / f"cold-{i}")
+    report(tmp_path / "runs", tmp_path / "r.html")
+    assert (tmp_path / "r.html").stat().st_size < 10e6
+    page = opened(tmp_path / "r.html")
+    assert len(column(page, "run")) == 200
+    page.fill("#filter", "rho<=0.5")
+    assert page.inner_text("#count") == "99 of 200 runs"
+    page.evaluate("location.hash = '/decode'")
+    ready(page, "/decode")
+    assert page.locator(".row").count() > 0

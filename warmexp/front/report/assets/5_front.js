@@ -1,0 +1,61 @@
+// The first view: the plane, and under it the table of runs; both show what the filter leaves.
+
+function frontView(main) {
+  const plot = h("div", { class: "plot front", id: "front-plot" });
+  const below = h("div", {});
+  const draw = () => shownFigure(new Set(shownRuns().map((run) => run.run_id)));
+  const axes = h("div", {});
+  const redraw = () => {
+    axes.replaceChildren(segmented("x axis", core.axes.map((one) => [one.key, AXIS_NAMES[one.key] || one.key]), axis().key, (key) => {
+      state.axis = key;
+      remember();
+      redraw();
+      fillTable(below, update);
+      update();
+    }));
+  };
+  let update = () => {};
+  const bars = h("input", { type: "checkbox", id: "intervals", checked: state.intervals, onchange: (event) => { state.intervals = event.target.checked; update(); } });
+  redraw();
+  put(main, h("h1", {}, core.title), summary(), core.caveats.map((text) => h("p", { class: "notice" }, text)),
+    h("div", { class: "controls" }, axes, h("label", {}, bars, "95 % intervals")), plot, below, leftOut());
+  update = chart(plot, draw, (element) => element.on("plotly_click", (event) => {
+    const id = event.points[0]?.customdata;
+    if (id) location.hash = href("run", id);
+  }));
+  fillTable(below, () => update());
+}
+
+const AXIS_NAMES = { nfe: "NFE", full_forward_equivalents: "full forwards", token_forwards: "token-forwards", seconds: "seconds" };
+
+function summary() {
+  const sets = core.sets.map((set) => `${set.n} questions of ${set.task}`);
+  const warm = core.runs.filter((run) => onAxis(run)?.on_front && !onAxis(run)?.is_baseline).length;
+  const words = [`${core.runs.length} run${core.runs.length === 1 ? "" : "s"}`, sets.length > 3 ? `${sets.length} sets of questions` : sets.join("; "), `${core.accuracy} match`, `baseline: ${core.selector}`];
+  return h("p", { class: "hint" }, words.join(" · "));
+}
+
+function leftOut() {
+  if (!core.left_out.length) return null;
+  return h("details", { class: "hint" }, h("summary", {}, `${core.left_out.length} folder${core.left_out.length === 1 ? "" : "s"} left out`), core.left_out.map((text) => h("p", {}, text)));
+}
+
+// The figure made in Python, without the runs that are filtered away, in this theme's ink and for this width.
+function shownFigure(kept) {
+  const { data, layout } = axis().figure;
+  const ink = colour("--ink");
+  const traces = data.map((trace) => {
+    if (trace.meta === "baseline") return { ...trace, line: { ...trace.line, color: ink }, marker: { ...trace.marker, color: ink } };
+    if (!trace.customdata) return trace;
+    const places = trace.customdata.map((id, i) => (kept.has(id) ? i : -1)).filter((i) => i >= 0);
+    const pick = (list) => places.map((i) => list[i]);
+    const bars = (error) => ({ ...error, visible: state.intervals, array: pick(error.array), arrayminus: pick(error.arrayminus) });
+    const own = trace.marker.color === "#444444" ? ink : trace.marker.color;
+    return { ...trace, x: pick(trace.x), y: pick(trace.y), hovertext: pick(trace.hovertext), customdata: pick(trace.customdata),
+      marker: { ...trace.marker, color: own }, error_x: bars(trace.error_x), error_y: bars(trace.error_y), showlegend: places.length > 0 };
+  });
+  const legend = narrow()
+    ? { orientation: "h", x: 0, y: -0.2, yanchor: "top", ...layout.legend, font: { size: 11 } }
+    : { ...layout.legend, x: 1.01, y: 1, font: { size: 11.5 } };
+  return { data: traces, layout: { ...layout, legend, margin: { ...layout.margin, r: 10, l: narrow() ? 45 : 60 } } };
+}

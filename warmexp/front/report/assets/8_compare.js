@@ -1,0 +1,82 @@
+// Two runs, question by question: who got what right, what it cost, and the texts behind every flip.
+
+const PAGE = 30;
+
+async function compareView(main, a, b, query) {
+  const one = runById(a) || core.runs.find((run) => baselineOf(run)) || core.runs[0];
+  const two = runById(b) || companion(one);
+  if (!two) {
+    put(main, h("h1", {}, "Compare"), h("p", {}, "There is only one run here."));
+    return;
+  }
+  const [first, second, firstSet, secondSet] = await Promise.all([runBlock(one), runBlock(two), setBlock(one), setBlock(two)]);
+  const pairs = shared(one, two, first, second, firstSet, secondSet);
+  const go = (x, y) => { location.hash = href("compare", x, y); };
+  put(main, h("h1", {}, "Question by question"),
+    h("div", { class: "controls" }, picker("A", runOptions(), one.run_id, (next) => go(next, two.run_id)), picker("B", runOptions(), two.run_id, (next) => go(one.run_id, next)),
+      h("button", { type: "button", onclick: () => go(two.run_id, one.run_id) }, "swap")));
+  if (one.set !== two.set) put(main, h("p", { class: "notice" }, `A and B ran on different questions: only the ${pairs.length} that share an id are compared.`));
+  if (!pairs.length) return;
+  const won = pairs.filter((pair) => pair.a && !pair.b), lost = pairs.filter((pair) => !pair.a && pair.b);
+  const plot = h("div", { class: "plot small" });
+  put(main, h("div", { class: "columns" }, h("section", {}, h("h2", {}, "A against B"), verdict(pairs, won, lost)), h("section", {}, h("h2", {}, "Forwards, A minus B, per question"), plot)));
+  chart(plot, () => histogram([{ name: "A − B", values: pairs.map((pair) => pair.nfe), colour: "--cold" }], "NFE of A minus NFE of B"));
+  flips(main, { one, two, first, second, set: firstSet }, won, lost, query.show);
+}
+
+function shared(one, two, first, second, firstSet, secondSet) {
+  const places = new Map(secondSet.ids.map((id, i) => [id, i]));
+  return firstSet.ids.map((id, i) => [id, i, places.get(id)]).filter(([, , j]) => j !== undefined)
+    .map(([id, i, j]) => ({ id, i, j, a: first.correct[i] === "1", b: second.correct[j] === "1", nfe: first.nfe[i] - second.nfe[j] }));
+}
+
+function verdict(pairs, won, lost) {
+  const both = pairs.filter((pair) => pair.a && pair.b).length, n = pairs.length;
+  const cost = meanDifference(pairs.map((pair) => pair.nfe));
+  const accuracy = meanDifference(pairs.map((pair) => pair.a - pair.b));
+  return facts([
+    ["questions", String(n)], ["both right", String(both)], ["only A right", String(won.length)], ["only B right", String(lost.length)],
+    ["neither right", String(n - both - won.length - lost.length)], ["exact McNemar p", pValue(mcnemar(won.length, lost.length))],
+    ["accuracy, A − B (points)", signed(100 * accuracy.mean, 1), interval(accuracy.ci95, 1, 100)],
+    ["NFE, A − B", signed(cost.mean, 2), interval(cost.ci95, 2)],
+    ["", h("span", { class: "hint" }, "95 % intervals of paired differences, normal approximation")],
+  ]);
+}
+
+function flips(main, both, won, lost, show) {
+  const list = h("div", { id: "flips" });
+  const choices = [["won", `only A right (${won.length})`], ["lost", `only B right (${lost.length})`]];
+  let shown = show === "lost" || (!won.length && lost.length) ? "lost" : "won";
+  const bar = h("div", { class: "controls" });
+  const fill = (length = PAGE) => {
+    const pairs = shown === "won" ? won : lost;
+    const rows = [new Map(both.first.rows.map((row) => [row.q, row])), new Map(both.second.rows.map((row) => [row.q, row]))];
+    const known = [...pairs].sort((x, y) => rows[0].has(y.i) - rows[0].has(x.i)); // those with texts first
+    bar.replaceChildren(segmented("Which flips", choices, shown, (next) => { shown = next; fill(); }));
+    list.replaceChildren(...known.slice(0, length).map((pair) => flip(pair, both, rows[0].get(pair.i), rows[1].get(pair.j))),
+      pairs.length ? "" : h("p", { class: "hint" }, "None."),
+      pairs.length > length ? h("button", { type: "button", onclick: () => fill(length + 3 * PAGE) }, `show more (${pairs.length - length} left)`) : "");
+  };
+  fill();
+  put(main, h("h2", {}, "Questions that flipped"), bar, list);
+}
+
+function flip(pair, { one, two, first, second, set }, a, b) {
+  const proposal = (block, row, i) => row?.proposal === undefined || !block.proposal ? null : [row.proposal, block.proposal[i] === "1"];
+  const proposals = [proposal(first, a, pair.i), proposal(second, b, pair.j)];
+  if (proposals[0] && proposals[1] && proposals[0][0] === proposals[1][0]) proposals[1] = null; // the same proposer: say it once
+  const both = proposals[0] && proposals[1];
+  const parts = [
+    ...proposals.map((p, i) => p && textPart(both ? `Proposal of ${"AB"[i]}` : "Proposal", p[0], p[1])),
+    textPart("A", a?.response, pair.a, a?.ids && href("decode", one.run_id, pair.id)),
+    textPart("B", b?.response, pair.b, b?.ids && href("decode", two.run_id, pair.id)),
+  ];
+  return h("article", { class: "flip", "data-question": pair.id },
+    h("header", {}, h("b", {}, pair.id), h("span", {}, "target ", h("b", {}, set.targets[pair.i])), h("span", { class: "hint" }, `NFE A − B: ${signed(pair.nfe, 0)}`)),
+    h("p", { class: "question" }, set.questions[pair.i]), h("div", { class: "texts" }, parts));
+}
+
+function textPart(name, text, right, link) {
+  return h("section", {}, h("h3", {}, name, " ", h("span", { class: `tag ${right ? "good" : "bad"}` }, right ? "right" : "wrong"), link ? [" ", h("a", { href: link }, "decode")] : null),
+    h("p", { class: "text" }, known(text) ? text.trim() || "(empty)" : h("span", { class: "hint" }, "not in this file; see the run's records.jsonl")));
+}

@@ -1,0 +1,34 @@
+"""The few records whose text and decode a report carries, picked from a run's records without parsing the others."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+_ID = re.compile(rb'\{"id":\s*("(?:[^"\\]|\\.)*")')  # a run writes the id first
+
+
+def records(folder: Path, ids: Collection[str]) -> dict[str, dict[str, Any]]:
+    """id -> record, for these ids; none where the file has gone or is damaged since it was measured."""
+    wanted, found = set(ids), {}
+    try:
+        with (folder / "records.jsonl").open("rb") as lines:
+            for line in lines:
+                first = _ID.match(line)
+                if first is None or json.loads(first[1]) in wanted:
+                    record = json.loads(line)
+                    found[str(record["id"])] = record
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    return {name: record for name, record in found.items() if name in wanted}
+
+
+def token_texts(folder: Path) -> dict[str, str]:
+    """Token id -> text; empty for a run of an older format."""
+    try:
+        return dict(json.loads((folder / "tokens.json").read_text(encoding="utf-8")))
+    except (OSError, TypeError, ValueError):
+        return {}
