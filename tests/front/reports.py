@@ -70,7 +70,7 @@ def copies(folder: Path, into: Path, n: int) -> Path:
 
 def replay(record: dict[str, Any]) -> list[list[int | None]]:
     """Canvases before the first forward and after each one, None where masked: every edit applied in its turn."""
-    start: list[int | None] = [token if source in ("injected", "fixed") else None for token, source in zip(record["ids"], record["source"], strict=True)]
+    start = [token if source in ("injected", "fixed") else None for token, source in zip(record["ids"], record["source"], strict=True)]
     for _, position, token, source, _ in record["revocations"]:
         if source == "injected":
             start[position] = token

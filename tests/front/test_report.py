@@ -32,7 +32,8 @@ def copied(study, tmp_path):
 def test_every_run_is_told_as_its_records_say(study, tmp_path):
     data = unpacked(report(study, tmp_path / "new" / "report.html"))
     core = data["core"]
-    assert len(core["runs"]) == 5 and [axis["key"] for axis in core["axes"]] == ["nfe", "full_forward_equivalents", "token_forwards", "seconds"]
+    assert len(core["runs"]) == 5
+    assert [axis["key"] for axis in core["axes"]] == ["nfe", "full_forward_equivalents", "token_forwards", "seconds"]
     assert core["embedded"] == QUESTIONS
     for i, run in enumerate(core["runs"]):
         block, questions, written = data[f"run-{i}"], data[f"set-{run['set']}"], records(study / run["run_id"])
@@ -107,7 +108,7 @@ def test_runs_whose_decodes_were_not_kept(copied, tmp_path):
 def test_few_runs(study, tmp_path, which):
     points, _ = collect(study)
     chosen = {"nothing": [], "one run": points[:1], "no baseline": [p for p in points if p.method != "mask"]}[which]
-    data = {name: block for name, block in blocks(analyse(chosen), "few")}
+    data = dict(blocks(analyse(chosen), "few"))
     assert set(data) == {"core", *(f"run-{i}" for i in range(len(chosen))), *(["set-0"] if chosen else [])}
 
 

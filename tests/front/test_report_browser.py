@@ -66,7 +66,7 @@ def ready(page, where: str) -> None:
 
 
 def visit(page, where: str) -> None:
-    page.evaluate("where => { delete document.body.dataset.ready; location.hash = where; }", where)
+    page.evaluate("where => { if (location.hash !== `#${where}`) { delete document.body.dataset.ready; location.hash = where; } }", where)
     ready(page, where)
 
 
@@ -100,7 +100,7 @@ def test_filtering_reaches_table_and_picture(opened, file):
     assert page.evaluate(marks) == 5
     page.fill("#filter", "token_inject")
     assert len(column(page, "run")) == 3 and page.inner_text("#count") == "3 of 5 runs"
-    page.wait_for_function(f"{marks} === 3")
+    page.wait_for_function(f"() => {marks} === 3")
     page.fill("#filter", "token_inject rho<0.4")
     assert ["ρ=0.3" in name for name in column(page, "run")] == [True]
     page.fill("#filter", "")
@@ -114,7 +114,7 @@ def test_filtering_reaches_table_and_picture(opened, file):
 def test_another_axis(opened, file):
     page = opened(file)
     page.click("button[data-value='seconds']")
-    page.wait_for_function("document.querySelector('#front-plot').layout.xaxis.title.text.startsWith('seconds')")
+    page.wait_for_function("() => document.querySelector('#front-plot').layout.xaxis.title.text.startsWith('seconds')")
     assert len([float(text) for text in column(page, "seconds")]) == 5
     assert "x=seconds" in page.url
 
@@ -130,8 +130,8 @@ def test_hovering_tells_what_differs_and_a_click_leads_to_the_run(opened, file, 
     )
     page.mouse.move(*spot)
     page.wait_for_selector(".hoverlayer .hovertext")
-    told = page.inner_text(".hoverlayer")
-    assert "oracle" in told and "choices.proposer" in told and "NFE" not in told
+    told = page.text_content(".hoverlayer")
+    assert "oracle" in told and "choices.proposer = oracle" in told
     page.mouse.click(*spot)
     ready(page, "/run")
     assert page.url.endswith(f"#/run/{oracle}")
@@ -155,7 +155,13 @@ def test_flips_of_a_pair(opened, file, study):
     assert set(page.locator(".flip").evaluate_all("all => all.map(one => one.dataset.question)")) == lost
     name = sorted(lost)[0]
     told = page.inner_text(f".flip[data-question='{name}']")
-    for text in (first[name]["target"], first[name]["response"], second[name]["response"], first[name]["proposal"]["text"], first[name]["question"]):
+    for text in (
+        first[name]["target"],
+        first[name]["response"],
+        second[name]["response"],
+        first[name]["proposal"]["text"],
+        first[name]["question"],
+    ):
         assert text.strip() in told
     page.click("text=swap")
     ready(page, "/compare")
@@ -194,7 +200,7 @@ def test_playing_a_decode(opened, file, study):
     page = opened(file, f"/decode/{run_named(study, 'lab_weak-linear')}")
     page.click("#play")
     assert page.input_value("#step") == "0"
-    page.wait_for_function("document.querySelector('#step').value === '2'")
+    page.wait_for_function("() => document.querySelector('#step').value === '2'")
     page.click("#play")
 
 
@@ -224,7 +230,18 @@ def test_nothing_sticks_out(opened, file, viewport):
 def test_hostile_text_stays_text(opened, study, tmp_path):
     runs = shutil.copytree(study, tmp_path / "runs")
     for folder in runs.glob("lab-*"):
-        rewrite(folder, lambda r: r | {"question": HOSTILE, "response": HOSTILE, "target": HOSTILE, "proposal": r["proposal"] and r["proposal"] | {"text": HOSTILE}})
+        rewrite(
+            folder,
+            lambda r: (
+                r
+                | {
+                    "question": HOSTILE,
+                    "response": HOSTILE,
+                    "target": HOSTILE,
+                    "proposal": r["proposal"] and r["proposal"] | {"text": HOSTILE},
+                }
+            ),
+        )
         tokens = json.loads((folder / "tokens.json").read_text(encoding="utf-8"))
         (folder / "tokens.json").write_text(json.dumps(dict.fromkeys(tokens, HOSTILE)), encoding="utf-8")
     report(runs, tmp_path / "r.html")

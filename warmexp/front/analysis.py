@@ -46,21 +46,38 @@ def analyse(
     if len(filters) > 1:
         raise ValueError("points with different accuracy filters have no common front")
     measured, unread = _measured(points, x, processes)
+    return _front(measured, x, filters.pop() if filters else "flexible", baseline, pooled, margin, (*left_out, *unread))
+
+
+def along(front: Front, x: str) -> Front:
+    """The same runs along another axis, without reading their records again; runs whose records lack it are left out.
+
+    Raises:
+        UserError: for an unknown axis.
+    """
+    axis(x)
+    measured = [run.measured for run in front.runs if x in run.measured.x]
+    return _front(measured, x, front.accuracy, front.selector, front.pooled, front.margin, front.left_out)
+
+
+def _front(
+    measured: list[Measured], x: str, accuracy: str, baseline: str, pooled: bool, margin: float, left_out: Sequence[str]
+) -> Front:  # fmt: skip
     chosen = {p.run_id for p in select([m.point for m in measured], baseline)}
     parts = _parts(measured, pooled)
     together = [Together.of(part, x, chosen) for part in parts]
     groups = [numbers(one) for one in together]
-    order = {point.run_id: i for i, point in enumerate(points)}
+    order = {one.point.run_id: i for i, one in enumerate(measured)}
     runs = [run for number, one in enumerate(together) for run in results(one, number, margin)]
     runs.sort(key=lambda run: order[run.point.run_id])
     return Front(
         x=x,
-        accuracy=filters.pop() if filters else "flexible",
+        accuracy=accuracy,
         selector=baseline,
         margin=margin,
         pooled=pooled,
         caveats=tuple(_caveats(measured, groups, x, baseline, pooled)),
-        left_out=(*left_out, *unread),
+        left_out=tuple(left_out),
         groups=tuple(groups),
         runs=tuple(runs),
     )
