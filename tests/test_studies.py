@@ -1,73 +1,282 @@
-"""Named studies run by name and can be overridden on the command line."""
+"""Studies: named or not, folded, resumed, shared by several processes, and never lost."""
 
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
+from tests.test_run import records
 from warmexp import __main__ as cli
-from warmexp.api import composed
-from warmexp.studies import register
+from warmexp.io import read_lines
+from warmexp.study import job as jobs
+from warmexp.study.grids import grid_words
+from warmexp.study.named import register, study_name
 
 
-def front(words: list[str], folder, capsys, monkeypatch) -> tuple[list[dict], str]:
-    """Run a command line in this process: the summaries it left and what it printed."""
-    monkeypatch.setattr(sys, "argv", ["warmexp", *words, f"outputs={folder}"])
-    for name in ("_folders", "_failures"):
-        monkeypatch.setattr(cli, name, [])
-    monkeypatch.setattr(cli, "_said", set())
-    cli.main()
-    return [json.loads(p.read_text()) for p in sorted(folder.glob("*/summary.json"))], capsys.readouterr().out
+@pytest.fixture
+def study(quiet_home, capsys, monkeypatch):
+    """Run a command line in this process: exit status, standard output, standard error."""
+
+    def run(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["warmexp", *words, "outputs=out"])
+        monkeypatch.setattr(jobs, "_said", set())
+        try:
+            cli.main()
+            status = 0
+        except SystemExit as stop:
+            status = stop.code
+        said = capsys.readouterr()
+        return status, said.out, said.err
+
+    return run
 
 
-@pytest.mark.parametrize("name", register())
-def test_every_study_composes(name):
-    cfg, _ = composed([f"+sweep={name}"])
-    assert cfg.seed == 0
+def summaries(folder: Path = Path("out")) -> list[dict]:
+    return [json.loads(file.read_text()) for file in sorted(folder.glob("*/summary.json"))]
 
 
-def test_a_study_runs_by_name(quiet_home, capsys, monkeypatch):
-    summaries, said = front(["-m", "+sweep=smoke", "task.limit=4", "tau=0.7,0.9"], quiet_home / "out", capsys, monkeypatch)
-    assert len(summaries) == 4 and all(s["n"] == 4 for s in summaries)
-    assert len({s["questions_sha256"] for s in summaries}) == 1
-    assert said.count("token_inject ρ=0.5") == 4 and "Bold: not dominated" in said
+def states(name: str) -> list[dict]:
+    files = sorted(Path("out", "studies", name, "jobs").glob("*.json"), key=lambda file: int(file.stem))
+    return [json.loads(file.read_text()) for file in files]
 
 
-def test_a_sweep_over_a_key_that_a_job_does_not_read_warns_once_and_folds(quiet_home, capsys, monkeypatch):
-    words = ["-m", "init=mask,token_inject", "rho=0.2,0.4", "proposer=lab_weak", "task.limit=3"]
-    summaries, said = front(words, quiet_home / "out", capsys, monkeypatch)
-    assert len(summaries) == 3  # one cold start, two rates
-    assert said.count("rho=0.2 is read by") == 1 and said.count("reused") == 1
+def refuse(*_, **__):
+    raise AssertionError("weights were loaded")
 
 
-def test_the_papers_table_runs_unchanged_on_the_lab(quiet_home, capsys, monkeypatch):
-    """Every row, on the same questions, from the weak proposer; the oracle is kept apart."""
-    words = ["-m", "+sweep=table1", "backbone=lab", "proposer=lab_weak", "task=lab", "task.limit=6"]
-    front(words, quiet_home / "out", capsys, monkeypatch)
-    words = ["experiment=paper/oracle", "backbone=lab", "task=lab", "task.limit=6", "task.subset_seed=0"]
-    summaries, _ = front(words, quiet_home / "out", capsys, monkeypatch)
-    assert len(summaries) == 10 and len({s["questions_sha256"] for s in summaries}) == 1
-    by_id = {s["run_id"]: s for s in summaries}
-    (oracle,) = [s for s in summaries if s["oracle"]]
-    assert oracle["proposal_accuracy_strict"] == 1.0 and oracle["accuracy_strict_given_proposal_wrong"] is None
-    (autoregressive,) = [s for s in summaries if s["nfe_mean"] == 0]
-    assert autoregressive["accuracy_strict"] == autoregressive["proposal_accuracy_strict"]
-    assert sum("length_hint" in i for i in by_id) == 1
+def test_a_study_runs_by_name_and_again_in_no_time(study, monkeypatch):
+    status, said, _ = study("-m", "+sweep=smoke", "task.limit=4")
+    assert status == 0 and len(summaries()) == 4 and all(s["n"] == 4 for s in summaries())
+    assert len({s["questions_sha256"] for s in summaries()}) == 1
+    assert "[4/4] init=token_inject tau=0.9: " in said
+    assert [s["number"] for s in states("smoke-task.limit=4")] == [0, 1, 2, 3]
+    assert all(s["status"] == "finished" and Path("out", s["folder"], "summary.json").is_file() for s in states("smoke-task.limit=4"))
+    front = Path("out/studies/smoke-task.limit=4/front")
+    assert (front / "front.png").read_bytes()[:4] == b"\x89PNG"
+    before = {file: file.stat().st_mtime_ns for file in Path("out").glob("lab-*/*") if file.is_file()}
+    monkeypatch.setattr("warmexp.backbone.checkpoint.load_transformer", refuse)
+    monkeypatch.setattr("warmexp.run.decode", refuse)
+    status, said, _ = study("-m", "+sweep=smoke", "task.limit=4")
+    assert status == 0 and "4 jobs, 4 of them finished" in said and "token_inject" in said
+    assert {file: file.stat().st_mtime_ns for file in before} == before
 
 
-def test_the_papers_experiments_on_real_models_say_what_is_missing(quiet_home, capsys, monkeypatch):
+def test_points_that_are_one_run_are_folded_with_a_sentence(study):
+    status, said, _ = study(
+        "-m", "init=mask,token_inject", "rho=0.2,0.4", "proposer=lab_weak,lab_strong", "remask=none,linear", "task.limit=2"
+    )
+    assert status == 0 and len(summaries()) == 9  # one cold start; two rates, two proposers, with and without remasking
+    (line,) = [line for line in said.splitlines() if "folded" in line]
+    assert line == ("7 of 16 points are the same run as another and are folded into it: rho, proposer, remask do nothing under init=mask")
+    assert "warning" not in said and "reused" not in said
+    (cold,) = Path("out").glob("lab-mask-*/config.yaml")
+    assert "rho: null" in cold.read_text()
+
+
+def test_models_stay_and_proposals_are_made_once(study, monkeypatch):
+    """One backbone and two proposers: three loads for eight jobs, whatever their order."""
+    import warmexp.run
+    from warmexp.backbone.checkpoint import Checkpoint
+    from warmexp.proposer.hf import HFProposer, free_models
+
+    warmexp.run._free_backbone()
+    free_models()
+    loads, proposed = [], []
+
+    def counted(real):
+        return lambda self, *more: loads.append(self.path) or real(self, *more)
+
+    monkeypatch.setattr(Checkpoint, "load", counted(Checkpoint.load))
+    monkeypatch.setattr(HFProposer, "_load", counted(HFProposer._load))
+    generate = HFProposer._generate
+    monkeypatch.setattr(HFProposer, "_generate", lambda self, *more: proposed.extend(more[-1]) or generate(self, *more))
+    status, _, _ = study("-m", "init=token_inject,embed_interp", "proposer=lab_weak,lab_strong", "tau=0.7,0.9", "task.limit=3")
+    assert status == 0 and len(summaries()) == 8
+    assert sorted(loads) == ["lab:backbone", "lab:proposer_strong", "lab:proposer_weak"]
+    assert len(proposed) == 2 * 3
+
+
+def test_a_failed_job_is_its_own(study, monkeypatch):
+    """A mistake, a full disk, no memory, a bug: the others go on, the end says what failed and why, and it is tried again."""
+    import warmexp.run as module
+
+    real, errors = module._run, {0.2: MemoryError(), 0.3: OSError(28, "No space left on device"), 0.4: KeyError("bug")}
+
+    def fails(plan, say):
+        if plan.strategies.init.rho in errors:
+            raise errors[plan.strategies.init.rho]
+        return real(plan, say)
+
+    monkeypatch.setattr(module, "_run", fails)
+    words = ["-m", "init=token_inject", "proposer=oracle", "rho=0.1,0.2,7,0.3,0.4,0.5", "task.limit=2", "study.name=failing"]
+    status, said, wrong = study(*words)
+    assert status == 1 and len(summaries()) == 2 and "token_inject ρ=0.5" in said
+    end = wrong[wrong.index("4 failed:") :]
+    for part in (
+        "rho=0.2: MemoryError",
+        "rho=7: rho=7.0 is not in [0, 1]",
+        "rho=0.3: OSError: [Errno 28] No space left",
+        "rho=0.4: KeyError",
+    ):
+        assert part in end
+    assert [s["status"] for s in states("failing")] == ["finished", "failed", "failed", "failed", "failed", "finished"]
+    assert "in fails" in Path("out/studies/failing/jobs/4.traceback.txt").read_text()
+    assert not list(Path("out/studies/failing/jobs").glob("2.traceback*"))
+    errors.clear()
+    status, said, wrong = study(*words)
+    assert status == 1 and len(summaries()) == 5 and "1 failed:" in wrong and "6 jobs, 2 of them finished" in said
+    assert [s["status"] for s in states("failing")].count("failed") == 1
+
+
+def test_a_study_of_mistakes_only_is_one_sentence(study):
+    status, _, wrong = study("-m", "init=token_inject", "rho=7,7.0", "task.limit=2")
+    assert status == 2 and wrong.startswith("warmexp: rho=7") and wrong.count("\n") == 1 and not Path("out").exists()
+
+
+def test_an_interrupt_stops_at_once_and_says_how_to_go_on(study, monkeypatch):
+    import warmexp.run as module
+
+    real, calls = module._run, []
+
+    def interrupted(plan, say):
+        calls.append(plan)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return real(plan, say)
+
+    monkeypatch.setattr(module, "_run", interrupted)
+    words = ["-m", "tau=0.5,0.7,0.9", "task.limit=2"]
+    status, _, wrong = study(*words)
+    assert status == 130 and "the same command goes on" in wrong and len(summaries()) == 1
+    status, said, _ = study(*words)
+    assert status == 0 and len(summaries()) == 3 and "3 jobs, 1 of them finished" in said
+
+
+def test_a_dry_run_runs_nothing(study, monkeypatch):
+    monkeypatch.setattr("warmexp.backbone.checkpoint.load_transformer", refuse)
+    monkeypatch.setattr("warmexp.run._run", refuse)
+    status, said, _ = study("-m", "+sweep=smoke", "task.limit=4", "--dry-run")
+    assert status == 0 and "[1/4] init=mask tau=0.7: 4 questions" in said
+    assert "left: 4 jobs, 16 questions, time unknown" in said and not Path("out").exists()
+    monkeypatch.undo()
+
+
+def test_a_dry_run_knows_what_is_done_and_how_long_the_rest_takes(study):
+    study("-m", "+sweep=smoke", "task.limit=4", "init=mask")
+    torn = next(Path("out").glob("lab-mask-*/summary.json"))
+    torn.unlink()
+    lines = (torn.parent / "records.jsonl").read_text().splitlines(keepends=True)
+    (torn.parent / "records.jsonl").write_text("".join(lines[:3]))
+    status, said, _ = study("-m", "+sweep=smoke", "task.limit=4", "--dry-run")
+    assert status == 0 and "3 of 4 questions done" in said and said.count(": finished (") == 1
+    assert "left: 3 jobs, 9 questions, about " in said
+
+
+def test_the_papers_table_on_the_lab(study):
+    """Every row, on the same questions; the oracle and the second proposer keep their own proposals whatever the command line says."""
+    status, said, _ = study("-m", "+sweep=table1", "task.limit=4", "proposer=lab_weak", "tau=0.9")
+    assert status == 0 and "10 jobs" in said
+    rows = summaries()
+    assert len({s["questions_sha256"] for s in rows}) == 1
+    (oracle,) = {s["proposal_accuracy_strict"] for s in rows if s["oracle"]}
+    assert oracle == 1.0
+    alone = [s for s in rows if s["nfe_mean"] == 0]
+    assert len(alone) == 2 and all(s["accuracy_strict"] == s["proposal_accuracy_strict"] for s in alone)
+    assert {s["run_id"].split("-")[2] for s in alone} == {"lab_weak", "lab_strong"}
+    assert sum("length_hint" in s["run_id"] for s in rows) == 1
+
+
+def test_the_papers_experiments_on_real_models_say_what_is_missing(study, monkeypatch):
     """No weights and no network: one sentence that names the checkpoint, within seconds."""
     from warmexp.hub import offline_if_unreachable
 
     offline_if_unreachable.cache_clear()
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
-    monkeypatch.setattr(sys, "argv", ["warmexp", "experiment=paper/token_inject"])
-    for name in ("_folders", "_failures"):
-        monkeypatch.setattr(cli, name, [])
-    with pytest.raises(SystemExit):
-        cli.main()
+    status, _, said = study("experiment=paper/token_inject")
     offline_if_unreachable.cache_clear()
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1 and ("LLaDA-8B-Instruct" in said or "Llama-2-7b-hf" in said) and "hf download" in said
+    assert status == 2 and said.count("\n") == 1 and ("LLaDA-8B-Instruct" in said or "Llama-2-7b-hf" in said) and "hf download" in said
+
+
+@pytest.mark.parametrize("name", [n for n in register() if n not in ("table1_llada", "smoke", "demo", "table1")])
+def test_every_study_can_be_run_on_the_lab(name, study):
+    status, said, _ = study("-m", f"+sweep={name}", "task.limit=1", "--dry-run")
+    assert status == 0 and "cannot be run" not in said and f"study {name}-task.limit=1: " in said
+    assert "init=mask tau=0.5: " in said or "tau=0.5 init=mask: " in said, "the baseline's own front is in it"
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (["init=mask"], None),
+        (["-m", "tau=0.7", "study.name=mine"], None),
+        (["-m", "+sweep=smoke"], "smoke"),
+        (
+            ["+sweep=smoke", "outputs=/elsewhere", "device=cpu", "tracker=wandb", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"],
+            "smoke",
+        ),
+        (["-m", "+sweep=smoke", "tau=0.9", "rho=1"], "smoke-rho=1-tau=0.9"),
+        (["-m", "rho=1", "+sweep=smoke", "tau=0.9"], "smoke-rho=1-tau=0.9"),
+        (["--multirun", "tau=0.7,0.9"], "multirun-tau=0.7,0.9"),
+        (["-m", "tau=0.7,0.9", "task.path=/a/b.jsonl"], "multirun-bd42f57e"),
+    ],
+)
+def test_the_same_command_has_the_same_folder(words, name):
+    assert study_name(words) == name
+
+
+def test_the_command_line_wins_except_over_what_is_pinned():
+    words = grid_words("init=mask tau=0.5,0.9 !proposer=oracle 'task.stop=[a, b]'", ["seed=1"], ["tau=0.7", "proposer=lab_weak"])
+    assert words == ["seed=1", "init=mask", "tau=0.5,0.9", "proposer=oracle", "task.stop=[a, b]", "tau=0.7"]
+
+
+COMMAND = ["init=token_inject", "proposer=oracle", "proposer.corruption=0.3", "rho=0.3,0.6", "tau=0.7,0.9", "task.limit=20", "batch_size=1"]
+
+
+def start(outputs: Path) -> subprocess.Popen:
+    command = [sys.executable, "-m", "warmexp", "-m", *COMMAND, f"outputs={outputs}"]
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def decoded(outputs: Path) -> int:
+    return sum(len(read_lines(file)) for file in outputs.glob("*/records.jsonl"))
+
+
+def wait_until(condition, process: subprocess.Popen) -> None:
+    deadline = time.monotonic() + 120
+    while not condition() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    assert condition() and process.poll() is None, process.communicate()
+
+
+def test_a_killed_study_goes_on_and_two_workers_share_one(study, tmp_path):
+    """Real processes. One is killed with kill -9 within its second run; then two at once finish what it left, and nothing is done twice."""
+    killed = start(tmp_path / "shared")
+    wait_until(lambda: decoded(tmp_path / "shared") > 21, killed)
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.wait()
+    kept = {file: file.stat().st_mtime_ns for folder in summaries_of(tmp_path / "shared") for file in folder.glob("*.json*")}
+    before = decoded(tmp_path / "shared")
+    assert kept and 20 < before < 80, "killed too early or too late"
+    workers = [start(tmp_path / "shared"), start(tmp_path / "shared")]
+    said = [worker.communicate(timeout=240) for worker in workers]
+    assert [worker.returncode for worker in workers] == [0, 0], said
+    assert {file: file.stat().st_mtime_ns for file in kept} == kept
+    assert sum(out.count("resumed") for out, _ in said) == 1
+    status, _, _ = study("-m", *COMMAND)
+    assert status == 0
+    alone, shared = sorted(Path("out").glob("lab-*")), sorted((tmp_path / "shared").glob("lab-*"))
+    assert [folder.name for folder in alone] == [folder.name for folder in shared] and len(alone) == 4
+    for one, other in zip(alone, shared, strict=True):
+        assert len(read_lines(other / "records.jsonl")) == 20
+        assert records(one) == records(other)
+
+
+def summaries_of(outputs: Path) -> list[Path]:
+    return [file.parent for file in outputs.glob("*/summary.json")]

@@ -30,6 +30,7 @@ def installed(tmp_path_factory) -> Path:
 def test_what_ships(installed):
     package = installed / "warmexp"
     assert (package / "conf" / "config.yaml").is_file() and (package / "sweeps" / "demo.yaml").is_file()
+    assert (installed / "hydra_plugins" / "warmexp_sweeper.py").is_file()
     assert (package / "lab" / "models" / "backbone" / "model.safetensors").is_file()
     assert "warmexp = warmexp.__main__:main" in next(installed.glob("*.dist-info/entry_points.txt")).read_text()
     assert "Apache License" in next(installed.glob("*.dist-info/licenses/LICENSE")).read_text()
@@ -43,5 +44,8 @@ def test_it_runs_from_another_directory(installed, tmp_path):
     assert done.returncode == 0, done.stderr
     (summary,) = (tmp_path / "outputs").glob("lab-embed_interp-lab_weak-*/summary.json")
     assert summary.is_file()
+    command = [sys.executable, "-P", "-m", "warmexp", "-m", "+sweep=smoke", "--dry-run"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=240)
+    assert done.returncode == 0 and "study smoke: 4 jobs" in done.stdout, done.stderr
     where = [sys.executable, "-P", "-c", "import warmexp.config as c; print(c.conf_dir())"]
     assert str(installed) in subprocess.run(where, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120).stdout

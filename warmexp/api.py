@@ -11,7 +11,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from warmexp.config import Plan, conf_dir, plan
-from warmexp.studies import register
+from warmexp.study.named import register
 
 
 def composed(overrides: list[str]) -> tuple[DictConfig, dict[str, str]]:

@@ -33,7 +33,7 @@ BASELINE = "init=mask remask=none"  # what study.baseline=null stands for
 # Raised when records change meaning, so that old folders are not taken for new ones.
 RECORD_FORMAT = 2
 _TOP = re.compile(r"\$\{top:(\w+)")
-_FOLDER = re.compile(r"[\w=+-][\w.=+-]*")
+_FOLDER = re.compile(r"[\w=+-][\w.,=+-]*")
 _SELECTOR = re.compile(r"[\w.]+=\S+")
 
 OmegaConf.register_new_resolver("top", lambda name, default, *, _root_: default if _root_.get(name) is None else _root_[name], replace=True)
@@ -204,7 +204,7 @@ def _check_study(study: Any) -> None:
         if value is not None and not isinstance(value, str):
             raise UserError(f"study.{key}={value} is not a word.")
     if study.name is not None and not _FOLDER.fullmatch(study.name):
-        raise UserError(f"study.name={study.name} cannot name a folder: use letters, digits and . _ = + - (not first a dot).")
+        raise UserError(f"study.name={study.name} cannot name a folder: use letters, digits and . , _ = + - (not first a dot).")
     for word in (study.baseline or BASELINE).split():
         if not _SELECTOR.fullmatch(word):
             raise UserError(f"study.baseline: '{word}' selects no run: write words key=value, such as {BASELINE}.")

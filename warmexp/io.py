@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import uuid
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -56,12 +58,14 @@ def _last_newline(handle, end: int) -> int:
 
 
 def write_text(file: Path, text: str) -> None:
-    """Replace a file in one step."""
-    part = file.with_name(file.name + ".part")
+    """Replace a file in one step, whoever else is replacing it at the same time."""
+    part = file.with_name(f"{file.name}.{uuid.uuid4().hex[:8]}.part")
     try:
         part.write_text(text, encoding="utf-8")
         os.replace(part, file)
     except OSError as error:
+        with suppress(OSError):
+            part.unlink()
         raise UserError(f"{file} cannot be written ({error.strerror}): free some space or choose another outputs=FOLDER.") from None
 
 

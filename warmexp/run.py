@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,34 +36,54 @@ from warmexp.track.console import ProgressBar
 _resident: dict[str, Backbone] = {}
 
 
-def run(plan: Plan, say: Callable[[str], None] = print) -> dict[str, Any]:
-    """Carry out a plan and return its summary. A finished run is reused at once; an unfinished one goes on from its last record."""
+class Locked(UserError):
+    """Another process is working on the run."""
+
+
+def run(plan: Plan, say: Callable[[str], None] = print, wait: bool = False) -> dict[str, Any]:
+    """Carry out a plan and return its summary. A finished run is reused at once; an unfinished one goes on from its last record.
+
+    wait: for another process that is working on the same run, and take over what it leaves.
+    Raises:
+        Locked: another process is working on it, and `wait` is false.
+    """
     for warning in plan.warnings:
         say(f"warning: {warning}")
-    folder = plan.folder
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"outputs={plan.outputs} cannot be written ({error.strerror}): choose another outputs=FOLDER.") from None
-    lock = FileLock(folder / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise UserError(f"{folder} is being worked on by another process: wait for it, then run the same command to reuse it.") from None
-    except OSError as error:
-        raise UserError(f"outputs={plan.outputs} cannot be written ({error.strerror}): choose another outputs=FOLDER.") from None
-    try:
-        done = _finished(folder)
+    with _locked(plan, say, wait):
+        done = finished(plan.folder)
         if done is not None:
-            say(f"reused {folder} (finished earlier; delete the folder to run it again)")
-            plan.tracker.mirror(plan.run_id, _stored_config(plan), folder)
+            say(f"reused {plan.folder} (finished earlier; delete the folder to run it again)")
+            plan.tracker.mirror(plan.run_id, _stored_config(plan), plan.folder)
             return done
         return _run(plan, say)
+
+
+@contextmanager
+def _locked(plan: Plan, say: Callable[[str], None], wait: bool) -> Iterator[None]:
+    """The run's folder, made and held. The operating system lets go of it when the process ends, however it ends."""
+    folder = plan.folder
+    lock = FileLock(folder / ".lock")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            if not wait:
+                raise Locked(
+                    f"{folder} is being worked on by another process: wait for it, then run the same command to reuse it."
+                ) from None
+            say(f"waiting for {folder}: another process is working on it")
+            lock.acquire(poll_interval=0.2)
+    except OSError as error:
+        raise UserError(f"outputs={plan.outputs} cannot be written ({error.strerror}): choose another outputs=FOLDER.") from None
+    try:
+        yield
     finally:
         lock.release()
 
 
-def _finished(folder: Path) -> dict[str, Any] | None:
+def finished(folder: Path) -> dict[str, Any] | None:
+    """The summary of a finished run's folder, None where it is not finished."""
     try:
         summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):

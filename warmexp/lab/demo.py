@@ -1,55 +1,37 @@
-"""`make demo`: the study in sweeps/demo.yaml on the embedded lab, then the table and the picture."""
+"""`make demo`: the study in sweeps/demo.yaml on the embedded lab, then its picture and table where the README has them."""
 
 from __future__ import annotations
 
 import argparse
-import itertools
 import sys
 import time
 from pathlib import Path
 
-from omegaconf import OmegaConf
-
-from warmexp.api import run_overrides
-from warmexp.config import sweeps_dir
+from warmexp.__main__ import main as warmexp
 from warmexp.errors import UserError
 from warmexp.io import write_text
 
 
-def jobs(study: Path) -> list[list[str]]:
-    """Every command line of a study file: the product over the comma-separated values of each entry."""
-    raw = OmegaConf.to_container(OmegaConf.load(study))
-    expanded = []
-    for entry in raw["runs"]:
-        pairs = [(word.partition("=")[0], word.partition("=")[2].split(",")) for word in entry]
-        for values in itertools.product(*(options for _, options in pairs)):
-            expanded.append([*raw.get("common", []), *(f"{key}={value}" for (key, _), value in zip(pairs, values, strict=True))])
-    return expanded
-
-
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m warmexp.lab.demo", description=__doc__)
-    parser.add_argument("--study", type=Path, default=sweeps_dir() / "demo.yaml", help="a study file (default: the demo)")
     parser.add_argument("--limit", type=int, help="questions per run (default: the study's)")
     parser.add_argument("--outputs", type=Path, default=Path("outputs"), help="where run folders go (default: outputs)")
     chosen = parser.parse_args(arguments)
-    extra = [f"outputs={chosen.outputs}"] + ([f"task.limit={chosen.limit}"] if chosen.limit else [])
+    limit = [f"task.limit={chosen.limit}"] if chosen.limit else []
+
+    started = time.perf_counter()
+    sys.argv = ["warmexp", "-m", "+sweep=demo", "study.name=demo", *limit, f"outputs='{chosen.outputs}'"]
+    warmexp()
 
     from warmexp.front.analysis import analyse
     from warmexp.front.figure import front_picture
     from warmexp.front.points import load_point
-    from warmexp.front.table import markdown, print_table
+    from warmexp.front.table import markdown
+    from warmexp.study.folder import StudyFolder
 
-    started = time.perf_counter()
-    points = []
-    lines = jobs(chosen.study)
-    for number, line in enumerate(lines, 1):
-        summary, folder = run_overrides([*line, *extra])
-        points.append(load_point(folder, accuracy="strict"))
-        point = f"{summary['nfe_mean']:.1f} forwards, {100 * summary['accuracy_strict']:.1f} % right"
-        print(f"[{number}/{len(lines)}] {' '.join(line[1:])}: {point}", flush=True)
+    jobs = StudyFolder(chosen.outputs / "studies" / "demo").asked()
+    points = [load_point(chosen.outputs / job.folder, accuracy="strict") for job in jobs]
     front = analyse(points)
-    print_table(front)
     picture, text = chosen.outputs / "demo.png", chosen.outputs / "demo.md"
     front_picture(front, picture, title=f"The lab, {points[0].n} questions")
     write_text(text, markdown(front))

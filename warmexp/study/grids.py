@@ -1,0 +1,28 @@
+"""A study's grids: what a line of `hydra.sweeper.grids` and a command line mean together."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+from warmexp.errors import UserError
+
+PINNED = "!"
+
+
+def grid_words(grid: str, common: Sequence[str], arguments: Sequence[str]) -> list[str]:
+    """The words of one grid, as a shell would split them, between those of every grid and those of the command line.
+
+    Later words win over earlier ones of the same key (Hydra's own rule), so the command line wins; a word that starts with `!` is
+    what makes the grid what it is and keeps its value: `init=token_inject !proposer=oracle`.
+    """
+    try:
+        words = shlex.split(grid)
+    except ValueError as error:
+        raise UserError(f"hydra.sweeper.grids: '{grid}' cannot be read ({error}).") from None
+    pinned = {_key(word.removeprefix(PINNED)) for word in words if word.startswith(PINNED)}
+    return [*common, *(word.removeprefix(PINNED) for word in words), *(word for word in arguments if _key(word) not in pinned)]
+
+
+def _key(word: str) -> str:
+    return word.partition("=")[0].lstrip("+")
