@@ -23,11 +23,12 @@ def study(run, tmp_path):
 
 
 def test_it_writes_what_it_prints(study, tmp_path, capsys):
-    main([str(study), "--accuracy", "strict", "--x", "seconds", "--out", str(tmp_path / "out")])
+    main([str(study), "--accuracy", "strict", "--x", "seconds", "--reference", "2", "--out", str(tmp_path / "out")])
     said = capsys.readouterr().out
     content = json.loads((tmp_path / "out" / "front.json").read_text(), parse_constant=lambda name: pytest.fail(name))
     warm = next(r for r in content["runs"] if r["method"] == "token_inject")
     assert content["x"] == "seconds" and warm["x"] == pytest.approx(0.55) and warm["metrics"]["nfe"] == 5
+    assert content["hypervolume"] == pytest.approx((0.60 * 1.96 + 0.15 * 1.94 + 0.05 * 1.90) / 2)
     rows = {row["label"]: row for row in csv.DictReader((tmp_path / "out" / "front.csv").read_text().splitlines())}
     row = rows[warm["label"]]
     assert len(rows) == 4 and float(row["seconds"]) == warm["x"] and row["unmask.tau"] == "0.9" and row["paired_losses"] == "2"
@@ -60,6 +61,7 @@ def test_a_study_names_its_runs(study, tmp_path, capsys):
         (["--baseline", "mask"], "baseline: 'mask' is not key=value, as in 'init=mask remask=none'."),
         (["--baseline", "ini=mask"], "baseline: no run has a key ini, did you mean 'init'?"),
         (["--baseline", "init=zero"], "baseline=init=zero matches none of the 4 runs: --baseline names the runs to beat."),
+        (["--reference", "-3"], "reference=-3.0 is not above 0: it is the nfe of the hypervolume's reference point."),
         (["--margin", "0"], "margin=0.0 is not in (0, 1]: it is how much accuracy may be lost, as a share of the questions."),
     ],
 )

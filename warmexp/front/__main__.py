@@ -23,6 +23,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--accuracy", default="flexible", help=f"which filter: {' or '.join(FILTERS)} (default: flexible)")
     parser.add_argument("--baseline", help=f"the runs to beat, as key=value words (default: the study's own, otherwise '{DEFAULT}')")
     parser.add_argument("--margin", type=float, default=MARGIN, help=f"of non-inferiority, a share of the questions (default: {MARGIN:g})")
+    parser.add_argument("--reference", type=float, help="x of the hypervolume's reference point (default: a tenth beyond the dearest run)")
     parser.add_argument("--pooled", action="store_true", help="compare runs on different questions, tasks and backbones, and say so")
     parser.add_argument("--out", type=Path, help="where the files go (default: FOLDER/front of the first folder)")
     return parser
@@ -52,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         why = f" ({left_out[0]})" if left_out else ""
         raise UserError(f"{chosen.folders[0]} holds no finished run{why}: make one with python -m warmexp outputs={chosen.folders[0]}.")
     baseline = chosen.baseline or _study_baseline(chosen.folders) or DEFAULT
-    options = {"x": chosen.x, "baseline": baseline, "pooled": chosen.pooled, "margin": chosen.margin}
+    options = {"x": chosen.x, "baseline": baseline, "pooled": chosen.pooled, "margin": chosen.margin, "reference": chosen.reference}
     front = analyse(points, **options, left_out=left_out, processes=cores())
     if chosen.baseline and not any(run.is_baseline for run in front.runs):
         raise UserError(f"baseline={chosen.baseline} matches none of the {len(front.runs)} runs: --baseline names the runs to beat.")

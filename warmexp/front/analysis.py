@@ -7,6 +7,7 @@ points say which, their records are read. Resampling is seeded, so the same fold
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from warmexp.errors import UserError, check_range
@@ -15,7 +16,7 @@ from warmexp.front.baseline import DEFAULT, select
 from warmexp.front.group import Together, numbers, results
 from warmexp.front.measured import Measured, measure_all
 from warmexp.front.points import Point
-from warmexp.front.result import Front, Group
+from warmexp.front.result import Front, Group, Result
 
 MARGIN = 0.01
 
@@ -28,6 +29,7 @@ def analyse(
     pooled: bool = False,
     margin: float = MARGIN,
     left_out: Sequence[str] = (),
+    reference: float | None = None,
     processes: int = 1,
 ) -> Front:
     """Everything about a set of runs that the table, the pictures and the report show.
@@ -36,17 +38,21 @@ def analyse(
         points: finished runs, all collected with the same accuracy filter; their records are read.
         x: an axis of axes.AXES. baseline: a selector (baseline.select). margin: of non-inferiority, a share of the questions.
         pooled: compare runs on different questions, backbones or tasks with each other.
+        reference: x of the hypervolume's reference point, whose accuracy is 0; by default a tenth beyond the dearest run. A study compared
+            with another by its hypervolume needs the same one.
         left_out: sentences about folders that did not become points, passed through. processes: that read records (measured.measure_all).
     Raises:
         UserError: for an unknown axis, a wrong margin or selector.
     """
     axis(x)
     check_range("margin", margin, 0.0, 1.0, "how much accuracy may be lost, as a share of the questions", open_low=True)
+    if reference is not None and not 0 < reference < math.inf:
+        raise UserError(f"reference={reference} is not above 0: it is the {x} of the hypervolume's reference point.")
     filters = {p.accuracy_filter for p in points}
     if len(filters) > 1:
         raise ValueError("points with different accuracy filters have no common front")
     measured, unread = _measured(points, x, processes)
-    return _front(measured, x, filters.pop() if filters else "flexible", baseline, pooled, margin, (*left_out, *unread))
+    return _front(measured, x, filters.pop() if filters else "flexible", baseline, pooled, margin, (*left_out, *unread), reference)
 
 
 def along(front: Front, x: str) -> Front:
@@ -61,12 +67,13 @@ def along(front: Front, x: str) -> Front:
 
 
 def _front(
-    measured: list[Measured], x: str, accuracy: str, baseline: str, pooled: bool, margin: float, left_out: Sequence[str]
+    measured: list[Measured], x: str, accuracy: str, baseline: str, pooled: bool, margin: float, left_out: Sequence[str],
+    reference: float | None = None,
 ) -> Front:  # fmt: skip
     chosen = {p.run_id for p in select([m.point for m in measured], baseline)}
     parts = _parts(measured, pooled)
     together = [Together.of(part, x, chosen) for part in parts]
-    groups = [numbers(one) for one in together]
+    groups = [numbers(one, reference) for one in together]
     order = {one.point.run_id: i for i, one in enumerate(measured)}
     runs = [run for number, one in enumerate(together) for run in results(one, number, margin)]
     runs.sort(key=lambda run: order[run.point.run_id])
@@ -76,7 +83,7 @@ def _front(
         selector=baseline,
         margin=margin,
         pooled=pooled,
-        caveats=tuple(_caveats(measured, groups, x, baseline, pooled)),
+        caveats=tuple(_caveats(runs, groups, x, baseline, pooled)),
         left_out=tuple(left_out),
         groups=tuple(groups),
         runs=tuple(runs),
@@ -104,26 +111,25 @@ def _parts(measured: list[Measured], pooled: bool) -> list[list[Measured]]:
     return sorted(parts.values(), key=lambda part: (-len(part), -part[0].point.n))
 
 
-def _caveats(measured: list[Measured], groups: list[Group], x: str, baseline: str, pooled: bool) -> list[str]:
+def _caveats(runs: list[Result], groups: list[Group], x: str, baseline: str, pooled: bool) -> list[str]:
     """What a reader must know before comparing, one sentence each."""
     found = []
     if pooled:
         for what, values in (
-            ("tasks", {m.point.task for m in measured}),
-            ("backbones", {m.point.backbone for m in measured}),
-            ("sets of questions", {m.point.questions for m in measured}),
+            ("tasks", {r.point.task for r in runs}),
+            ("backbones", {r.point.backbone for r in runs}),
+            ("sets of questions", {r.point.questions for r in runs}),
         ):
             if len(values) > 1:
                 found.append(f"Pooled: these runs used {len(values)} different {what}.")
     elif len(groups) > 1:
         found.append(f"{len(groups)} groups of runs differ in questions, task or backbone: each has its own front, none is compared.")
-    for group in groups:
-        if not group.baseline_runs:
-            found.append(f"No run on {group.task} ({group.n} questions) matches the baseline {baseline}: no saving can be said.")
-        elif len(group.baseline_front) == 1:
-            found.append(
-                "The baseline's front is a single point: vary its threshold (sweeps/threshold.yaml) for savings at equal accuracy."
-            )
-    if x == "nfe" and any(m.aux_forwards > 0 for m in measured):
+    for number, group in enumerate(groups):
+        others = sum(run.group == number and not run.is_baseline for run in runs)
+        if others and not group.baseline_runs:
+            found.append(f"No run on these {group.n} {group.task} questions matches the baseline {baseline}: no saving can be said.")
+        elif others and len(group.baseline_front) == 1:
+            found.append("The baseline's front is a single point: vary its threshold (+sweep=threshold) for savings at equal accuracy.")
+    if x == "nfe" and any(r.measured.aux_forwards > 0 for r in runs):
         found.append("NFE leaves out auxiliary forwards (a self-draft's): x=full_forward_equivalents counts them.")
     return found

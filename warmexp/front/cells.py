@@ -46,8 +46,8 @@ def saving_columns(front: Front) -> tuple[str, ...]:
         "saved\u00a0%",
         f"{front.accuracy}\u00a0% gained {_CI}",
         "won, lost",
-        "p (questions needed)",
-        f"at most {100 * front.margin:g} % lower (needed)",
+        "p (needed)",
+        "non-inferior (needed)",
     )
 
 
@@ -94,9 +94,10 @@ def run_notes(front: Front, runs: list[Result]) -> list[str]:
 def saving_notes(front: Front) -> list[str]:
     return [
         f"Saved: what the baseline ({front.selector}) spends at the run's accuracy, on the hull of its own runs, less what the run spends.",
-        "≥, ≤: the accuracy lies outside that hull.",
-        "Gained, won, lost: question by question against the baseline run with the same settings; Tango's interval, McNemar's exact p;"
-        " in brackets how many questions the observed difference would need (power 80 %).",
+        "≥, ≤: the accuracy lies outside that hull, nothing is extrapolated.",
+        "Gained, won, lost: question by question against the baseline run with the same settings; Tango's interval, McNemar's exact p.",
+        f"Non-inferior: less than {100 * front.margin:g} points lower, one-sided 95 %.",
+        "Needed: how many questions it would take to show the observed difference (power 80 %).",
     ]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,8 @@ def write_front(front: Front, folder: Path | str) -> dict[str, Path]:
     Raises:
         UserError: where the folder cannot be written.
     """
+    from warmexp.front.report import write_report  # loads Plotly
+
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -34,11 +35,8 @@ def write_front(front: Front, folder: Path | str) -> dict[str, Path]:
     write_text(paths["json"], json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     write_text(paths["csv"], csv_text(content))
     front_picture(front, paths["png"])
-    if find_spec("warmexp.front.report"):
-        from warmexp.front.report import write_report
-
-        paths["report"] = folder / "report.html"
-        write_report(front, paths["report"])
+    paths["report"] = folder / "report.html"
+    write_report(front, paths["report"])
     return paths
 
 

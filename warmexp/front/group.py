@@ -99,11 +99,11 @@ def _by_proposal(one: Measured, baseline_right: np.ndarray | None) -> dict[str, 
     return None if proposal_right is None else by_proposal(one.right, proposal_right, baseline_right, one.injected)
 
 
-def numbers(together: Together) -> Group:
-    """The group's own numbers."""
+def numbers(together: Together, reference: float | None = None) -> Group:
+    """The group's own numbers. reference: x of the reference point."""
     runs, cost, accuracy, ranked = together.runs, together.cost, together.accuracy, together.ranked
     counted = ranked if ranked.any() else ~ranked
-    reference, best = REFERENCE * float(cost[counted].max()), float(accuracy[counted].max())
+    reference, best = reference or REFERENCE * float(cost[counted].max()), float(accuracy[counted].max())
     base, front = together.is_baseline, together.on_front
     corners = hull(cost[base], accuracy[base]) if base.any() else ((), ())
     areas = {name: _areas(together, mask, reference, best) for name, mask in (("front", front), ("baseline", base))}

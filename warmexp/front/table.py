@@ -55,7 +55,7 @@ def _tables(front: Front) -> list[tuple[str | None, tuple[str, ...], list[tuple[
     for number, group in enumerate(front.groups):
         runs = [run for run in front.runs if run.group == number]
         title = f"{group.n} {group.task} questions, {group.backbone} backbone" if len(front.groups) > 1 else None
-        notes = [*run_notes(front, runs), numbers_line(front, group)]
+        notes = [*run_notes(front, runs), *([numbers_line(front, group)] if len(runs) > 1 else [])]
         tables.append((title, run_columns(front), _rows(front, runs, run_cells), notes))
         compared = [run for run in runs if run.saved or run.paired]
         if compared:
