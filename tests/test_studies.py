@@ -14,6 +14,7 @@ import pytest
 
 from tests.test_run import records
 from warmexp import __main__ as cli
+from warmexp.errors import UserError
 from warmexp.io import read_lines
 from warmexp.study import job as jobs
 from warmexp.study.grids import grid_words
@@ -59,7 +60,8 @@ def test_a_study_runs_by_name_and_again_in_no_time(study, monkeypatch):
     assert [s["number"] for s in states("smoke-task.limit=4")] == [0, 1, 2, 3]
     assert all(s["status"] == "finished" and Path("out", s["folder"], "summary.json").is_file() for s in states("smoke-task.limit=4"))
     front = Path("out/studies/smoke-task.limit=4/front")
-    assert (front / "front.png").read_bytes()[:4] == b"\x89PNG"
+    assert {file.name for file in front.iterdir()} == {"front.json", "front.csv", "front.png", "report.html"}
+    assert len(json.loads((front / "front.json").read_text())["runs"]) == 4
     before = {file: file.stat().st_mtime_ns for file in Path("out").glob("lab-*/*") if file.is_file()}
     monkeypatch.setattr("warmexp.backbone.checkpoint.load_transformer", refuse)
     monkeypatch.setattr("warmexp.run.decode", refuse)
@@ -157,6 +159,40 @@ def test_an_interrupt_stops_at_once_and_says_how_to_go_on(study, monkeypatch):
     assert status == 130 and "the same command goes on" in wrong and len(summaries()) == 1
     status, said, _ = study(*words)
     assert status == 0 and len(summaries()) == 3 and "3 jobs, 1 of them finished" in said
+
+
+def test_a_tracker_is_told_of_every_run_and_of_the_study(study, monkeypatch):
+    """Also of runs that were finished before anybody tracked them."""
+    from warmexp.track import study as track
+    from warmexp.track.wandb import WandbTracker
+
+    told = []
+    monkeypatch.setattr(WandbTracker, "mirror", lambda self, run_id, config, folder: told.append((run_id, config["study"]["name"])))
+    monkeypatch.setattr(
+        track, "log_study", lambda tracker, front, folder, name: told.append((type(tracker).__name__, len(front.runs), name))
+    )
+    words = ["-m", "tau=0.7,0.9", "task.limit=2", "study.name=mine"]
+    assert study(*words)[0] == 0 and told == [("NoTracker", 2, "mine")]
+    told.clear()
+    assert study(*words, "tracker=wandb")[0] == 0
+    assert told == [*((s["run_id"], "mine") for s in states("mine")), ("WandbTracker", 2, "mine")]
+
+
+def test_a_front_that_cannot_be_written_hides_no_failure(study, monkeypatch):
+    from warmexp.front import export
+
+    def full(*_):
+        raise UserError("the disk is full.")
+
+    monkeypatch.setattr(export, "write_front", full)
+    status, _, wrong = study("-m", "init=token_inject", "proposer=oracle", "rho=0.5,7", "task.limit=2")
+    assert status == 2 and "1 failed:\n  rho=7" in wrong and wrong.endswith("warmexp: the disk is full.\n")
+    assert len(summaries()) == 1
+
+
+def test_a_search_has_no_dry_run(study):
+    status, _, wrong = study("-m", "hydra/sweeper=optuna", "--dry-run")
+    assert status == 2 and "--dry-run" in wrong and wrong.count("\n") == 1
 
 
 def test_a_dry_run_runs_nothing(study, monkeypatch):

@@ -29,6 +29,8 @@ def _arguments(words: list[str]) -> list[str]:
     """What Hydra is given: Greek keys by their names, a name for a multirun that has none, our own flag as the sweeper's key."""
     words = [_latin(word) for word in words]
     if DRY_RUN in words:
+        if any(word.startswith("hydra/sweeper=") and word != "hydra/sweeper=study" for word in words):
+            raise UserError("--dry-run lists the jobs of a study, and a search has no list: leave out hydra/sweeper=….")
         several = [] if {"-m", "--multirun"} & set(words) else ["-m"]
         words = [*several, *(word for word in words if word != DRY_RUN), "hydra.sweeper.dry_run=true"]
     name = study_name(words)
@@ -66,11 +68,11 @@ def main() -> None:
 
     Exit status: 0; 1 (a job of a study failed, or a defect); 2 (a user's mistake); 130 (interrupted).
     """
-    sys.argv[1:] = _arguments(sys.argv[1:])
     register()
     outcome.clear()
     Asked.config = None
     try:
+        sys.argv[1:] = _arguments(sys.argv[1:])
         app()
         status = _end()
     except (UserError, HydraException, OmegaConfBaseException) as error:

@@ -12,6 +12,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from warmexp.config import BASELINE
+from warmexp.instantiate import build
 from warmexp.run import finished
 from warmexp.study.folder import FAILED, Job, StudyFolder
 
@@ -40,10 +41,12 @@ def end_study(cfg: DictConfig) -> int:
     asked = study.asked() if "grids" in sweeper else None
     jobs, failures = _outcome(study, asked, outputs)
     folders = list(dict.fromkeys(outputs / job.folder for job in jobs))
-    if folders:
-        _front(folders, study.folder, cfg.study.baseline or BASELINE)
-    if failures:
-        print(f"{len(failures)} failed:", *failures, sep="\n  ", file=sys.stderr, flush=True)
+    try:
+        if folders:
+            _front(folders, study.folder, cfg)
+    finally:  # said last, and whatever became of the front
+        if failures:
+            print(f"{len(failures)} failed:", *failures, sep="\n  ", file=sys.stderr, flush=True)
     return len(failures)
 
 
@@ -61,15 +64,19 @@ def _outcome(study: StudyFolder, asked: Sequence[Job] | None, outputs: Path) -> 
     return done, failures
 
 
-def _front(folders: Sequence[Path], study: Path, baseline: str) -> None:
+def _front(folders: Sequence[Path], study: Path, cfg: DictConfig) -> None:
     from warmexp.front.analysis import analyse
     from warmexp.front.export import write_front
     from warmexp.front.points import collect
     from warmexp.front.table import print_table
+    from warmexp.track.study import log_study
 
     points, left_out = collect(folders)
-    front = analyse(points, baseline=baseline, left_out=left_out)
+    front = analyse(points, baseline=cfg.study.baseline or BASELINE, left_out=left_out)
     print_table(front)
     with FileLock(study / ".front.lock"):  # several workers may end the same study
         paths = write_front(front, study / "front")
-    print(*(f"{name + ':':<8}{path}" for name, path in paths.items()), sep="\n", flush=True)
+        print(*(f"{name + ':':<8}{path}" for name, path in paths.items()), sep="\n", flush=True)
+        note = log_study(build("tracker", cfg.tracker), front, study, study.name)
+    if note:
+        print(note, flush=True)
