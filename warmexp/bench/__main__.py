@@ -74,7 +74,7 @@ def measure(chosen: argparse.Namespace) -> dict[str, Any]:
         say("memory")
     if "growth" in chosen.parts:
         prompt = chosen.prompt or 256
-        result["growth"] = [row for cache in caches for row in growth(s, cache, max(batches), prompt, chosen.repeats, say)]
+        result["growth"] = [row for cache in caches for row in growth(s, cache, max(batches), prompt, min(3, chosen.repeats), say)]
     if "runs" in chosen.parts:
         result["growth"] = [*result.get("growth", []), study(RUN_QUESTIONS, say)]
     if "exact" in chosen.parts:

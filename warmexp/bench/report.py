@@ -63,14 +63,17 @@ def _forwards(result: dict[str, Any]) -> Iterator[str]:
         return
     copy, flops = result["copy_bytes_per_second"], result["matmul_flops_per_second"]
     yield f"\nfloors from a copy of {copy / 1e9:.1f} GB/s and a matrix product of {flops / 1e9:.1f} GFLOP/s, both measured here"
-    yield "cache      batch  outside forwards  kind    forwards  rows  ms/forward (fastest)  weights floor  FLOPs floor  × floor"
+    yield "in parentheses: processor time per thread, which other processes do not lengthen"
+    yield "cache      batch  outside forwards  kind    forwards  rows            ms/forward  weights floor  FLOPs floor        × floor"
     for row in result["forwards"]:
         for n, (kind, f) in enumerate(row["kinds"].items()):
-            fastest = f"({1e3 * f['seconds_fastest']:.2f})"
             start = f"{row['cache']:9s} {row['batch']:6d}  {100 * row['share_outside']:14.1f} %" if n == 0 else " " * 34
+            spent, times = f"{1e3 * f['seconds']:.2f}", f"{f['times_the_floor']:.2f}"
+            if "seconds_processor" in f:
+                spent, times = f"{spent} ({1e3 * f['seconds_processor']:.2f})", f"{times} ({f['times_the_floor_processor']:.2f})"
             yield (
-                f"{start}  {kind:6s} {f['forwards']:9d} {f['rows']:5d} {1e3 * f['seconds']:10.2f} {fastest:>10s}"
-                f" {1e3 * f['floor_weights']:14.2f} {1e3 * f['floor_flops']:12.2f} {f['times_the_floor']:8.2f}"
+                f"{start}  {kind:6s} {f['forwards']:9d} {f['rows']:5d} {spent:>21s} {1e3 * f['floor_weights']:14.2f}"
+                f" {1e3 * f['floor_flops']:12.2f} {times:>14s}"
             )
 
 
