@@ -14,7 +14,8 @@ from tests.reference.decoder import Answer, decode_one
 from tests.reference.models import random_models
 from warmexp.backbone.backbone import Backbone
 from warmexp.cache.none import NoCache
-from warmexp.decode.loop import Decoded, decode
+from warmexp.decode.batch import Decoded
+from warmexp.decode.loop import decode
 from warmexp.decode.state import Question
 from warmexp.decode.strategy import Strategies
 from warmexp.init.embed_interp import EmbedInterp

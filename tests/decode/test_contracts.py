@@ -43,10 +43,10 @@ def recorded(case) -> tuple[list, list[Edit]]:
     edits: list[Edit] = []
     original = Canvas.apply
 
-    def apply(canvas: Canvas, positions: Tensor, tokens: Tensor, confidence: Tensor, commit: Tensor, revoke: Tensor) -> None:
+    def apply(canvas: Canvas, positions: Tensor, tokens: Tensor, confidence: Tensor, commit: Tensor, revoke: Tensor | None) -> None:
         masked = canvas.masked.gather(1, positions)
         for row, question in enumerate(canvas.questions):
-            counts = (int(x[row].sum()) for x in (masked, commit, revoke))
+            counts = (0 if x is None else int(x[row].sum()) for x in (masked, commit, revoke))
             edits.append(Edit(question.id, *counts, tokens[row][commit[row]].tolist()))
         original(canvas, positions, tokens, confidence, commit, revoke)
 
@@ -176,7 +176,7 @@ def edit(made: Canvas, commit: list[int], revoke: list[int], token: int = 3) -> 
     ids=["over injected", "over decoded", "over fixed", "revoke mask", "revoke fixed", "both on a mask", "both on a token", "the mask"],
 )
 def test_apply_refuses(commit, revoke, token):
-    with pytest.raises(AssertionError):
+    with pytest.raises(RuntimeError, match="a commit over|a revocation of"):
         edit(canvas(), commit, revoke, token)
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from tests.reference.transformer import PREFIX, ReferenceTransformer, Sizes
 from warmexp.backbone.transformer import ModelConfig, Transformer
+from warmexp.backbone.wanted import Wanted
 
 
 def published_state(transformer: Transformer) -> dict[str, np.ndarray]:
@@ -85,10 +86,11 @@ class ScriptedTransformer(nn.Module):
     def embed(self, ids: Tensor) -> Tensor:
         return self.wte(ids)
 
-    def forward(self, embeddings: Tensor, attention_mask: Tensor | None = None, positions: Tensor | None = None) -> Tensor:
-        """[B, T, 2] -> [B, T, 1]: each position's own number."""
+    def forward(self, embeddings: Tensor, attention_mask=None, positions=None, keep=None, wanted: Wanted | None = None) -> Tensor:
+        """[B, T, 2] -> [R, 1]: each wanted position's own number."""
         batch, length, _ = embeddings.shape
-        return torch.arange(length, dtype=torch.float64)[None, :, None].expand(batch, length, 1)
+        states = torch.arange(length, dtype=torch.float64)[None, :, None].expand(batch, length, 1)
+        return wanted.states_of(wanted.columns_of(states))
 
     def head(self, hidden: Tensor) -> Tensor:
         """[..., 1] -> [..., V]."""

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from warmexp.backbone.keys_values import Window
 from warmexp.backbone.transformer import Transformer
+from warmexp.backbone.wanted import Wanted
 
 ALIGNMENTS = ("aligned", "shifted")
 
@@ -35,6 +37,11 @@ class Backbone:
         self.end_ids = tuple(self.end_ids) or (self.eos_id,)
 
     @property
+    def shift(self) -> int:
+        """How far left of a position the hidden state stands that predicts it."""
+        return int(self.logits == "shifted")
+
+    @property
     def device(self) -> torch.device:
         return self.transformer.wte.weight.device
 
@@ -46,7 +53,15 @@ class Backbone:
         """[...] long -> [..., d_model]."""
         return self.transformer.embed(ids)
 
-    def __call__(self, ids: Tensor, lengths: Tensor, row: Tensor, position: Tensor, embeddings: Tensor | None = None) -> Tensor:
+    def __call__(
+        self,
+        ids: Tensor,
+        lengths: Tensor,
+        row: Tensor,
+        position: Tensor,
+        embeddings: Tensor | None = None,
+        window: Window | None = None,
+    ) -> Tensor:
         """One forward.
 
         Args:
@@ -54,14 +69,16 @@ class Backbone:
             lengths: [B] long, true lengths; padding is never attended to.
             row, position: [R] long, the positions whose token distribution is wanted (position ≥ 1 for shifted logits).
             embeddings: [B, T, d_model], used instead of ids' embeddings when given.
+            window: where ids are not whole rows but the positions `window.starts` and on: the other positions' keys and values.
+        lengths, row and position are used on the host; on a GPU they make it wait.
         Returns:
             [R, embedding_size] logits in the weights' dtype.
         """
         x = self.embed(ids) if embeddings is None else embeddings
-        columns = torch.arange(x.shape[1], device=x.device)
-        valid = columns < lengths[:, None]
-        mask = None if bool(valid.all()) else valid[:, None, None, :]
-        hidden = self.transformer(x, mask)
-        if self.logits == "shifted":
-            position = position - 1
-        return self.transformer.head(hidden[row, position])
+        lengths, row, position = lengths.cpu(), row.cpu(), position.cpu()
+        column = position - self.shift - (window.starts[row] if window else 0)
+        valid = torch.arange(window.width if window else x.shape[1]) < lengths[:, None]
+        mask = None if bool(valid.all()) else valid[:, None, None, :].to(x.device)
+        wanted = Wanted.of(row, column, len(lengths)).to(x.device)
+        kept = (window.positions, window.layers()) if window else (None, None)
+        return self.transformer.head(self.transformer(x, mask, *kept, wanted))

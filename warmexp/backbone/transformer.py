@@ -8,11 +8,18 @@ Sources: LLaDA (arXiv 2502.09992, its published `config.json`), Dream (arXiv 250
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from warmexp.backbone.wanted import Rotary, Wanted
+
+
+# Takes a layer's keys (rotated) and values [B, H, T, D] of this forward, returns those to attend to.
+Keep = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -57,8 +64,9 @@ def rotary_tables(positions: Tensor, head_dim: int, theta: float) -> tuple[Tenso
     return angle.cos(), angle.sin()
 
 
-def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+def _rotate(x: Tensor, rotary: Rotary) -> Tensor:
     """Rotate-half rotary embedding; computed in at least float32, returned in x's dtype. x: [B, H, T, D]."""
+    cos, sin = rotary
     wide = x if x.dtype in (torch.float32, torch.float64) else x.float()
     left, right = wide.chunk(2, dim=-1)
     return (wide * cos + torch.cat((-right, left), dim=-1) * sin).to(x.dtype)
@@ -92,23 +100,31 @@ class Block(nn.Module):
         self.up_proj = nn.Linear(c.d_model, c.mlp_hidden_size, bias=c.include_bias)
         self.ff_out = nn.Linear(c.mlp_hidden_size, c.d_model, bias=c.include_bias)
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, attention_mask: Tensor | None) -> Tensor:
-        batch, length, _ = x.shape
-
-        def heads(y: Tensor, n: int) -> Tensor:
-            return y.view(batch, length, n, self.head_dim).transpose(1, 2)
-
+    def forward(
+        self, x: Tensor, rotary: Rotary, attention_mask: Tensor | None, keep: Keep | None = None, wanted: Wanted | None = None
+    ) -> Tensor:
+        """[B, T, d] -> [B, T, d]; or [R, d], the wanted hidden states alone, which only need their own queries and feed-forward."""
         h = self.attn_norm(x)
-        q = _rotate(heads(self.q_proj(h), self.n_heads), cos, sin)
-        k = _rotate(heads(self.k_proj(h), self.n_kv_heads), cos, sin)
-        v = heads(self.v_proj(h), self.n_kv_heads)
+        k = _rotate(self._heads(self.k_proj(h)), rotary)
+        v = self._heads(self.v_proj(h))
+        if keep is not None:
+            k, v = keep(k, v)
+        if wanted is not None:
+            x, h, rotary = wanted.columns_of(x), wanted.columns_of(h), wanted.rotary_of(rotary)
+        q = _rotate(self._heads(self.q_proj(h)), rotary)
         if self.n_kv_heads != self.n_heads:
             repeat = self.n_heads // self.n_kv_heads
             k, v = k.repeat_interleave(repeat, dim=1), v.repeat_interleave(repeat, dim=1)
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=attention_mask)
-        x = x + self.attn_out(mixed.transpose(1, 2).reshape(batch, length, -1))
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=attention_mask).transpose(1, 2).flatten(2)
+        if wanted is not None:
+            x, mixed = wanted.states_of(x), wanted.states_of(mixed)
+        x = x + self.attn_out(mixed)
         h = self.ff_norm(x)
         return x + self.ff_out(F.silu(self.ff_proj(h)) * self.up_proj(h))
+
+    def _heads(self, y: Tensor) -> Tensor:
+        """[B, T, H·D] -> [B, H, T, D]."""
+        return y.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
 
 
 class Transformer(nn.Module):
@@ -130,27 +146,36 @@ class Transformer(nn.Module):
         """Token ids [...] -> input embeddings [..., d_model]."""
         return self.wte(ids)
 
-    def forward(self, embeddings: Tensor, attention_mask: Tensor | None = None, positions: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        embeddings: Tensor,
+        attention_mask: Tensor | None = None,
+        positions: Tensor | None = None,
+        keep: Sequence[Keep] | None = None,
+        wanted: Wanted | None = None,
+    ) -> Tensor:
         """Hidden states after the final norm.
 
         Args:
             embeddings: [B, T, d_model].
-            attention_mask: boolean, broadcastable to [B, heads, T, T], True where a query may look; None means everywhere.
+            attention_mask: boolean, broadcastable to [B, heads, T, keys], True where a query may look; None means everywhere.
             positions: [T] or [B, T] rotary positions; 0 … T-1 by default.
+            keep: per layer, what supplies the keys and values of the positions that are not among these T.
         Returns:
-            [B, T, d_model], the dtype of the weights.
+            [B, T, d_model], or [R, d_model] for the wanted ones alone, the dtype of the weights.
         """
+        rotary = self._rotary(embeddings, positions)
+        x = embeddings
+        for n, block in enumerate(self.blocks):
+            x = block(x, rotary, attention_mask, keep[n] if keep else None, wanted if n == len(self.blocks) - 1 else None)
+        return self.ln_f(x)
+
+    def _rotary(self, embeddings: Tensor, positions: Tensor | None) -> Rotary:
         if positions is None:
             positions = torch.arange(embeddings.shape[1], device=embeddings.device)
-        cos, sin = rotary_tables(positions, self.config.head_dim, self.config.rope_theta)
         wide = torch.float64 if embeddings.dtype == torch.float64 else torch.float32
-        cos, sin = cos.to(wide), sin.to(wide)
-        if cos.dim() == 3:  # per-row positions: add the head axis
-            cos, sin = cos[:, None], sin[:, None]
-        x = embeddings
-        for block in self.blocks:
-            x = block(x, cos, sin, attention_mask)
-        return self.ln_f(x)
+        tables = (t.to(wide) for t in rotary_tables(positions, self.config.head_dim, self.config.rope_theta))
+        return tuple(t[:, None] if t.dim() == 3 else t for t in tables)  # per-row positions: add the head axis
 
     def head(self, hidden: Tensor) -> Tensor:
         """Hidden states [..., d_model] -> logits [..., embedding_size]."""

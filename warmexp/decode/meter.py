@@ -13,24 +13,44 @@ import torch
 from torch import Tensor
 
 from warmexp.backbone.backbone import Backbone
+from warmexp.backbone.keys_values import Window
+from warmexp.decode.state import Canvas
 
 KINDS = ("full", "window", "block", "aux")
 
 
 @dataclass
 class Forward:
-    """One forward, asked for: which positions are queries and which hidden states go through the head.
+    """One forward, asked for: which positions are computed and which hidden states go through the head.
 
-    ids: [B, T] long, right-padded rows (prompt, then canvas). embeddings: [B, T, d_model] or None; replaces ids when given.
-    lengths: [B] long, true row lengths. row, position: [R] long, the logits that are wanted.
+    ids: [B, T] long, right-padded rows (prompt, then canvas), or where a window is given the part of them that is computed.
+    lengths, computed: [B] long, true row lengths and how many positions of each are computed. row, position: [R] long, the logits that
+    are wanted. All four on the host. embeddings: [B, T, d_model] or None; replaces ids when given. window: kept keys and values.
     """
 
     ids: Tensor
     lengths: Tensor
+    computed: Tensor
     row: Tensor
     position: Tensor
     embeddings: Tensor | None = None
     kind: str = "full"
+    window: Window | None = None
+
+    def mix(self, backbone: Backbone, canvas: Canvas, weight: Tensor) -> None:
+        """Feed (1-w)·e_M + w·E(x̂) at soft positions that are still masked (Eq. 6). weight: [B] in [0, 1]."""
+        ids = self.ids
+        start = self.window.starts if self.window else torch.zeros_like(self.lengths)
+        prompts = self.lengths - canvas.ids.shape[1]
+        columns = (start - prompts)[:, None].to(ids.device) + torch.arange(ids.shape[1], device=ids.device)
+        inside = (columns >= 0) & (columns < canvas.ids.shape[1])
+        columns = columns.clamp(0, canvas.ids.shape[1] - 1)
+        active = inside & (canvas.soft & canvas.masked).gather(1, columns) & (weight > 0)[:, None]
+        embeddings = backbone.embed(ids)
+        w = weight[:, None, None].to(embeddings.dtype)
+        mask = backbone.embed(torch.tensor(backbone.mask_id, device=ids.device))
+        blend = (1 - w) * mask + w * backbone.embed(canvas.prior.gather(1, columns))
+        self.embeddings = torch.where(active[..., None], blend, embeddings)
 
 
 @dataclass(frozen=True)
@@ -55,6 +75,7 @@ class Meter:
 
     backbone: Backbone
     ledger: list[LedgerRow] = field(default_factory=list)
+    _sums: dict[str, QuestionSums] = field(default_factory=dict)
 
     @torch.inference_mode()
     def forward(self, request: Forward, questions: tuple[str, ...], no_op: tuple[bool, ...] | None = None) -> Tensor:
@@ -64,22 +85,23 @@ class Meter:
             [R, vocabulary] float64 logits with the mask token ruled out (minus infinity): a backbone may never commit its own mask.
         """
         started = time.perf_counter()
-        logits = self.backbone(request.ids, request.lengths, request.row, request.position, request.embeddings)
+        r = request
+        logits = self.backbone(r.ids, r.lengths, r.row, r.position, r.embeddings, r.window)
         seconds = time.perf_counter() - started
-        lengths = tuple(request.lengths.tolist())
-        self.ledger.append(LedgerRow(request.kind, questions, lengths, lengths, no_op or (False,) * len(questions), seconds))
+        computed, lengths = tuple(r.computed.tolist()), tuple(r.lengths.tolist())
+        self._enter(LedgerRow(r.kind, questions, computed, lengths, no_op or (False,) * len(questions), seconds))
         logits = logits.double()
         logits[:, self.backbone.mask_id] = -torch.inf
         return logits
 
-    def sums(self) -> dict[str, QuestionSums]:
-        """Per question, the sums that records store."""
-        totals: dict[str, QuestionSums] = {}
-        for row in self.ledger:
-            for i, question in enumerate(row.questions):
-                total = totals.setdefault(question, QuestionSums())
-                total.add(row, i)
-        return totals
+    def _enter(self, row: LedgerRow) -> None:
+        self.ledger.append(row)
+        for i, question in enumerate(row.questions):
+            self._sums.setdefault(question, QuestionSums()).add(row, i)
+
+    def cost(self, question: str) -> QuestionSums:
+        """The sums over the ledger that a record stores; they go on growing with it."""
+        return self._sums.get(question, QuestionSums())
 
 
 @dataclass

@@ -6,14 +6,15 @@ untempered distribution (a tempered one saturates and turns threshold decoding i
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from warmexp.decode.state import FIXED, Canvas
+from warmexp.decode.rows import Row, Span
+from warmexp.decode.state import Canvas
 from warmexp.rng import uniform
 
 
@@ -32,31 +33,40 @@ class Block:
     questions: tuple[str, ...]
     seed: int
 
+    at: tuple[Tensor, Tensor]  # [R] long each, row and column of every position that is masked or revocable; on the host
+    steps: tuple[int, ...]  # forwards, on the host
+    ends: tuple[int, ...]  # response position after the block, on the host
+    any_revocable: bool
+
     @classmethod
-    def of(cls, canvas: Canvas, candidates: Callable[[Tensor], Tensor], seed: int) -> Block:
+    def of(cls, canvas: Canvas, rows: Sequence[Row], spans: Sequence[Span], seed: int) -> Block:
+        """The blocks of `canvas`, whose rows stand like `rows` and are about to be read in `spans`."""
         positions = canvas.window
-        ids, source = canvas.ids.gather(1, positions), canvas.source.gather(1, positions)
-        masked = ids == canvas.mask_id
+        eligible = torch.from_numpy(np.stack([span.eligible(row) for row, span in zip(rows, spans, strict=True)]))
+        masked, revocable = eligible.to(positions.device).unbind(1)
         return cls(
             positions=positions,
-            ids=ids,
-            source=source,
+            ids=canvas.ids.gather(1, positions),
+            source=canvas.source.gather(1, positions),
             prior=canvas.prior.gather(1, positions),
             masked=masked,
-            revocable=candidates(source) & ~masked & (source != FIXED),
+            revocable=revocable,
             visits=canvas.visits,
             forwards=canvas.forwards,
             questions=tuple(q.id for q in canvas.questions),
             seed=seed,
+            any_revocable=bool(eligible[:, 1].any()),
+            at=eligible.any(1).nonzero(as_tuple=True),
+            steps=tuple(row.forwards for row in rows),
+            ends=tuple(row.end - len(q.prompt) for row, q in zip(rows, canvas.questions, strict=True)),
         )
 
     def uniform(self, purpose: str) -> Tensor:
         """[B, W] float64 draws from U[0, 1), keyed by (seed, question, purpose, forward index), position by position."""
-        steps = self.forwards.tolist()
-        end = self.positions[:, -1].tolist()
-        width = self.positions.shape[1]
         # A draw belongs to a response position: draw the canvas up to the block's end and keep the block.
-        draws = [uniform(self.seed, q, purpose, e + 1, step=n)[-width:] for q, n, e in zip(self.questions, steps, end, strict=True)]
+        width = self.positions.shape[1]
+        keys = zip(self.questions, self.steps, self.ends, strict=True)
+        draws = [uniform(self.seed, q, purpose, end, step=n)[-width:] for q, n, end in keys]
         return torch.from_numpy(np.stack(draws)).to(self.positions.device)
 
 
@@ -77,35 +87,31 @@ class Reading:
     sitting: Tensor
 
     @classmethod
-    def of(cls, logits: Tensor, rows: Tensor, block: Block, temperature: float) -> Reading:
-        scored = logits if temperature == 0 else logits / temperature + _gumbel(logits, rows, block)
+    def of(cls, logits: Tensor, block: Block, temperature: float) -> Reading:
+        at = tuple(index.to(logits.device) for index in block.at)
+        scored = logits if temperature == 0 else logits / temperature + _gumbel(logits, block)
         choice = scored.argmax(-1)  # the first of equal maxima
-        ids = block.ids[rows]
-        masked = block.masked[rows]
-        proposed = torch.where(masked, choice, ids)
+        proposed = torch.where(block.masked[at], choice, block.ids[at])
         probability = (logits.gather(1, proposed[:, None])[:, 0] - logits.logsumexp(-1)).exp()
-        token = block.ids.clone()
-        token[rows] = proposed
-        full = torch.ones(block.ids.shape, dtype=torch.float64, device=logits.device)
-        full[rows] = probability
+        token = block.ids.index_put(at, proposed)
+        full = torch.ones(token.shape, dtype=torch.float64, device=logits.device).index_put(at, probability)
         return cls(
             logits=logits,
-            rows=rows,
+            rows=block.masked | block.revocable,
             token=token,
             confidence=torch.where(block.masked, full, -1.0),
             sitting=torch.where(block.masked, 1.0, full),
         )
 
 
-def _gumbel(logits: Tensor, rows: Tensor, block: Block) -> Tensor:
+def _gumbel(logits: Tensor, block: Block) -> Tensor:
     """Gumbel noise [R, V] keyed by (question, forward index) and indexed by (position, token): argmax(z/T + g) samples softmax(z/T)."""
-    row, column = rows.nonzero(as_tuple=True)
+    row, column = (index.numpy() for index in block.at)
     noise = np.empty(logits.shape)
-    vocabulary = logits.shape[1]
-    for b, question in enumerate(block.questions):
-        mine = (row == b).cpu().numpy()
+    shape = (block.positions.shape[1], logits.shape[1])
+    for b, (question, step) in enumerate(zip(block.questions, block.steps, strict=True)):
+        mine = row == b
         if mine.any():
-            draws = uniform(block.seed, question, "gumbel", (block.positions.shape[1], vocabulary), step=int(block.forwards[b]))
-            noise[mine] = draws[column[row == b].cpu().numpy()]
+            noise[mine] = uniform(block.seed, question, "gumbel", shape, step=step)[column[mine]]
     u = torch.from_numpy(noise).to(logits.device).clamp_(min=torch.finfo(torch.float64).tiny)
     return -torch.log(-torch.log(u))

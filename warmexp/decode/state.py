@@ -6,14 +6,20 @@ questions, L the canvas length, W the block length. A position is *masked* iff i
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
+from torch.nn.utils.rnn import pad_sequence
 
 # Where the token at a position came from. FIXED tokens are never revoked or overwritten (a prompt's tail, a scaffold).
 MASK, INJECTED, DECODED, FIXED = 0, 1, 2, 3
 SOURCES = ("mask", "injected", "decoded", "fixed")
+
+
+# (iteration, position, token, its source, iteration of the commit that was undone)
+Revocation = tuple[int, int, int, str, int]
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,7 @@ class Canvas:
     """The state of a batch of unfinished questions."""
 
     questions: list[Question]
+    prompt: Tensor  # [B, P] long, padded on the right
     ids: Tensor  # [B, L] long
     source: Tensor  # [B, L] int8, one of SOURCES
     committed_at: Tensor  # [B, L] int32, forward index of the last commit; -1 for injected and masked
@@ -60,9 +67,15 @@ class Canvas:
     forwards: Tensor  # [B] long, forwards run for the question so far (its iteration index n)
     block: Tensor  # [B] long, index of the current block
     visits: Tensor  # [B] long, forwards run in the current block (the k of Eq. 11)
+    # What the kept keys and values were computed from, where a cache keeps any.
+    read_in: Tensor  # [B] long, the block of the last forward
+    age: Tensor  # [B] long, forwards run since the last full one, itself included
+    seen: Tensor  # [B, L] bool, visible in the last full forward
+    fed: Tensor  # [B] float64, the weight of the prior's embeddings in it
     mask_id: int
     block_length: int
-    revocations: dict[str, list[tuple[int, int, int, str, int]]] = field(default_factory=dict)
+    _events: dict[str, list[Revocation]] = field(default_factory=dict)
+    _log: list[tuple[list[Question], Tensor]] = field(default_factory=list)  # what _events does not have yet
 
     @classmethod
     def build(cls, questions: list[Question], starts: list[Start], mask_id: int, block_length: int, device: torch.device) -> Canvas:
@@ -70,8 +83,10 @@ class Canvas:
         injected = torch.stack([s.injected for s in starts]).to(device)
         soft = torch.stack([s.soft for s in starts]).to(device)
         rows = torch.zeros(len(questions), dtype=torch.long, device=device)
+        prompts = pad_sequence([torch.tensor(q.prompt, dtype=torch.long) for q in questions], batch_first=True)
         return cls(
             questions=list(questions),
+            prompt=prompts.to(device),
             ids=torch.where(injected, tokens, mask_id),
             source=torch.where(injected, INJECTED, MASK).to(torch.int8),
             committed_at=torch.full(tokens.shape, -1, dtype=torch.int32, device=device),
@@ -81,6 +96,10 @@ class Canvas:
             forwards=rows.clone(),
             block=rows.clone(),
             visits=rows.clone(),
+            read_in=rows.clone(),
+            age=rows.clone(),
+            seen=injected.clone(),
+            fed=rows.double(),
             mask_id=mask_id,
             block_length=block_length,
         )
@@ -95,46 +114,70 @@ class Canvas:
         """[B, W] response positions of each row's current block."""
         return self.block[:, None] * self.block_length + torch.arange(self.block_length, device=self.ids.device)
 
-    def apply(self, positions: Tensor, tokens: Tensor, confidence: Tensor, commit: Tensor, revoke: Tensor) -> None:
+    @property
+    def revocations(self) -> dict[str, list[Revocation]]:
+        """By question id. They are rare, and stay on the device until somebody asks."""
+        for questions, entry in self._log:
+            revoke, *columns = entry.tolist()
+            for row, question in enumerate(questions):
+                for column in [c for c, hit in enumerate(revoke[row]) if hit]:
+                    iteration, position, token, source, stamp = (values[row][column] for values in columns)
+                    self._events.setdefault(question.id, []).append((iteration, position, token, SOURCES[source], stamp))
+        self._log.clear()
+        return self._events
+
+    def apply(self, positions: Tensor, tokens: Tensor, confidence: Tensor, commit: Tensor, revoke: Tensor | None) -> None:
         """The only edit of a canvas: write `tokens` where `commit`, put the mask back where `revoke`, and count one forward.
 
-        All arguments are [B, W], `confidence` is that of `tokens`; `commit` must be masked positions, `revoke`
-        visible revocable ones (asserted, not repaired).
+        All arguments are [B, W], `confidence` is that of `tokens`; `commit` must be masked positions, `revoke` visible revocable ones
+        (asserted, not repaired), or None.
         """
         before, origin = self.ids.gather(1, positions), self.source.gather(1, positions)
         hidden = before == self.mask_id
-        assert not (commit & ~hidden).any() and not (revoke & (hidden | (origin == FIXED))).any()
-        assert not (commit & (tokens == self.mask_id)).any()
-        if revoke.any():
-            self._record(positions, before, origin, revoke)
-        after = torch.where(commit, tokens, torch.where(revoke, self.mask_id, before))
+        torch._assert_async(~(commit & (~hidden | (tokens == self.mask_id))).any(), "a commit over a token, or of the mask")
         now = self.forwards[:, None].to(torch.int32).expand_as(positions)
-        stamp = torch.where(commit, now, torch.where(revoke, -1, self.committed_at.gather(1, positions)))
+        stamp = self.committed_at.gather(1, positions)
+        if revoke is None:
+            revoke = torch.zeros_like(commit)
+        else:
+            torch._assert_async(~(revoke & (hidden | (origin == FIXED))).any(), "a revocation of a mask or a fixed token")
+            self._log.append((self.questions, torch.stack([t.long() for t in (revoke, now, positions, before, origin, stamp)])))
+        after = torch.where(commit, tokens, torch.where(revoke, self.mask_id, before))
+        stamp = torch.where(commit, now, torch.where(revoke, -1, stamp))
         sure = torch.where(commit, confidence, torch.where(revoke, torch.nan, self.confidence.gather(1, positions)))
         origin = torch.where(commit, DECODED, torch.where(revoke, MASK, origin)).to(torch.int8)
         self.ids.scatter_(1, positions, after)
         self.source.scatter_(1, positions, origin)
         self.committed_at.scatter_(1, positions, stamp)
         self.confidence.scatter_(1, positions, sure)
-        self.forwards += 1
-        self.visits += 1
+        for count in (self.forwards, self.visits, self.age):
+            count += 1
+        self.read_in = self.block.clone()
 
-    def _record(self, positions: Tensor, ids: Tensor, origin: Tensor, revoke: Tensor) -> None:
-        """Revocations are rare events: (iteration, position, token, its source, when it had been committed)."""
-        stamps = self.committed_at.gather(1, positions)
-        for row, column in revoke.nonzero().tolist():
-            event = (
-                int(self.forwards[row]),
-                int(positions[row, column]),
-                int(ids[row, column]),
-                SOURCES[int(origin[row, column])],
-                int(stamps[row, column]),
-            )
-            self.revocations.setdefault(self.questions[row].id, []).append(event)
+    def remember(self, weight: Tensor | None) -> None:
+        """A full forward is about to be applied: what it saw. weight: [B] of the prior's embeddings."""
+        self.age = torch.zeros_like(self.age)
+        self.seen = ~self.masked
+        self.fed = torch.zeros_like(self.fed) if weight is None else weight.to(self.fed)
 
-    def keep(self, rows: Tensor) -> None:
-        """Drop finished questions. rows: [B'] long, the ones that stay."""
-        chosen = rows.tolist()
-        self.questions = [self.questions[i] for i in chosen]
-        for name in ("ids", "source", "committed_at", "confidence", "prior", "soft", "forwards", "block", "visits"):
-            setattr(self, name, getattr(self, name)[rows])
+    def take(self, rows: Tensor) -> Canvas:
+        """The canvas of some rows, a copy. rows: [B'] long."""
+        part = {name: getattr(self, name)[rows] for name in _ROWS}
+        return replace(self, questions=[self.questions[i] for i in rows.tolist()], **part)
+
+    def put(self, rows: Tensor, part: Canvas) -> None:
+        """Write what `take` gave back into its rows."""
+        for name in _ROWS:
+            getattr(self, name)[rows] = getattr(part, name)
+
+    def join(self, other: Canvas) -> Canvas:
+        """Both, one under the other."""
+        width = max(self.prompt.shape[1], other.prompt.shape[1])
+        for canvas in (self, other):
+            canvas.prompt = pad(canvas.prompt, (0, width - canvas.prompt.shape[1]))
+        rows = {name: torch.cat((getattr(self, name), getattr(other, name))) for name in _ROWS}
+        return replace(self, questions=self.questions + other.questions, **rows)
+
+
+# The fields with one entry per row.
+_ROWS = [f.name for f in fields(Canvas) if f.type == "Tensor"]

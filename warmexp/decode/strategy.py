@@ -11,9 +11,9 @@ from typing import Protocol
 
 from torch import Tensor
 
-from warmexp.decode.meter import Forward
 from warmexp.decode.reading import Block, Reading
-from warmexp.decode.state import Canvas, Question, Start
+from warmexp.decode.rows import Row, Span
+from warmexp.decode.state import Question, Start
 
 
 class Init(Protocol):
@@ -46,8 +46,10 @@ class Remask(Protocol):
 
 
 class Cache(Protocol):
-    def plan(self, canvas: Canvas, positions: Tensor, needed: Tensor) -> Forward:
-        """Which positions are queries of the next forward, and which of their logits are wanted (`needed` [B, W] of `positions`)."""
+    keeps: bool  # whether keys and values are kept from one forward to the next at all
+
+    def span(self, row: Row) -> Span:
+        """Which positions of a row the next forward computes. A row that needs a full one gets it before the others go on."""
 
 
 class Length(Protocol):

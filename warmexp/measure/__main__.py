@@ -53,10 +53,10 @@ class Timed(Backbone):
     seconds: list[float] = field(default_factory=list)
     shapes: list[tuple[int, int, int]] = field(default_factory=list)
 
-    def __call__(self, ids: Tensor, lengths: Tensor, row: Tensor, position: Tensor, embeddings: Tensor | None = None) -> Tensor:
+    def __call__(self, ids: Tensor, lengths: Tensor, row: Tensor, *more: Any) -> Tensor:
         wait(self.device)
         started = time.perf_counter()
-        logits = super().__call__(ids, lengths, row, position, embeddings)
+        logits = super().__call__(ids, lengths, row, *more)
         wait(self.device)
         self.seconds.append(time.perf_counter() - started)
         self.shapes.append((*ids.shape, len(row)))

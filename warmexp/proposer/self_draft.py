@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 from warmexp.backbone.tokenizer import BackboneTokenizer
-from warmexp.cache.none import NoCache
 from warmexp.decode.meter import Meter
+from warmexp.decode.request import full_forward
 from warmexp.decode.state import Canvas, Question
 from warmexp.errors import check_choice
 from warmexp.init.mask import MaskInit
@@ -60,7 +60,7 @@ class SelfProposer(Proposer):
         backbone, length = meter.backbone, self._length
         cold = [MaskInit().start(question, length, 0) for question in questions]
         canvas = Canvas.build(list(questions), cold, backbone.mask_id, length, backbone.device)
-        request = NoCache().plan(canvas, canvas.window, canvas.masked)
+        request = full_forward(canvas)
         request.kind = "aux"
         logits = meter.forward(request, tuple(q.id for q in questions))
         top = logits.max(-1)  # the first of equal maxima

@@ -1,0 +1,112 @@
+"""The places of a batch: questions that come in, rows that are worked on, results that go out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+from warmexp.backbone.backbone import Backbone
+from warmexp.backbone.keys_values import KeysValues
+from warmexp.decode.meter import Meter, QuestionSums
+from warmexp.decode.rows import Row
+from warmexp.decode.state import SOURCES, Canvas, Question
+from warmexp.decode.strategy import Strategies
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A finished canvas and how it came about.
+
+    ids: L token ids, none of them the mask. commit_iteration, source: per position, the forward that committed it (-1: injected) and
+    one of SOURCES. confidence: the softmax probability it was committed with, None where no forward
+    committed it. revocations: (iteration, position, token, source, iteration of the commit that was undone).
+    """
+
+    id: str
+    ids: tuple[int, ...]
+    commit_iteration: tuple[int, ...]
+    source: tuple[str, ...]
+    confidence: tuple[float | None, ...]
+    revocations: tuple[tuple[int, int, int, str, int], ...]
+    cost: QuestionSums
+    seconds: float
+
+
+@dataclass
+class Batch:
+    """The unfinished questions. Row i of the canvas has its keys and values, where the cache keeps any, in slot i of `kept`."""
+
+    backbone: Backbone
+    s: Strategies
+    seed: int
+    meter: Meter
+    canvas: Canvas | None = None
+    kept: KeysValues | None = None
+    seconds: dict[str, float] = field(default_factory=dict)  # by question, of all questions so far
+
+    def __len__(self) -> int:
+        return len(self.canvas.questions) if self.canvas else 0
+
+    def admit(self, questions: Sequence[Question]) -> None:
+        """Put waiting questions behind the others."""
+        for question in questions:
+            self._check(question)
+            self.seconds[question.id] = 0.0
+        if not questions:
+            return
+        length = self.s.length
+        starts = [self.s.init.start(question, length.canvas_length, self.seed) for question in questions]
+        new = Canvas.build(list(questions), starts, self.backbone.mask_id, length.block_length, self.backbone.device)
+        self.canvas = self.canvas.join(new) if len(self) else new
+        if self.s.cache.keeps:
+            self.kept = self.kept or KeysValues(self.backbone.transformer.config, self.backbone.dtype, self.backbone.device)
+            self.kept.reserve(len(self), length.canvas_length + max(len(q.prompt) for q in questions))
+
+    def _check(self, question: Question) -> None:
+        """Draws, costs and results are keyed by question id; logits are read from the position before the canvas on."""
+        if question.id in self.seconds:
+            raise ValueError(f"two questions of a batch share an id, {question.id}")
+        if not question.prompt:
+            raise ValueError(f"question {question.id} has an empty prompt")
+        if self.backbone.mask_id in question.proposal:
+            raise ValueError(f"the proposal of question {question.id} holds the mask token")
+
+    def part(self, rows: list[int]) -> Canvas:
+        """The canvas of some rows, to be put back."""
+        return self.canvas if len(rows) == len(self) else self.canvas.take(torch.tensor(rows, device=self.backbone.device))
+
+    def put(self, rows: list[int], part: Canvas, seconds: float) -> None:
+        """Put back what was worked on for `seconds`."""
+        if part is not self.canvas:
+            self.canvas.put(torch.tensor(rows, device=self.backbone.device), part)
+        for question in part.questions:
+            self.seconds[question.id] += seconds / len(rows)
+
+    def leave(self, rows: list[Row | None]) -> list[Decoded]:
+        """Take finished questions out; the last rows move to where they were."""
+        done = [self._decoded(i) for i, row in enumerate(rows) if row is None]
+        live = [i for i, row in enumerate(rows) if row is not None]
+        order = list(range(len(live)))
+        free = [i for i in order if rows[i] is None]
+        for target, source in zip(free, live[len(live) - len(free) :], strict=True):
+            order[target] = source
+            if self.kept is not None:
+                self.kept.move(source, target)
+        self.canvas = self.canvas.take(torch.tensor(order, dtype=torch.long, device=self.backbone.device))
+        return done
+
+    def _decoded(self, row: int) -> Decoded:
+        canvas, question = self.canvas, self.canvas.questions[row]
+        return Decoded(
+            id=question.id,
+            ids=tuple(canvas.ids[row].tolist()),
+            commit_iteration=tuple(canvas.committed_at[row].tolist()),
+            source=tuple(SOURCES[i] for i in canvas.source[row].tolist()),
+            confidence=tuple(None if math.isnan(c) else c for c in canvas.confidence[row].tolist()),
+            revocations=tuple(canvas.revocations.pop(question.id, ())),
+            cost=self.meter.cost(question.id),
+            seconds=self.seconds[question.id],
+        )
