@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from tests.reference.decoder import Answer, decode_one
 from tests.reference.models import random_models
 from warmexp.backbone.backbone import Backbone
+from warmexp.cache.dual import DualCache
 from warmexp.cache.none import NoCache
+from warmexp.cache.prefix import PrefixCache
 from warmexp.decode.batch import Decoded
 from warmexp.decode.loop import decode
 from warmexp.decode.state import Question
@@ -39,6 +41,7 @@ BUILDERS = {
     "linear": LinearRemask,
     "exponential": ExponentialRemask,
 }
+CACHES = {"none": NoCache, "prefix": PrefixCache, "dual": DualCache}
 COLD = {"name": "mask"}
 FROZEN = {"name": "none"}
 CLEAR = 1e-9  # two float64 implementations may differ where a decision is closer to its boundary than this
@@ -67,6 +70,7 @@ class Case:
     shifted: bool
     seed: int
     model: dict
+    cache: dict = field(default_factory=lambda: {"name": "none"})
 
     @property
     def mask_id(self) -> int:
@@ -83,7 +87,12 @@ class Case:
         return Backbone(random_models(**self.model)[0], mask_id=self.mask_id, eos_id=0, logits=self.alignment)
 
     def strategies(self) -> Strategies:
-        return Strategies(build(self.init), build(self.unmask), build(self.remask), NoCache(), FixedLength(self.canvas, self.block))
+        return Strategies(build(self.init), build(self.unmask), build(self.remask), self.keeper(), FixedLength(self.canvas, self.block))
+
+    def keeper(self) -> Any:
+        """The cache strategy."""
+        fields = {key: value for key, value in self.cache.items() if key != "name"}
+        return CACHES[self.cache["name"]](**fields)
 
     def decode(self, questions: tuple[Question, ...] | None = None) -> list[Decoded]:
         """By the package, all questions (or the given ones) in one batch."""
@@ -92,7 +101,7 @@ class Case:
     def reference(self, question: Question) -> Answer:
         model = random_models(**self.model)[1]
         policies = (self.init, self.unmask, self.remask)
-        return decode_one(model, question, *policies, self.canvas, self.block, self.mask_id, self.shifted, self.seed)
+        return decode_one(model, question, *policies, self.canvas, self.block, self.mask_id, self.shifted, self.seed, self.cache)
 
     def uninjected(self, question: Question) -> int:
         """How many positions start masked."""
@@ -112,6 +121,7 @@ def facts(done: Decoded | Answer) -> dict:
         "commit_iteration": list(done.commit_iteration),
         "source": list(done.source),
         "revocations": sorted(tuple(event) for event in done.revocations),
+        "token_forwards": done.token_forwards if isinstance(done, Answer) else done.cost.token_forwards,
     }
 
 
@@ -161,6 +171,13 @@ EXPONENTIAL = st.fixed_dictionaries(
         "base": st.sampled_from([0.4, 0.9]),
         "span": st.sampled_from([1, 8, 40]),
         "scope": SCOPES,
+    }
+)
+WINDOWS = st.fixed_dictionaries(
+    {
+        "name": st.sampled_from(["prefix", "dual"]),
+        "refresh": st.sampled_from(["block", "revocation", 1, 2, 3]),
+        "first_token": st.sampled_from(["refresh", "window"]),
     }
 )
 REMASKS = st.one_of(st.just(FROZEN), LINEAR, EXPONENTIAL)

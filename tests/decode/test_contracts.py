@@ -176,7 +176,7 @@ def edit(made: Canvas, commit: list[int], revoke: list[int], token: int = 3) -> 
     ids=["over injected", "over decoded", "over fixed", "revoke mask", "revoke fixed", "both on a mask", "both on a token", "the mask"],
 )
 def test_apply_refuses(commit, revoke, token):
-    with pytest.raises(RuntimeError, match="a commit over|a revocation of"):
+    with pytest.raises(RuntimeError, match=r"a commit over|a revocation of"):
         edit(canvas(), commit, revoke, token)
 
 

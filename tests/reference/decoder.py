@@ -8,9 +8,10 @@ A policy is a plain dict, `{"name": ..., field: value}`:
 - init: `mask`; `token_inject` rho; `embed_interp` lam, p, duration in (first, masked, fade), fade_forwards
 - unmask: `threshold` tau, temperature; `topk` steps_per_block, temperature
 - remask: `none`; `linear` bias, slope, scope; `exponential` bias, floor, base, span, scope; scope in (injected, decoded, all)
+- cache: `none`; `prefix`, `dual` refresh (block, revocation, or a number), first_token (refresh, window); `freecache` settle
 
 Sources: LLaDA (arXiv 2502.09992) for blocks and top-k; Fast-dLLM (2505.22618) for the threshold rule; Context-Aware Initialization
-(2512.19004) for injection, embedding interpolation and the remask rate.
+(2512.19004) for injection, embedding interpolation and the remask rate; FlashDLM (2505.21467) for FreeCache.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tests.reference.transformer import ReferenceTransformer
+from tests.reference.transformer import Kept, ReferenceTransformer
 from warmexp.decode.state import Question
 from warmexp.rng import uniform
 
@@ -51,6 +52,7 @@ class Answer:
     revocations: list[tuple[int, int, int, str, int]] = field(default_factory=list)
     nfe: int = 0
     forwards: list[Forward] = field(default_factory=list)
+    token_forwards: int = 0
 
 
 def softmax(z: np.ndarray) -> np.ndarray:
@@ -95,8 +97,10 @@ def decode_one(
     mask_id: int,
     shifted: bool = False,
     seed: int = 0,
+    cache: dict | None = None,
 ) -> Answer:
     """Decode one question on `canvas` response positions in blocks of `block_length`."""
+    memory = Memory(cache or {"name": "none"}, len(question.prompt), canvas, block_length, shifted)
     answer = Answer(ids=[mask_id] * canvas, commit_iteration=[-1] * canvas, source=[MASK] * canvas, confidence=[None] * canvas)
     soft: dict[int, int] = {}  # position -> the proposal's token that is mixed in while the position is masked
 
@@ -119,7 +123,12 @@ def decode_one(
             if not masked and not worth_a_look:
                 break
             n = answer.nfe
-            logits = response_logits(model, question.prompt, answer.ids, soft, init, n, mask_id, shifted)
+            weight = soft_weight(init, n) if soft else 0.0
+            first, last, only = memory.span(block, k, answer.ids, mask_id, {i for i in soft if answer.ids[i] == mask_id}, weight)
+            memory.costs.append(last - first)
+            logits = response_logits(model, question.prompt, answer.ids, soft, weight, mask_id, shifted, first, last, memory.kept)
+            masked = [i for i in masked if i in logits][: 1 if only else None]
+            revocable = [i for i in revocable if i in logits]
             committed, margin = choose(logits, masked, positions, unmask, question.id, seed, n, k)
             revoked, other = revoke(logits, answer.ids, revocable, remask, question.id, seed, n, k, block_length)
             for i in revoked:
@@ -130,7 +139,54 @@ def decode_one(
             answer.forwards.append(Forward(n, block, len(masked), committed, min(margin, other)))
             answer.nfe += 1
             k += 1
+    answer.token_forwards = sum(memory.costs)
     return answer
+
+
+@dataclass
+class Memory:
+    """What is kept between forwards, and which positions of the sequence the next one computes."""
+
+    cache: dict
+    prompt: int
+    canvas: int
+    width: int
+    shifted: bool
+    kept: Kept = field(default_factory=dict)
+    age: int = 0  # forwards since the last full one, itself included
+    seen: set[int] = field(default_factory=set)  # response positions that were visible in it
+    fed: float = 0.0  # the prior's weight in it
+    block: int = 0  # of the last forward
+    costs: list[int] = field(default_factory=list)  # positions computed, per forward
+
+    def span(self, block: int, k: int, ids: list[int], mask_id: int, prior: set[int], weight: float) -> tuple[int, int, bool]:
+        """First position, the one after the last, and whether only the block's first position may be committed."""
+        name, end = self.cache["name"], self.prompt + self.canvas
+        begin = self.prompt + block * self.width
+        first_masked = ids[block * self.width] == mask_id
+        published = self.shifted and self.cache.get("first_token") == "refresh" and self.cache["refresh"] != 1
+        visible = {i for i, token in enumerate(ids) if token != mask_id}
+        if name == "none":
+            full = True
+        elif name == "freecache":
+            full = not self.costs
+        else:
+            full = (
+                k == 0
+                or (self.cache["refresh"] == "revocation" and not self.seen <= visible)
+                or (isinstance(self.cache["refresh"], int) and self.age == self.cache["refresh"])
+                or (name == "dual" and weight != self.fed and any(i >= (block + 1) * self.width for i in prior))
+                or (published and first_masked)
+            )
+        came_from, self.block = self.block, block
+        self.age += 1
+        if full:
+            self.kept, self.age, self.seen, self.fed = {}, 1, visible, weight
+            return 0, end, published and first_masked
+        if name == "freecache" and self.cache["settle"]:
+            begin = self.prompt + came_from * self.width  # once more, now that the block is finished
+        left = begin - 1 if self.shifted and not published else begin
+        return left, begin + self.width if name == "dual" else end, False
 
 
 def response_logits(
@@ -138,25 +194,26 @@ def response_logits(
     prompt: tuple[int, ...],
     ids: list[int],
     soft: dict[int, int],
-    init: dict,
-    n: int,
+    weight: float,
     mask_id: int,
     shifted: bool,
-) -> np.ndarray:
-    """[L, V]: row i holds the logits of response position i, the mask token's at -inf."""
+    first: int,
+    last: int,
+    kept: Kept,
+) -> dict[int, np.ndarray]:
+    """Response position -> its logits [V], the mask token's at -inf, for those that the positions first … last-1 of the sequence tell."""
     embeddings = model.embed([*prompt, *ids]).copy()
     for i, token in soft.items():
         if ids[i] == mask_id:
-            w = soft_weight(init, n)
-            embeddings[len(prompt) + i] = (1 - w) * model.embed([mask_id])[0] + w * model.embed([token])[0]
-    first = len(prompt) - 1 if shifted else len(prompt)
-    logits = model.logits(embeddings)[first : first + len(ids)].copy()
-    logits[:, mask_id] = -np.inf
-    return logits
+            embeddings[len(prompt) + i] = (1 - weight) * model.embed([mask_id])[0] + weight * model.embed([token])[0]
+    rows = model.logits(embeddings[first:last], first, kept).copy()
+    rows[:, mask_id] = -np.inf
+    tells = ((i, len(prompt) + i - shifted - first) for i in range(len(ids)))
+    return {i: rows[row] for i, row in tells if 0 <= row < last - first}
 
 
 def choose(
-    logits: np.ndarray, masked: list[int], positions: range, unmask: dict, question: str, seed: int, n: int, k: int
+    logits: dict[int, np.ndarray], masked: list[int], positions: range, unmask: dict, question: str, seed: int, n: int, k: int
 ) -> tuple[list[tuple[int, int]], float]:
     """What to commit now: (position, token, confidence), and how close the nearest decision was to its boundary.
 
@@ -169,7 +226,7 @@ def choose(
     token, confidence = {}, {}
     gumbel = None
     if unmask["temperature"] > 0:
-        u = uniform(seed, question, "gumbel", (len(positions), logits.shape[1]), step=n)
+        u = uniform(seed, question, "gumbel", (len(positions), len(logits[masked[0]])), step=n)
         gumbel = -np.log(-np.log(u))
     for i in masked:
         score = logits[i] if gumbel is None else logits[i] / unmask["temperature"] + gumbel[i - positions.start]
@@ -189,7 +246,15 @@ def choose(
 
 
 def revoke(
-    logits: np.ndarray, ids: list[int], revocable: list[int], remask: dict, question: str, seed: int, n: int, k: int, block_length: int
+    logits: dict[int, np.ndarray],
+    ids: list[int],
+    revocable: list[int],
+    remask: dict,
+    question: str,
+    seed: int,
+    n: int,
+    k: int,
+    block_length: int,
 ) -> tuple[list[int], float]:
     """Which visible tokens go back to the mask: u_i < clip(1 - c_i + b_k, 0, 1), never from iteration 4W of a block on."""
     b = remask_bias(remask, k)

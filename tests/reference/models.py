@@ -106,5 +106,5 @@ class ScriptedReference:
     def embed(self, ids: list[int]) -> np.ndarray:
         return np.zeros((len(ids), 2))
 
-    def logits(self, embeddings: np.ndarray) -> np.ndarray:
-        return self.table[: len(embeddings)].copy()
+    def logits(self, embeddings: np.ndarray, first: int = 0, kept: dict | None = None) -> np.ndarray:
+        return self.table[first : first + len(embeddings)].copy()

@@ -34,10 +34,10 @@ def test_scopes():
     assert not in_scope({"name": "none"}, "injected")
 
 
-def logits(rows: list[list[float]]) -> np.ndarray:
-    """Probabilities [L, V] -> logits."""
+def logits(rows: list[list[float]]) -> dict[int, np.ndarray]:
+    """Probabilities [L, V] -> logits by position."""
     with np.errstate(divide="ignore"):
-        return np.log(np.array(rows))
+        return dict(enumerate(np.log(np.array(rows))))
 
 
 PROBABILITIES = [[0.6, 0.4, 0.0], [0.1, 0.9, 0.0], [0.05, 0.95, 0.0], [0.7, 0.3, 0.0]]

@@ -48,9 +48,8 @@ class KeysValues:
         Args (on the host, [B] long): the positions starts … starts + counts - 1 of each row are computed, all `lengths` are attended to.
         """
         device = self.keys.device
-        steps = torch.arange(int(counts.max()))
-        positions = starts[:, None] + steps
-        columns = torch.where(steps < counts[:, None], positions, self.keys.shape[2] - 1)
+        positions = starts[:, None] + torch.arange(int(counts.max()))
+        columns = positions.clamp(max=self.keys.shape[2] - 1)
         full = bool((counts == lengths).all())
         return Window(self, rows, starts, positions.to(device), columns.to(device), int(lengths.max()), full, _slice(starts, counts))
 

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 
 from warmexp.backbone.wanted import Rotary, Wanted
 
-
 # Takes a layer's keys (rotated) and values [B, H, T, D] of this forward, returns those to attend to.
 Keep = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 

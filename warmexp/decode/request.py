@@ -29,7 +29,9 @@ def full_forward(canvas: Canvas) -> Forward:
     return Forward(sequences(canvas), prompts + length, prompts + length, row, position)
 
 
-def forward_of(canvas: Canvas, block: Block, rows: Sequence[Row], spans: Sequence[Span], kept: KeysValues | None, slots: list[int]) -> Forward:
+def forward_of(
+    canvas: Canvas, block: Block, rows: Sequence[Row], spans: Sequence[Span], kept: KeysValues | None, slots: list[int]
+) -> Forward:
     """The forward that computes `spans` of the canvas's rows and reads the block. slots: where `kept` has these rows."""
     starts = torch.tensor([span.start for span in spans])
     counts = torch.tensor([span.end - span.start for span in spans])
