@@ -65,10 +65,10 @@ def test_the_work_of_a_forward_is_what_torch_counts(folder):
 
     backbone = Checkpoint(str(folder)).load(torch.device("cpu"))
     ids = torch.randint(0, 200, (2, 24))
-    row, position = torch.tensor([0, 0, 1, 1, 1]), torch.tensor([3, 5, 20, 21, 23])
+    row, position = torch.tensor([0, 0, 0, 1, 1, 1]), torch.tensor([3, 5, 9, 20, 21, 23])
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counted:  # the CPU's fused kernel is not counted
         backbone(ids, torch.tensor([24, 24]), row, position)
-    work = floors.forward_work(backbone.transformer, 2, 24, 5)
+    work = floors.forward_work(backbone.transformer, 2, 24, 6)
     assert work.flops == counted.get_total_flops()
     d, mlp, rows = 16, 32, 300
     assert work.bytes == 4 * (2 * (4 * d * d + 3 * d * mlp + 2 * d) + d + rows * d)
@@ -78,8 +78,8 @@ def test_grouped_queries_and_biases(tmp_path):
     """Dream's layout: the shapes of its matrices, not those of LLaDA's, decide the arithmetic."""
     sizes = ["--d_model", "16", "--layers", "1", "--heads", "4", "--kv_heads", "2", "--mlp", "32", "--rows", "300"]
     write_random(["--layout", "dream", "--out", str(tmp_path / "dream"), *sizes])
-    work = floors.forward_work(Checkpoint(str(tmp_path / "dream")).load(torch.device("cpu")).transformer, 1, 10, 0)
-    assert work.flops == 10 * 2 * (2 * 16 * 16 + 2 * 16 * 8 + 3 * 16 * 32) + 4 * 10 * 10 * 16
+    work = floors.forward_work(Checkpoint(str(tmp_path / "dream")).load(torch.device("cpu")).transformer, 1, 10, 10)
+    assert work.flops == 10 * 2 * (2 * 16 * 16 + 2 * 16 * 8 + 3 * 16 * 32) + 4 * 10 * 10 * 16 + 2 * 10 * 16 * 300
 
 
 def test_a_batch_that_does_not_fit_is_reported_and_the_others_measured(words, tmp_path, monkeypatch, capsys):

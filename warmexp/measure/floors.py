@@ -74,13 +74,16 @@ def forward_work(transformer: Transformer, rows: int, tokens: int, head_rows: in
 
     FLOPs: 2 per weight of a block's matrices and token, 4·T·d per token and layer for attention (QKᵀ and the sum over V, not causal; T:
     `attended` positions, those of the row unless some are read from a cache), 2 per weight of the head and head row; norms and activations
-    are left out. Bytes: every weight once, except the embedding table,
-    of which only the rows of the tokens are read (it is the head too where they are tied).
+    are left out. The last layer computes keys and values everywhere and the rest for the head rows alone. Bytes: every weight once, except
+    the embedding table, of which only the rows of the tokens are read (it is the head too where they are tied).
     """
     c = transformer.config
     table = transformer.wte.weight
     total = sum(p.numel() * p.element_size() for p in transformer.parameters())
-    matrices = sum(p.numel() for p in transformer.blocks.parameters() if p.dim() == 2)
-    attention = 4 * (attended or tokens) * c.d_model * c.n_layers
-    flops = rows * tokens * (2 * matrices + attention) + 2 * head_rows * table.numel()
+    matrices = sum(p.numel() for p in transformer.blocks[0].parameters() if p.dim() == 2)
+    keys_values = 2 * c.d_model * c.n_kv_heads * c.head_dim
+    attention = 4 * (attended or tokens) * c.d_model
+    all_layers_but_one = (c.n_layers - 1) * rows * tokens * (2 * matrices + attention)
+    last_layer = rows * tokens * 2 * keys_values + head_rows * (2 * (matrices - keys_values) + attention)
+    flops = all_layers_but_one + last_layer + 2 * head_rows * table.numel()
     return Work(total - (0 if c.weight_tying else table.numel() * table.element_size()), flops)
