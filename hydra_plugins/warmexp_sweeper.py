@@ -37,12 +37,13 @@ class StudySweeper(BasicSweeper):
         self.dry_run = dry_run
 
     def sweep(self, arguments: list[str]) -> Any:
-        from warmexp.study.grids import grid_words
+        from warmexp.study.grids import grid_words, refuse_to_vary
         from warmexp.study.sweep import sweep
 
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         overrides: list[list[str]] = []
         for grid in self.grids:
-            words = grid_words(grid, self._parse_config(), arguments)
-            overrides += self.split_arguments(parser.parse_overrides(words), None)[0]
+            words = parser.parse_overrides(grid_words(grid, self._parse_config(), arguments))
+            refuse_to_vary(word.get_key_element() for word in words if word.is_sweep_override())
+            overrides += self.split_arguments(words, None)[0]
         return sweep(self, overrides)

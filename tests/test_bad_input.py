@@ -73,6 +73,11 @@ WRONG = {
     "rho": ["rho", "KEY=VALUE"],
     "rho=[0.1": ["cannot be read"],
     "~init": ["init"],
+    "-m outputs=/proc/nowhere tau=0.7,0.9": ["outputs=", "cannot be written"],
+    "-m outputs=a,b": ["outputs cannot vary"],
+    "-m +sweep=smoke,demo": ["sweep cannot vary"],
+    "-m study.name=a,b": ["study.name cannot vary"],
+    "-m +sweep=smok": ["sweep=smok", "did you mean 'smoke'"],
     "outputs=/proc/nowhere": ["outputs=/proc/nowhere", "cannot be written"],
 }
 

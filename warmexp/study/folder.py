@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from warmexp.errors import UserError
 from warmexp.io import write_json
 from warmexp.study.named import essence
 
@@ -52,7 +53,7 @@ class StudyFolder:
 
     def ask(self, asked: Sequence[Job], **about: Any) -> None:
         """Write down which jobs the study has. about: its name and baseline."""
-        self.jobs.mkdir(parents=True, exist_ok=True)
+        self._make()
         jobs = [{key: value for key, value in asdict(job).items() if value is not None} for job in asked]
         write_json(self.folder / "study.json", {**about, "jobs": jobs})
 
@@ -67,12 +68,18 @@ class StudyFolder:
         return sorted((Job.from_json(values) for values in found if values is not None), key=lambda job: job.number)
 
     def write(self, job: Job) -> None:
-        self.jobs.mkdir(parents=True, exist_ok=True)
+        self._make()
         write_json(self.file(job.number), asdict(job))
 
     def forget(self, job: Job) -> None:
         """Before a job is tried again: what it said the last time."""
         self.file(job.number).unlink(missing_ok=True)
+
+    def _make(self) -> None:
+        try:
+            self.jobs.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{self.folder} cannot be written ({error.strerror}): choose another outputs=FOLDER.") from None
 
     def file(self, number: int) -> Path:
         return self.jobs / f"{number}.json"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from warmexp.errors import UserError
 
@@ -22,6 +22,17 @@ def grid_words(grid: str, common: Sequence[str], arguments: Sequence[str]) -> li
         raise UserError(f"hydra.sweeper.grids: '{grid}' cannot be read ({error}).") from None
     pinned = {_key(word.removeprefix(PINNED)) for word in words if word.startswith(PINNED)}
     return [*common, *(word.removeprefix(PINNED) for word in words), *(word for word in arguments if _key(word) not in pinned)]
+
+
+def refuse_to_vary(keys: Iterable[str]) -> None:
+    """A study has one folder, one baseline and one tracker.
+
+    Raises:
+        UserError: one of the keys that vary says what the study is or where it is kept.
+    """
+    for key in (key.lstrip("+") for key in keys):
+        if key.partition(".")[0] in ("outputs", "study", "sweep", "tracker"):
+            raise UserError(f"{key} cannot vary within a study: give it one value, and run one study after the other.")
 
 
 def _key(word: str) -> str:

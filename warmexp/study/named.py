@@ -45,7 +45,7 @@ def study_name(arguments: Sequence[str]) -> str | None:
     if any(word.startswith("study.name=") for word in words):
         return None
     sweeps = [word.partition("=")[2] for word in words if word.lstrip("+").startswith("sweep=")]
-    if not sweeps and not {"-m", "--multirun"} & set(arguments):
+    if not sweeps and not {"-m", "--multirun", "hydra.mode=MULTIRUN"} & set(arguments):
         return None
     base, varied = sweeps[-1] if sweeps else "multirun", essence(words)
     readable = "-".join([base, *varied])

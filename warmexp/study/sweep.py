@@ -114,6 +114,8 @@ def point_of(sweeper: Sweeper, words: tuple[str, ...]) -> Point:
         return Point(words, planned.run_id, planned.folder, len(planned.questions), planned.choices)
     except (UserError, HydraException, OmegaConfBaseException) as error:
         return Point(words, None, None, 0, {}, explain(error))
+    except Exception as error:  # one point's defect is not the others'
+        return Point(words, None, None, 0, {}, _said(error))
 
 
 def _lean(sweeper: Sweeper, point: Point) -> Point:
