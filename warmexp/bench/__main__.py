@@ -1,8 +1,8 @@
 """Measure the decode loop against the plain decoder (Fast-dLLM as published), and both against what the machine allows:
 
     python -m warmexp.bench
-    python -m warmexp.bench --model 100m --prompt 1000 --canvas 64 --questions 2 --batch 1 --cache none,dual
-    python -m warmexp.bench --model llada --dtype bfloat16 --device cuda --prompt 1000 --cache none,dual --batch 1,16
+    python -m warmexp.bench --model 100m --prompt 1000 --canvas 64 --questions 1 --batch 1
+    python -m warmexp.bench --model llada --dtype bfloat16 --device cuda --prompt 1000 --questions 16 --batch 1,16
 
 The models are the lab's backbone, random weights of a size (tiny, 100m; llada, dream: the published shapes) or a checkpoint's folder or hub
 name. Figures go to standard output, to bench.json and to bench.png. The contenders take turns in one process, so that a ratio compares
@@ -109,7 +109,7 @@ def _arguments(words: list[str]) -> argparse.Namespace:
     add("--canvas", type=int, help="response positions (default 48 for the lab, else 256)")
     add("--block", type=int, help="positions of a block (default 16 for the lab, else 32)")
     add("--batch", type=_sizes, default=[1, 64], metavar="N,N,…", help="batch sizes of the loop (default 1,64); the plain decoder has 1")
-    add("--cache", type=_names, default=["none"], metavar="NAME,NAME,…", help="caches (default none)")
+    add("--cache", type=_names, default=["none", "dual"], metavar="NAME,…", help="caches (default none,dual)")
     add("--tau", type=float, default=0.9, help="confidence from which tokens are committed (default 0.9)")
     add("--steps", type=int, help="forwards per block, whatever the confidences (default 8 for random weights, which are never sure)")
     add("--repeats", type=int, default=5, help="rounds (default 5)")

@@ -39,8 +39,7 @@ def forwards(subject: Subject, questions: Sequence[Question], cache: str, batch:
     """share_outside: of the time, outside forwards; where the device is awaited, an upper bound.
 
     kinds: per kind of forward, the number, the median seconds of a full batch's, and the floors of the median one. On the CPU also the
-    processor's seconds per thread, which other processes do not lengthen. The arithmetic is that of all computed positions through all
-    layers; a forward that leaves out what nobody reads can go below.
+    processor's seconds per thread, which other processes do not lengthen.
     """
     meter = Watched(subject.backbone)
     _, spent = timed(lambda: ours(subject, questions, cache, batch, meter), subject.backbone.device)

@@ -19,7 +19,8 @@ from torch import Tensor
 from warmexp.api import planned
 from warmexp.backbone.backbone import Backbone
 from warmexp.bench.clock import Spread, interleaved, ratios
-from warmexp.decode.loop import Decoded, decode
+from warmexp.decode.batch import Decoded
+from warmexp.decode.loop import decode
 from warmexp.decode.state import Question
 
 TAUS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)

@@ -10,7 +10,8 @@ from warmexp.bench.clock import Seconds, Spread, interleaved, ratios
 from warmexp.bench.compare import divergence
 from warmexp.bench.plain import CACHES, Answer, plain_decode
 from warmexp.bench.subject import Subject
-from warmexp.decode.loop import Decoded, decode
+from warmexp.decode.batch import Decoded
+from warmexp.decode.loop import stream
 from warmexp.decode.meter import Meter
 from warmexp.decode.state import Question
 
@@ -23,12 +24,9 @@ def plain(subject: Subject, questions: Sequence[Question], cache: str, trace: bo
 
 
 def ours(subject: Subject, questions: Sequence[Question], cache: str, batch: int, meter: Meter | None = None) -> list[Decoded]:
-    """In batches of `batch`, questions of similar length together as in a run; results in the order of the questions."""
-    strategies = subject.strategies(cache)
+    """`batch` at a time, questions of similar length together as in a run; results in the order of the questions."""
     ordered = sorted(questions, key=lambda q: (len(q.prompt), q.id))
-    done: dict[str, Decoded] = {}
-    for i in range(0, len(ordered), batch):
-        done |= {d.id: d for d in decode(subject.backbone, ordered[i : i + batch], strategies, 0, meter)}
+    done = {d.id: d for d in stream(subject.backbone, ordered, subject.strategies(cache), 0, meter, batch)}
     return [done[q.id] for q in questions]
 
 
