@@ -17,7 +17,7 @@ from warmexp.errors import UserError  # noqa: E402
 from warmexp.messages import explain  # noqa: E402
 from warmexp.study.end import Asked, end_study  # noqa: E402
 from warmexp.study.job import job, outcome  # noqa: E402
-from warmexp.study.named import register, study_name  # noqa: E402
+from warmexp.study.named import register, study_name, sweeper_of  # noqa: E402
 
 GREEK = {"ρ": "rho", "λ": "lambda", "τ": "tau"}
 DRY_RUN = "--dry-run"
@@ -33,8 +33,11 @@ def _arguments(words: list[str]) -> list[str]:
             raise UserError("--dry-run lists the jobs of a study, and a search has no list: leave out hydra/sweeper=….")
         several = [] if {"-m", "--multirun"} & set(words) else ["-m"]
         words = [*several, *(word for word in words if word != DRY_RUN), "hydra.sweeper.dry_run=true"]
-    name = study_name(words)
-    return words if name is None else [*words, f"study.name='{name}'"]
+    name, sweeper = study_name(words), sweeper_of(words)
+    added = [*([f"study.name='{name}'"] if name else []), *([f"hydra/sweeper={sweeper}"] if sweeper else [])]
+    overrides = [i for i, word in enumerate(words) if "=" in word and not word.startswith("-")]
+    at = overrides[-1] + 1 if overrides else len(words)  # Hydra wants all overrides in a row
+    return [*words[:at], *added, *words[at:]]
 
 
 def _latin(argument: str) -> str:

@@ -217,13 +217,17 @@ def options(group: str) -> list[str]:
 
 def _unread(cfg: DictConfig, choices: dict[str, str]) -> list[str]:
     """A sentence per shared key that was given and that no chosen group reads."""
-    raw = json.dumps({group: OmegaConf.to_container(cfg[group], resolve=False) for group in GROUPS})
-    read = set(_TOP.findall(raw))
+    read = keys_read(cfg)
     return [
         f"{key}={cfg[key]} is read by {readers(key)} and by nothing chosen here ({_chosen(key, choices)}): drop it or choose that."
         for key in SHARED
         if cfg[key] is not None and key not in read
     ]
+
+
+def keys_read(cfg: DictConfig) -> set[str]:
+    """The shared keys that the chosen options read."""
+    return set(_TOP.findall(json.dumps({group: OmegaConf.to_container(cfg[group], resolve=False) for group in GROUPS})))
 
 
 def readers(key: str) -> str:

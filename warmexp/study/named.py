@@ -52,3 +52,16 @@ def study_name(arguments: Sequence[str]) -> str | None:
     if len(readable) <= _READABLE and not _UNSAFE.search(readable):
         return readable
     return f"{_UNSAFE.sub('_', base)}-{hashlib.sha256(' '.join(varied).encode()).hexdigest()[:8]}"
+
+
+def sweeper_of(arguments: Sequence[str]) -> str | None:
+    """The sweeper that a named study's file asks for by `override /hydra/sweeper: NAME`; None where it asks for none.
+
+    Only the command line wins over the program's own choice of a sweeper, so the word has to go there.
+    """
+    names = [word.partition("=")[2] for word in arguments if word.lstrip("+").startswith("sweep=")]
+    file = sweeps_dir() / f"{names[-1]}.yaml" if names else None
+    if file is None or not file.is_file() or any(word.startswith("hydra/sweeper=") for word in arguments):
+        return None
+    asked = [entry.get("override /hydra/sweeper") for entry in OmegaConf.load(file).get("defaults") or ()]
+    return asked[-1] if asked else None
