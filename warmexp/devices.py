@@ -10,9 +10,16 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
+
+if TYPE_CHECKING:
+    from warmexp.config import Plan
+
+OWN = "cuda:own"  # the device of a plan that is to take one which no other job holds
 
 _POLL_SECONDS = 1.0
 # The device this process had last: taken again where it is free, so that a model which is loaded stays of use.
@@ -24,6 +31,16 @@ def workers() -> int:
     import torch
 
     return torch.cuda.device_count() or os.cpu_count() or 1
+
+
+@contextmanager
+def placed(plan: Plan, say: Callable[[str], None]) -> Iterator[Plan]:
+    """The plan on the device that it runs on: its own, held while the context lasts, where `device` is OWN."""
+    if plan.device != OWN:
+        yield plan
+        return
+    with own_device(say) as device:
+        yield replace(plan, device=device)
 
 
 @contextmanager

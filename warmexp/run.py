@@ -21,6 +21,7 @@ from warmexp.config import Plan, questions_sha256
 from warmexp.decode.loop import Decoded, decode
 from warmexp.decode.meter import Meter
 from warmexp.decode.state import Question
+from warmexp.devices import placed
 from warmexp.environment import environment, keep_float32
 from warmexp.errors import UserError
 from warmexp.io import append_lines, read_lines, write_json, write_text
@@ -55,7 +56,8 @@ def run(plan: Plan, say: Callable[[str], None] = print, wait: bool = False) -> d
             say(f"reused {plan.folder} (finished earlier; delete the folder to run it again)")
             plan.tracker.mirror(plan.run_id, _stored_config(plan), plan.folder)
             return done
-        return _run(plan, say)
+        with placed(plan, say) as plan:
+            return _run(plan, say)
 
 
 @contextmanager

@@ -63,3 +63,33 @@ def test_without_a_gpu_there_is_nothing_to_share(monkeypatch):
     monkeypatch.setattr(devices, "_devices", dict)
     with devices.own_device(print) as device:
         assert device == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("launcher", "device", "expected"),
+    [("local", "auto", "cuda:own"), ("slurm", "auto", "cuda:own"), ("local", "cuda", "cuda"), ("basic", "auto", "cuda")],
+)
+def test_only_a_job_beside_others_that_may_choose_takes_a_device_of_its_own(launcher, device, expected, monkeypatch):
+    from types import SimpleNamespace
+
+    from warmexp.api import planned
+    from warmexp.study.job import _apart
+
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    made = planned([f"device={device}", "task.limit=2"])
+    target = {"local": "hydra_plugins.x.Local", "slurm": "hydra_plugins.x.Slurm", "basic": "hydra._internal.core_plugins.BasicLauncher"}
+    runtime = SimpleNamespace(launcher=SimpleNamespace(_target_=target[launcher]))
+    assert _apart(made, runtime).device == expected
+
+
+def test_a_plan_runs_on_the_device_it_was_given(monkeypatch, tmp_path):
+    from warmexp.api import planned
+
+    monkeypatch.setattr(devices.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(devices, "_devices", lambda: {"cuda:0": "GPU-a", "cuda:1": "GPU-b"})
+    monkeypatch.setattr(devices, "_last", [])
+    made = planned(["task.limit=2"])
+    apart = devices.replace(made, device=devices.OWN)
+    with devices.placed(apart, print) as one, devices.placed(apart, print) as other, devices.placed(made, print) as plain:
+        assert (one.device, other.device, plain.device) == ("cuda:0", "cuda:1", "cpu")

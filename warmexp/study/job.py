@@ -6,13 +6,15 @@ import os
 import sys
 import time
 import traceback
+from dataclasses import replace
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from warmexp.config import plan
+from warmexp.config import Plan, plan
+from warmexp.devices import OWN
 from warmexp.errors import UserError
 from warmexp.study.folder import FAILED, FINISHED, RUNNING, Job, StudyFolder
 
@@ -57,7 +59,7 @@ def _study_job(cfg: DictConfig, choices: dict[str, str], runtime) -> tuple[float
     started = time.perf_counter()
     patient = os.environ.get(IF_BUSY) != "return"
     try:
-        planned = plan(cfg, choices, multirun=True)
+        planned = _apart(plan(cfg, choices, multirun=True), runtime)
         me = me.with_(run_id=planned.run_id, folder=planned.run_id)
         study.write(me)
         summary = run(planned, say, wait=patient)
@@ -70,6 +72,12 @@ def _study_job(cfg: DictConfig, choices: dict[str, str], runtime) -> tuple[float
     _write(study, me)
     say(f"{_place(study, me)}: {summary['nfe_mean']:.1f} forwards, {100 * summary['accuracy_flexible']:.1f} % right")
     return summary["nfe_mean"], summary["accuracy_flexible"]
+
+
+def _apart(planned: Plan, runtime) -> Plan:
+    """With a launcher of several processes, a job that may choose its GPU takes one that no other job holds."""
+    alone = runtime.launcher._target_.endswith(".BasicLauncher")
+    return planned if alone or planned.device != "cuda" or planned.config["device"] != "auto" else replace(planned, device=OWN)
 
 
 def _reason(error: Exception, study: StudyFolder, me: Job) -> str:
