@@ -217,7 +217,7 @@ def options(group: str) -> list[str]:
 
 def _unread(cfg: DictConfig, choices: dict[str, str]) -> list[str]:
     """A sentence per shared key that was given and that no chosen group reads."""
-    read = keys_read(cfg)
+    read = _keys_read(cfg)
     return [
         f"{key}={cfg[key]} is read by {readers(key)} and by nothing chosen here ({_chosen(key, choices)}): drop it or choose that."
         for key in SHARED
@@ -225,8 +225,16 @@ def _unread(cfg: DictConfig, choices: dict[str, str]) -> list[str]:
     ]
 
 
-def keys_read(cfg: DictConfig) -> set[str]:
-    """The shared keys that the chosen options read."""
+def reads(cfg: DictConfig, key: str) -> bool:
+    """Whether the chosen options have a use for a key: a shared one that they read, or one of their own."""
+    if key in SHARED:
+        return key in _keys_read(cfg)
+    parent, _, name = key.rpartition(".")
+    node = OmegaConf.select(cfg, parent) if parent else cfg
+    return isinstance(node, DictConfig) and name in node
+
+
+def _keys_read(cfg: DictConfig) -> set[str]:
     return set(_TOP.findall(json.dumps({group: OmegaConf.to_container(cfg[group], resolve=False) for group in GROUPS})))
 
 

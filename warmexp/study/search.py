@@ -22,7 +22,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, dist
 from optuna.exceptions import ExperimentalWarning
 from optuna.trial import Trial, TrialState
 
-from warmexp.config import GROUPS, SHARED, keys_read
+from warmexp.config import GROUPS, reads
 from warmexp.errors import UserError, check_choice, check_range
 from warmexp.study.named import essence
 from warmexp.study.sweep import point_of
@@ -121,7 +121,7 @@ class Trials(OptunaSweeperImpl):
         ]
         complaint = None
         for choices in itertools.product(*groups):
-            if _is_group(key) or _reads(self._composed([*fixed, *choices]), key):
+            if _is_group(key) or reads(self._composed([*fixed, *choices]), key):
                 complaint = point_of(self, (*fixed, *choices, word)).problem
                 if complaint is None:
                     return
@@ -151,7 +151,7 @@ class Trials(OptunaSweeperImpl):
         """The words of a trial: groups first, because they say which of the other keys there are."""
         words = [f"{key}={trial._suggest(key, values)}" for key, values in space.items() if _is_group(key)]
         cfg = self._composed([*fixed, *words])
-        others = {key: values for key, values in space.items() if not _is_group(key) and _reads(cfg, key)}
+        others = {key: values for key, values in space.items() if not _is_group(key) and reads(cfg, key)}
         return words + [f"{key}={_written(trial._suggest(key, values))}" for key, values in others.items()]
 
     def _composed(self, words: list[str]) -> DictConfig:
@@ -172,15 +172,6 @@ def _take_up(study: optuna.Study) -> None:
 
 def _is_group(key: str) -> bool:
     return key in GROUPS or key == "experiment"
-
-
-def _reads(cfg: DictConfig, key: str) -> bool:
-    """Whether a composed configuration has a use for a key."""
-    if key in SHARED:
-        return key in keys_read(cfg)
-    parent, _, name = key.rpartition(".")
-    node = OmegaConf.select(cfg, parent) if parent else cfg
-    return isinstance(node, DictConfig) and name in node
 
 
 def _ends(values: BaseDistribution) -> Iterable[Any]:
