@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 
 from tests.launchers.records import command, records, said
+from warmexp.api import run_overrides
 
 SLURM = Path(__file__).with_name("slurm.sh")
-SMALL = ["-m", "init=token_inject", "proposer=lab_weak", "tau=0.7,0.9", "task.limit=4"]
+SMALL = ["init=token_inject", "proposer=lab_weak", "task.limit=4"]
 STUDY = ["-m", "init=token_inject,embed_interp", "proposer=lab_weak", "tau=0.7,0.8,0.9", "task.limit=24"]
 
 needs_joblib = pytest.mark.skipif(importlib.util.find_spec("joblib") is None, reason="hydra-joblib-launcher is not installed")
@@ -46,13 +47,14 @@ def test_a_launcher_that_is_not_installed_says_how_to_get_it(tmp_path):
 def small(tmp_path_factory) -> dict[str, list]:
     """The records of the small study in one process."""
     outputs = tmp_path_factory.mktemp("one")
-    said(SMALL, outputs)
+    for tau in (0.7, 0.9):
+        run_overrides([*SMALL, f"tau={tau}", f"outputs={outputs}"])
     return records(outputs)
 
 
 @needs_joblib
 def test_two_processes_give_the_records_of_one(small, tmp_path):
-    said([*SMALL, "hydra/launcher=local", "hydra.launcher.n_jobs=2"], tmp_path)
+    said(["-m", *SMALL, "tau=0.7,0.9", "hydra/launcher=local", "hydra.launcher.n_jobs=2"], tmp_path)
     assert len(small) == 2 and records(tmp_path) == small
 
 

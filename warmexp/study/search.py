@@ -30,7 +30,7 @@ from warmexp.study.sweep import point_of
 SAMPLERS = {"tpe": optuna.samplers.TPESampler, "nsgaii": optuna.samplers.NSGAIISampler, "random": optuna.samplers.RandomSampler}
 OBJECTIVES = ["minimize", "maximize"]  # forwards per question, share of right answers: what a job returns
 # How often a draw that is impossible or was tried already is drawn again before the space counts as exhausted.
-_DRAWS = 50
+_DRAWS = 20
 # What may change between two calls of the same search, because it does not change what is found.
 _NEUTRAL = ("hydra", "device", "batch_size", "outputs", "tracker", "study")
 
