@@ -193,7 +193,7 @@ def test_an_earlier_benchmark_is_kept(tmp_path, capsys):
 
 def test_the_lab_is_the_default_subject(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(module, "SHARING_QUESTIONS", 2)
-    words = ["--questions", "2", "--batch", "2", "--repeats", "1", "--parts", "speed,sharing", "--out", str(tmp_path)]
+    words = ["--questions", "2", "--batch", "2", "--repeats", "1", "--cache", "none", "--parts", "speed,sharing", "--out", str(tmp_path)]
     assert main(words) == 0
     result = json.loads((tmp_path / "bench.json").read_text())
     assert result["model"]["name"] == "lab" and result["model"]["tau"] == 0.9 and result["model"]["canvas_length"] == 48
