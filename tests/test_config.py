@@ -50,6 +50,13 @@ def test_top_level_keys_reach_their_groups():
     assert planned(["init=embed_interp", "init.lam=0.3", "p=0.2", "tau=0.8", "task.limit=2"]).run_id == made.run_id
 
 
+def test_prompts_are_encoded_once_for_a_study_and_anew_for_another_template():
+    one, same, other = (planned(["task.limit=2", *more]) for more in ([], ["tau=0.8"], ["backbone.template='Hello. {prompt}'"]))
+    assert same.prompts is one.prompts and other.prompts.keys() == one.prompts.keys()
+    assert all(len(other.prompts[i]) > len(one.prompts[i]) for i in one.prompts)
+    assert planned(["task.limit=3"]).prompts.keys() > one.prompts.keys()
+
+
 def shown(*words: str) -> str:
     done = subprocess.run([sys.executable, "-m", "warmexp", *words], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=120)
     assert done.returncode == 0, done.stderr

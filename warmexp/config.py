@@ -292,19 +292,29 @@ def _identity_of(strategy: Any) -> dict[str, Any]:
     return {"class": type(strategy).__name__, **dataclasses.asdict(strategy)}
 
 
+# The questions of the last plan as tokens: the points of a study share them.
+_encoded: dict[str, dict[str, tuple[int, ...]]] = {}
+
+
 def _prompts(backbone: Checkpoint, canvas_length: int, questions: list[TaskQuestion]) -> dict[str, tuple[int, ...]]:
     """Prompt ids by question id; a prompt that leaves no room for the canvas is refused before weights are loaded."""
     limit = backbone.config.max_sequence_length
-    prompts = {}
-    for question in questions:
-        ids = tuple(backbone.tokenizer.encode_turns(question.turns or (question.prompt,)))
+    prompts = _encode(backbone, questions)
+    for question, ids in prompts.items():
         if len(ids) + canvas_length > limit:
             raise UserError(
-                f"{question.id} has {len(ids)} prompt tokens; with length.canvas_length={canvas_length} that is more than the backbone's"
+                f"{question} has {len(ids)} prompt tokens; with length.canvas_length={canvas_length} that is more than the backbone's"
                 f" max_sequence_length={limit}: choose a smaller canvas or a shorter prompt"
                 " (where examples stand before the question, task.num_fewshot=0 leaves them out)."
             )
         if not ids:
-            raise UserError(f"{question.id} has an empty prompt: check task.prompt and backbone.template.")
-        prompts[question.id] = ids
+            raise UserError(f"{question} has an empty prompt: check task.prompt and backbone.template.")
     return prompts
+
+
+def _encode(backbone: Checkpoint, questions: list[TaskQuestion]) -> dict[str, tuple[int, ...]]:
+    key = json.dumps([backbone.identity(), backbone.template_start, backbone.template_turn_end, questions_sha256(questions)])
+    if key not in _encoded:
+        _encoded.clear()
+        _encoded[key] = {q.id: tuple(backbone.tokenizer.encode_turns(q.turns or (q.prompt,))) for q in questions}
+    return _encoded[key]
