@@ -55,6 +55,8 @@ def run(plan: Plan, say: Callable[[str], None] = print, wait: bool = False) -> d
         if done is not None:
             say(f"reused {plan.folder} (finished earlier; delete the folder to run it again)")
             plan.tracker.mirror(plan.run_id, _stored_config(plan), plan.folder)
+            if plan.tracker.note:
+                say(plan.tracker.note)
             return done
         with placed(plan, say) as plan:
             return _run(plan, say)

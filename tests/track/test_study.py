@@ -59,7 +59,6 @@ def offline(folder: Path) -> list[Path]:
 
 
 def test_the_front_is_one_more_run_of_the_group(outputs):
-    pytest.importorskip("warmexp.front.interactive")
     study = outputs / "studies" / "rates"
     front = front_of(study)
     sentence = log_study(WandbTracker(project="p", mode="offline"), front, study, "rates")
@@ -86,7 +85,8 @@ def test_a_front_that_cannot_be_sent_never_fails_a_study(outputs, monkeypatch):
     study = outputs / "studies" / "rates"
     assert log_study(NoTracker(), front_of(study), study, "rates") is None
     assert log_study(WandbTracker(mode="offline"), {}, study, "rates").startswith("warning: the study was not sent")
-    interactive = pytest.importorskip("warmexp.front.interactive")
+    from warmexp.front import interactive
+
     monkeypatch.setattr(interactive, "front_figure", lambda front: 1 / 0)
     assert log_study(WandbTracker(mode="offline"), front_of(study), study, "rates").startswith("warning: W&B tracking stopped")
 

@@ -51,9 +51,7 @@ def tracked(tracker: WandbTracker, folder: Path, figure: Path, config: dict = CO
 
 def test_an_offline_run_holds_everything(quiet_home, figure):
     tracker = WandbTracker(project="p", group="study", tags=["a", "b"])
-    started = time.monotonic()
     offline = tracked(tracker, quiet_home / "run", figure)
-    assert time.monotonic() - started < 60
     assert "no API key" in tracker.note and f"wandb sync {offline}" in tracker.note
     found = stored(offline)
     assert found["run"] | {"id": ""} == {

@@ -105,6 +105,7 @@ def open_run(to: Destination, wanted: Wanted, folder: Path) -> Opened:
         finish_timeout_raises=True,
         disable_git=True,
         x_disable_stats=True,
+        x_disable_meta=True,  # the command line is in it
     )
     if mode == "online":
         try:

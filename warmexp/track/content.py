@@ -10,6 +10,8 @@ import hashlib
 import re
 from typing import Any
 
+from warmexp.track.secrets import without_secrets
+
 CHOICES = ("backbone", "proposer", "init", "unmask", "remask", "cache", "length", "task")
 # Written by their group, typed at the top: the value that counts is the group's, defaults included.
 _SHORT = {"rho": "rho", "lam": "lambda", "lambda": "lambda", "p": "p", "tau": "tau"}
@@ -38,6 +40,11 @@ def flat_config(config: dict[str, Any]) -> dict[str, Any]:
             if key != "_target_":
                 flat |= _leaves(_SHORT[key] if key in _SHORT and group in ("init", "unmask") else f"{group}_{key}", value)
     return flat
+
+
+def environment(found: dict[str, Any]) -> dict[str, Any]:
+    """What environment.json holds as scalars: `environment_device`, `environment_packages_torch` …"""
+    return without_secrets(_leaves("environment", found)) if found else {}
 
 
 def _leaves(prefix: str, node: Any) -> dict[str, Any]:

@@ -27,3 +27,11 @@ def records(folder: Path, most: int) -> list[dict[str, Any]]:
 
 def figures(folder: Path) -> list[Path]:
     return sorted((folder / "figures").glob("*.png"))
+
+
+def environment(folder: Path) -> dict[str, Any]:
+    """environment.json, empty where it cannot be read."""
+    try:
+        return dict(json.loads((folder / "environment.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return {}

@@ -40,7 +40,7 @@ def uploaded(folder: Path, entry: Sent) -> bool:
 def note(folder: Path, entry: Sent) -> None:
     """Write down that the folder was sent; an earlier entry for the same W&B run is replaced.
 
-    What was sent online gets `wandb sync`'s own mark beside its offline files, so that `wandb sync --sync-all` skips them.
+    What was sent online gets `wandb sync`'s own mark beside its offline files, so that `wandb sync` skips them.
     """
     entries = [other for other in _read(folder) if _place(other) != _place(entry)]
     try:

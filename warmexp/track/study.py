@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -70,8 +69,6 @@ def _table(front: dict[str, Any]) -> Any:
 
 
 def _figure(front: dict[str, Any]) -> dict[str, Any]:
-    if find_spec("warmexp.front.interactive") is None:
-        return {}
     from warmexp.front.interactive import front_figure
 
     return {"front_figure": quiet_client().Plotly(front_figure(front))}

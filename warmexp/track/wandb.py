@@ -92,10 +92,14 @@ class WandbTracker:
         if entry and (sent.uploaded(folder, entry) or choose(self.mode)[0] != "online"):
             return
         self.start(run_id, config, folder)
-        self._session.attempt(
-            lambda: self._log(folders.summary(folder), folders.records(folder, self.sample_rows), folders.figures(folder))
-        )
+        self._session.attempt(lambda: self._send(folder))
         self._session.close()
+
+    def _send(self, folder: Path) -> None:
+        """A finished run's content, unless W&B says that it has it (the note in the folder may be lost, or another machine's)."""
+        run = self._session.run
+        if not (run.resumed and run.summary.get("status") == "finished"):
+            self._log(folders.summary(folder), folders.records(folder, self.sample_rows), folders.figures(folder))
 
     def _define(self) -> None:
         """Each metric's axis, and whether less or more of it is better."""
@@ -107,6 +111,7 @@ class WandbTracker:
 
     def _log(self, summary: dict[str, Any], records: list[dict[str, Any]], figures: list[Path]) -> None:
         wandb = quiet_client()
+        self._session.run.config.update(content.environment(folders.environment(self._session.folder)), allow_val_change=True)
         metrics = content.metrics(without_secrets(summary))
         payload: dict[str, Any] = {name: metrics[name] for name in content.HEADLINE if name in metrics}
         rows = without_secrets(content.samples(records[: self.sample_rows]))

@@ -1,0 +1,134 @@
+"""Online, with the real client and a server on this machine: nothing is there twice, and a server that fails holds nobody up."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.track.server import KEY, serving
+from tests.track.stored import stored
+from tests.track.test_track import CONFIG, RECORD, SUMMARY
+from warmexp.track import backfill, client
+from warmexp.track.wandb import WandbTracker
+
+
+@pytest.fixture
+def server(quiet_home, monkeypatch):
+    monkeypatch.setattr(client, "_INIT_SECONDS", 4)
+    monkeypatch.setattr(client, "_FINISH_SECONDS", 4)
+    monkeypatch.setattr(client, "_ANSWER_SECONDS", 1.0)
+    with serving() as found:
+        monkeypatch.setenv("WANDB_BASE_URL", found.address)
+        monkeypatch.setenv("WANDB_API_KEY", KEY)
+        yield found
+    client.quiet_client().teardown()  # the client's own process belongs to this server
+
+
+@pytest.fixture
+def run_folder(quiet_home) -> Path:
+    """A finished run's folder, as far as it is read."""
+    from omegaconf import OmegaConf
+
+    folder = quiet_home / "outputs" / "lab-mask-0"
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create({**CONFIG, "run_id": "lab-mask-0"})))
+    (folder / "summary.json").write_text(json.dumps(SUMMARY))
+    (folder / "records.jsonl").write_text(json.dumps(RECORD) + "\n")
+    return folder
+
+
+def tracked(folder: Path, **options) -> WandbTracker:
+    tracker = WandbTracker(project="p", **options)
+    tracker.start("lab-mask-0", CONFIG, folder)
+    tracker.progress(1, 1, 7.0, 1.0)
+    tracker.finish(SUMMARY, [RECORD], [])
+    return tracker
+
+
+def wandb_sync(*words: str, cwd: Path) -> subprocess.CompletedProcess:
+    talking = {**os.environ, "WANDB_SILENT": "false"}
+    command = [sys.executable, "-m", "wandb", "sync", *words]
+    return subprocess.run(command, cwd=cwd, env=talking, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
+
+
+def test_a_run_is_sent_once(server, run_folder):
+    assert tracked(run_folder, group="g").note == f"W&B: {server.address}/me/p/runs/{next(iter(server.runs))}"
+    (run,) = server.runs.values()
+    assert (run["groupName"], run["jobType"], run["tags"], run["exitcode"]) == ("g", "run", ["token_inject", "oracle", "lab"], 0)
+    assert run["config"]["rho"] == {"value": 0.5} and run["summary"]["nfe_mean"] == 7.25 and run["summary"]["status"] == "finished"
+    lines = len(run["history"])
+    again = WandbTracker(project="p", group="g")
+    again.mirror("lab-mask-0", CONFIG, run_folder)
+    assert again.note is None and server.asked["RunResumeStatus"] == 1  # the folder's own note was enough
+    (run_folder / "wandb.json").unlink()
+    again.mirror("lab-mask-0", CONFIG, run_folder)
+    assert server.asked["RunResumeStatus"] == 2 and len(server.runs) == 1 and len(run["history"]) == lines  # W&B's own summary was
+
+
+def test_a_run_that_was_killed_goes_on_as_the_same_run(server, run_folder):
+    tracker = WandbTracker(project="p")
+    tracker.start("lab-mask-0", CONFIG, run_folder)
+    tracker.progress(1, 2, 7.0, 1.0)
+    tracker.fail("killed")
+    (run,) = server.runs.values()
+    assert run["exitcode"] == 1 and not (run_folder / "wandb.json").exists()
+    tracked(run_folder)
+    assert len(server.runs) == 1 and run["exitcode"] == 0 and run["summary"]["status"] == "finished"
+    steps = [row["_step"] for row in run["history"]]
+    assert steps == sorted(set(steps))
+
+
+def test_what_was_kept_offline_is_backfilled_once(server, run_folder, monkeypatch, capsys):
+    """Offline first, then the backfill, then `wandb sync`: one W&B run, and the sync finds nothing left to do."""
+    tracked(run_folder, mode="offline")
+    (offline,) = (run_folder / "wandb").glob("offline-run-*")
+    stored(offline)
+    monkeypatch.setattr("warmexp.front.points.collect", lambda roots, accuracy: ([type("Point", (), {"folder": run_folder})], []))
+    for expected in ("W&B: http", "is there already"):
+        assert backfill.main([str(run_folder), "--project", "p"]) == 0
+        assert expected in capsys.readouterr().out
+    (run,) = server.runs.values()
+    lines = len(run["history"])
+    assert run["summary"]["nfe_mean"] == 7.25
+    done = wandb_sync("--yes", cwd=run_folder)
+    assert done.returncode == 0 and "No runs to sync" in done.stdout + done.stderr
+    assert len(server.runs) == 1 and len(run["history"]) == lines
+
+
+def test_wandb_sync_instead_of_the_backfill_is_noticed(server, run_folder, monkeypatch, capsys):
+    tracked(run_folder, mode="offline")
+    (offline,) = (run_folder / "wandb").glob("offline-run-*")
+    stored(offline)
+    done = wandb_sync(str(offline), cwd=run_folder)
+    assert list(server.runs) == ["lab-mask-0"], done.stdout + done.stderr
+    monkeypatch.setattr("warmexp.front.points.collect", lambda roots, accuracy: ([type("Point", (), {"folder": run_folder})], []))
+    assert backfill.main([str(run_folder), "--project", "p"]) == 0
+    assert "is there already" in capsys.readouterr().out and len(server.runs) == 1
+
+
+@pytest.mark.parametrize(("status", "silent", "why"), [(401, False, "did not accept"), (200, True, "does not answer")])
+def test_a_server_that_refuses_or_goes_silent_holds_nobody_up(server, run_folder, status, silent, why):
+    server.status, server.silent = status, silent
+    tracker = tracked(run_folder)
+    assert why in tracker.note
+    (offline,) = (run_folder / "wandb").glob("offline-run-*")
+    assert stored(offline)["summary"]["nfe_mean"] == 7.25
+    before = server.asked.total()
+    shutil.rmtree(run_folder / "wandb")
+    assert why in tracked(run_folder).note and server.asked.total() == before  # the next job does not try again
+
+
+def test_a_server_that_goes_silent_in_the_middle_is_given_up(server, run_folder, monkeypatch):
+    """That this test ends is what it says about waiting."""
+    monkeypatch.setenv("WANDB_HTTP_TIMEOUT", "2")
+    tracker = WandbTracker(project="p")
+    tracker.start("lab-mask-0", CONFIG, run_folder)
+    server.silent = True
+    tracker.finish(SUMMARY, [RECORD], [])
+    assert tracker.note.startswith("warning: W&B tracking stopped") and not (run_folder / "wandb.json").exists()
