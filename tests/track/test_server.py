@@ -20,9 +20,8 @@ from warmexp.track.wandb import WandbTracker
 
 @pytest.fixture
 def server(quiet_home, monkeypatch):
-    monkeypatch.setattr(client, "_INIT_SECONDS", 4)
-    monkeypatch.setattr(client, "_FINISH_SECONDS", 4)
-    monkeypatch.setattr(client, "_ANSWER_SECONDS", 1.0)
+    monkeypatch.setattr(client, "_INIT_SECONDS", 60)  # patience with a slow machine
+    monkeypatch.setattr(client, "_ANSWER_SECONDS", 20.0)
     with serving() as found:
         monkeypatch.setenv("WANDB_BASE_URL", found.address)
         monkeypatch.setenv("WANDB_API_KEY", KEY)
@@ -113,7 +112,8 @@ def test_wandb_sync_instead_of_the_backfill_is_noticed(server, run_folder, monke
 
 
 @pytest.mark.parametrize(("status", "silent", "why"), [(401, False, "did not accept"), (200, True, "does not answer")])
-def test_a_server_that_refuses_or_goes_silent_holds_nobody_up(server, run_folder, status, silent, why):
+def test_a_server_that_refuses_or_goes_silent_holds_nobody_up(server, run_folder, monkeypatch, status, silent, why):
+    monkeypatch.setattr(client, "_ANSWER_SECONDS", 1.0 if silent else 20.0)
     server.status, server.silent = status, silent
     tracker = tracked(run_folder)
     assert why in tracker.note
@@ -127,6 +127,7 @@ def test_a_server_that_refuses_or_goes_silent_holds_nobody_up(server, run_folder
 def test_a_server_that_goes_silent_in_the_middle_is_given_up(server, run_folder, monkeypatch):
     """That this test ends is what it says about waiting."""
     monkeypatch.setenv("WANDB_HTTP_TIMEOUT", "2")
+    monkeypatch.setattr(client, "_FINISH_SECONDS", 2)
     tracker = WandbTracker(project="p")
     tracker.start("lab-mask-0", CONFIG, run_folder)
     server.silent = True
