@@ -131,6 +131,17 @@ def test_the_picture(run, tmp_path):
     assert size(front_picture(analyse([]), tmp_path / "empty.png"))[0] > 2000
 
 
+def test_a_crowded_picture_names_only_the_fronts(run, tmp_path, monkeypatch):
+    points = [load_point(run(f"c{i}", tau=0.5 + i / 100, nfe=4 + i / 10, correct=50 + i), "strict") for i in range(0, 30, 10)]
+    points += [load_point(run(f"w{i}", init="token_inject", init_keys={"rho": i / 10}, nfe=9, correct=20 + i), "strict") for i in range(4)]
+    named = []
+    monkeypatch.setattr("warmexp.front.figure.place", lambda axes, labels, marks, bars: named.append([label.text for label in labels]))
+    front_picture(analyse(points), tmp_path / "few.png")
+    monkeypatch.setattr("warmexp.front.figure.CROWD", 6)
+    front_picture(analyse(points), tmp_path / "many.png")
+    assert len(named[0]) == 7 and sorted(named[1]) == ["τ=0.5", "τ=0.6", "τ=0.7"]
+
+
 def test_a_runs_own_picture(tmp_path):
     records = [{"nfe": 3 + i % 4, "correct": {"flexible": i % 2 == 0}} for i in range(20)]
     nfe_histogram(records, tmp_path / "nfe.png")

@@ -17,7 +17,7 @@ def test_a_front_from_folders(run, tmp_path):
     for tau, nfe, correct in ((0.5, 4, 60), (0.7, 6, 75), (0.9, 10, 80)):
         run(f"cold{tau}", tau=tau, nfe=nfe, correct=correct)
     run("warm", init="token_inject", init_keys={"rho": 0.5}, nfe=5, correct=75)
-    run("cheat", init="token_inject", init_keys={"rho": 0.5}, proposer="oracle", oracle=True, nfe=2, correct=99)
+    run("cheat", init="token_inject", init_keys={"rho": 0.5}, proposer="oracle", oracle=True, nfe=20, correct=99)
     points, left_out = collect(tmp_path, "strict")
     front = analyse(points, left_out=left_out)
     by_name = {r.point.folder.name: r for r in front.runs}
@@ -27,7 +27,11 @@ def test_a_front_from_folders(run, tmp_path):
     assert by_name["cold0.7"].saved is None and "baseline" in by_name["cold0.7"].saved_reason
     assert (warm.paired.wins, warm.paired.losses, warm.paired.baseline_label) == (0, 5, "mask τ=0.9")
     assert warm.paired.mcnemar_p == pytest.approx(2 * 0.5**5) and warm.paired.nfe_difference == pytest.approx(-5.0)
-    assert by_name["cheat"].saved.bound == "at_least" and not by_name["cheat"].on_front
+    assert by_name["cheat"].saved.bound == "at_least" and by_name["cheat"].saved.saved == -10
+    cold, hot = front.groups[0].curves
+    assert (cold.label, len(cold.runs), cold.is_baseline) == ("mask", 3, True) and hot.runs == (warm.point.run_id,)
+    assert cold.hypervolume == front.groups[0].baseline_hypervolume < front.groups[0].hypervolume
+    assert front.groups[0].reference_x == pytest.approx(11)  # a tenth beyond the dearest run that is no oracle
     text = json.dumps(front.to_json(), allow_nan=False)
     assert json.loads(text)["baseline"]["front"] == [[4, 0.6], [6, 0.75], [10, 0.8]]
     assert front.varying == ("choices.init", "choices.proposer", "unmask.tau")

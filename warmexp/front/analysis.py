@@ -127,7 +127,7 @@ def _caveats(runs: list[Result], groups: list[Group], x: str, baseline: str, poo
     for number, group in enumerate(groups):
         others = sum(run.group == number and not run.is_baseline for run in runs)
         if others and not group.baseline_runs:
-            found.append(f"No run on these {group.n} {group.task} questions matches the baseline {baseline}: no saving can be said.")
+            found.append(f"No run on these {group.task} questions (n = {group.n}) matches the baseline {baseline}: no saving can be said.")
         elif others and len(group.baseline_front) == 1:
             found.append("The baseline's front is a single point: vary its threshold (+sweep=threshold) for savings at equal accuracy.")
     if x == "nfe" and any(r.measured.aux_forwards > 0 for r in runs):

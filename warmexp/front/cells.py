@@ -8,7 +8,7 @@ from warmexp.front.axes import axis
 from warmexp.front.result import Front, Group, Result
 
 RUN_COLUMNS = ("method", "proposer", "τ")
-_CI = "[95\u00a0%\u00a0CI]"  # no-break spaces keep "[low, high]" whole, so a narrow terminal puts the interval below its value
+_CI = "[95\u00a0%\u00a0CI]"
 _NAMES = {"nfe": "NFE", "full_forward_equivalents": "full forwards", "token_forwards": "token-forwards", "seconds": "s per question"}
 
 
@@ -96,7 +96,7 @@ def saving_notes(front: Front) -> list[str]:
         f"Saved: what the baseline ({front.selector}) spends at the run's accuracy, on the hull of its own runs, less what the run spends.",
         "≥, ≤: the accuracy lies outside that hull, nothing is extrapolated.",
         "Gained, won, lost: question by question against the baseline run with the same settings; Tango's interval, McNemar's exact p.",
-        f"Non-inferior: less than {100 * front.margin:g} points lower, one-sided 95 %.",
+        f"Non-inferior: a net loss of less than {100 * front.margin:g} % of the questions, one-sided 95 %.",
         "Needed: how many questions it would take to show the observed difference (power 80 %).",
     ]
 

@@ -24,6 +24,7 @@ from warmexp.front.result import Front, Group, Result
 
 DPI = 300
 PANELS = 4  # at most; a report shows the rest
+CROWD = 40  # runs of a panel beyond which marks are smaller and only those on a front are named
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 INK, GREY, PALE, WARNING = "#222222", "#8C8C8C", "#DEDEDE", "#A40000"
 MARKERS = ("s", "^", "D", "v", "P", "X", "p", "h")
@@ -88,8 +89,9 @@ def _panel(axes: Axes, front: Front, number: int, runs: list[Result], colours: d
         axes.step(*_line(group.front), where="post", color=PALE, linewidth=5, zorder=1)
     if len(group.baseline_front) > 1:
         axes.plot(*_line(group.baseline_front), color=INK, linewidth=1.3, zorder=2)
+    size = 1.0 if len(runs) <= CROWD else 0.65
     for run in runs:
-        _draw(axes, run, GREY if run.point.oracle else colours[run.point.proposer], markers[run.point.method])
+        _draw(axes, run, GREY if run.point.oracle else colours[run.point.proposer], markers[run.point.method], size)
 
 
 def _line(corners: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
@@ -135,15 +137,16 @@ def _about(front: Front, group: Group, runs: list[Result]) -> list[str]:
     return lines
 
 
-def _draw(axes: Axes, run: Result, colour: str, marker: str) -> None:
+def _draw(axes: Axes, run: Result, colour: str, marker: str, size: float) -> None:
     x, y = run.x, 100 * run.accuracy
     (left, right), (low, high) = run.x_ci95, run.point.accuracy_ci95
-    axes.plot([left, right], [y, y], color=colour, linewidth=0.9, alpha=0.55, zorder=3)
-    axes.plot([x, x], [100 * low, 100 * high], color=colour, linewidth=0.9, alpha=0.55, zorder=3)
-    axes.plot([x], [y], **_mark(colour, marker, hollow=run.point.remask != "none"), zorder=5)
+    bar = {"color": colour, "linewidth": 0.9 * size, "alpha": 0.55 * size, "zorder": 3}
+    axes.plot([left, right], [y, y], **bar)
+    axes.plot([x, x], [100 * low, 100 * high], **bar)
+    axes.plot([x], [y], **_mark(colour, marker, run.point.remask != "none", size), zorder=5)
 
 
-def _mark(colour: str, marker: str, hollow: bool) -> dict:
+def _mark(colour: str, marker: str, hollow: bool, size: float = 1.0) -> dict:
     face = "white" if hollow else colour
     return {
         "marker": marker,
@@ -151,7 +154,7 @@ def _mark(colour: str, marker: str, hollow: bool) -> dict:
         "markerfacecolor": face,
         "markeredgecolor": colour if hollow else "white",
         "markeredgewidth": 1.4 if hollow else 0.6,
-        "markersize": 6.2 if hollow else 7,
+        "markersize": size * (6.2 if hollow else 7),
         "linestyle": "none",
     }
 
@@ -213,7 +216,8 @@ def _annotate(axes: Axes, runs: Sequence[Result], group: Group, colours: dict[st
     # Where all warm starts share a threshold, only the baseline's runs have thresholds to tell apart.
     warm_taus = len({(run.point.tau, run.point.unmask) for run in runs if not run.is_baseline}) > 1
     labels = []
-    for run in sorted(runs, key=lambda r: (not r.on_front, not r.is_baseline, r.x)):
+    named = [r for r in runs if len(runs) <= CROWD or r.on_front or (r.x, r.accuracy) in group.baseline_front]
+    for run in sorted(named, key=lambda r: (not r.on_front, not r.is_baseline, r.x)):
         point = run.point
         kin = {other.point.parameters for other in runs if other.point.method == point.method}
         parts = ["oracle"] if point.oracle else []

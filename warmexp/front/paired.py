@@ -25,16 +25,20 @@ def mcnemar(b: int, c: int) -> float:
     return float(stats.binomtest(b, b + c, 0.5).pvalue)
 
 
-def _score(difference: float, b: int, c: int, n: int) -> float:
-    """Tango's score statistic, standard normal where the true difference of the accuracies is `difference`, in (−1, 1)."""
+def _variance(difference: float, b: int, c: int, n: int) -> float:
+    """n times the variance of the observed difference where the true one is `difference`, with the losses' share at its most likely."""
     linear = -b - c + (2 * n - b + c) * difference
     constant = -c * difference * (1 - difference)
-    q = (math.sqrt(max(linear**2 - 8 * n * constant, 0.0)) - linear) / (4 * n)  # the losses' share, at its most likely
-    variance = n * (2 * q + difference * (1 - difference))
-    distance = b - c - n * difference
-    if variance <= 1e-12 * n:
+    q = (math.sqrt(max(linear**2 - 8 * n * constant, 0.0)) - linear) / (4 * n)
+    return max(2 * q + difference * (1 - difference), 0.0)
+
+
+def _score(difference: float, b: int, c: int, n: int) -> float:
+    """Tango's score statistic, standard normal where the true difference of the accuracies is `difference`, in (−1, 1)."""
+    variance, distance = _variance(difference, b, c, n), b - c - n * difference
+    if variance <= 1e-12:
         return 0.0 if abs(distance) < 1e-9 * n else math.copysign(math.inf, distance)
-    return distance / math.sqrt(variance)
+    return distance / math.sqrt(n * variance)
 
 
 def difference_interval(b: int, c: int, n: int, level: float = 0.95) -> tuple[float, float]:
@@ -96,11 +100,13 @@ def questions_needed(b: int, c: int, n: int, level: float = 0.95, power: float =
 def questions_needed_non_inferior(b: int, c: int, n: int, margin: float, level: float = 0.95, power: float = POWER) -> int | None:
     """The same for showing non-inferiority; None where the observed loss already is the margin or more.
 
-    Source: the normal approximation of Y. Lu and J. A. Bean, Statistics in Medicine 14 (1995), with the observed shares.
+    Source: J.-P. Liu et al., "Tests for equivalence or non-inferiority for paired binary data", Statistics in Medicine 21 (2002): the
+    variance at the margin for the test, the observed one for the power.
     """
-    flips, difference = (b + c) / n, (b - c) / n
+    difference = (b - c) / n
     room = difference + margin
     if room <= 0:
         return None
-    z = NormalDist().inv_cdf(level) + NormalDist().inv_cdf(power)
-    return max(1, math.ceil(z**2 * (flips - difference**2) / room**2))
+    alpha, beta = NormalDist().inv_cdf(level), NormalDist().inv_cdf(power)
+    here = (b + c) / n - difference**2
+    return max(1, math.ceil((alpha * math.sqrt(_variance(-margin, b, c, n)) + beta * math.sqrt(here)) ** 2 / room**2))

@@ -10,7 +10,6 @@ from rich.markup import escape
 from rich.table import Table
 
 from warmexp.front.cells import (
-    RUN_COLUMNS,
     numbers_line,
     run_cells,
     run_columns,
@@ -70,7 +69,8 @@ def _rows(front: Front, runs: Sequence[Result], cells: Callable[[Front, Result],
 def _rich(title: str | None, columns: Sequence[str], rows: Sequence[tuple[Result, Sequence[str]]], notes: Sequence[str]) -> Table:
     out = Table(title=title, title_justify="left", caption=" ".join(notes), caption_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for index, name in enumerate(columns):
-        out.add_column(name, justify="right" if index >= _TEXT_COLUMNS else "left", no_wrap=name == RUN_COLUMNS[-1])
+        name = name.replace(" [", "\n[").replace(" (", "\n(")  # narrow columns leave room for the method
+        out.add_column(name, justify="right" if index >= _TEXT_COLUMNS else "left", no_wrap=index == _TEXT_COLUMNS)
     for run, cells in rows:
         style = "dim" if run.point.oracle else "bold" if run.on_front else None
         out.add_row(*(escape(cell) for cell in cells), style=style)
