@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -11,6 +12,8 @@ import time
 from pathlib import Path
 
 import pytest
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import OmegaConf
 
 from tests.test_run import records
@@ -19,6 +22,7 @@ from warmexp.config import sweeps_dir
 from warmexp.errors import UserError
 from warmexp.io import read_lines
 from warmexp.study import job as jobs
+from warmexp.study.folder import StudyFolder
 from warmexp.study.grids import grid_words
 from warmexp.study.named import register, study_name
 
@@ -137,6 +141,38 @@ def test_a_failed_job_is_its_own(study, monkeypatch):
     status, said, wrong = study(*words)
     assert status == 1 and len(summaries()) == 5 and "1 failed:" in wrong and "6 jobs, 2 of them finished" in said
     assert [s["status"] for s in states("failing")].count("failed") == 1
+
+
+def test_a_launcher_that_loses_a_job_does_not_lose_the_others(study, monkeypatch):
+    """It gives up once, as joblib does where a worker is killed; then it returns one job as dead, as a cluster does."""
+    Plugins.instance()  # which makes the class anew
+    launcher = importlib.import_module("hydra._internal.core_plugins.basic_launcher").BasicLauncher
+    real, calls = launcher.launch, []
+
+    def loses(self, job_overrides, initial_job_idx):
+        calls.append(len(job_overrides))
+        if len(calls) == 1:
+            real(self, job_overrides[:1], initial_job_idx)
+            raise RuntimeError("a worker was killed")
+        done = real(self, job_overrides[:-1], initial_job_idx)
+        return [*done, JobReturn(status=JobStatus.FAILED, _return_value=RuntimeError("the node is gone"))]
+
+    monkeypatch.setattr(launcher, "launch", loses)
+    status, _, wrong = study("-m", "tau=0.5,0.7,0.9", "task.limit=2", "study.name=lost")
+    assert status == 1 and calls == [3, 2] and len(summaries()) == 2
+    assert "the launcher gave up: RuntimeError: a worker was killed" in wrong
+    assert "1 failed:\n  tau=0.9: RuntimeError: the node is gone" in wrong
+    assert [s["status"] for s in states("lost")] == ["finished", "finished", "failed"]
+
+
+def test_a_search_that_comes_back_keeps_the_jobs_of_before(tmp_path):
+    """Where nobody wrote down a list of jobs, a job has its own file, whatever number its launcher gives it."""
+    folder = StudyFolder(tmp_path)
+    first = folder.job(["tau=0.5", "device=cpu"], 0)
+    folder.write(first)
+    assert folder.job(["tau=0.5", "device=cuda:1"], 0).number == 0
+    assert folder.job(["tau=0.6"], 0).number == 1
+    assert folder.states() == [first] and folder.asked() is None
 
 
 def test_a_study_of_mistakes_only_is_one_sentence(study):
