@@ -29,8 +29,9 @@ def _arguments(words: list[str]) -> list[str]:
     """What Hydra is given: Greek keys by their names, a name for a multirun that has none, our own flag as the sweeper's key."""
     words = [_latin(word) for word in words]
     if DRY_RUN in words:
-        if any(word.startswith("hydra/sweeper=") and word != "hydra/sweeper=study" for word in words):
-            raise UserError("--dry-run lists the jobs of a study, and a search has no list: leave out hydra/sweeper=….")
+        foreign = [word for word in words if word.startswith("hydra/sweeper=") and word.partition("=")[2] not in ("study", "search")]
+        if foreign:
+            raise UserError(f"--dry-run with {foreign[0]} is not possible: that sweeper says nothing before it begins.")
         several = [] if {"-m", "--multirun"} & set(words) else ["-m"]
         words = [*several, *(word for word in words if word != DRY_RUN), "hydra.sweeper.dry_run=true"]
     name, sweeper = study_name(words), sweeper_of(words)
