@@ -9,11 +9,14 @@ Source: B. Efron and R. Tibshirani, "An introduction to the bootstrap" (1993), c
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
+from functools import lru_cache
 
 import numpy as np
 
 RESAMPLES = 4_999
-_BATCH = 2**22  # draws held at once: about 64 MB
+_BATCH = 2**22  # draws made at once: about 64 MB
+_KEPT = 2**23  # draws kept for the next means: 64 MB, enough for 1,678 questions
 
 
 def replicate_means(values: np.ndarray, name: str, resamples: int = RESAMPLES) -> np.ndarray:
@@ -26,16 +29,25 @@ def replicate_means(values: np.ndarray, name: str, resamples: int = RESAMPLES) -
     Returns:
         [B, k]
     """
-    n, k = values.shape
+    n = len(values)
+    draws = _kept(name, n, resamples) if resamples * n <= _KEPT else _draws(name, n, resamples)
+    return np.concatenate([counts @ values for counts in draws]) / n
+
+
+@lru_cache(maxsize=1)
+def _kept(name: str, n: int, resamples: int) -> tuple[np.ndarray, ...]:
+    """Drawing takes far longer than taking the means, and one analysis takes many means of the same draws."""
+    return tuple(_draws(name, n, resamples))
+
+
+def _draws(name: str, n: int, resamples: int) -> Iterator[np.ndarray]:
+    """How often each question is drawn: [rows, n] float64, in batches that make up the resamples."""
     rng = np.random.default_rng(zlib.crc32(name.encode()))
-    out = np.empty((resamples, k))
     step = max(1, _BATCH // n)
     for start in range(0, resamples, step):
         rows = min(step, resamples - start)
         drawn = rng.integers(0, n, size=(rows, n)) + n * np.arange(rows)[:, None]
-        counts = np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n)
-        out[start : start + rows] = counts @ values / n
-    return out
+        yield np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n).astype(np.float64)
 
 
 def percentile_interval(replicates: np.ndarray, level: float = 0.95) -> tuple[float, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from warmexp.front.result import Front, Result
 
 # Characters of base64 that decodes and texts may take: with Plotly (5 MB) a report stays under 10 MB.
 BUDGET = 4_000_000
-_FIRST_TRY = 15_000  # records with their decodes, over all runs
+_SAMPLE, _TRIED = 8, 20  # runs, and questions of each, from which the room that a question takes is estimated
 _OF_RUN = ("settings", "calibration")  # told in a run's own block
 _OF_AXIS = ("x", "x_ci95", "on_front", "saved", "saved_reason", "paired", "paired_reason")
 
@@ -103,17 +103,25 @@ def _questions(members: Set) -> dict[str, Any]:
 
 def _bounded(front: Front, sets: list[Set], budget: int) -> tuple[int, list[str]]:
     """The runs' blocks with as many questions each as the budget allows; the same questions for all runs of a set."""
-    order = {}
+    order: dict[str, list[int]] = {}
     for members in sets:
         reference = next((run for run in members if run.is_baseline), members[0]).measured.right
         best = ranked([run.measured.right for run in members], reference)
         order |= {run.point.run_id: best for run in members}
-    per_run = min(max((run.point.n for run in front.runs), default=0), max(20, _FIRST_TRY // max(1, len(front.runs))))
+
+    def made(runs: Sequence[Result], per_run: int) -> list[str]:
+        return [_pack(_run(run, order[run.point.run_id][:per_run])) for run in runs]
+
+    few = front.runs[:: max(1, len(front.runs) // _SAMPLE)]
+    per_run = max((run.point.n for run in front.runs), default=0)
+    if per_run > _TRIED and few:
+        one = sum(map(len, made(few, _TRIED))) / (_TRIED * len(few))  # a question's share, by a sample of the runs
+        per_run = min(per_run, max(_TRIED, int(budget / (one * len(front.runs)))))
     while True:
-        made = [_pack(_run(run, order[run.point.run_id][:per_run])) for run in front.runs]
-        size = sum(map(len, made))
+        blocks = made(front.runs, per_run)
+        size = sum(map(len, blocks))
         if size <= budget or per_run == 0:
-            return per_run, made
+            return per_run, blocks
         per_run = int(0.95 * per_run * budget / size)
 
 

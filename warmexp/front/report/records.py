@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-_ID = re.compile(rb'\{"id":\s*("(?:[^"\\]|\\.)*")')  # a run writes the id first
+_ID = re.compile(rb'\{"id": ?("(?:[^"\\]|\\.)*")')  # a run writes the id first
 
 
-def records(folder: Path, ids: Collection[str]) -> dict[str, dict[str, Any]]:
+def records(folder: Path, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
     """id -> record, for these ids; none where the file has gone or is damaged since it was measured."""
-    wanted, found = set(ids), {}
+    found, wanted = {}, {json.dumps(name, ensure_ascii=ascii).encode() for name in ids for ascii in (True, False)}
     try:
         with (folder / "records.jsonl").open("rb") as lines:
             for line in lines:
                 first = _ID.match(line)
-                if first is None or json.loads(first[1]) in wanted:
+                if first is None or first[1] in wanted:
                     record = json.loads(line)
                     found[str(record["id"])] = record
     except (OSError, ValueError, KeyError, TypeError):
         return {}
-    return {name: record for name, record in found.items() if name in wanted}
+    return {name: found[name] for name in ids if name in found}
 
 
 def token_texts(folder: Path) -> dict[str, str]:

@@ -2,7 +2,7 @@
 // forward k (from 0; −1: injected) is visible from state k + 1 on, and one revoked in forward r up to state r.
 
 const KINDS = {
-  cold: ["--cold", "decoded"], kept: ["--kept", "injected and kept"], undone: ["--undone", "injected and revoked"],
+  cold: ["--cold", "cold commit"], kept: ["--kept", "injected and kept"], undone: ["--undone", "injected and revoked"],
   again: ["--again", "re-decoded"], revoked: ["--revoked", "decoded and revoked"], fixed: ["--fixed", "fixed"],
 };
 
