@@ -88,3 +88,11 @@ def write_run(
 def run(tmp_path: Path) -> Callable[..., Path]:
     """`run("name", init=..., nfe=...)` writes a run folder under tmp_path and returns it."""
     return lambda name, **keys: write_run(tmp_path / name, **keys)
+
+
+@pytest.fixture(scope="session")
+def lab_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Run folders of reports.RUNS on the lab, for tests that only read them."""
+    from tests.front.reports import lab_runs
+
+    return lab_runs(tmp_path_factory.mktemp("lab-study"))

@@ -19,28 +19,23 @@ from warmexp.front.report.chosen import common_start, ranked
 from warmexp.front.report.content import blocks
 
 
-@pytest.fixture(scope="module")
-def study(tmp_path_factory):
-    return lab_runs(tmp_path_factory.mktemp("report"))
-
-
 @pytest.fixture
-def copied(study, tmp_path):
-    return shutil.copytree(study, tmp_path / "runs")
+def copied(lab_study, tmp_path):
+    return shutil.copytree(lab_study, tmp_path / "runs")
 
 
-def test_every_run_is_told_as_its_records_say(study, tmp_path):
-    data = unpacked(report(study, tmp_path / "new" / "report.html"))
+def test_every_run_is_told_as_its_records_say(lab_study, tmp_path):
+    data = unpacked(report(lab_study, tmp_path / "new" / "report.html"))
     core = data["core"]
     assert len(core["runs"]) == 5
     assert [axis["key"] for axis in core["axes"]] == ["nfe", "full_forward_equivalents", "token_forwards", "seconds"]
     assert core["embedded"] == QUESTIONS
     for i, run in enumerate(core["runs"]):
-        block, questions, written = data[f"run-{i}"], data[f"set-{run['set']}"], records(study / run["run_id"])
+        block, questions, written = data[f"run-{i}"], data[f"set-{run['set']}"], records(lab_study / run["run_id"])
         assert questions["ids"] == sorted(written)
         assert block["nfe"] == [written[name]["nfe"] for name in questions["ids"]]
         assert block["correct"] == "".join("01"[written[name]["correct"]["flexible"]] for name in questions["ids"])
-        tokens = json.loads((study / run["run_id"] / "tokens.json").read_text(encoding="utf-8"))
+        tokens = json.loads((lab_study / run["run_id"] / "tokens.json").read_text(encoding="utf-8"))
         assert len(block["rows"]) == QUESTIONS
         for row in block["rows"]:
             record = written[questions["ids"][row["q"]]]
@@ -52,9 +47,9 @@ def test_every_run_is_told_as_its_records_say(study, tmp_path):
     assert any(row["revoked"] for row in data["run-2"]["rows"] + data["run-3"]["rows"])
 
 
-def test_the_file_is_closed_to_the_outside(study, tmp_path):
+def test_the_file_is_closed_to_the_outside(lab_study, tmp_path):
     """Its two scripts are the ones the policy names by hash; nothing else may run or be asked for."""
-    html = report(study, tmp_path / "report.html")
+    html = report(lab_study, tmp_path / "report.html")
     policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', html)[1]
     scripts = re.findall(r"<script>(.*?)</script>", html, re.S)
     hashes = {f"'sha256-{base64.b64encode(hashlib.sha256(s.encode()).digest()).decode()}'" for s in scripts}
@@ -78,10 +73,10 @@ def test_text_from_runs_is_never_markup(copied, tmp_path):
     assert not any("<img" in text or "</script" in text for text in told) and any("&lt;img" in text for text in told)
 
 
-def test_a_title_is_escaped(study, tmp_path):
+def test_a_title_is_escaped(lab_study, tmp_path):
     from warmexp.front.report import write_report
 
-    html = write_report(analyse(collect(study)[0]), tmp_path / "r.html", title="<i>ρ & $x</i>").read_text(encoding="utf-8")
+    html = write_report(analyse(collect(lab_study)[0]), tmp_path / "r.html", title="<i>ρ & $x</i>").read_text(encoding="utf-8")
     assert "<title>&lt;i&gt;ρ &amp; $x&lt;/i&gt;</title>" in html
 
 
@@ -105,22 +100,22 @@ def test_runs_whose_decodes_were_not_kept(copied, tmp_path):
 
 
 @pytest.mark.parametrize("which", ["nothing", "one run", "no baseline"])
-def test_few_runs(study, tmp_path, which):
-    points, _ = collect(study)
+def test_few_runs(lab_study, tmp_path, which):
+    points, _ = collect(lab_study)
     chosen = {"nothing": [], "one run": points[:1], "no baseline": [p for p in points if p.method != "mask"]}[which]
     data = dict(blocks(analyse(chosen), "few"))
     assert set(data) == {"core", *(f"run-{i}" for i in range(len(chosen))), *(["set-0"] if chosen else [])}
 
 
-def test_runs_on_different_questions(study, tmp_path):
+def test_runs_on_different_questions(lab_study, tmp_path):
     others = lab_runs(tmp_path / "more", [["tau=0.8"]], questions=5)
-    data = unpacked(report([study, others], tmp_path / "r.html"))
+    data = unpacked(report([lab_study, others], tmp_path / "r.html"))
     assert [one["n"] for one in data["core"]["sets"]] == [QUESTIONS, 5]
     assert "2 groups" in " ".join(data["core"]["caveats"])
 
 
-def test_a_small_budget_keeps_the_telling_questions(study):
-    points, _ = collect(study)
+def test_a_small_budget_keeps_the_telling_questions(lab_study):
+    points, _ = collect(lab_study)
     front = analyse(points)
     generous, tight = (dict(blocks(front, "x", budget)) for budget in (10**7, 12_000))
     used = sum(len(block) for name, block in tight.items() if name.startswith("run-"))
@@ -144,9 +139,9 @@ def test_what_all_prompts_begin_with():
     assert common_start(["same\nsame", "same\nsame"]) == 5
 
 
-def test_the_figure_is_the_front(study):
+def test_the_figure_is_the_front(lab_study):
     """Marks at the front's own numbers, whiskers at its intervals, the oracle's apart, the baseline's front as a line."""
-    front = along(analyse(collect(study)[0]), "seconds").to_json()
+    front = along(analyse(collect(lab_study)[0]), "seconds").to_json()
     traces = front_figure(front).data
     seen = {}
     for trace in traces:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.front.reports import HOSTILE, QUESTIONS, copies, lab_runs, records, replay, report, rewrite
+from tests.front.reports import HOSTILE, QUESTIONS, copies, records, replay, report, rewrite
+from warmexp.front.paired import mcnemar
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -25,14 +26,9 @@ def browser():
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory) -> Path:
-    return lab_runs(tmp_path_factory.mktemp("browser"))
-
-
-@pytest.fixture(scope="module")
-def file(study, tmp_path_factory) -> Path:
+def file(lab_study, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("file") / "report.html"
-    report(study, path)
+    report(lab_study, path)
     return path
 
 
@@ -119,9 +115,17 @@ def test_another_axis(opened, file):
     assert "x=seconds" in page.url
 
 
-def test_hovering_tells_what_differs_and_a_click_leads_to_the_run(opened, file, study):
+def test_only_near_the_front(opened, file):
     page = opened(file)
-    oracle = run_named(study, "oracle")
+    lowest = "document.querySelector('#front-plot')._fullLayout.yaxis.range[0]"
+    before = page.evaluate(lowest)
+    page.check("#near")
+    page.wait_for_function(f"before => {lowest} > before", arg=before)
+
+
+def test_hovering_tells_what_differs_and_a_click_leads_to_the_run(opened, file, lab_study):
+    page = opened(file)
+    oracle = run_named(lab_study, "oracle")
     spot = page.evaluate(
         """name => { const plot = document.querySelector('#front-plot'), box = plot.getBoundingClientRect();
         const trace = plot.data.find(one => (one.customdata || []).includes(name)), { xaxis, yaxis, _size } = plot._fullLayout;
@@ -137,17 +141,17 @@ def test_hovering_tells_what_differs_and_a_click_leads_to_the_run(opened, file, 
     assert page.url.endswith(f"#/run/{oracle}")
 
 
-def test_a_run_beside_another(opened, file, study):
-    name = run_named(study, "lab_weak-linear")
+def test_a_run_beside_another(opened, file, lab_study):
+    name = run_named(lab_study, "lab_weak-linear")
     page = opened(file, f"/run/{name}")
     assert page.locator(".plot .main-svg").count() >= 6 and "choices.remask" in page.inner_text(".facts >> nth=1")
     groups = page.locator("h3:has(+ .chips)").all_inner_texts()
     assert sum(int(text.rsplit("(")[-1].rstrip(")")) for text in groups) == QUESTIONS
 
 
-def test_flips_of_a_pair(opened, file, study):
-    a, b = run_named(study, "lab_weak-linear"), run_named(study, "oracle")
-    first, second = records(study / a), records(study / b)
+def test_flips_of_a_pair(opened, file, lab_study):
+    a, b = run_named(lab_study, "lab_weak-linear"), run_named(lab_study, "oracle")
+    first, second = records(lab_study / a), records(lab_study / b)
     right = {name: (first[name]["correct"]["flexible"], second[name]["correct"]["flexible"]) for name in first}
     lost = {name for name, pair in right.items() if pair == (False, True)}
     assert lost, "the test needs a flip"
@@ -163,16 +167,19 @@ def test_flips_of_a_pair(opened, file, study):
         first[name]["question"],
     ):
         assert text.strip() in told
+    won = sum(pair == (True, False) for pair in right.values())
+    p = mcnemar(won, len(lost))
+    assert (f"{p:.3f}" if p >= 0.001 else f"{p:.4f}" if p >= 0.0001 else "< 0.0001") == page.inner_text(".facts tr:has-text('McNemar') td")
     page.click("text=swap")
     ready(page, "/compare")
     assert f"only A right ({len(lost)})" in page.inner_text("#main")
 
 
-def test_every_step_of_a_decode_is_the_records(opened, file, study):
+def test_every_step_of_a_decode_is_the_records(opened, file, lab_study):
     """The page against a plain replay: all positions after every forward, by keyboard, for the question with most revocations."""
-    name = run_named(study, "lab_weak-linear")
-    record = max(records(study / name).values(), key=lambda r: len(r["revocations"]))
-    tokens = json.loads((study / name / "tokens.json").read_text(encoding="utf-8"))
+    name = run_named(lab_study, "lab_weak-linear")
+    record = max(records(lab_study / name).values(), key=lambda r: len(r["revocations"]))
+    tokens = json.loads((lab_study / name / "tokens.json").read_text(encoding="utf-8"))
     page = opened(file, f"/decode/{name}/{record['id']}?step=0")
     canvases = replay(record)
     assert int(page.get_attribute("#step", "max")) == len(canvases) - 1 >= 3 and record["revocations"]
@@ -196,8 +203,8 @@ def test_every_step_of_a_decode_is_the_records(opened, file, study):
     page.wait_for_function("before => location.href.split('?')[0] === before", arg=before.split("?")[0])
 
 
-def test_playing_a_decode(opened, file, study):
-    page = opened(file, f"/decode/{run_named(study, 'lab_weak-linear')}")
+def test_playing_a_decode(opened, file, lab_study):
+    page = opened(file, f"/decode/{run_named(lab_study, 'lab_weak-linear')}")
     page.click("#play")
     assert page.input_value("#step") == "0"
     page.wait_for_function("() => document.querySelector('#step').value === '2'")
@@ -227,8 +234,8 @@ def test_nothing_sticks_out(opened, file, viewport):
         assert wide == 0, where
 
 
-def test_hostile_text_stays_text(opened, study, tmp_path):
-    runs = shutil.copytree(study, tmp_path / "runs")
+def test_hostile_text_stays_text(opened, lab_study, tmp_path):
+    runs = shutil.copytree(lab_study, tmp_path / "runs")
     for folder in runs.glob("lab-*"):
         rewrite(
             folder,
@@ -255,9 +262,9 @@ def test_hostile_text_stays_text(opened, study, tmp_path):
     assert page.evaluate("[window.pwned, document.querySelectorAll('main img, main b > b').length]") == [None, 0]
 
 
-def test_what_is_absent_is_said(opened, study, tmp_path):
+def test_what_is_absent_is_said(opened, lab_study, tmp_path):
     """One run, of the first format: no baseline beside it, no confidence, no token texts."""
-    folder = shutil.copytree(study / run_named(study, "lab_strong"), tmp_path / "runs" / "one")
+    folder = shutil.copytree(lab_study / run_named(lab_study, "lab_strong"), tmp_path / "runs" / "one")
     (folder / "tokens.json").unlink()
     rewrite(folder, lambda r: {key: value for key, value in r.items() if key != "confidence"})
     report(tmp_path / "runs", tmp_path / "r.html")
@@ -279,10 +286,11 @@ def test_no_runs_at_all(opened, tmp_path, browser):
     page.close()
 
 
-def test_two_hundred_runs(opened, study, tmp_path):
-    copies(study / run_named(study, "lab_weak-linear"), tmp_path / "runs", 198)
+@pytest.mark.slow
+def test_two_hundred_runs(opened, lab_study, tmp_path):
+    copies(lab_study / run_named(lab_study, "lab_weak-linear"), tmp_path / "runs", 198)
     for i in (0, 1):
-        shutil.copytree(sorted(study.glob("lab-mask-*"))[i], tmp_path / "runs" / f"cold-{i}")
+        shutil.copytree(sorted(lab_study.glob("lab-mask-*"))[i], tmp_path / "runs" / f"cold-{i}")
     report(tmp_path / "runs", tmp_path / "r.html")
     assert (tmp_path / "r.html").stat().st_size < 10e6
     page = opened(tmp_path / "r.html")

@@ -2,7 +2,7 @@
 
 function frontView(main) {
   const plot = h("div", { class: "plot front", id: "front-plot" });
-  const below = h("div", {});
+  const below = h("div", {}), numbers = h("div", {}, areas());
   const draw = () => shownFigure(new Set(shownRuns().map((run) => run.run_id)));
   const axes = h("div", {});
   const redraw = () => {
@@ -11,19 +11,33 @@ function frontView(main) {
       remember();
       redraw();
       fillTable(below, update);
+      numbers.replaceChildren(areas());
       update();
     }));
   };
   let update = () => {};
+  const near = h("input", { type: "checkbox", id: "near", checked: state.near, onchange: (event) => { state.near = event.target.checked; update(); } });
   const bars = h("input", { type: "checkbox", id: "intervals", checked: state.intervals, onchange: (event) => { state.intervals = event.target.checked; update(); } });
   redraw();
   put(main, h("h1", {}, core.title), summary(), core.caveats.map((text) => h("p", { class: "notice" }, text)),
-    h("div", { class: "controls" }, axes, h("label", {}, bars, "95 % intervals")), plot, below, leftOut());
+    h("div", { class: "controls" }, axes, h("label", {}, bars, "95 % intervals"), h("label", {}, near, "only near the front")), plot, numbers, below, leftOut());
   update = chart(plot, draw, (element) => element.on("plotly_click", (event) => {
     const id = event.points[0]?.customdata;
     if (id) location.hash = href("run", id);
   }));
   fillTable(below, () => update());
+}
+
+// Hypervolume and AUP of every group of comparable runs, the baseline's own beside them.
+function areas() {
+  const text = (group) => {
+    const pair = (value, base, digits) => `${fixed(value, digits)}${known(base) ? ` (baseline ${fixed(base, digits)})` : ""}`;
+    const parts = [`hypervolume ${pair(group.hypervolume, group.baseline_hypervolume, 3)} up to (${fixed(group.reference_x, axis().digits)}, 0)`];
+    if (known(group.aup)) parts.push(`AUP ${pair(group.aup, group.baseline_aup, 1)}`);
+    return (axis().groups.length > 1 ? `${group.task}, ${group.n} questions: ` : "") + parts.join("; ");
+  };
+  return h("div", {}, axis().groups.map((group) => h("p", { class: "hint" }, text(group))),
+    h("p", { class: "hint" }, narrow() ? "A tap on a mark tells its numbers, the table below leads to its page." : "Hover for what differs; a click leads to the run's page; drag to zoom, double click to zoom out."));
 }
 
 const AXIS_NAMES = { nfe: "NFE", full_forward_equivalents: "full forwards", token_forwards: "token-forwards", seconds: "seconds" };
@@ -43,19 +57,29 @@ function leftOut() {
 // The figure made in Python, without the runs that are filtered away, in this theme's ink and for this width.
 function shownFigure(kept) {
   const { data, layout } = axis().figure;
-  const ink = colour("--ink");
+  const ink = colour("--ink"), small = kept.size > 60 || narrow() ? 7 : 9;
   const traces = data.map((trace) => {
     if (trace.meta === "baseline") return { ...trace, line: { ...trace.line, color: ink }, marker: { ...trace.marker, color: ink } };
     if (!trace.customdata) return trace;
     const places = trace.customdata.map((id, i) => (kept.has(id) ? i : -1)).filter((i) => i >= 0);
     const pick = (list) => places.map((i) => list[i]);
-    const bars = (error) => ({ ...error, visible: state.intervals, array: pick(error.array), arrayminus: pick(error.arrayminus) });
-    const own = trace.marker.color === "#444444" ? ink : trace.marker.color;
+    const bars = (error) => ({ ...error, color: `${themed(trace.marker.color)}61`, visible: state.intervals, array: pick(error.array), arrayminus: pick(error.arrayminus) });
     return { ...trace, x: pick(trace.x), y: pick(trace.y), hovertext: pick(trace.hovertext), customdata: pick(trace.customdata),
-      marker: { ...trace.marker, color: own }, error_x: bars(trace.error_x), error_y: bars(trace.error_y), showlegend: places.length > 0 };
+      marker: { ...trace.marker, color: themed(trace.marker.color), size: small }, error_x: bars(trace.error_x), error_y: bars(trace.error_y), showlegend: places.length > 0 };
   });
   const legend = narrow()
     ? { orientation: "h", x: 0, y: -0.2, yanchor: "top", ...layout.legend, font: { size: 11 } }
     : { ...layout.legend, x: 1.01, y: 1, font: { size: 11.5 } };
-  return { data: traces, layout: { ...layout, legend, margin: { ...layout.margin, r: 10, l: narrow() ? 45 : 60 } } };
+  const rows = traces.filter((trace) => trace.showlegend !== false).length;
+  const height = narrow() ? { height: 360 + 21 * rows } : {};
+  const yaxis = state.near ? { ...layout.yaxis, range: nearRange(kept) } : layout.yaxis;
+  return { data: traces, layout: { ...layout, ...height, yaxis, legend, dragmode: narrow() ? false : "zoom", margin: { ...layout.margin, r: 10, l: narrow() ? 45 : 60 } } };
+}
+
+// Accuracies of the fronts, and a little room.
+function nearRange(kept) {
+  const corners = axis().groups.flatMap((group) => [...group.front, ...group.baseline_front]).map(([, accuracy]) => 100 * accuracy);
+  const tops = core.runs.filter((run) => kept.has(run.run_id)).map((run) => 100 * run.accuracy_ci95[1]);
+  const low = Math.min(...corners), high = Math.max(...corners, ...tops);
+  return [Math.max(0, low - 0.35 * (high - low) - 1), Math.min(100.5, high + 0.5)];
 }

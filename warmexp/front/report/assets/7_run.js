@@ -69,7 +69,8 @@ function drawShapes(parent, run, block, other, beside) {
   const note = "Right means that the text's answer is. On the dotted line a probability is the share of right answers.";
   if (confidence) panel("Can the backbone's confidence be believed?", note, () => reliability(levels(confidence)));
   else absent("Can the backbone's confidence be believed?", "These records do not say with what confidence tokens were committed.");
-  if (trust) panel("Can the proposal's trust be believed?", "The same of the proposer's own probabilities and its answer.", () => reliability(levels(trust)));
+  const survival = trust?.survival && trust.survival.right < 1 ? [{ name: "injected tokens that stand in the end", level: trust.survival, colour: "--kept", symbol: "diamond", independent: false }] : [];
+  if (trust) panel("Can the proposal's trust be believed?", "The same of the proposer's own probabilities and its answer.", () => reliability([...levels(trust), ...survival]));
   else if (run.by_proposal) absent("Can the proposal's trust be believed?", "Its author gave no probabilities.");
 }
 
@@ -79,7 +80,7 @@ async function questionList(run, block, other, beside) {
   const rows = block.rows.filter((row) => row.ids), n = set.ids.length;
   const right = (row) => block.correct[row.q] === "1";
   const change = (row) => { const j = places?.get(set.ids[row.q]); return j === undefined ? 0 : right(row) - (beside.correct[j] === "1"); };
-  const said = !rows.length ? "None: these records do not hold them." : rows.length < n ? `${rows.length} of ${n} questions are in this file, those first on which runs differ from the baseline; the others are in the run's records.jsonl.` : `All ${n} questions.`;
+  const said = !rows.length ? "None: these records do not hold them." : rows.length < n ? `${rows.length} of ${n} questions are in this file, taken in an order that puts those first on which runs differ from the baseline; the others are in the run's records.jsonl.` : `All ${n} questions.`;
   const groups = [["only this run is right", rows.filter((row) => change(row) > 0)], ["only the one beside is right", rows.filter((row) => change(row) < 0)], ["the same", rows.filter((row) => !change(row))]];
   return h("section", {}, h("h2", {}, "Decodes"), h("p", { class: "hint" }, said), groups.map(([title, members]) => members.length ? chips(title, members, run, set, right) : null));
 }

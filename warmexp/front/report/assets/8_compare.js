@@ -3,7 +3,7 @@
 const PAGE = 30;
 
 async function compareView(main, a, b, query) {
-  const one = runById(a) || core.runs.find((run) => baselineOf(run)) || core.runs[0];
+  const one = runById(a) || core.runs.find((run) => baselineOf(run) && onAxis(run).on_front) || core.runs.find(baselineOf) || core.runs[0];
   const two = runById(b) || companion(one);
   if (!two) {
     put(main, h("h1", {}, "Compare"), h("p", {}, "There is only one run here."));
@@ -52,7 +52,7 @@ function flips(main, both, won, lost, show) {
     const pairs = shown === "won" ? won : lost;
     const rows = [new Map(both.first.rows.map((row) => [row.q, row])), new Map(both.second.rows.map((row) => [row.q, row]))];
     const known = [...pairs].sort((x, y) => rows[0].has(y.i) - rows[0].has(x.i)); // those with texts first
-    bar.replaceChildren(segmented("Which flips", choices, shown, (next) => { shown = next; fill(); }));
+    bar.replaceChildren(segmented("Which flips", choices, shown, (next) => { shown = next; fill(); history.replaceState(null, "", `${href("compare", both.one.run_id, both.two.run_id)}?show=${shown}`); }));
     list.replaceChildren(...known.slice(0, length).map((pair) => flip(pair, both, rows[0].get(pair.i), rows[1].get(pair.j))),
       pairs.length ? "" : h("p", { class: "hint" }, "None."),
       pairs.length > length ? h("button", { type: "button", onclick: () => fill(length + 3 * PAGE) }, `show more (${pairs.length - length} left)`) : "");
@@ -65,11 +65,11 @@ function flip(pair, { one, two, first, second, set }, a, b) {
   const proposal = (block, row, i) => row?.proposal === undefined || !block.proposal ? null : [row.proposal, block.proposal[i] === "1"];
   const proposals = [proposal(first, a, pair.i), proposal(second, b, pair.j)];
   if (proposals[0] && proposals[1] && proposals[0][0] === proposals[1][0]) proposals[1] = null; // the same proposer: say it once
-  const both = proposals[0] && proposals[1];
+  const both = proposals[0] && proposals[1], [left, right] = differing(a?.response, b?.response);
   const parts = [
     ...proposals.map((p, i) => p && textPart(both ? `Proposal of ${"AB"[i]}` : "Proposal", p[0], p[1])),
-    textPart("A", a?.response, pair.a, a?.ids && href("decode", one.run_id, pair.id)),
-    textPart("B", b?.response, pair.b, b?.ids && href("decode", two.run_id, pair.id)),
+    textPart("A", left, pair.a, a?.ids && href("decode", one.run_id, pair.id)),
+    textPart("B", right, pair.b, b?.ids && href("decode", two.run_id, pair.id)),
   ];
   return h("article", { class: "flip", "data-question": pair.id },
     h("header", {}, h("b", {}, pair.id), h("span", {}, "target ", h("b", {}, set.targets[pair.i])), h("span", { class: "hint" }, `NFE A − B: ${signed(pair.nfe, 0)}`)),
@@ -78,5 +78,25 @@ function flip(pair, { one, two, first, second, set }, a, b) {
 
 function textPart(name, text, right, link) {
   return h("section", {}, h("h3", {}, name, " ", h("span", { class: `tag ${right ? "good" : "bad"}` }, right ? "right" : "wrong"), link ? [" ", h("a", { href: link }, "decode")] : null),
-    h("p", { class: "text" }, known(text) ? text.trim() || "(empty)" : h("span", { class: "hint" }, "not in this file; see the run's records.jsonl")));
+    h("p", { class: "text" }, Array.isArray(text) ? text : known(text) ? text.trim() || "(empty)" : h("span", { class: "hint" }, "not in this file; see the run's records.jsonl")));
+}
+
+// Both texts with the words marked that are not in a longest common subsequence of the two.
+function differing(a, b) {
+  if (!known(a) || !known(b)) return [a, b];
+  const [x, y] = [a, b].map((text) => text.trim().split(/(?<=\s)|(?=\s)/));
+  if (x.length * y.length > 1e6) return [a, b];
+  const best = Array.from({ length: x.length + 1 }, () => new Uint16Array(y.length + 1));
+  for (let i = x.length - 1; i >= 0; i--)
+    for (let j = y.length - 1; j >= 0; j--) best[i][j] = x[i] === y[j] ? best[i + 1][j + 1] + 1 : Math.max(best[i + 1][j], best[i][j + 1]);
+  if (best[0][0] < 0.6 * Math.max(x.length, y.length)) return [a, b]; // told in other words: marks would say nothing
+  const out = [[], []];
+  const put = (side, word, same) => out[side].push(same || !word.trim() ? word : h("mark", {}, word));
+  let i = 0, j = 0;
+  while (i < x.length || j < y.length) {
+    if (i < x.length && j < y.length && x[i] === y[j]) { put(0, x[i++], true); put(1, y[j++], true); }
+    else if (j >= y.length || (i < x.length && best[i + 1][j] >= best[i][j + 1])) put(0, x[i++], false);
+    else put(1, y[j++], false);
+  }
+  return out;
 }

@@ -43,7 +43,7 @@ async function decodeView(main, id, question, query) {
     return;
   }
   if (question && set.ids[row.q] !== question) put(main, h("p", { class: "notice" }, `${question} is not in this file (it is in the run's records.jsonl); this is another question of the run.`));
-  if (rows.length < set.ids.length) put(main, h("p", { class: "hint" }, `${rows.length} of ${set.ids.length} questions are in this file, those first on which runs differ from the baseline.`));
+  if (rows.length < set.ids.length) put(main, h("p", { class: "hint" }, `${rows.length} of ${set.ids.length} questions are in this file, taken in an order that puts those first on which runs differ from the baseline.`));
   const right = block.correct[row.q] === "1";
   put(main, h("p", { class: "question" }, set.questions[row.q]),
     h("p", {}, "target ", h("b", {}, set.targets[row.q]), " ", h("span", { class: `tag ${right ? "good" : "bad"}` }, right ? "right" : "wrong"), h("span", { class: "hint" }, ` ${block.nfe[row.q]} forwards`)),
