@@ -72,7 +72,7 @@ def test_a_study_runs_by_name_and_again_in_no_time(study, monkeypatch):
     monkeypatch.setattr("warmexp.backbone.checkpoint.load_transformer", refuse)
     monkeypatch.setattr("warmexp.run.decode", refuse)
     status, said, _ = study("-m", "+sweep=smoke", "task.limit=4")
-    assert status == 0 and "4 jobs, 4 of them finished" in said and "token_inject" in said
+    assert status == 0 and "4 jobs, 4 of them finished" in said and "token_inject" in said and "reused" not in said
     assert {file: file.stat().st_mtime_ns for file in before} == before
 
 
