@@ -16,9 +16,10 @@ _RUN, _ARTIFACT, _MANIFEST, _FILE = "UnVuOjE=", "QXJ0OjE=", "TWFuOjE=", "RmlsOjE
 
 
 class Server(ThreadingHTTPServer):
-    """runs: W&B run id -> what the client said of it (group, jobType, tags, config, summary, inserted: how often it was asked for).
+    """runs: W&B run id -> what the client said of it (groupName, jobType, tags, config, summary, history, exitcode).
 
-    status: what every request is answered with, 200 or a refusal. silent: requests are read and never answered.
+    views: id -> a saved workspace. asked: how often each GraphQL operation was. status: what every request is answered with, 200 or a
+    refusal. silent: requests are read and never answered.
     """
 
     daemon_threads = True
@@ -26,6 +27,7 @@ class Server(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.runs: dict[str, dict[str, Any]] = {}
+        self.views: dict[str, dict[str, Any]] = {}
         self.asked: Counter[str] = Counter()
         self.status, self.silent = 200, False
         self.over = threading.Event()
@@ -65,6 +67,14 @@ class Server(ThreadingHTTPServer):
                 files = (given.get("input") or given)["artifactFiles"]
                 nodes = [{"node": {**upload, **more, "name": file["name"], "displayName": file["name"]}} for file in files]
                 return {"createArtifactFiles": {"files": {"edges": nodes}}}
+            case "UpsertView2":
+                self.views[given.get("id") or f"view{len(self.views)}"] = given
+                return {
+                    "upsertView": {"view": {"id": given.get("id") or f"view{len(self.views) - 1}", "name": "nw-abc-v"}, "inserted": True}
+                }
+            case "View":
+                views = [{"node": {"id": i, "displayName": v["displayName"], "spec": v["spec"]}} for i, v in self.views.items()]
+                return {"project": {"allViews": {"edges": views}}}
             case "CommitArtifact":
                 return {"commitArtifact": {"artifact": {"id": _ARTIFACT, "digest": "x"}}}
         return {}

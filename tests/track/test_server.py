@@ -11,22 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.track.server import KEY, serving
 from tests.track.stored import stored
 from tests.track.test_track import CONFIG, RECORD, SUMMARY
 from warmexp.track import backfill, client
 from warmexp.track.wandb import WandbTracker
-
-
-@pytest.fixture
-def server(quiet_home, monkeypatch):
-    monkeypatch.setattr(client, "_INIT_SECONDS", 60)  # patience with a slow machine
-    monkeypatch.setattr(client, "_ANSWER_SECONDS", 20.0)
-    with serving() as found:
-        monkeypatch.setenv("WANDB_BASE_URL", found.address)
-        monkeypatch.setenv("WANDB_API_KEY", KEY)
-        yield found
-    client.quiet_client().teardown()  # the client's own process belongs to this server
 
 
 @pytest.fixture
@@ -124,11 +112,13 @@ def test_a_server_that_refuses_or_goes_silent_holds_nobody_up(server, run_folder
     assert why in tracked(run_folder).note and server.asked.total() == before  # the next job does not try again
 
 
-def test_a_server_that_goes_silent_in_the_middle_is_given_up(server, run_folder, monkeypatch):
+# With a table the client asks the server something before it sends, and gives up after 20 seconds of its own.
+@pytest.mark.parametrize("sample_rows", [0, pytest.param(20, marks=pytest.mark.slow)])
+def test_a_server_that_goes_silent_in_the_middle_is_given_up(server, run_folder, monkeypatch, sample_rows):
     """That this test ends is what it says about waiting."""
     monkeypatch.setenv("WANDB_HTTP_TIMEOUT", "2")
     monkeypatch.setattr(client, "_FINISH_SECONDS", 2)
-    tracker = WandbTracker(project="p")
+    tracker = WandbTracker(project="p", sample_rows=sample_rows)
     tracker.start("lab-mask-0", CONFIG, run_folder)
     server.silent = True
     tracker.finish(SUMMARY, [RECORD], [])

@@ -38,8 +38,16 @@ def flat_config(config: dict[str, Any]) -> dict[str, Any]:
             continue
         for key, value in (config.get(group) or {}).items():
             if key != "_target_":
-                flat |= _leaves(_SHORT[key] if key in _SHORT and group in ("init", "unmask") else f"{group}_{key}", value)
+                flat |= _leaves(flat_key(f"{group}.{key}"), value)
     return flat
+
+
+def flat_key(dotted: str) -> str:
+    """The name in `flat_config` of a key of the configuration: `init.rho` is rho, `choices.init` is init."""
+    group, _, key = dotted.partition(".")
+    if group == "choices":
+        return key
+    return _SHORT[key] if key in _SHORT and group in ("init", "unmask") else dotted.replace(".", "_")
 
 
 def environment(found: dict[str, Any]) -> dict[str, Any]:

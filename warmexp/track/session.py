@@ -31,6 +31,10 @@ class Session:
         return self.run is not None and not self._broken
 
     @property
+    def online(self) -> bool:
+        return self._opened is not None and self._opened.online
+
+    @property
     def run(self) -> Any:
         """The client's own run."""
         return self._opened.run if self._opened else None

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from warmexp.track import content
-from warmexp.track.client import Wanted, quiet_client
+from warmexp.track import content, workspace
+from warmexp.track.client import Wanted, first_line, quiet_client
 from warmexp.track.secrets import holds_secret, without_secrets
 from warmexp.track.session import Session
 from warmexp.track.wandb import WandbTracker
@@ -47,7 +48,18 @@ def _log_study(tracker: WandbTracker, front: dict[str, Any], folder: Path, name:
     session.attempt(lambda: session.run.log_artifact(_artifact(wanted.key, front, folder)))
     session.attempt(lambda: session.run.log(_figure(front)))
     session.close()
-    return session.note
+    return " ".join(filter(None, (session.note, _workspace(session, front, folder))))
+
+
+def _workspace(session: Session, front: dict[str, Any], folder: Path) -> str | None:
+    """Where the study is online for the first time and wandb-workspaces is installed: a saved view of its group."""
+    if not (session.active and session.online) or find_spec("wandb_workspaces") is None or (folder / workspace.FILE).exists():
+        return None
+    try:
+        saved = workspace.save(folder, front, session.wanted.group, session.run.entity, session.to.project)
+    except Exception as error:  # a view never fails a study
+        return f"warning: its workspace was not saved ({without_secrets(first_line(error))})."
+    return f"workspace: {saved}"
 
 
 def _summary(front: dict[str, Any]) -> dict[str, Any]:
@@ -62,7 +74,7 @@ def _table(front: dict[str, Any]) -> Any:
     rows = []
     for run in front["runs"]:
         row = content.metrics({key: value for key, value in run.items() if key not in _NOT_IN_TABLE})
-        rows.append({**row, **{key.replace(".", "_"): run["settings"].get(key) for key in front["varying"]}})
+        rows.append({**row, **{content.flat_key(key): run["settings"].get(key) for key in front["varying"]}})
     columns = list(dict.fromkeys(key for row in rows for key in row))
     wandb = quiet_client()
     return wandb.Table(columns=columns, data=[[row.get(key) for key in columns] for row in rows], allow_mixed_types=True)

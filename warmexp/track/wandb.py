@@ -115,7 +115,8 @@ class WandbTracker:
         metrics = content.metrics(without_secrets(summary))
         payload: dict[str, Any] = {name: metrics[name] for name in content.HEADLINE if name in metrics}
         rows = without_secrets(content.samples(records[: self.sample_rows]))
-        payload["samples"] = wandb.Table(columns=content.SAMPLE_COLUMNS, data=rows)
+        if rows:
+            payload["samples"] = wandb.Table(columns=content.SAMPLE_COLUMNS, data=rows)
         payload |= {f"figures/{path.stem}": wandb.Image(str(path)) for path in figures}
         self._session.run.log(payload)
         self._session.run.summary.update(metrics)  # last: plain numbers, where define_metric leaves {"min": …}, which panels cannot read
