@@ -21,8 +21,9 @@ def server(quiet_home, monkeypatch):
     with serving() as found:
         monkeypatch.setenv("WANDB_BASE_URL", found.address)
         monkeypatch.setenv("WANDB_API_KEY", KEY)
+        client.quiet_client().teardown()  # the client keeps the address of the server it was first told of
         yield found
-    client.quiet_client().teardown()  # the client's own process belongs to this server
+    client.quiet_client().teardown()
 
 
 @pytest.fixture(scope="session")

@@ -81,8 +81,9 @@ def test_backfill_sends_runs_and_studies_once(outputs, capsys):
         assert content["summary"]["nfe_mean"] == summary["nfe_mean"] and content["config"]["tau"] in (0.5, 0.7, 0.9)
         assert content["summary"]["samples/nrows"] == 4 and list((found / "files" / "media" / "images").rglob("*.png"))
     assert backfill.main(words) == 0
-    assert sum("is there already" in line for line in capsys.readouterr().out.splitlines()) == 3
-    assert all(len(offline(folder)) == 1 for folder in outputs.glob("lab-mask-*"))
+    said = capsys.readouterr().out
+    assert said.count("is there already") == 3 and said.count("W&B has this front already") == 1
+    assert all(len(offline(folder)) == 1 for folder in [*outputs.glob("lab-mask-*"), outputs / "studies" / "rates"])
 
 
 def test_a_study_folder_stands_for_its_runs(outputs, capsys):

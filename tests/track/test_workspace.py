@@ -58,14 +58,15 @@ def test_a_study_that_ends_online_has_a_workspace_and_it_is_saved_once(server, s
     assert "workspace: http" in log_study(tracker, front, study, "rates")
     (view,) = server.views.values()
     assert (view["entityName"], view["projectName"], view["displayName"]) == ("me", "p", "study rates")
-    assert "workspace" not in log_study(tracker, front, study, "rates")
+    assert log_study(tracker, front, study, "rates").startswith("W&B has this front already")
+    assert "workspace" not in log_study(tracker, front | {"caveats": ["more"]}, study, "rates")
     view["spec"] = view["spec"].replace("rates", "changed by hand")
     assert workspace.main([str(study), "--project", "p", "--entity", "me"]) == 0
     assert capsys.readouterr().out.startswith("workspace: http")
     (view,) = server.views.values()  # the same view, as it was built
     assert "changed by hand" not in view["spec"] and '"value":"rates"' in view["spec"]
     (run,) = server.runs.values()
-    assert (run["jobType"], run["groupName"]) == ("study", "rates")
+    assert (run["jobType"], run["groupName"], run["summary"]["caveats"]) == ("study", "rates", "more")
 
 
 def test_a_workspace_that_cannot_be_saved_never_fails_a_study(server, study, front, monkeypatch):

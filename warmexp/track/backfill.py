@@ -17,6 +17,7 @@ from typing import Any
 from warmexp.errors import UserError
 from warmexp.track import content, folders, sent
 from warmexp.track.client import choose
+from warmexp.track.secrets import without_secrets
 from warmexp.track.study import log_study
 from warmexp.track.wandb import WandbTracker
 
@@ -66,13 +67,13 @@ def send(item: Item, tracker: WandbTracker) -> str:
 def planned(item: Item, tracker: WandbTracker) -> str:
     """What `send` would do, without asking any server."""
     group = tracker.group or item.study
-    key = content.study_key(item.study, item.front) if item.front else content.run_key(item.folder.name, group)
-    entry = sent.find(item.folder, tracker.destination, key)
-    if entry and not item.front:
-        if sent.uploaded(item.folder, entry):
-            return "is there already"
-        if choose(tracker.mode)[0] != "online":
-            return f"is kept offline already in {entry.where}"
+    if item.front:
+        front = without_secrets(item.front)
+        key, digest = content.study_key(item.study, front), content.digest(front)
+    else:
+        key, digest = content.run_key(item.folder.name, group), None
+    if entry := sent.already(item.folder, tracker.destination, key, digest):
+        return "is there already" if entry.online else f"is kept offline already in {entry.where}"
     return f"would be sent to project {tracker.project}" + (f", group {group}" if group else "")
 
 

@@ -34,7 +34,7 @@ class Destination:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a W&B run is opened with. key: its id, which makes it the same run whenever it is sent again."""
+    """What a W&B run is opened with. key: its id, which makes it the same run whenever it is sent again. content: see `sent.Sent`."""
 
     key: str
     name: str
@@ -42,6 +42,7 @@ class Wanted:
     job_type: str
     tags: list[str] = field(default_factory=list)
     config: dict[str, Any] = field(default_factory=dict)
+    content: str | None = None
 
 
 @dataclass

@@ -7,6 +7,7 @@ Every key is a plain scalar under a name without dots (W&B's filters read dots a
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from typing import Any
 
@@ -83,6 +84,11 @@ def run_key(run_id: str, group: str | None) -> str:
 def study_key(study: str, front: dict[str, Any]) -> str:
     """A study's id in W&B: the same study of other questions or another baseline is another."""
     return f"study-{_word(study)}-{_digest(study, front['baseline']['selector'], *sorted(front['questions']))}"
+
+
+def digest(front: dict[str, Any]) -> str:
+    """Of what front.json holds."""
+    return _digest(json.dumps(front, sort_keys=True, default=str))
 
 
 def metrics(summary: dict[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from warmexp.errors import UserError
 from warmexp.io import write_json
-from warmexp.track.client import Destination
+from warmexp.track.client import Destination, choose
 from warmexp.track.secrets import server
 
 FILE = "wandb.json"
@@ -16,7 +16,11 @@ FILE = "wandb.json"
 
 @dataclass(frozen=True)
 class Sent:
-    """One W&B run that holds this folder's content. where: its address, or the client's folder where it is kept offline."""
+    """One W&B run that holds this folder's content.
+
+    where: its address, or the client's folder where it is kept offline. content: a digest of what was sent; None for a run's folder,
+    which is never sent before it is finished.
+    """
 
     server: str
     entity: str | None  # as asked for
@@ -25,16 +29,13 @@ class Sent:
     group: str | None
     online: bool
     where: str
+    content: str | None = None
 
 
-def find(folder: Path, to: Destination, key: str) -> Sent | None:
-    """The entry of one W&B run, if this folder was sent there."""
-    return next((entry for entry in _read(folder) if _place(entry) == (server(), to.entity, to.project, key)), None)
-
-
-def uploaded(folder: Path, entry: Sent) -> bool:
-    """Whether W&B has it: it was sent online, or `wandb sync` has left its mark beside the newest offline files."""
-    return entry.online or any(_mark(file).exists() for file in _offline(folder, entry.key)[-1:])
+def already(folder: Path, to: Destination, key: str, content: str | None = None) -> Sent | None:
+    """The entry of a W&B run to which there is nothing to add: it was sent, or it is kept offline and could not go online now either."""
+    entry = next((one for one in _read(folder) if _place(one) == (server(), to.entity, to.project, key) and one.content == content), None)
+    return entry if entry and (_uploaded(folder, entry) or choose(to.mode)[0] != "online") else None
 
 
 def note(folder: Path, entry: Sent) -> None:
@@ -49,6 +50,11 @@ def note(folder: Path, entry: Sent) -> None:
             _mark(file).touch()
     except (UserError, OSError):
         pass  # it would be sent again, under the same id
+
+
+def _uploaded(folder: Path, entry: Sent) -> bool:
+    """Whether W&B has it: it was sent online, or `wandb sync` has left its mark beside the newest offline files."""
+    return entry.online or any(_mark(file).exists() for file in _offline(folder, entry.key)[-1:])
 
 
 def _read(folder: Path) -> list[Sent]:

@@ -58,8 +58,11 @@ class Session:
         except Exception as error:
             self._break(error)
         if whole and self.active:
-            where, wanted, online = self._opened.where, self.wanted, self._opened.online
-            sent.note(self.folder, sent.Sent(server(), self.to.entity, self.to.project, wanted.key, wanted.group, online, where))
+            to, wanted, opened = self.to, self.wanted, self._opened
+            entry = sent.Sent(
+                server(), to.entity, to.project, wanted.key, wanted.group, opened.online, where=opened.where, content=wanted.content
+            )
+            sent.note(self.folder, entry)
 
     def _break(self, error: Exception) -> None:
         if not self._broken:

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from warmexp.track import content, workspace
+from warmexp.track import content, sent, workspace
 from warmexp.track.client import Wanted, first_line, quiet_client
 from warmexp.track.secrets import holds_secret, without_secrets
 from warmexp.track.session import Session
@@ -41,7 +41,10 @@ def _log_study(tracker: WandbTracker, front: dict[str, Any], folder: Path, name:
     runs = front["runs"]
     config = {"study": name, "baseline": front["baseline"]["selector"], "x": front["x"], "accuracy": front["accuracy"]}
     tags = sorted({run["task"] for run in runs} | {run["backbone"] for run in runs})
-    wanted = Wanted(content.study_key(name, front), f"study {name}", group, "study", [*tags, *tracker.tags], config)
+    key, digest = content.study_key(name, front), content.digest(front)
+    if there := sent.already(folder, tracker.destination, key, digest):
+        return f"W&B has this front already: {there.where}"
+    wanted = Wanted(key, f"study {name}", group, "study", [*tags, *tracker.tags], config, digest)
     session = Session(tracker.destination, wanted, folder)
     session.attempt(lambda: session.run.log({"front": _table(front)}))
     session.attempt(lambda: session.run.summary.update(_summary(front)))

@@ -9,7 +9,7 @@ from typing import Any
 
 from warmexp.errors import check_choice, check_range
 from warmexp.track import content, folders, sent
-from warmexp.track.client import MODES, Destination, Wanted, choose, quiet_client
+from warmexp.track.client import MODES, Destination, Wanted, quiet_client
 from warmexp.track.secrets import without_secrets
 from warmexp.track.session import Session
 
@@ -88,8 +88,7 @@ class WandbTracker:
         config: as in config.yaml; its study is the group, also of a run that another study has computed.
         """
         self._session = None
-        entry = sent.find(folder, self.destination, content.run_key(run_id, content.group_of(config, self.group)))
-        if entry and (sent.uploaded(folder, entry) or choose(self.mode)[0] != "online"):
+        if sent.already(folder, self.destination, content.run_key(run_id, content.group_of(config, self.group))):
             return
         self.start(run_id, config, folder)
         self._session.attempt(lambda: self._send(folder))
