@@ -183,6 +183,17 @@ def test_what_cannot_be_measured_is_one_sentence(words, said, tmp_path, capsys):
     assert not list(tmp_path.rglob("bench.json"))
 
 
+def test_what_was_measured_is_kept_when_a_later_part_fails(tmp_path, capsys, monkeypatch):
+    def full(*given):
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(module, "memory", full)
+    words = [*WORDS, "--cache", "none", "--repeats", "1", "--parts", "speed,memory", "--out", str(tmp_path)]
+    assert main(words) == 2
+    assert capsys.readouterr().err.endswith("warmexp: --batch 3 does not fit into the memory of --device auto: lower it.\n")
+    assert len(json.loads((tmp_path / "bench.json").read_text())["speed"]) == 3
+
+
 def test_an_earlier_benchmark_is_kept(tmp_path, capsys):
     (tmp_path / "bench.json").write_text("{}")
     assert main([*WORDS, "--out", str(tmp_path)]) == 2

@@ -12,11 +12,16 @@ neighbours in time; on a machine that does other things too, the ratio of proces
 from __future__ import annotations
 
 import argparse
+import itertools
 import re
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from warmexp.backbone.weights import DTYPES
 from warmexp.bench.exact import exact
@@ -35,11 +40,12 @@ from warmexp.measure.floors import rates
 
 PARTS = ("speed", "forwards", "memory", "growth", "runs", "exact", "sharing")
 LAB_ONLY = ("runs", "sharing")
-RUN_QUESTIONS, SHARING_QUESTIONS = 64, 16
+# Prompts up to this many tokens in `growth`, unless one length is asked for; questions of every run in `runs` and `sharing`.
+PROMPT, RUN_QUESTIONS, SHARING_QUESTIONS = 256, 64, 16
 
 
-def measure(chosen: argparse.Namespace) -> dict[str, Any]:
-    """Everything that is reported. Keys end in their units where those are not seconds."""
+def measure(chosen: argparse.Namespace, keep: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+    """Everything that is reported, handed to `keep` after every part. Keys end in their units where those are not seconds."""
     started = time.perf_counter()
 
     def say(sentence: str) -> None:
@@ -50,8 +56,8 @@ def measure(chosen: argparse.Namespace) -> dict[str, Any]:
         build_cache(cache)
     s = subject(chosen)
     questions = s.questions(chosen.questions, chosen.prompt)
-    longest = max(len(q.prompt) for q in questions)
-    row = longest + s.length.canvas_length
+    prompts = [len(q.prompt) for q in questions]
+    row = max(prompts) + s.length.canvas_length
     s.check_room(row, "--prompt" if chosen.prompt else "--canvas")
     result: dict[str, Any] = {
         "command": "python -m warmexp.bench " + " ".join(chosen.words),
@@ -59,30 +65,37 @@ def measure(chosen: argparse.Namespace) -> dict[str, Any]:
         "environment": environment(str(s.backbone.device), {"backbone": {"model": s.name}, "proposer": None}, s.backbone, row),
         "counting_rule": Subject.RULE,
         "questions": len(questions),
-        "prompt_tokens": [min(len(q.prompt) for q in questions), longest],
+        "prompt_tokens": [min(prompts), max(prompts)],
         "repeats": chosen.repeats,
     }
-    if "speed" in chosen.parts:
-        result["speed"] = speed(s, questions, caches, batches, chosen.repeats, say)
-    if "forwards" in chosen.parts:
-        measured = rates(s.backbone.device, s.backbone.dtype)
-        result |= {"copy_bytes_per_second": measured.bandwidth, "matmul_flops_per_second": measured.flops}
-        result["forwards"] = [forwards(s, questions, cache, batch, measured) for cache in caches for batch in batches]
-        say("forwards and floors")
-    if "memory" in chosen.parts:
-        result["memory"] = [memory(s, questions, cache, batch) for cache in caches for batch in batches]
-        say("memory")
-    if "growth" in chosen.parts:
-        prompt = chosen.prompt or 256
-        result["growth"] = [row for cache in caches for row in growth(s, cache, max(batches), prompt, min(3, chosen.repeats), say)]
-    if "runs" in chosen.parts:
-        result["growth"] = [*result.get("growth", []), study(RUN_QUESTIONS, say)]
-    if "exact" in chosen.parts:
-        result["exact"] = exact(caches, chosen.seeds)
-        say("agreement in float64")
-    if "sharing" in chosen.parts:
-        result["sharing"] = tau_sweep(SHARING_QUESTIONS, chosen.repeats)
-        say("sharing")
+    pairs = list(itertools.product(caches, batches))
+
+    def speeds() -> dict[str, Any]:
+        return {"speed": speed(s, questions, caches, batches, chosen.repeats, say)}
+
+    def floors() -> dict[str, Any]:
+        r = rates(s.backbone.device, s.backbone.dtype)
+        measured = [forwards(s, questions, cache, batch, r) for cache, batch in pairs]
+        return {"copy_bytes_per_second": r.bandwidth, "matmul_flops_per_second": r.flops, "forwards": measured}
+
+    def grown() -> dict[str, Any]:
+        repeats = min(3, chosen.repeats)
+        return {"growth": [g for cache in caches for g in growth(s, cache, max(batches), chosen.prompt or PROMPT, repeats, say)]}
+
+    parts: dict[str, Callable[[], dict[str, Any]]] = {
+        "speed": speeds,
+        "forwards": floors,
+        "memory": lambda: {"memory": [memory(s, questions, cache, batch) for cache, batch in pairs]},
+        "growth": grown,
+        "runs": lambda: {"growth": [*result.get("growth", []), study(RUN_QUESTIONS)]},
+        "exact": lambda: {"exact": exact(caches, chosen.seeds)},
+        "sharing": lambda: {"sharing": tau_sweep(SHARING_QUESTIONS, chosen.repeats)},
+    }
+    for part in PARTS:
+        if part in chosen.parts:
+            result |= parts[part]()
+            keep(result)
+            say(part)
     return result
 
 
@@ -152,10 +165,12 @@ def main(words: list[str] | None = None) -> int:
             chosen.out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"--out {chosen.out} cannot be made ({error.strerror}): give another folder.") from None
-        result = measure(chosen)
-        write_json(chosen.out / "bench.json", result)
+        result = measure(chosen, partial(write_json, chosen.out / "bench.json"))
     except UserError as error:
         print(f"warmexp: {error}", file=sys.stderr)
+        return 2
+    except torch.OutOfMemoryError:
+        print(f"warmexp: --batch {max(chosen.batch)} does not fit into the memory of --device {chosen.device}: lower it.", file=sys.stderr)
         return 2
     print(text(result))
     picture(result, chosen.out / "bench.png")

@@ -75,7 +75,7 @@ def _row(what: str, cache: str, sizes: list[int], seconds: list[Spread]) -> dict
     }
 
 
-def study(questions: int, say: Callable[[str], None]) -> dict[str, Any]:
+def study(questions: int) -> dict[str, Any]:
     """Seconds until the first 1, 2, 4 … runs of a study are done: warm starts on the lab that differ in their seed, in this process,
     from nothing (no proposals stored, no model loaded)."""
     from warmexp.api import run_overrides
@@ -90,7 +90,6 @@ def study(questions: int, say: Callable[[str], None]) -> dict[str, Any]:
             run_overrides([*words, "device=cpu"])
             done.append(done[-1] + time.perf_counter() - started)
     _free_backbone()
-    say("growth with runs")
     sizes = doublings(1, RUNS)
     each = [b - a for a, b in pairwise(done)]
     return _row("runs", "none", sizes, [Spread.of([done[n]]) for n in sizes]) | {"each": each}
