@@ -124,8 +124,9 @@ def _run_folders(root: Path) -> list[Path]:
     """
     if not root.is_dir():
         return []
-    if jobs := sorted((root / "jobs").glob("*.json"), key=lambda file: (len(file.name), file.name)):
-        return [root.parent.parent / name for file in jobs if (name := _job_folder(file))]
+    jobs = sorted((root / "jobs").glob("*.json"), key=lambda file: (len(file.name), file.name))
+    if named := [name for file in jobs if (name := _job_folder(file))]:
+        return [root.parent.parent / name for name in named]
     if (root / "summary.json").is_file() or all((root / name).is_file() for name in ("config.yaml", "records.jsonl")):
         return [root]
     below = sorted(child for child in root.iterdir() if child.is_dir() and not child.name.startswith("."))

@@ -67,12 +67,13 @@ def _outcome(study: StudyFolder, asked: Sequence[Job] | None, outputs: Path) -> 
 def _front(folders: Sequence[Path], study: Path, cfg: DictConfig) -> None:
     from warmexp.front.analysis import analyse
     from warmexp.front.export import write_front
+    from warmexp.front.measured import cores
     from warmexp.front.points import collect
     from warmexp.front.table import print_table
     from warmexp.track.study import log_study
 
     points, left_out = collect(folders)
-    front = analyse(points, baseline=cfg.study.baseline or BASELINE, left_out=left_out)
+    front = analyse(points, baseline=cfg.study.baseline or BASELINE, left_out=left_out, processes=cores())
     print_table(front)
     with FileLock(study / ".front.lock"):  # several workers may end the same study
         paths = write_front(front, study / "front")
