@@ -58,6 +58,15 @@ def test_a_run_is_sent_once(server, run_folder):
     assert server.asked["RunResumeStatus"] == 2 and len(server.runs) == 1 and len(run["history"]) == lines  # W&B's own summary was
 
 
+def test_the_run_of_a_sweep_has_the_id_that_its_agent_waits_for(server, run_folder, monkeypatch):
+    """Also where the run was finished earlier and sent under its own id."""
+    tracked(run_folder)
+    monkeypatch.setenv("WANDB_SWEEP_ID", "sweep1")
+    monkeypatch.setenv("WANDB_RUN_ID", "agent1")
+    WandbTracker(project="p").mirror("lab-mask-0", CONFIG, run_folder)
+    assert list(server.runs) == ["lab-mask-0", "agent1"] and server.runs["agent1"]["summary"]["nfe_mean"] == 7.25
+
+
 def test_a_run_that_was_killed_goes_on_as_the_same_run(server, run_folder):
     tracker = WandbTracker(project="p")
     tracker.start("lab-mask-0", CONFIG, run_folder)

@@ -96,8 +96,6 @@ def open_run(to: Destination, wanted: Wanted, folder: Path) -> Opened:
         "dir": str(folder.resolve()),  # the client's own process keeps the directory it was started in
         "reinit": "finish_previous",
     }
-    if os.environ.get("WANDB_SWEEP_ID") and os.environ.get("WANDB_RUN_ID"):
-        options["id"] = os.environ["WANDB_RUN_ID"]  # a sweep's agent has given the run its id
     settings = wandb.Settings(
         silent=True,
         console="off",

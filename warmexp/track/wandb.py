@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,7 +52,7 @@ class WandbTracker:
         """Begin a W&B run whose files lie in `folder`. config: as in config.yaml."""
         group, self._next = content.group_of(config, self.group), 0.0
         wanted = Wanted(
-            key=content.run_key(run_id, group),
+            key=_key(run_id, group),
             name=self.name or run_id,
             group=group,
             job_type="run",
@@ -88,7 +89,7 @@ class WandbTracker:
         config: as in config.yaml; its study is the group, also of a run that another study has computed.
         """
         self._session = None
-        if sent.already(folder, self.destination, content.run_key(run_id, content.group_of(config, self.group))):
+        if sent.already(folder, self.destination, _key(run_id, content.group_of(config, self.group))):
             return
         self.start(run_id, config, folder)
         self._session.attempt(lambda: self._send(folder))
@@ -119,3 +120,8 @@ class WandbTracker:
         payload |= {f"figures/{path.stem}": wandb.Image(str(path)) for path in figures}
         self._session.run.log(payload)
         self._session.run.summary.update(metrics)  # last: plain numbers, where define_metric leaves {"min": …}, which panels cannot read
+
+
+def _key(run_id: str, group: str | None) -> str:
+    """The id of the W&B run: the one that a sweep's agent waits for, where one has started this process, or that of the run itself."""
+    return (os.environ.get("WANDB_SWEEP_ID") and os.environ.get("WANDB_RUN_ID")) or content.run_key(run_id, group)
