@@ -18,10 +18,12 @@ from omegaconf import OmegaConf
 
 from tests.test_run import records
 from warmexp import __main__ as cli
+from warmexp.api import planned
 from warmexp.config import sweeps_dir
 from warmexp.errors import UserError
 from warmexp.io import read_lines
 from warmexp.study import job as jobs
+from warmexp.study.fold import Point, fold
 from warmexp.study.folder import StudyFolder
 from warmexp.study.grids import grid_words
 from warmexp.study.named import register, study_name
@@ -86,6 +88,23 @@ def test_points_that_are_one_run_are_folded_with_a_sentence(study):
     assert "warning" not in said and "reused" not in said
     (cold,) = Path("out").glob("lab-mask-*/config.yaml")
     assert "rho: null" in cold.read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        ([["unmask=topk", "tau=0.7"], ["unmask=topk", "tau=0.9"]], "tau does nothing under unmask=topk"),
+        ([["experiment=paper/baseline", "tau=0.9"], ["experiment=paper/low_tau", "tau=0.9"]], "some are asked for more than once"),
+        ([["tau=0.9"], []], "some are asked for more than once"),
+    ],
+)
+def test_why_points_fold(words, why):
+    points = [Point(tuple(one), "same", Path("same"), 1, {"init": "mask", "unmask": "topk"}) for one in words]
+    other = Point(("tau=1",), "other", Path("other"), 1, {})
+    impossible = [Point((f"rho={rho}",), None, None, 0, {}, "no") for rho in (7, 8)]
+    kept, sentence = fold([*points, other, *impossible])
+    assert [point.overrides for point in kept] == [tuple(words[0]), *(point.overrides for point in (other, *impossible))]
+    assert sentence == f"1 of 5 points are the same run as another and are folded into it: {why}"
 
 
 def test_models_stay_and_proposals_are_made_once(study, monkeypatch):
@@ -173,6 +192,42 @@ def test_a_search_that_comes_back_keeps_the_jobs_of_before(tmp_path):
     assert folder.job(["tau=0.5", "device=cuda:1"], 0).number == 0
     assert folder.job(["tau=0.6"], 0).number == 1
     assert folder.states() == [first] and folder.asked() is None
+
+
+HOLD = """
+import sys
+from filelock import FileLock
+with FileLock(sys.argv[1]):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_busy_run_is_left_for_later(study, monkeypatch):
+    """The first job's run is in other hands; the second is done meanwhile, then the first is waited for and taken over."""
+    import warmexp.run as module
+
+    busy = planned(["tau=0.7", "task.limit=2", "outputs=out"]).folder
+    busy.mkdir(parents=True)
+    holder = subprocess.Popen([sys.executable, "-c", HOLD, busy / ".lock"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    holder.stdout.readline()
+    real, order, say = module._run, [], jobs.say
+
+    def noted(plan, say):
+        order.append((plan.strategies.unmask.tau, holder.poll() is None))
+        return real(plan, say)
+
+    def lets_go(sentence):
+        say(sentence)
+        if sentence.startswith("waiting"):
+            holder.kill()
+            holder.wait()
+
+    monkeypatch.setattr(module, "_run", noted)
+    monkeypatch.setattr(jobs, "say", lets_go)
+    status, said, _ = study("-m", "tau=0.7,0.9", "task.limit=2")
+    assert status == 0 and order == [(0.9, True), (0.7, False)]
+    assert f"waiting for {busy}" in said and said.index("[2/2]") < said.index("[1/2]")
 
 
 def test_a_study_of_mistakes_only_is_one_sentence(study):

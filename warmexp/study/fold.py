@@ -43,13 +43,13 @@ def fold(points: Sequence[Point]) -> tuple[list[Point], str | None]:
 
 
 def _idle(group: Sequence[Point]) -> tuple[str, ...]:
-    """The keys whose value differs among points that are the same run."""
+    """The keys whose value differs among points that are the same run; an experiment is not a key but names many."""
     values: dict[str, set[str]] = defaultdict(set)
     for point in group:
         for word in point.overrides:
             key, _, value = word.partition("=")
             values[key].add(value)
-    return tuple(key for key, seen in values.items() if len(seen) > 1)
+    return tuple(key for key, seen in values.items() if len(seen) > 1 and key != "experiment")
 
 
 def _why(point: Point) -> list[str]:
