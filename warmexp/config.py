@@ -256,6 +256,11 @@ def _check_pairs(built: dict[str, Any], choices: dict[str, str]) -> str | None:
     if init.reads_proposal and choices["proposer"] == "none":
         others = [name for name in options("proposer") if name != "none"]
         raise UserError(f"init={choices['init']} needs a proposal but proposer=none: choose proposer={', '.join(others)}.")
+    if getattr(built["unmask"], "reads_prior", False) and not init.reads_proposal:
+        raise UserError(
+            f"unmask={choices['unmask']} compares with a proposal and init={choices['init']} reads none:"
+            " choose init=token_inject rho=0 for a cold canvas, or unmask=threshold."
+        )
     tail = getattr(init, "needs_tail", None)
     if tail and built["proposer"].tail != tail:
         raise UserError(f"init={choices['init']} uses what follows a proposal: set proposer.tail={tail} (it is {built['proposer'].tail}).")

@@ -23,11 +23,13 @@ from warmexp.decode.strategy import Strategies
 from warmexp.init.embed_interp import EmbedInterp
 from warmexp.init.mask import MaskInit
 from warmexp.init.token_inject import TokenInject
+from warmexp.init.verified import Verified
 from warmexp.length.fixed import FixedLength
 from warmexp.remask.exponential import ExponentialRemask
 from warmexp.remask.linear import LinearRemask
 from warmexp.remask.none import NoRemask
 from warmexp.rng import uniform
+from warmexp.unmask.agreement import Agreement
 from warmexp.unmask.threshold import Threshold
 from warmexp.unmask.topk import TopK
 
@@ -35,7 +37,9 @@ BUILDERS = {
     "mask": MaskInit,
     "token_inject": TokenInject,
     "embed_interp": EmbedInterp,
+    "verified": Verified,
     "threshold": Threshold,
+    "agreement": Agreement,
     "topk": TopK,
     "none": NoRemask,
     "linear": LinearRemask,
@@ -150,6 +154,19 @@ WARM = st.one_of(
         }
     ),
 )
+VERIFIED = st.fixed_dictionaries(
+    {
+        "name": st.just("verified"),
+        "theta": st.sampled_from([0.0001, 0.0001, 0.01, 0.1, 0.5]),
+        "weight": st.sampled_from([0.0, 0.5, 1.0]),
+        "cap": st.sampled_from([0.5, 0.8]),
+        "score": st.sampled_from(["visible", "halves"]),
+        "keep_rule": st.sampled_from(["prefix", "each"]),
+    }
+)
+AGREEMENT = st.fixed_dictionaries(
+    {"name": st.just("agreement"), "tau": st.sampled_from([0.6, 0.9]), "low": st.sampled_from([0.1, 0.3, 0.6])}
+)
 INITS = st.one_of(WARM, st.just(COLD))
 UNMASKS = st.one_of(
     st.fixed_dictionaries({"name": st.just("threshold"), "tau": st.sampled_from([0.2, 0.4, 0.6, 0.8, 0.9, 1.1])}),
@@ -195,7 +212,9 @@ def cases(draw, inits=INITS, unmasks=UNMASKS, remasks=REMASKS, grids=GRIDS, most
         content = Random(draw(st.integers(0, 999)))  # few draws per case, so that the policies get most of the variety
         prompt = tuple(content.randrange(vocabulary - 1) for _ in range(draw(st.integers(1, 8))))
         proposal = tuple(content.randrange(vocabulary - 1) for _ in range(draw(lengths) if proposals else 0))
-        questions.append(Question(f"q{index}-{content.randrange(100)}", prompt, proposal))
+        name = f"q{index}-{content.randrange(100)}"
+        trust = tuple(content.random() for _ in proposal) if content.random() < 0.5 else ()
+        questions.append(Question(name, prompt, proposal, trust))
     unmask = dict(draw(unmasks))
     unmask.setdefault("temperature", draw(st.sampled_from([0.0, 0.0, 0.7, 1.5])))
     model = {

@@ -5,8 +5,9 @@ question and the keyed uniform draws (which are part of the contract: a draw dep
 
 A policy is a plain dict, `{"name": ..., field: value}`:
 
-- init: `mask`; `token_inject` rho; `embed_interp` lam, p, duration in (first, masked, fade), fade_forwards
-- unmask: `threshold` tau, temperature; `topk` steps_per_block, temperature
+- init: `mask`; `token_inject` rho; `embed_interp` lam, p, duration in (first, masked, fade), fade_forwards; `verified` theta, weight,
+  cap, score in (visible, halves), keep_rule in (prefix, each)
+- unmask: `threshold` tau, temperature; `agreement` tau, low, temperature; `topk` steps_per_block, temperature
 - remask: `none`; `linear` bias, slope, scope; `exponential` bias, floor, base, span, scope; scope in (injected, decoded, all)
 - cache: `none`; `prefix`, `dual` refresh (block, revocation, or a number), first_token (refresh, window); `freecache` settle
 
@@ -112,6 +113,12 @@ def decode_one(
     if init["name"] == "embed_interp":
         u = uniform(seed, question.id, "dropout", canvas)
         soft = {i: token for i, token in enumerate(question.proposal) if u[i] >= init["p"]}
+    if init["name"] == "verified" and question.proposal:
+        kept, answer.nfe, margin = verify(model, question, init, canvas, mask_id, shifted)
+        memory.costs += [len(question.prompt) + canvas] * answer.nfe
+        answer.forwards += [Forward(n, -1, 0, [], margin) for n in range(answer.nfe)]
+        for i in kept:
+            answer.ids[i], answer.source[i] = question.proposal[i], INJECTED
 
     for block in range(canvas // block_length):
         positions = range(block * block_length, (block + 1) * block_length)
@@ -129,7 +136,7 @@ def decode_one(
             logits = response_logits(model, question.prompt, answer.ids, soft, weight, mask_id, shifted, first, last, memory.kept)
             masked = [i for i in masked if i in logits][: 1 if only else None]
             revocable = [i for i in revocable if i in logits]
-            committed, margin = choose(logits, masked, positions, unmask, question.id, seed, n, k)
+            committed, margin = choose(logits, masked, positions, unmask, question.id, seed, n, k, question)
             revoked, other = revoke(logits, answer.ids, revocable, remask, question.id, seed, n, k, block_length)
             for i in revoked:
                 answer.revocations.append((n, i, answer.ids[i], answer.source[i], answer.commit_iteration[i]))
@@ -141,6 +148,38 @@ def decode_one(
             k += 1
     answer.token_forwards = sum(memory.costs)
     return answer
+
+
+def verify(
+    model: ReferenceTransformer, question: Question, init: dict, canvas: int, mask_id: int, shifted: bool
+) -> tuple[list[int], int, float]:
+    """Which proposal positions are kept, how many forwards that took, and how close the nearest decision was to its boundary."""
+    proposal = question.proposal
+    whole = [*proposal, *[mask_id] * (canvas - len(proposal))]
+    everything, even = set(range(len(proposal))), set(range(0, len(proposal), 2))
+    readings = [(set(), everything)] if init["score"] == "visible" else [(even, even), (everything - even, everything - even)]
+    q: dict[int, float] = {}
+    for hidden, read in readings:
+        ids = [mask_id if i in hidden else token for i, token in enumerate(whole)]
+        first = len(question.prompt) - (1 if shifted else 0)
+        rows = model.logits(model.embed([*question.prompt, *ids]))[first : first + canvas].copy()
+        rows[:, mask_id] = -np.inf
+        q |= {i: float(softmax(rows[i])[proposal[i]]) for i in read}
+    kept, margin, failed = [], math.inf, False
+    for i in range(len(proposal)):
+        trust = question.trust[i] if question.trust else 1.0
+        odds = logit(q[i], 1e-6) + init["weight"] * logit(min(trust, init["cap"]), 1e-4)
+        margin = min(margin, abs(odds - logit(init["theta"], 0)))
+        failed = odds < logit(init["theta"], 0) or (failed and init["keep_rule"] == "prefix")
+        if not failed:
+            kept.append(i)
+    return kept, len(readings), margin
+
+
+def logit(p: float, edge: float) -> float:
+    """ln p/(1-p), with p moved at least `edge` from 0 and 1."""
+    p = min(max(p, edge), 1 - edge)
+    return math.log(p / (1 - p))
 
 
 @dataclass
@@ -213,10 +252,19 @@ def response_logits(
 
 
 def choose(
-    logits: dict[int, np.ndarray], masked: list[int], positions: range, unmask: dict, question: str, seed: int, n: int, k: int
+    logits: dict[int, np.ndarray],
+    masked: list[int],
+    positions: range,
+    unmask: dict,
+    question: str,
+    seed: int,
+    n: int,
+    k: int,
+    asked: Question | None = None,
 ) -> tuple[list[tuple[int, int]], float]:
     """What to commit now: (position, token, confidence), and how close the nearest decision was to its boundary.
 
+    agreement: as threshold, with a lower one per position where the proposal of `asked` says the same.
     threshold: every eligible position with conf ≥ tau, else the most confident one. topk: the ceil(m / max(1, s-k)) most confident.
     Ties go to the lowest index, of tokens and of positions.
     """
@@ -235,9 +283,14 @@ def choose(
         best, second = sorted(score, reverse=True)[:2]
         margin = min(margin, float(best - second))
     ranked = sorted(masked, key=lambda i: (-confidence[i], i))
-    if unmask["name"] == "threshold":
-        margin = min(margin, *(abs(confidence[i] - unmask["tau"]) for i in masked))
-        chosen = [i for i in masked if confidence[i] >= unmask["tau"]] or ranked[:1]
+    if unmask["name"] in ("threshold", "agreement"):
+        needed = dict.fromkeys(masked, unmask["tau"])
+        if unmask["name"] == "agreement":
+            for i in masked:
+                if i < len(asked.proposal) and asked.proposal[i] == token[i]:
+                    needed[i] -= (unmask["tau"] - unmask["low"]) * (asked.trust[i] if asked.trust else 1.0)
+        margin = min(margin, *(abs(confidence[i] - needed[i]) for i in masked))
+        chosen = [i for i in masked if confidence[i] >= needed[i]] or ranked[:1]
     else:
         chosen = ranked[: math.ceil(len(masked) / max(1, unmask["steps_per_block"] - k))]
     if len(chosen) < len(ranked):

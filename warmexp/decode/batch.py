@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -14,6 +15,7 @@ from warmexp.decode.meter import Meter, QuestionSums
 from warmexp.decode.rows import Row
 from warmexp.decode.state import SOURCES, Canvas, Question
 from warmexp.decode.strategy import Strategies
+from warmexp.decode.verify import verified
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,10 @@ class Batch:
             return
         length = self.s.length
         starts = [self.s.init.start(question, length.canvas_length, self.seed) for question in questions]
+        if getattr(self.s.init, "verifies", False):
+            started = time.perf_counter()
+            starts = verified(self.meter, self.s.init, questions, starts)
+            self._charge(questions, time.perf_counter() - started)
         new = Canvas.build(list(questions), starts, self.backbone.mask_id, length.block_length, self.backbone.device)
         self.canvas = self.canvas.join(new) if len(self) else new
         if self.s.cache.keeps:
@@ -82,8 +88,12 @@ class Batch:
         """Put back what was worked on for `seconds`."""
         if part is not self.canvas:
             self.canvas.put(torch.tensor(rows, device=self.backbone.device), part)
-        for question in part.questions:
-            self.seconds[question.id] += seconds / len(rows)
+        self._charge(part.questions, seconds)
+
+    def _charge(self, questions: Sequence[Question], seconds: float) -> None:
+        """Equal shares of what was spent on several questions."""
+        for question in questions:
+            self.seconds[question.id] += seconds / len(questions)
 
     def leave(self, rows: list[Row | None]) -> list[Decoded]:
         """Take finished questions out; the last rows move to where they were."""

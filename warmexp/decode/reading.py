@@ -26,6 +26,7 @@ class Block:
     ids: Tensor
     source: Tensor
     prior: Tensor
+    trust: Tensor  # float64, of the prior's token; NaN where there is none
     masked: Tensor  # bool
     revocable: Tensor  # bool, visible positions the remask policy may revoke
     visits: Tensor  # [B], forwards run in this block before this one: the k of Eq. (11)
@@ -49,6 +50,7 @@ class Block:
             ids=canvas.ids.gather(1, positions),
             source=canvas.source.gather(1, positions),
             prior=canvas.prior.gather(1, positions),
+            trust=canvas.trust.gather(1, positions),
             masked=masked,
             revocable=revocable,
             visits=canvas.visits,

@@ -50,6 +50,7 @@ class Start:
     tokens: Tensor
     injected: Tensor
     soft: Tensor
+    forwards: int = 0  # run to make it, by an init that verifies
 
 
 @dataclass
@@ -62,8 +63,9 @@ class Canvas:
     source: Tensor  # [B, L] int8, one of SOURCES
     committed_at: Tensor  # [B, L] int32, forward index of the last commit; -1 for injected and masked
     confidence: Tensor  # [B, L] float64, probability with which the token was committed; NaN for what no forward committed
-    prior: Tensor  # [B, L] long, the proposal's tokens where `soft`
+    prior: Tensor  # [B, L] long, the proposal's tokens, also where they are neither injected nor `soft`
     soft: Tensor  # [B, L] bool
+    trust: Tensor  # [B, L] float64, the author's trust in the proposal's token, NaN where there is none
     forwards: Tensor  # [B] long, forwards run for the question so far (its iteration index n)
     block: Tensor  # [B] long, index of the current block
     visits: Tensor  # [B] long, forwards run in the current block (the k of Eq. 11)
@@ -93,7 +95,8 @@ class Canvas:
             confidence=torch.full(tokens.shape, torch.nan, dtype=torch.float64, device=device),
             prior=tokens,
             soft=soft & ~injected,
-            forwards=rows.clone(),
+            trust=torch.stack([_trust(q, tokens.shape[1]) for q in questions]).to(device),
+            forwards=torch.tensor([s.forwards for s in starts], device=device),
             block=rows.clone(),
             visits=rows.clone(),
             read_in=rows.clone(),
@@ -181,3 +184,9 @@ class Canvas:
 
 # The fields with one entry per row.
 _ROWS = [f.name for f in fields(Canvas) if f.type == "Tensor"]
+
+
+def _trust(question: Question, length: int) -> Tensor:
+    """[L] float64: 1 for every proposal token where nobody said anything, NaN behind the proposal."""
+    said = (question.trust or (1.0,) * len(question.proposal))[:length]
+    return torch.tensor([*said, *[torch.nan] * (length - len(said))], dtype=torch.float64)

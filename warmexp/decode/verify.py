@@ -1,0 +1,68 @@
+"""Verification: what the backbone says about a whole proposal before any of it is kept.
+
+An init that asks for it has its injected tokens scored first, by forwards that count like all others; what it then keeps is what the
+canvas starts with. The loop that follows knows nothing of this, so it works with every unmasking policy, remask schedule and cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from warmexp.decode.meter import Meter
+from warmexp.decode.request import full_forward
+from warmexp.decode.state import INJECTED, Canvas, Question, Start
+
+SCORES = ("visible", "halves")
+_LOGIT_BYTES = 1 << 30  # float64 logits that are in memory at once; questions are scored in groups of this size
+
+
+def verified(meter: Meter, init, questions: Sequence[Question], starts: Sequence[Start]) -> list[Start]:
+    """The starts with only those injected tokens that `init.keep` leaves, and the forwards that it took to know.
+
+    A question without injected tokens costs none.
+    """
+    made = list(starts)
+    asked = [i for i, start in enumerate(made) if start.injected.any()]
+    length = len(made[0].tokens)
+    group = max(1, _LOGIT_BYTES // (8 * length * meter.backbone.transformer.wte.weight.shape[0]))
+    for first in range(0, len(asked), group):
+        rows = asked[first : first + group]
+        backbone = meter.backbone
+        canvas = Canvas.build([questions[i] for i in rows], [made[i] for i in rows], backbone.mask_id, length, backbone.device)
+        injected = canvas.source == INJECTED
+        score, forwards = _score(meter, canvas, injected, init.score)
+        kept = init.keep(score, canvas.trust, injected).cpu()
+        for i, row in zip(rows, kept, strict=True):
+            made[i] = replace(made[i], injected=row, forwards=forwards)
+    return made
+
+
+def _score(meter: Meter, canvas: Canvas, injected: Tensor, kind: str) -> tuple[Tensor, int]:
+    """[B, L] float64, p_θ(x̂_i | the rest) at injected positions (0 elsewhere), and how many forwards each question paid.
+
+    visible: one forward that sees all of it; x̂_i is read where it stands, so a backbone that was never trained on visible tokens may
+    simply copy it. halves: two forwards, each with every other injected token masked, so that no token vouches for itself.
+    """
+    if kind == "visible":
+        return _read(meter, canvas, canvas.ids, injected), 1
+    odd = torch.arange(canvas.ids.shape[1], device=canvas.ids.device) % 2 == 1
+    score = torch.zeros(injected.shape, dtype=torch.float64, device=injected.device)
+    for hidden in (injected & odd, injected & ~odd):
+        score += _read(meter, canvas, canvas.ids.masked_fill(hidden, canvas.mask_id), hidden)
+    return score, 2
+
+
+def _read(meter: Meter, canvas: Canvas, ids: Tensor, wanted: Tensor) -> Tensor:
+    """One forward over `ids`: the softmax probability of the canvas's own token at the wanted positions, 0 elsewhere."""
+    request = full_forward(replace(canvas, ids=ids))
+    here = wanted.flatten().cpu()
+    request.row, request.position = request.row[here], request.position[here]
+    logits = meter.forward(request, tuple(q.id for q in canvas.questions))
+    sitting = logits.gather(1, canvas.ids[wanted][:, None])[:, 0]
+    score = torch.zeros(wanted.shape, dtype=torch.float64, device=wanted.device)
+    score[wanted] = (sitting - logits.logsumexp(-1)).exp()
+    return score
