@@ -8,9 +8,11 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from tests.track.server import KEY
 from tests.track.stored import stored
 from tests.track.test_track import CONFIG, RECORD, SUMMARY
 from warmexp.track import backfill, client
@@ -49,6 +51,7 @@ def test_a_run_is_sent_once(server, run_folder):
     (run,) = server.runs.values()
     assert (run["groupName"], run["jobType"], run["tags"], run["exitcode"]) == ("g", "run", ["token_inject", "oracle", "lab"], 0)
     assert run["config"]["rho"] == {"value": 0.5} and run["summary"]["nfe_mean"] == 7.25 and run["summary"]["status"] == "finished"
+    assert all(KEY.encode() not in file.read_bytes() for file in run_folder.rglob("*") if file.is_file())
     lines = len(run["history"])
     again = WandbTracker(project="p", group="g")
     again.mirror("lab-mask-0", CONFIG, run_folder)
@@ -85,7 +88,7 @@ def test_what_was_kept_offline_is_backfilled_once(server, run_folder, monkeypatc
     tracked(run_folder, mode="offline")
     (offline,) = (run_folder / "wandb").glob("offline-run-*")
     stored(offline)
-    monkeypatch.setattr("warmexp.front.points.collect", lambda roots, accuracy: ([type("Point", (), {"folder": run_folder})], []))
+    monkeypatch.setattr("warmexp.front.points.collect", lambda roots, accuracy: ([SimpleNamespace(folder=run_folder)], []))
     for expected in ("W&B: http", "is there already"):
         assert backfill.main([str(run_folder), "--project", "p"]) == 0
         assert expected in capsys.readouterr().out
@@ -103,9 +106,24 @@ def test_wandb_sync_instead_of_the_backfill_is_noticed(server, run_folder, monke
     stored(offline)
     done = wandb_sync(str(offline), cwd=run_folder)
     assert list(server.runs) == ["lab-mask-0"], done.stdout + done.stderr
-    monkeypatch.setattr("warmexp.front.points.collect", lambda roots, accuracy: ([type("Point", (), {"folder": run_folder})], []))
+    monkeypatch.setattr("warmexp.front.points.collect", lambda roots, accuracy: ([SimpleNamespace(folder=run_folder)], []))
     assert backfill.main([str(run_folder), "--project", "p"]) == 0
     assert "is there already" in capsys.readouterr().out and len(server.runs) == 1
+
+
+def test_the_backfill_stops_where_the_server_does(server, run_folder, monkeypatch, capsys):
+    """What the run was computed with says where it goes; the first refusal ends it, and the same command goes on."""
+    other = shutil.copytree(run_folder, run_folder.with_name("lab-mask-1"))
+    points = [SimpleNamespace(folder=run_folder), SimpleNamespace(folder=other)]
+    monkeypatch.setattr("warmexp.front.points.collect", lambda roots, accuracy: (points, []))
+    server.status = 401
+    assert backfill.main([str(run_folder.parent)]) == 1
+    said = capsys.readouterr()
+    assert said.out.startswith("[1/2]") and said.out.count("\n") == 1 and "stopped answering" in said.err
+    server.status = 200
+    monkeypatch.setattr(client, "_failed", {})
+    assert backfill.main([str(run_folder.parent)]) == 0
+    assert capsys.readouterr().out.count(f"{server.address}/me/p/runs/") == 2
 
 
 @pytest.mark.parametrize(("status", "silent", "why"), [(401, False, "did not accept"), (200, True, "does not answer")])

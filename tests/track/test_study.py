@@ -96,6 +96,14 @@ def test_a_study_folder_stands_for_its_runs(outputs, capsys):
     assert [stored(found)["run"]["group"] for found in sent] == ["later", "later"]
 
 
+def test_one_damaged_folder_does_not_keep_the_others_at_home(outputs, capsys):
+    damaged = sorted(outputs.glob("lab-mask-*"))[0]
+    (damaged / "records.jsonl").write_text("{}\n")
+    assert backfill.main([str(outputs), "--offline"]) == 1
+    said = capsys.readouterr().out.splitlines()
+    assert [damaged.name in line for line in said if "warning: " in line] == [True] and len(said) == 4
+
+
 def test_dry_run_writes_nothing(outputs, capsys):
     assert backfill.main([str(outputs), "--project", "p", "--dry-run"]) == 0
     said = capsys.readouterr().out

@@ -141,6 +141,11 @@ def test_an_unknown_mode_is_refused():
         WandbTracker(mode="sometimes")
 
 
+def test_a_project_that_wandb_would_not_take_is_refused_at_once():
+    with pytest.raises(UserError, match=r"tracker\.project=me/lab cannot name"):
+        WandbTracker(project="me/lab")
+
+
 def test_no_tracker_has_the_same_methods():
     public = {name for name in vars(WandbTracker) if not name.startswith("_") and callable(getattr(WandbTracker, name))}
     assert public == {name for name in vars(NoTracker) if not name.startswith("_") and callable(getattr(NoTracker, name))}

@@ -15,6 +15,14 @@ def config(folder: Path) -> dict[str, Any]:
     return dict(OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"), resolve=True))
 
 
+def finished(folder: Path) -> bool:
+    """Whether summary.json says so."""
+    try:
+        return summary(folder).get("status") == "finished"
+    except (OSError, ValueError, TypeError):
+        return False
+
+
 def summary(folder: Path) -> dict[str, Any]:
     return dict(json.loads((folder / "summary.json").read_text(encoding="utf-8")))
 

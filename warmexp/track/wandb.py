@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from warmexp.errors import check_choice, check_range
+from warmexp.errors import UserError, check_choice, check_range
 from warmexp.track import content, folders, sent
 from warmexp.track.client import MODES, Destination, Wanted, quiet_client
 from warmexp.track.secrets import without_secrets
 from warmexp.track.session import Session
 
 _PROGRESS_SECONDS = 5.0
+_NOT_IN_A_NAME = set("/\\#?%:")
 
 
 @dataclass
@@ -36,6 +37,8 @@ class WandbTracker:
     def __post_init__(self) -> None:
         check_choice("tracker.mode", self.mode, MODES)
         check_range("tracker.sample_rows", self.sample_rows, 0, 10**6, "the number of records in the table of samples")
+        if not self.project or _NOT_IN_A_NAME & set(self.project):
+            raise UserError(f"tracker.project={self.project} cannot name a W&B project: leave out {' '.join(sorted(_NOT_IN_A_NAME))}")
         self._session: Session | None = None
         self._next = 0.0
 
