@@ -60,6 +60,7 @@ WRONG = {
     "init=token_inject proposer=hf proposer.path=./missing": ["proposer.path=./missing", "does not exist"],
     "init=token_inject proposer=file proposer.path=missing.jsonl": ["proposer.path=missing.jsonl", "does not exist"],
     "init=token_inject proposer=oracle proposer.corruption=2": ["proposer.corruption=2", "[0, 1]"],
+    "init=token_inject proposer=oracle proposer.kind=words": ["proposer.kind=words", "swap"],
     "init=token_inject proposer.tail=padding": ["proposer.tail=padding", "mask, eos"],
     "init._target_=os.system": ["init._target_=os.system", "inside warmexp."],
     "init._target_=warmexp.run.run": ["init._target_=warmexp.run.run", "refused"],

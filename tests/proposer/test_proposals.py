@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,6 +15,7 @@ from warmexp.proposer.file import FileProposer
 from warmexp.proposer.oracle import OracleProposer
 from warmexp.proposer.proposal import Asked, Proposal, encode
 from warmexp.proposer.store import proposals_for
+from warmexp.task.task import TaskQuestion
 
 SOLUTION = " Tom has 5 + 3 = 8 apples.\nHe gives away 2, so 8 - 2 = 6 are left.\n#### 6"
 
@@ -59,6 +62,39 @@ def test_an_oracle_corrupts_at_its_rate():
     assert 0.2 < sum(changed) / len(changed) < 0.4
     assert all("####" in text and text.count("\n") == 2 for text in texts(1.0))
     assert all(text.split()[-1] != "6" for text in texts(1.0))
+
+
+def corrupted(kind: str, rate: float, solutions: list[str]) -> list[str]:
+    questions = [Asked(f"q{i}", "p", solution) for i, solution in enumerate(solutions)]
+    return [p.text for _, p in OracleProposer(corruption=rate, kind=kind).propose(questions, "cpu", 0, None)]
+
+
+def test_numbers_alone_are_corrupted():
+    for text in corrupted("numbers", 1.0, [SOLUTION] * 20):
+        assert re.sub(r"\d+", "#", text) == re.sub(r"\d+", "#", SOLUTION)
+        assert not set(zip(re.findall(r"\d+", text), re.findall(r"\d+", SOLUTION), strict=True)) & {(n, n) for n in map(str, range(999))}
+    assert set(corrupted("numbers", 0.0, [SOLUTION] * 5)) == {SOLUTION}
+
+
+def test_one_step_is_left_out_and_never_the_answer():
+    lines = ["a 1", "b 2", "c 3", "#### 3"]
+    texts = corrupted("step", 1.0, ["\n".join(lines)] * 60)
+    assert set(texts) == {"\n".join(x for x in lines if x != left_out) for left_out in lines[:3]}
+    assert 10 < sum(text.count("\n") == 2 for text in corrupted("step", 0.5, ["\n".join(lines)] * 60)) < 50
+    assert corrupted("step", 1.0, ["#### 3"]) == ["#### 3"]
+
+
+def test_another_questions_solution():
+    oracle = OracleProposer(corruption=0.5, kind="swap")
+    training = [TaskQuestion(f"t{i}", "p", f"#### {i}", str(i)) for i in range(9)]
+    oracle.bind(None, 8, SimpleNamespace(training=lambda n: training[:n]))
+    texts = [p.text for _, p in oracle.propose([Asked(f"q{i}", "p", SOLUTION) for i in range(60)], "cpu", 0, None)]
+    assert set(texts) - {SOLUTION} == {q.solution for q in training}
+    assert 15 < texts.count(SOLUTION) < 45
+    alone = [p.text for i in range(60) for _, p in oracle.propose([Asked(f"q{i}", "p", SOLUTION)], "cpu", 0, None)]
+    assert alone == texts, "what a question gets does not depend on what else is asked"
+    with pytest.raises(UserError, match=r"proposer\.kind=swap"):
+        oracle.bind(None, 8, SimpleNamespace())
 
 
 class Counting:

@@ -10,43 +10,77 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from warmexp.errors import check_choice, check_range
+from warmexp.errors import UserError, check_choice, check_range
 from warmexp.proposer.proposal import TAILS, Asked, Proposal, Proposer
 from warmexp.rng import uniform
 
 _PIECE = re.compile(r"\d+|[^\W\d]+|[^\w\s]|\s+")
 _OPERATORS = "+-*/="
+_POOL = 1_000
+KINDS = ("tokens", "numbers", "step", "swap")
 
 
 @dataclass
 class OracleProposer(Proposer):
-    """Each word, number and sign of the solution is replaced with probability `corruption` by another of its kind.
+    """The reference solution, made worse at a rate of `corruption` in [0, 1].
 
-    A number moves by 1 to 9 (and stays ≥ 0), an operator becomes another operator, a word becomes another word of the same solution.
-    `####` and white space are left alone, so the answer can still be extracted (and be wrong). corruption: in [0, 1].
-    It knows no probabilities: its trust is 1.0 everywhere, also where it is wrong. tail: see proposal.py.
+    kind: what a corruption is.
+        tokens: each word, number and sign is replaced with probability `corruption` by another of its kind. A number moves by 1 to 9 (and
+            stays ≥ 0), an operator becomes another operator, a word another word of the same solution.
+        numbers: the same, of numbers only.
+        step: with probability `corruption` per question, one of its lines but the last is left out (a solution of one line stays).
+        swap: with probability `corruption` per question, the whole is the solution of one of the task's first 1,000 training questions.
+    `####` and white space are left alone, so the answer can still be extracted (and be wrong). It knows no probabilities: its trust is 1.0
+    everywhere, also where it is wrong. tail: see proposal.py.
     """
 
     corruption: float = 0.0
+    kind: str = "tokens"
     tail: str = "mask"
     oracle = True
 
     def __post_init__(self) -> None:
-        check_range("proposer.corruption", self.corruption, 0, 1, "the share of the solution's words that is replaced")
+        check_range("proposer.corruption", self.corruption, 0, 1, "the share that is made worse")
+        check_choice("proposer.kind", self.kind, KINDS)
         check_choice("proposer.tail", self.tail, TAILS)
+        self._others: list[str] = []
+
+    def bind(self, backbone, canvas_length: int, task) -> None:
+        if self.kind == "swap":
+            training = getattr(task, "training", None)
+            self._others = [q.solution for q in training(_POOL)] if training else []
+            if not self._others:
+                raise UserError("proposer.kind=swap needs a task with training questions: choose task=lab or task=gsm8k, or another kind.")
 
     def identity(self) -> dict[str, Any]:
-        return {"kind": "oracle", "corruption": self.corruption}
+        return {"kind": "oracle", "corruption": self.corruption, **({} if self.kind == "tokens" else {"corrupts": self.kind})}
 
     def propose(self, questions: list[Asked], device: str, seed: int, progress) -> Iterator[tuple[str, Proposal]]:
         for question in questions:
             yield question.id, Proposal(self._corrupt(question, seed))
 
     def _corrupt(self, question: Asked, seed: int) -> str:
+        if self.kind in ("tokens", "numbers"):
+            return self._replaced(question, seed)
+        hit, which = uniform(seed, question.id, f"corrupt-{self.kind}", 2)
+        if hit >= self.corruption:
+            return question.solution
+        if self.kind == "step":
+            return _without_a_line(question.solution, which)
+        return self._others[int(which * len(self._others))]
+
+    def _replaced(self, question: Asked, seed: int) -> str:
         pieces = _PIECE.findall(question.solution)
         words = sorted({p for p in pieces if p.isalpha()})
         draws = uniform(seed, question.id, "corrupt", (len(pieces), 2))
-        return "".join(_replace(p, u[1], words) if u[0] < self.corruption else p for p, u in zip(pieces, draws, strict=True))
+        hits = [u[0] < self.corruption and (self.kind == "tokens" or p.isdecimal()) for p, u in zip(pieces, draws, strict=True)]
+        return "".join(_replace(p, u[1], words) if hit else p for p, u, hit in zip(pieces, draws, hits, strict=True))
+
+
+def _without_a_line(solution: str, u: float) -> str:
+    lines = solution.split("\n")
+    left_out = int(u * (len(lines) - 1))
+    return "\n".join(line for i, line in enumerate(lines) if i != left_out or len(lines) < 2)
 
 
 def _replace(piece: str, u: float, words: list[str]) -> str:
