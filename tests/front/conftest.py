@@ -46,6 +46,7 @@ def write_run(
     n: int = 100,
     oracle: bool = False,
     status: str = "finished",
+    model: str = "m",
     **changes: object,
 ) -> Path:
     """A run folder: n records whose NFE averages `nfe` (half of them one above, half one below), `correct` of them right."""
@@ -60,6 +61,7 @@ def write_run(
         "proposer": {"_target_": "warmexp.proposer.hf.HFProposer"},
         "seed": 0,
         "tau": tau,
+        "identity": {"backbone": {"model": model}},
     }
     (folder / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     records = [record(i, nfe + (1 if i % 2 else -1), i < correct, i <= correct, init != "mask") for i in range(n)]

@@ -88,6 +88,14 @@ def test_pooled_runs_are_paired_on_the_questions_they_share(run, tmp_path):
     assert pooled.by_proposal["right"]["baseline_accuracy"] is None
 
 
+def test_two_models_of_one_name_are_not_compared(run, tmp_path):
+    run("cold")
+    run("warm", init="token_inject", model="another", nfe=5)
+    points, _ = collect(tmp_path)
+    assert [r.group for r in analyse(points).runs] == [0, 1] and analyse(points).runs[1].saved is None
+    assert "2 different backbones" in analyse(points, pooled=True).caveats[0]
+
+
 def test_several_processes_read_the_same(run, tmp_path, monkeypatch):
     run("a")
     run("b", init="token_inject")

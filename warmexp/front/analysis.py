@@ -16,7 +16,7 @@ from warmexp.front.baseline import DEFAULT, select
 from warmexp.front.group import Together, numbers, results
 from warmexp.front.measured import Measured, measure_all
 from warmexp.front.points import Point
-from warmexp.front.result import Front, Group, Result
+from warmexp.front.result import Asked, Front, Group, Result
 
 MARGIN = 0.01
 
@@ -52,42 +52,34 @@ def analyse(
     if len(filters) > 1:
         raise ValueError("points with different accuracy filters have no common front")
     measured, unread = _measured(points, x, processes)
-    return _front(measured, x, filters.pop() if filters else "flexible", baseline, pooled, margin, (*left_out, *unread), reference)
+    accuracy = filters.pop() if filters else "flexible"
+    asked = Asked(x=x, accuracy=accuracy, selector=baseline, margin=margin, pooled=pooled, reference=reference)
+    return _front(measured, asked, (*left_out, *unread))
 
 
 def along(front: Front, x: str) -> Front:
     """The same runs along another axis, without reading their records again; runs whose records lack it are left out.
+
+    The reference point is the default one: what was stated for an axis says nothing about another.
 
     Raises:
         UserError: for an unknown axis.
     """
     axis(x)
     measured = [run.measured for run in front.runs if x in run.measured.x]
-    return _front(measured, x, front.accuracy, front.selector, front.pooled, front.margin, front.left_out)
+    asked = Asked(x=x, accuracy=front.accuracy, selector=front.selector, margin=front.margin, pooled=front.pooled)
+    return _front(measured, asked, front.left_out)
 
 
-def _front(
-    measured: list[Measured], x: str, accuracy: str, baseline: str, pooled: bool, margin: float, left_out: Sequence[str],
-    reference: float | None = None,
-) -> Front:  # fmt: skip
-    chosen = {p.run_id for p in select([m.point for m in measured], baseline)}
-    parts = _parts(measured, pooled)
-    together = [Together.of(part, x, chosen) for part in parts]
-    groups = [numbers(one, reference) for one in together]
+def _front(measured: list[Measured], asked: Asked, left_out: Sequence[str]) -> Front:
+    chosen = {p.run_id for p in select([m.point for m in measured], asked.selector)}
+    together = [Together.of(part, asked.x, chosen) for part in _parts(measured, asked.pooled)]
+    groups = [numbers(one, asked.reference) for one in together]
     order = {one.point.run_id: i for i, one in enumerate(measured)}
-    runs = [run for number, one in enumerate(together) for run in results(one, number, margin)]
+    runs = [run for number, one in enumerate(together) for run in results(one, number, asked.margin)]
     runs.sort(key=lambda run: order[run.point.run_id])
-    return Front(
-        x=x,
-        accuracy=accuracy,
-        selector=baseline,
-        margin=margin,
-        pooled=pooled,
-        caveats=tuple(_caveats(runs, groups, x, baseline, pooled)),
-        left_out=tuple(left_out),
-        groups=tuple(groups),
-        runs=tuple(runs),
-    )
+    caveats = tuple(_caveats(runs, groups, asked))
+    return Front(**vars(asked), caveats=caveats, left_out=tuple(left_out), groups=tuple(groups), runs=tuple(runs))
 
 
 def _measured(points: Sequence[Point], x: str, processes: int) -> tuple[list[Measured], list[str]]:
@@ -107,17 +99,17 @@ def _parts(measured: list[Measured], pooled: bool) -> list[list[Measured]]:
     """Comparable runs together, the largest group first."""
     parts: dict[tuple, list[Measured]] = {}
     for one in measured:
-        parts.setdefault(() if pooled else (one.point.backbone, one.point.task, one.point.questions), []).append(one)
+        parts.setdefault(() if pooled else (one.point.backbone, one.point.model, one.point.task, one.point.questions), []).append(one)
     return sorted(parts.values(), key=lambda part: (-len(part), -part[0].point.n))
 
 
-def _caveats(runs: list[Result], groups: list[Group], x: str, baseline: str, pooled: bool) -> list[str]:
+def _caveats(runs: list[Result], groups: list[Group], asked: Asked) -> list[str]:
     """What a reader must know before comparing, one sentence each."""
     found = []
-    if pooled:
+    if asked.pooled:
         for what, values in (
             ("tasks", {r.point.task for r in runs}),
-            ("backbones", {r.point.backbone for r in runs}),
+            ("backbones", {(r.point.backbone, r.point.model) for r in runs}),
             ("sets of questions", {r.point.questions for r in runs}),
         ):
             if len(values) > 1:
@@ -127,9 +119,11 @@ def _caveats(runs: list[Result], groups: list[Group], x: str, baseline: str, poo
     for number, group in enumerate(groups):
         others = sum(run.group == number and not run.is_baseline for run in runs)
         if others and not group.baseline_runs:
-            found.append(f"No run on these {group.task} questions (n = {group.n}) matches the baseline {baseline}: no saving can be said.")
+            found.append(
+                f"No run on these {group.task} questions (n = {group.n}) matches the baseline {asked.selector}: no saving can be said."
+            )
         elif others and len(group.baseline_front) == 1:
             found.append("The baseline's front is a single point: vary its threshold (+sweep=threshold) for savings at equal accuracy.")
-    if x == "nfe" and any(r.measured.aux_forwards > 0 for r in runs):
+    if asked.x == "nfe" and any(r.measured.aux_forwards > 0 for r in runs):
         found.append("NFE leaves out auxiliary forwards (a self-draft's): x=full_forward_equivalents counts them.")
     return found

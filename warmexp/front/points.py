@@ -57,6 +57,7 @@ class Point:
     proposal_accuracy: float | None  # by the same filter; None for a cold start
     seconds: float
     settings: tuple[tuple[str, Setting], ...] = ()  # the config's leaves, as dotted keys
+    model: str = ""  # a hash of the backbone's weights: one name (`checkpoint`) may stand for several
 
     @property
     def accuracy(self) -> float:
@@ -189,6 +190,7 @@ def _point(folder: Path, config: dict[str, Any], summary: dict[str, Any], accura
         proposal_accuracy=None if proposal_accuracy is None else float(proposal_accuracy),
         seconds=float(summary["seconds_total"]),
         settings=_settings(config),
+        model=str(((config.get("identity") or {}).get("backbone") or {}).get("model", "")),
     )
     threshold = point.unmask if point.tau is None else f"τ={_number(point.tau)}"
     source = "" if point.proposer == "none" else f"from {point.proposer}"

@@ -79,15 +79,22 @@ class Group:
     curves: tuple[Curve, ...]
 
 
-@dataclass(frozen=True)
-class Front:
-    """What front.json holds. groups: largest first; the first one's numbers are also front.json's own."""
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What a front is asked for: see analysis.analyse. selector: of the baseline."""
 
     x: str
     accuracy: str
     selector: str
     margin: float
     pooled: bool
+    reference: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Front(Asked):
+    """What front.json holds. groups: largest first; the first one's numbers are also front.json's own."""
+
     caveats: tuple[str, ...]
     left_out: tuple[str, ...]
     groups: tuple[Group, ...]
