@@ -28,6 +28,13 @@ def test_verification_equals_the_reference(case):
     check(case)
 
 
+@profile(60)
+@given(case=cases(inits=VERIFIED, remasks=st.just(FROZEN), most=3))
+def test_a_shadow_is_a_masked_query(case):
+    """Where the row's own states cannot have seen the hidden token (one layer), it is the forward with that token masked."""
+    check(case.but(init=case.init | {"score": "shadow"}, model=case.model | {"n_layers": 1}))
+
+
 @profile(40)
 @given(case=cases(inits=VERIFIED, remasks=st.just(FROZEN), most=3), cache=WINDOWS)
 def test_verification_before_a_cache(case, cache):
@@ -41,7 +48,10 @@ def test_agreement_equals_the_reference(case):
 
 
 @profile(20)
-@given(case=CASES, shuffle=st.randoms(use_true_random=False))
+@given(
+    case=CASES.flatmap(lambda case: st.sampled_from([case, case.but(init=case.init | {"score": "shadow"})])),
+    shuffle=st.randoms(use_true_random=False),
+)
 def test_neighbours_do_not_matter(case, shuffle):
     together = {done.id: facts(done) for done in case.decode()}
     order = list(case.questions)

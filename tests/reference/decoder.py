@@ -6,7 +6,7 @@ question and the keyed uniform draws (which are part of the contract: a draw dep
 A policy is a plain dict, `{"name": ..., field: value}`:
 
 - init: `mask`; `token_inject` rho; `embed_interp` lam, p, duration in (first, masked, fade), fade_forwards; `verified` theta, weight,
-  cap, score in (visible, halves), keep_rule in (prefix, each)
+  cap, score in (visible, halves, shadow), keep_rule in (prefix, each)
 - unmask: `threshold` tau, temperature; `agreement` tau, low, temperature; `topk` steps_per_block, temperature
 - remask: `none`; `linear` bias, slope, scope; `exponential` bias, floor, base, span, scope; scope in (injected, decoded, all)
 - cache: `none`; `prefix`, `dual` refresh (block, revocation, or a number), first_token (refresh, window); `freecache` settle
@@ -116,6 +116,8 @@ def decode_one(
     if init["name"] == "verified" and question.proposal:
         kept, answer.nfe, margin = verify(model, question, init, canvas, mask_id, shifted)
         memory.costs += [len(question.prompt) + canvas] * answer.nfe
+        if init["score"] == "shadow":
+            memory.costs[0] += (1 + shifted) * len(question.proposal)
         answer.forwards += [Forward(n, -1, 0, [], margin) for n in range(answer.nfe)]
         for i in kept:
             answer.ids[i], answer.source[i] = question.proposal[i], INJECTED
@@ -157,7 +159,11 @@ def verify(
     proposal = question.proposal
     whole = [*proposal, *[mask_id] * (canvas - len(proposal))]
     everything, even = set(range(len(proposal))), set(range(0, len(proposal), 2))
-    readings = [(set(), everything)] if init["score"] == "visible" else [(even, even), (everything - even, everything - even)]
+    readings = {
+        "visible": [(set(), everything)],
+        "halves": [(even, even), (everything - even, everything - even)],
+        "shadow": [({i}, {i}) for i in everything],  # in one layer the row's keys and values know nothing of each other
+    }[init["score"]]
     q: dict[int, float] = {}
     for hidden, read in readings:
         ids = [mask_id if i in hidden else token for i, token in enumerate(whole)]
@@ -173,7 +179,7 @@ def verify(
         failed = odds < logit(init["theta"], 0) or (failed and init["keep_rule"] == "prefix")
         if not failed:
             kept.append(i)
-    return kept, len(readings), margin
+    return kept, 2 if init["score"] == "halves" else 1, margin
 
 
 def logit(p: float, edge: float) -> float:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from warmexp.backbone.backbone import Backbone
 from warmexp.backbone.keys_values import Window
+from warmexp.backbone.shadow import leave_one_out
 from warmexp.decode.state import Canvas
 
 KINDS = ("full", "window", "block", "aux")
@@ -36,6 +37,7 @@ class Forward:
     embeddings: Tensor | None = None
     kind: str = "full"
     window: Window | None = None
+    shadow: bool = False  # whether every wanted token is hidden from what predicts it (backbone/shadow.py)
 
     def mix(self, backbone: Backbone, canvas: Canvas, weight: Tensor) -> None:
         """Feed (1-w)·e_M + w·E(x̂) at soft positions that are still masked (Eq. 6). weight: [B] in [0, 1]."""
@@ -86,7 +88,10 @@ class Meter:
         """
         started = time.perf_counter()
         r = request
-        logits = self.backbone(r.ids, r.lengths, r.row, r.position, r.embeddings, r.window)
+        if r.shadow:
+            logits = leave_one_out(self.backbone, r.ids, r.lengths, r.row, r.position)
+        else:
+            logits = self.backbone(r.ids, r.lengths, r.row, r.position, r.embeddings, r.window)
         seconds = time.perf_counter() - started
         computed, lengths = tuple(r.computed.tolist()), tuple(r.lengths.tolist())
         self._enter(LedgerRow(r.kind, questions, computed, lengths, no_op or (False,) * len(questions), seconds))

@@ -16,7 +16,7 @@ from warmexp.decode.meter import Meter
 from warmexp.decode.request import full_forward
 from warmexp.decode.state import INJECTED, Canvas, Question, Start
 
-SCORES = ("visible", "halves")
+SCORES = ("visible", "halves", "shadow")
 _LOGIT_BYTES = 1 << 30  # float64 logits that are in memory at once; questions are scored in groups of this size
 
 
@@ -45,10 +45,11 @@ def _score(meter: Meter, canvas: Canvas, injected: Tensor, kind: str) -> tuple[T
     """[B, L] float64, p_θ(x̂_i | the rest) at injected positions (0 elsewhere), and how many forwards each question paid.
 
     visible: one forward that sees all of it; x̂_i is read where it stands, so a backbone that was never trained on visible tokens may
-    simply copy it. halves: two forwards, each with every other injected token masked, so that no token vouches for itself.
+    simply copy it. halves: two forwards, each with every other injected token masked, so that no token vouches for itself. shadow: one
+    forward, in which each token is read from a mask that sees all others; it is two to three times as long (backbone/shadow.py).
     """
-    if kind == "visible":
-        return _read(meter, canvas, canvas.ids, injected), 1
+    if kind in ("visible", "shadow"):
+        return _read(meter, canvas, canvas.ids, injected, shadow=kind == "shadow"), 1
     odd = torch.arange(canvas.ids.shape[1], device=canvas.ids.device) % 2 == 1
     score = torch.zeros(injected.shape, dtype=torch.float64, device=injected.device)
     for hidden in (injected & odd, injected & ~odd):
@@ -56,11 +57,14 @@ def _score(meter: Meter, canvas: Canvas, injected: Tensor, kind: str) -> tuple[T
     return score, 2
 
 
-def _read(meter: Meter, canvas: Canvas, ids: Tensor, wanted: Tensor) -> Tensor:
+def _read(meter: Meter, canvas: Canvas, ids: Tensor, wanted: Tensor, shadow: bool = False) -> Tensor:
     """One forward over `ids`: the softmax probability of the canvas's own token at the wanted positions, 0 elsewhere."""
     request = full_forward(replace(canvas, ids=ids))
     here = wanted.flatten().cpu()
     request.row, request.position = request.row[here], request.position[here]
+    if shadow:
+        request.shadow = True
+        request.computed = request.computed + (1 + meter.backbone.shift) * wanted.sum(1).cpu()
     logits = meter.forward(request, tuple(q.id for q in canvas.questions))
     sitting = logits.gather(1, canvas.ids[wanted][:, None])[:, 0]
     score = torch.zeros(wanted.shape, dtype=torch.float64, device=wanted.device)

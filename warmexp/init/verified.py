@@ -29,8 +29,8 @@ class Verified:
     independent witnesses, whose odds multiply. θ is what both together have to reach; t_i = 1/2 leaves it to the backbone alone.
 
     theta: θ in (0, 1). weight: w ≥ 0; 0 asks the backbone alone. cap: c in [1/2, 1), so that no author, and none who says nothing
-    (whose trust is 1 everywhere), can vouch for a token by itself. score: how q is read, `visible` (one forward) or `halves` (two).
-    keep: `prefix`, as above, or `each`: every token that passes, wherever it stands.
+    (whose trust is 1 everywhere), can vouch for a token by itself. score: how q is read, `visible`,
+    `shadow` (one forward each) or `halves` (two). keep_rule: `prefix`, as above, or `each`: every token that passes, wherever it stands.
     """
 
     theta: float = 0.98
