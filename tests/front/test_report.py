@@ -67,7 +67,7 @@ def test_text_from_runs_is_never_markup(copied, tmp_path):
     points, _ = collect(copied)
     front = analyse(points).to_json()
     for run in front["runs"]:
-        run |= {"label": HOSTILE, "proposer": HOSTILE, "method": HOSTILE, "settings": {"choices.init": HOSTILE}}
+        run |= {"label": HOSTILE, "proposer": HOSTILE, "method": HOSTILE, "settings": {HOSTILE: HOSTILE}}
     front["varying"] = [HOSTILE]
     told = [text for trace in front_figure(front).data for text in (trace.name, *(trace.hovertext or ()))]
     assert not any("<img" in text or "</script" in text for text in told) and any("&lt;img" in text for text in told)

@@ -15,7 +15,7 @@ from warmexp.front.result import Front
 from warmexp.io import write_text
 
 
-def write_front(front: Front, folder: Path | str) -> dict[str, Path]:
+def write_front(front: Front, folder: Path | str, title: str = "warmexp report") -> dict[str, Path]:
     """Write everything; what was there of an earlier front is replaced.
 
     Returns:
@@ -36,7 +36,7 @@ def write_front(front: Front, folder: Path | str) -> dict[str, Path]:
     write_text(paths["csv"], csv_text(content))
     front_picture(front, paths["png"])
     paths["report"] = folder / "report.html"
-    write_report(front, paths["report"])
+    write_report(front, paths["report"], title)
     return paths
 
 

@@ -76,7 +76,7 @@ def _front(folders: Sequence[Path], study: Path, cfg: DictConfig) -> None:
     front = analyse(points, baseline=cfg.study.baseline or BASELINE, left_out=left_out, processes=cores())
     print_table(front)
     with FileLock(study / ".front.lock"):  # several workers may end the same study
-        paths = write_front(front, study / "front")
+        paths = write_front(front, study / "front", title=f"Study {study.name}")
         print(*(f"{name + ':':<8}{path}" for name, path in paths.items()), sep="\n", flush=True)
         note = log_study(build("tracker", cfg.tracker), front, study, study.name)
     if note:

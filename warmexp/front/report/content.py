@@ -21,7 +21,7 @@ from warmexp.front.result import Front, Result
 
 # Characters of base64 that decodes and texts may take: with Plotly (5 MB) a report stays under 10 MB.
 BUDGET = 4_000_000
-_SAMPLE, _TRIED = 8, 20  # runs, and questions of each, from which the room that a question takes is estimated
+_SAMPLE, _TRIED = 8, 100  # runs, and questions of each, from which the room that a question takes is estimated
 _OF_RUN = ("settings", "calibration")  # told in a run's own block
 _OF_AXIS = ("x", "x_ci95", "on_front", "saved", "saved_reason", "paired", "paired_reason")
 
@@ -116,7 +116,7 @@ def _bounded(front: Front, sets: list[Set], budget: int) -> tuple[int, list[str]
     per_run = max((run.point.n for run in front.runs), default=0)
     if per_run > _TRIED and few:
         one = sum(map(len, made(few, _TRIED))) / (_TRIED * len(few))  # a question's share, by a sample of the runs
-        per_run = min(per_run, max(_TRIED, int(budget / (one * len(front.runs)))))
+        per_run = min(per_run, int(budget / (one * len(front.runs))))
     while True:
         blocks = made(front.runs, per_run)
         size = sum(map(len, blocks))

@@ -77,7 +77,7 @@ function stepThrough(main, { row, tokens, block, turn, address }, asked) {
     const left = states.filter((span) => !span).length, fresh = states.filter((span) => span?.from === step && step > 0).length;
     const lost = step ? spans.filter((list) => list.some((span) => span.cut && span.to === step - 1)).length : 0;
     out.textContent = step ? `forward ${step} of ${steps}: ${fresh} committed${lost ? `, ${lost} revoked` : ""}, ${left} masked` : `the start: ${left} masked of ${spans.length}`;
-    flow.replaceChildren(...states.map((span) => chip(span, tokens, step)));
+    flow.replaceChildren(...flowing(states, tokens, step));
     blocks.show(step, states);
   };
   const keys = (event) => {
@@ -107,10 +107,22 @@ function legend(spans, row) {
 const shownToken = (text) => text.replace(/\n/g, "⏎").replace(/\t/g, "⇥");
 const isSpecial = (text) => /^<.*>$/.test(text) && text.length > 3;
 
-function chip(span, tokens, step) {
-  if (!span) return h("span", { class: "token masked" }, "▢");
+// The canvas as text; more than four masks or end tokens in a row become one chip with their number.
+function flowing(states, tokens, step) {
+  const chips = [], same = (a, b) => (a && b ? a.token === b.token && isSpecial(tokens[a.token]) : !a && !b);
+  for (let i = 0, end; i < states.length; i = end) {
+    for (end = i + 1; end < states.length && same(states[i], states[end]); ) end++;
+    if (end - i > 4) chips.push(chip(states[i], tokens, step, end - i));
+    else for (let j = i; j < end; j++) chips.push(chip(states[j], tokens, step));
+  }
+  return chips;
+}
+
+function chip(span, tokens, step, times = 1) {
+  const often = times > 1 ? ` × ${times}` : "";
+  if (!span) return h("span", { class: "token masked" }, `▢${often}`);
   const text = tokens[span.token], fresh = span.from === step && step > 0;
-  const element = h("span", { class: `token${fresh ? " fresh" : ""}${isSpecial(text) ? " end" : ""}`, "data-kind": span.kind, style: { "--kind": `var(${KINDS[span.kind][0]})` }, title: described(span, text) }, isSpecial(text) ? "∎" : shownToken(text));
+  const element = h("span", { class: `token${fresh ? " fresh" : ""}${isSpecial(text) ? " end" : ""}`, "data-kind": span.kind, style: { "--kind": `var(${KINDS[span.kind][0]})` }, title: described(span, text) }, isSpecial(text) ? `∎${often}` : shownToken(text));
   return text.includes("\n") ? h("span", {}, element, h("br")) : element;
 }
 
@@ -122,8 +134,8 @@ function described(span, text) {
 // Positions as rows, forwards as columns, a panel per block of the schedule.
 function grid(spans, steps, block, tokens, goTo) {
   const columns = steps + 1, lines = [];
-  const element = h("div", { class: "blocks", style: { "--columns": columns, "grid-template-columns": `repeat(auto-fit, minmax(min(100%, ${Math.max(330, 200 + 9 * columns)}px), 1fr))` } });
-  const every = Math.max(1, Math.ceil(columns / 12));
+  const element = h("div", { class: "blocks", style: { "--columns": columns, "grid-template-columns": `repeat(auto-fit, minmax(min(100%, ${Math.max(330, 200 + 3.8 * columns)}px), 1fr))` } });
+  const every = [1, 2, 5, 10, 20, 50, 100, 200].find((step) => columns / step <= 13) || 500;
   const click = (event) => { const box = event.currentTarget.getBoundingClientRect(); goTo(Math.floor(((event.clientX - box.left) / box.width) * columns)); };
   for (let start = 0; start < spans.length; start += block) {
     const rows = h("div", { class: "rows" });
