@@ -11,12 +11,13 @@ from omegaconf.errors import OmegaConfBaseException
 from warmexp.config import GROUPS, PLAIN, SHARED, conf_dir, options
 from warmexp.errors import UserError, closest
 
-# Configurations that come with a plugin of Hydra, which the extra `sweeps` installs.
+# Configurations that come with a plugin of Hydra, and what installs it.
 PLUGINS = {
-    "hydra/launcher/joblib": "hydra-joblib-launcher",
-    "hydra/launcher/submitit_slurm": "hydra-submitit-launcher",
-    "hydra/launcher/submitit_local": "hydra-submitit-launcher",
-    "hydra/sweeper/optuna": "hydra-optuna-sweeper",
+    "hydra/launcher/joblib": "'warmexp[sweeps]'",
+    "hydra/launcher/submitit_slurm": "'warmexp[sweeps]'",
+    "hydra/launcher/submitit_local": "'warmexp[sweeps]'",
+    "hydra/launcher/ray": "hydra-ray-launcher",
+    "hydra/sweeper/optuna": "'warmexp[sweeps]'",
 }
 
 
@@ -28,7 +29,9 @@ def explain(error: Exception) -> str:
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, option = str(error.missing_cfg_file).rpartition("/")
         if str(error.missing_cfg_file) in PLUGINS:
-            return f"{error.missing_cfg_file} is the plugin {PLUGINS[str(error.missing_cfg_file)]}: pip install 'warmexp[sweeps]'."
+            return (
+                f"{error.missing_cfg_file} comes with a plugin that is not installed: pip install {PLUGINS[str(error.missing_cfg_file)]}."
+            )
         choices = list(error.options or [])
         return f"{group}={option} is not an option{closest(option, choices)}: choose one of {', '.join(choices) or 'none'}."
     unknown = re.search(r"Could not (?:override|append to config|find) '([^']+)'", text)

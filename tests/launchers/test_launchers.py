@@ -25,9 +25,10 @@ HIDE = """
 import sys
 for name in ("joblib_launcher", "submitit_launcher", "optuna_sweeper"):
     sys.modules[f"hydra_plugins.hydra_{name}"] = None
+sys.modules["optuna"] = None
 from warmexp.__main__ import main
 words = sys.argv[1:]
-for option in ("hydra/launcher=local", "hydra/launcher=slurm", "hydra/launcher=joblib"):
+for option in ("hydra/launcher=local", "hydra/launcher=slurm", "hydra/launcher=joblib", "hydra/sweeper=search"):
     sys.argv[1:] = [*words, option]
     try:
         main()
@@ -39,8 +40,8 @@ for option in ("hydra/launcher=local", "hydra/launcher=slurm", "hydra/launcher=j
 def test_a_launcher_that_is_not_installed_says_how_to_get_it(tmp_path):
     words = ["-m", "tau=0.7,0.9", "task.limit=2", f"outputs={tmp_path}"]
     done = subprocess.run([sys.executable, "-c", HIDE, *words], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=120)
-    assert done.stdout.split("\n")[:3] == ["status 2"] * 3
-    assert done.stderr.count("\n") == 3 and done.stderr.count("pip install 'warmexp[sweeps]'") == 3
+    assert done.stdout.split("\n")[:4] == ["status 2"] * 4
+    assert done.stderr.count("\n") == 4 and done.stderr.count("pip install 'warmexp[sweeps]'") == 4
 
 
 @pytest.fixture(scope="module")
