@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import shutil
 import signal
@@ -109,7 +110,7 @@ def test_slurm_gives_the_records_of_one_process(slurm, study, tmp_path):
 @pytest.mark.slow
 def test_slurm_a_cancelled_job_fails_alone_and_is_done_the_next_time(slurm, study, tmp_path):
     process = command([*STUDY, "hydra/launcher=slurm"], tmp_path, **slurm)
-    cancelled = _running_job(slurm)
+    cancelled = _running_job(slurm, tmp_path)
     subprocess.run(["scancel", cancelled], check=True, env={**os.environ, **slurm})
     text, _ = process.communicate(timeout=400)
     assert process.returncode == 1 and f"Slurm ended job {cancelled}" in text and "1 failed" in text
@@ -122,28 +123,28 @@ def test_slurm_a_cancelled_job_fails_alone_and_is_done_the_next_time(slurm, stud
 def test_slurm_a_job_near_its_time_limit_is_requeued_and_goes_on(slurm, study, tmp_path):
     """What Slurm sends before a time limit or a preemption is SIGUSR2; here scancel sends it."""
     process = command([*STUDY, "hydra/launcher=slurm"], tmp_path, **slurm)
-    subprocess.run(["scancel", "--signal=USR2", "--batch", _running_job(slurm)], check=True, env={**os.environ, **slurm})
+    subprocess.run(["scancel", "--signal=USR2", _running_job(slurm, tmp_path)], check=True, env={**os.environ, **slurm})
     text, _ = process.communicate(timeout=400)
     assert process.returncode == 0, text
     assert records(tmp_path) == study
 
 
-def _running_job(slurm: dict[str, str]) -> str:
-    """A job of the array that has been running for some seconds."""
-    asked = ["squeue", "--noheader", "--array", "--me", "--states=RUNNING", "--format=%i %M"]
-    deadline = time.monotonic() + 60
+def _running_job(slurm: dict[str, str], outputs: Path) -> str:
+    """A job of the array that Slurm runs and that has begun to work."""
+    asked = ["squeue", "--noheader", "--array", "--me", "--states=RUNNING", "--format=%i"]
+    deadline = time.monotonic() + 200
     while time.monotonic() < deadline:
-        for line in subprocess.run(asked, capture_output=True, text=True, env={**os.environ, **slurm}).stdout.splitlines():
-            job, elapsed = line.split()
-            if elapsed >= "0:05":
+        for job in subprocess.run(asked, capture_output=True, text=True, env={**os.environ, **slurm}).stdout.split():
+            (state,) = list(outputs.glob(f"studies/*/jobs/{job.partition('_')[2]}.json")) or [None]
+            if state and json.loads(state.read_text())["status"] == "running":
                 return job
-        time.sleep(0.5)
-    raise AssertionError("no job began to run")
+        time.sleep(0.1)
+    raise AssertionError("no job began to work")
 
 
 def _worker(parent: int, outputs: Path) -> int:
     """The process that works on a run (holds its folder's lock), which is a child of the parent."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 200
     while time.monotonic() < deadline:
         for process in Path("/proc").glob("[0-9]*"):
             try:
