@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from warmexp.track.secrets import REMOVED, holds_secret, without_secrets
+from warmexp.track.secrets import REMOVED, holds_secret, key_in_netrc, server, without_secrets
 from warmexp.track.wandb import WandbTracker
 
 RECORD = {
@@ -63,3 +63,15 @@ def test_the_key_in_netrc_is_a_secret(quiet_home, tmp_path):
     assert holds_secret(file)
     file.write_text("<p>nothing</p>")
     assert not holds_secret(file)
+
+
+def test_a_server_of_ones_own_is_known_as_wandb_login_has_kept_it(quiet_home, monkeypatch):
+    monkeypatch.delenv("WANDB_BASE_URL", raising=False)
+    assert server() == "https://api.wandb.ai"
+    (quiet_home / ".config" / "wandb").mkdir(parents=True)
+    (quiet_home / ".config" / "wandb" / "settings").write_text("[default]\nbase_url = https://wandb.lab.example\n")
+    assert server() == "https://wandb.lab.example"
+    (quiet_home / ".netrc").write_text("machine wandb.lab.example login user password netrcnetrcnetrc\n")
+    assert key_in_netrc(server()) == "netrcnetrcnetrc"
+    monkeypatch.setenv("WANDB_BASE_URL", "http://localhost:1")
+    assert server() == "http://localhost:1"

@@ -92,6 +92,17 @@ def test_the_study_is_the_group_unless_the_tracker_has_one(quiet_home, figure):
     assert stored(tracked(WandbTracker(mode="offline", group="g"), quiet_home / "b", figure, config))["run"]["group"] == "g"
 
 
+def test_a_run_that_saw_the_answer_is_tagged_whatever_its_proposer_is_called(quiet_home):
+    config = CONFIG | {"choices": {"init": "token_inject", "proposer": "mine"}}
+    for name, oracle in (("seen", True), ("unseen", False)):
+        (quiet_home / name).mkdir()
+        tracker = WandbTracker(mode="offline")
+        tracker.start(name, config, quiet_home / name)
+        tracker.finish(SUMMARY | {"oracle": oracle}, [RECORD], [])
+        (offline,) = (quiet_home / name / "wandb").glob("offline-run-*")
+        assert stored(offline)["run"]["tags"] == ["token_inject", "mine", *(["oracle"] if oracle else [])]
+
+
 def test_a_server_that_does_not_answer_is_not_waited_for(quiet_home, figure, monkeypatch):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

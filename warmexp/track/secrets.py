@@ -5,10 +5,13 @@ from __future__ import annotations
 import netrc
 import os
 import re
+from configparser import ConfigParser
+from configparser import Error as ConfigError
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
+_PUBLIC = "https://api.wandb.ai"
 REMOVED = "(removed: a secret)"
 _SECRET_NAME = re.compile(r"token$|api_?key|password|passwd|secret|credential|authorization", re.I)
 # Keys of ours that look like secrets by name and are none.
@@ -53,8 +56,16 @@ def key_in_netrc(server: str) -> str | None:
 
 
 def server() -> str:
-    """The address of the W&B server."""
-    return os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")
+    """The address of the W&B server: WANDB_BASE_URL, or what `wandb login --host` has kept."""
+    if given := os.environ.get("WANDB_BASE_URL"):
+        return given
+    folder = os.environ.get("WANDB_CONFIG_DIR") or os.path.expanduser("~/.config/wandb")
+    kept = ConfigParser(interpolation=None)
+    try:
+        kept.read(os.path.join(folder, "settings"))
+        return kept.get("default", "base_url", fallback=_PUBLIC)
+    except (ConfigError, OSError, UnicodeDecodeError):
+        return _PUBLIC
 
 
 def _known() -> set[str]:

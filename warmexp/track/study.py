@@ -93,8 +93,14 @@ def _artifact(key: str, front: dict[str, Any], folder: Path) -> Any:
     """The front's files and every run's summary; a file in which a secret stands is left out."""
     artifact = quiet_client().Artifact(key, type="front")
     files = {name: folder / "front" / name for name in FRONT_FILES}
-    files |= {f"runs/{run['run_id']}/summary.json": Path(run["folder"]) / "summary.json" for run in front["runs"]}
+    files |= {f"runs/{run['run_id']}/summary.json": _run_folder(run, folder) / "summary.json" for run in front["runs"]}
     for name, file in files.items():
         if file.is_file() and not holds_secret(file):
             artifact.add_file(str(file), name)
     return artifact
+
+
+def _run_folder(run: dict[str, Any], study: Path) -> Path:
+    """Beside `studies/`, wherever that was moved; otherwise where front.json says, which may be relative to another directory."""
+    beside = study.resolve().parent.parent / run["run_id"]
+    return beside if beside.is_dir() else Path(run["folder"])

@@ -114,15 +114,18 @@ class WandbTracker:
 
     def _log(self, summary: dict[str, Any], records: list[dict[str, Any]], figures: list[Path]) -> None:
         wandb = quiet_client()
-        self._session.run.config.update(content.environment(folders.environment(self._session.folder)), allow_val_change=True)
+        run = self._session.run
+        if summary.get("oracle") and "oracle" not in run.tags:  # whatever the proposer is called
+            run.tags = (*run.tags, "oracle")
+        run.config.update(content.environment(folders.environment(self._session.folder)), allow_val_change=True)
         metrics = content.metrics(without_secrets(summary))
         payload: dict[str, Any] = {name: metrics[name] for name in content.HEADLINE if name in metrics}
         rows = without_secrets(content.samples(records[: self.sample_rows]))
         if rows:
             payload["samples"] = wandb.Table(columns=content.SAMPLE_COLUMNS, data=rows)
         payload |= {f"figures/{path.stem}": wandb.Image(str(path)) for path in figures}
-        self._session.run.log(payload)
-        self._session.run.summary.update(metrics)  # last: plain numbers, where define_metric leaves {"min": …}, which panels cannot read
+        run.log(payload)
+        run.summary.update(metrics)  # last: plain numbers, where define_metric leaves {"min": …}, which panels cannot read
 
 
 def _key(run_id: str, group: str | None) -> str:
