@@ -50,7 +50,7 @@ def _speed(axes: Any, result: dict[str, Any]) -> None:
             end = row["tokens_per_second"]["high"] + 0.01 * top
             axes.text(end, i, f"{row['ratio']['median']:.2f} × plain{same}", va="center", fontsize=8)
     axes.invert_yaxis()
-    axes.set_xlim(0, 1.35 * top)
+    axes.set_xlim(0, 1.5 * top)
     axes.set_xlabel("response tokens before the first end-of-text, per second")
     axes.set_title(f"{result['model']['name']}, {result['model']['dtype']}, {result['environment']['device']}", loc="left", fontsize=10)
     axes.spines[["top", "right"]].set_visible(False)
