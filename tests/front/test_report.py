@@ -117,10 +117,11 @@ def test_runs_on_different_questions(lab_study, tmp_path):
 def test_a_small_budget_keeps_the_telling_questions(lab_study):
     points, _ = collect(lab_study)
     front = analyse(points)
-    generous, tight = (dict(blocks(front, "x", budget)) for budget in (10**7, 12_000))
-    used = sum(len(block) for name, block in tight.items() if name.startswith("run-"))
+    generous = dict(blocks(front, "x"))
+    rest = sum(len(block) for name, block in generous.items() if not name.startswith("run-"))
+    tight = dict(blocks(front, "x", rest + 12_000))
     whole, small = (unpacked(f'<script type="text/plain" id="r">{data["run-2"]}</script>')["r"] for data in (generous, tight))
-    assert used <= 12_000 < sum(len(block) for name, block in generous.items() if name.startswith("run-"))
+    assert sum(map(len, tight.values())) <= rest + 12_000 < sum(map(len, generous.values()))
     assert 0 < len(small["rows"]) < QUESTIONS and [r["q"] for r in small["rows"]] == [r["q"] for r in whole["rows"]][: len(small["rows"])]
     assert small["correct"] == whole["correct"] and small["nfe"] == whole["nfe"]
 

@@ -19,8 +19,8 @@ from warmexp.front.report.decodes import packed
 from warmexp.front.report.records import records, token_texts
 from warmexp.front.result import Front, Result
 
-# Characters of base64 that decodes and texts may take: with Plotly (5 MB) a report stays under 10 MB.
-BUDGET = 4_000_000
+# Characters of base64 that all blocks may take: with Plotly (4.8 MB) and the page itself a report stays under 10 MB.
+BUDGET = 4_600_000
 _SAMPLE, _TRIED = 8, 100  # runs, and questions of each, from which the room that a question takes is estimated
 _OF_RUN = ("settings", "calibration")  # told in a run's own block
 _OF_AXIS = ("x", "x_ci95", "on_front", "saved", "saved_reason", "paired", "paired_reason")
@@ -31,10 +31,11 @@ Set = list[Result]
 def blocks(front: Front, title: str, budget: int = BUDGET) -> Iterator[tuple[str, str]]:
     """(name, base64) of every block: "core", "set-0" …, "run-0" … in the order of front.runs."""
     sets = _sets(front)
-    questions = [_questions(members) for members in sets]
-    per_run, runs = _bounded(front, sets, budget)
-    yield "core", _pack(_core(front, title, sets, per_run))
-    yield from ((f"set-{i}", _pack(block)) for i, block in enumerate(questions))
+    questions = [_pack(_questions(members)) for members in sets]
+    core = _core(front, title, sets)
+    per_run, runs = _bounded(front, sets, budget - sum(map(len, [_pack(core), *questions])))
+    yield "core", _pack({**core, "embedded": per_run})
+    yield from ((f"set-{i}", block) for i, block in enumerate(questions))
     yield from ((f"run-{i}", block) for i, block in enumerate(runs))
 
 
@@ -51,7 +52,7 @@ def _sets(front: Front) -> list[Set]:
     return list(found.values())
 
 
-def _core(front: Front, title: str, sets: list[Set], per_run: int) -> dict[str, Any]:
+def _core(front: Front, title: str, sets: list[Set]) -> dict[str, Any]:
     whole = front.to_json()
     place = {run.point.run_id: i for i, members in enumerate(sets) for run in members}
     runs = []
@@ -66,7 +67,6 @@ def _core(front: Front, title: str, sets: list[Set], per_run: int) -> dict[str, 
         "axes": [_axis(front if name == front.x else along(front, name), name) for name in AXES if _has(front, name)],
         "sets": [{"n": len(members[0].measured.ids), "task": members[0].point.task} for members in sets],
         "runs": runs,
-        "embedded": per_run,
     }
 
 
@@ -116,13 +116,13 @@ def _bounded(front: Front, sets: list[Set], budget: int) -> tuple[int, list[str]
     per_run = max((run.point.n for run in front.runs), default=0)
     if per_run > _TRIED and few:
         one = sum(map(len, made(few, _TRIED))) / (_TRIED * len(few))  # a question's share, by a sample of the runs
-        per_run = min(per_run, int(budget / (one * len(front.runs))))
+        per_run = min(per_run, max(0, int(budget / (one * len(front.runs)))))
     while True:
         blocks = made(front.runs, per_run)
         size = sum(map(len, blocks))
         if size <= budget or per_run == 0:
             return per_run, blocks
-        per_run = int(0.95 * per_run * budget / size)
+        per_run = max(0, int(0.95 * per_run * budget / size))
 
 
 def _run(run: Result, chosen: list[int]) -> dict[str, Any]:
