@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import tempfile
-import time
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 from typing import Any
 
-from warmexp.bench.clock import Spread, interleaved
+import torch
+
+from warmexp.bench.clock import Seconds, Spread, interleaved, timed
 from warmexp.bench.subject import Subject
 from warmexp.decode.loop import decode
 from warmexp.decode.state import Question
@@ -55,12 +55,15 @@ def growth(subject: Subject, cache: str, batch: int, prompt: int, repeats: int, 
             run()
         _, seconds = interleaved(contenders, repeats, subject.backbone.device, lambda _: None)
         say(f"growth with {what}, cache={cache}")
-        rows.append(_row(what, cache, list(sizes), [Spread.of([s.wall for s in seconds[n]]) for n in sizes]))
+        rows.append(_row(what, cache, list(sizes), [seconds[n] for n in sizes]))
     return rows
 
 
-def _row(what: str, cache: str, sizes: list[int], seconds: list[Spread]) -> dict[str, Any]:
+def _row(what: str, cache: str, sizes: list[int], spent: list[list[Seconds]]) -> dict[str, Any]:
+    """exponent_last: from the last size but one to the last. exponent_processor: of processor time, not lengthened by other processes."""
+    seconds = [Spread.of([s.wall for s in each]) for each in spent]
     median = [s.median for s in seconds]
+    busy = [Spread.of([s.processor for s in each]).median for each in spent]
     steps = list(zip(sizes, median, strict=True))
     last = exponent(*zip(*steps[-2:], strict=True))
     return {
@@ -72,6 +75,8 @@ def _row(what: str, cache: str, sizes: list[int], seconds: list[Spread]) -> dict
         "high": [s.high for s in seconds],
         "exponent": exponent(sizes, median),
         "exponent_last": last,
+        "seconds_processor": busy,
+        "exponent_processor": exponent(sizes, busy),
     }
 
 
@@ -82,14 +87,12 @@ def study(questions: int) -> dict[str, Any]:
     from warmexp.run import _free_backbone
 
     _free_backbone()
-    done = [0.0]
+    each: list[Seconds] = []
     with tempfile.TemporaryDirectory() as folder:
         for seed in range(RUNS):
-            started = time.perf_counter()
             words = ["init=token_inject", "proposer=lab_weak", f"task.limit={questions}", f"seed={seed}", f"outputs={folder}"]
-            run_overrides([*words, "device=cpu"])
-            done.append(done[-1] + time.perf_counter() - started)
+            each.append(timed(lambda words=words: run_overrides([*words, "device=cpu"]), torch.device("cpu"))[1])
     _free_backbone()
     sizes = doublings(1, RUNS)
-    each = [b - a for a, b in pairwise(done)]
-    return _row("runs", "none", sizes, [Spread.of([done[n]]) for n in sizes]) | {"each": each}
+    until = [Seconds(sum(s.wall for s in each[:n]), sum(s.processor for s in each[:n])) for n in sizes]
+    return _row("runs", "none", sizes, [[s] for s in until]) | {"each": [s.wall for s in each]}

@@ -93,7 +93,7 @@ def _growth(result: dict[str, Any]) -> Iterator[str]:
     yield "\nseconds grow with (0 is free, 1 proportional)"
     for row in rows:
         points = ", ".join(f"{n}: {s:.3g}" for n, s in zip(row["sizes"], row["seconds"], strict=True))
-        last = f", at the end {row['exponent_last']:.2f}"
+        last = f" (processor time {row['exponent_processor']:.2f}), at the end {row['exponent_last']:.2f}"
         yield f"{row['what']:9s} cache={row['cache']:9s} exponent {row['exponent']:5.2f}{last}   ({points} s)"
 
 
