@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +23,10 @@ def _timeless(value: Any) -> Any:
     return [_timeless(part) for part in value] if isinstance(value, list) else value
 
 
-def command(words: list[str], outputs: Path, **environment: str) -> subprocess.Popen:
-    """`python -m warmexp WORDS outputs=…`, started, with its output in a pipe and its words in one thread per process."""
-    return subprocess.Popen(
+@contextmanager
+def command(words: list[str], outputs: Path, **environment: str) -> Iterator[subprocess.Popen]:
+    """`python -m warmexp WORDS outputs=…`, started, with its output in a pipe and one thread per process; killed if still there after."""
+    process = subprocess.Popen(
         [sys.executable, "-m", "warmexp", *words, f"outputs={outputs}"],
         env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
         stdin=subprocess.DEVNULL,
@@ -31,11 +34,16 @@ def command(words: list[str], outputs: Path, **environment: str) -> subprocess.P
         stderr=subprocess.STDOUT,
         text=True,
     )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
 
 
 def said(words: list[str], outputs: Path, status: int = 0, **environment: str) -> str:
     """What a command line prints, run to its end."""
-    process = command(words, outputs, **environment)
-    text, _ = process.communicate(timeout=400)
+    with command(words, outputs, **environment) as process:
+        text, _ = process.communicate(timeout=900)
     assert process.returncode == status, text
     return text

@@ -85,18 +85,18 @@ def slurm(tmp_path_factory):
 @pytest.mark.slow
 @needs_joblib
 def test_a_killed_worker_costs_no_job(study, tmp_path):
-    process = command([*STUDY, "hydra/launcher=local", "hydra.launcher.n_jobs=2"], tmp_path)
-    _kill(_worker(process.pid, tmp_path))
-    process.communicate(timeout=400)
-    assert process.returncode == 0 and records(tmp_path) == study
+    with command([*STUDY, "hydra/launcher=local", "hydra.launcher.n_jobs=2"], tmp_path) as process:
+        os.kill(_worker(process.pid, tmp_path), signal.SIGKILL)
+        text, _ = process.communicate(timeout=900)
+    assert process.returncode == 0, text
+    assert records(tmp_path) == study
 
 
 @pytest.mark.slow
 @needs_joblib
 def test_two_studies_at_once_on_the_same_outputs(study, tmp_path):
-    one = command([*STUDY, "hydra/launcher=local", "hydra.launcher.n_jobs=2"], tmp_path)
-    other = command(STUDY, tmp_path)
-    texts = [process.communicate(timeout=400)[0] for process in (one, other)]
+    with command([*STUDY, "hydra/launcher=local", "hydra.launcher.n_jobs=2"], tmp_path) as one, command(STUDY, tmp_path) as other:
+        texts = [process.communicate(timeout=900)[0] for process in (one, other)]
     assert (one.returncode, other.returncode) == (0, 0), texts
     assert records(tmp_path) == study
 
@@ -109,10 +109,10 @@ def test_slurm_gives_the_records_of_one_process(slurm, study, tmp_path):
 
 @pytest.mark.slow
 def test_slurm_a_cancelled_job_fails_alone_and_is_done_the_next_time(slurm, study, tmp_path):
-    process = command([*STUDY, "hydra/launcher=slurm"], tmp_path, **slurm)
-    cancelled = _running_job(slurm, tmp_path)
-    subprocess.run(["scancel", cancelled], check=True, env={**os.environ, **slurm})
-    text, _ = process.communicate(timeout=400)
+    with command([*STUDY, "hydra/launcher=slurm"], tmp_path, **slurm) as process:
+        cancelled = _running_job(slurm, tmp_path)
+        subprocess.run(["scancel", cancelled], check=True, env={**os.environ, **slurm})
+        text, _ = process.communicate(timeout=900)
     assert process.returncode == 1 and f"Slurm ended job {cancelled}" in text and "1 failed" in text
     assert len(list(tmp_path.glob("*/summary.json"))) == 5
     said([*STUDY, "hydra/launcher=slurm"], tmp_path, **slurm)
@@ -121,12 +121,15 @@ def test_slurm_a_cancelled_job_fails_alone_and_is_done_the_next_time(slurm, stud
 
 @pytest.mark.slow
 def test_slurm_a_job_near_its_time_limit_is_requeued_and_goes_on(slurm, study, tmp_path):
-    """What Slurm sends before a time limit or a preemption is SIGUSR2; here scancel sends it."""
-    process = command([*STUDY, "hydra/launcher=slurm"], tmp_path, **slurm)
-    subprocess.run(["scancel", "--signal=USR2", _running_job(slurm, tmp_path)], check=True, env={**os.environ, **slurm})
-    text, _ = process.communicate(timeout=400)
+    """What submitit has Slurm send before a time limit is SIGUSR2; here scancel sends it."""
+    with command([*STUDY, "hydra/launcher=slurm"], tmp_path, **slurm) as process:
+        job = _running_job(slurm, tmp_path)
+        subprocess.run(["scancel", "--signal=USR2", job], check=True, env={**os.environ, **slurm})
+        text, _ = process.communicate(timeout=900)
     assert process.returncode == 0, text
     assert records(tmp_path) == study
+    logs = "".join(file.read_text() for file in tmp_path.glob(f"studies/*/.submitit/{job}/*_log.err"))
+    assert "requeue" in logs.lower(), "the job was put back into the queue"
 
 
 def _running_job(slurm: dict[str, str], outputs: Path) -> str:
@@ -155,7 +158,3 @@ def _worker(parent: int, outputs: Path) -> int:
                 return int(process.name)
         time.sleep(0.1)
     raise AssertionError("no worker began to run")
-
-
-def _kill(pid: int) -> None:
-    os.kill(pid, signal.SIGKILL)

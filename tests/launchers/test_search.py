@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from tests.launchers.records import command, said
 from warmexp import __main__ as cli
@@ -114,14 +115,21 @@ def test_another_space_under_the_same_name_is_refused(quiet_home, capsys, monkey
     assert "choose another study.name" in capsys.readouterr().err and len(summaries(out)) == 1
 
 
+def test_a_search_has_one_leader(quiet_home, capsys, monkeypatch):
+    folder = quiet_home / "out" / "studies" / "s"
+    folder.mkdir(parents=True)
+    with FileLock(folder / ".search.lock"):
+        assert ask(["tau=interval(0.5,0.95)"], quiet_home / "out", monkeypatch) == 2
+    assert "is being searched by another process" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_a_search_killed_in_the_middle_goes_on_to_its_total(tmp_path):
     words = [*SEARCH, "tau=interval(0.5,0.95)", "task.limit=64", "hydra.sweeper.n_trials=4"]
-    process = command(words, tmp_path)
-    for line in process.stdout:
-        if line.startswith("[2]"):
-            process.kill()
-    process.wait()
+    with command(words, tmp_path) as process:
+        for line in process.stdout:
+            if line.startswith("[2]"):
+                process.kill()
     assert len(summaries(tmp_path)) == 2
     assert "2 of 4 trials done" in said(words, tmp_path) or len(trials(tmp_path)) > 4
     assert len([trial for trial in trials(tmp_path) if trial.state.name == "COMPLETE"]) == 4
