@@ -27,7 +27,7 @@ function measured(run) {
     rows.push(["paired with", h("a", { href: href("run", paired.baseline) }, paired.baseline_label)],
       ["accuracy difference (points)", signed(100 * paired.accuracy_difference, 1), interval(paired.accuracy_difference_ci95, 1, 100)],
       ["won : lost, exact McNemar p", `${paired.wins} : ${paired.losses}, p ${pValue(paired.mcnemar_p).replace(/^(?=\d)/, "= ")}`],
-      [`less than ${100 * paired.margin} points worse`, paired.non_inferior ? "shown (one-sided 95 %)" : "not shown"],
+      [`less than ${100 * paired.margin} point${paired.margin === 0.01 ? "" : "s"} worse`, paired.non_inferior ? "shown (one-sided 95 %)" : "not shown"],
       ["NFE difference", signed(paired.nfe_difference, 2), interval(paired.nfe_difference_ci95, 2)]);
     if (known(paired.questions_needed)) rows.push(["questions the difference would need", String(paired.questions_needed)]);
   }
