@@ -14,6 +14,7 @@ from tests.reference.decoder import Answer, decode_one
 from tests.reference.models import random_models
 from warmexp.backbone.backbone import Backbone
 from warmexp.cache.dual import DualCache
+from warmexp.cache.freecache import FreeCache
 from warmexp.cache.none import NoCache
 from warmexp.cache.prefix import PrefixCache
 from warmexp.decode.batch import Decoded
@@ -45,7 +46,7 @@ BUILDERS = {
     "linear": LinearRemask,
     "exponential": ExponentialRemask,
 }
-CACHES = {"none": NoCache, "prefix": PrefixCache, "dual": DualCache}
+CACHES = {"none": NoCache, "prefix": PrefixCache, "dual": DualCache, "freecache": FreeCache}
 COLD = {"name": "mask"}
 FROZEN = {"name": "none"}
 CLEAR = 1e-9  # two float64 implementations may differ where a decision is closer to its boundary than this
@@ -197,6 +198,7 @@ WINDOWS = st.fixed_dictionaries(
         "first_token": st.sampled_from(["refresh", "window"]),
     }
 )
+FREEZING = st.fixed_dictionaries({"name": st.just("freecache"), "settle": st.booleans()})
 REMASKS = st.one_of(st.just(FROZEN), LINEAR, EXPONENTIAL)
 GRIDS = st.sampled_from([(4, 2), (4, 4), (6, 3), (8, 4), (8, 8), (8, 2), (12, 4), (16, 8), (16, 4)])
 

@@ -13,13 +13,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.decode.cases import EXPONENTIAL, FROZEN, LINEAR, WINDOWS, Case, cases, check, facts, profile
+from tests.decode.cases import EXPONENTIAL, FREEZING, FROZEN, LINEAR, WINDOWS, Case, cases, check, facts, profile
 from warmexp.cache.dual import DualCache
 from warmexp.cache.prefix import PrefixCache
 from warmexp.errors import UserError
 
 REVOKING = st.one_of(LINEAR, EXPONENTIAL)
 NONE = {"name": "none"}
+EXACT = st.one_of(WINDOWS.map(lambda cache: cache | {"first_token": "window"}), st.just({"name": "freecache", "settle": True}))
 PRIOR = st.fixed_dictionaries(
     {
         "name": st.just("embed_interp"),
@@ -37,13 +38,13 @@ def tokens(case: Case) -> list[dict]:
 
 
 @profile(60)
-@given(case=cases(remasks=st.just(FROZEN)), cache=WINDOWS)
+@given(case=cases(remasks=st.just(FROZEN)), cache=st.one_of(WINDOWS, FREEZING))
 def test_without_revocation(case, cache):
     check(case.but(cache=cache))
 
 
 @profile(60)
-@given(case=cases(remasks=REVOKING), cache=WINDOWS)
+@given(case=cases(remasks=REVOKING), cache=st.one_of(WINDOWS, FREEZING))
 def test_with_revocation(case, cache):
     check(case.but(cache=cache))
 
@@ -57,15 +58,15 @@ def test_a_refresh_at_every_forward_is_no_cache(case, name, first):
 
 
 @profile(60)
-@given(case=st.one_of(cases(), cases(inits=PRIOR, remasks=st.just(FROZEN))), cache=WINDOWS)
+@given(case=st.one_of(cases(), cases(inits=PRIOR, remasks=st.just(FROZEN))), cache=EXACT)
 def test_nothing_that_is_kept_is_outdated(case, cache):
     """One layer: the tokens of no cache, revocations, fading priors and all."""
     one_layer = case.but(model=case.model | {"n_layers": 1})
-    assert tokens(one_layer.but(cache=cache | {"first_token": "window"})) == tokens(one_layer.but(cache=NONE))
+    assert tokens(one_layer.but(cache=cache)) == tokens(one_layer.but(cache=NONE))
 
 
 @profile(20)
-@given(case=cases(remasks=st.just(FROZEN), most=4), cache=WINDOWS)
+@given(case=cases(remasks=st.just(FROZEN), most=4), cache=st.one_of(WINDOWS, FREEZING))
 def test_batches_do_not_matter(case, cache):
     case = case.but(cache=cache)
     together = {done.id: facts(done) for done in case.decode()}
