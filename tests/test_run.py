@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -190,20 +191,17 @@ def test_a_failed_run_keeps_its_records(words, monkeypatch):
     plan = planned([*words, "batch_size=3"])
     import warmexp.run as module
 
-    calls = []
-    real = module.decode
+    real = module.stream
 
-    def fails_on_the_second_batch(*arguments):
-        calls.append(1)
-        if len(calls) == 2:
-            raise MemoryError
-        return real(*arguments)
+    def fails_after_three(*arguments):
+        yield from islice(real(*arguments), 3)
+        raise MemoryError
 
-    monkeypatch.setattr(module, "decode", fails_on_the_second_batch)
+    monkeypatch.setattr(module, "stream", fails_after_three)
     with pytest.raises(MemoryError):
         run(plan, say=lambda _: None)
     assert len(read_lines(plan.folder / "records.jsonl")) == 3
-    monkeypatch.setattr(module, "decode", real)
+    monkeypatch.setattr(module, "stream", real)
     assert run(planned(words), say=lambda _: None)["n"] == 9
 
 
@@ -226,21 +224,22 @@ def test_a_full_disk_is_one_sentence_and_loses_nothing(words, monkeypatch):
 
 
 def out_of_memory_above(size: int, real, sizes: list[int]):
-    """`decode`, failing like a device that holds no more than `size` questions: after some forwards."""
+    """`stream`, failing like a device that holds no more than `size` questions: after one is finished, while others are on their way."""
 
-    def decode(backbone, questions, *more):
-        sizes.append(len(questions))
-        if len(questions) > size:
-            real(backbone, questions[:size], *more)  # its forwards go into the meter
+    def stream(backbone, questions, strategies, seed, meter, batch_size):
+        sizes.append(batch_size)
+        done = real(backbone, questions, strategies, seed, meter, batch_size)
+        if batch_size > size:
+            yield next(done)
             raise torch.OutOfMemoryError("CUDA out of memory.")
-        return real(backbone, questions, *more)
+        yield from done
 
-    return decode
+    return stream
 
 
 @pytest.mark.parametrize(("change", "size"), [([], 3), ([], 1), (["proposer=self"], 2)])
 def test_out_of_memory_halves_the_batch_and_loses_nothing(words, tmp_path, monkeypatch, change, size):
-    """Records, forwards counted among them, equal those of an undisturbed run; the smaller size stays for the batches that follow."""
+    """Records, forwards counted among them, equal those of an undisturbed run; the smaller size stays for the rest."""
     if change:
         words = [w for w in words if not w.startswith("proposer")]
     words = [*words, *change, "batch_size=7"]
@@ -250,31 +249,34 @@ def test_out_of_memory_halves_the_batch_and_loses_nothing(words, tmp_path, monke
 
     sizes: list[int] = []
     said: list[str] = []
-    monkeypatch.setattr(module, "decode", out_of_memory_above(size, module.decode, sizes))
+    monkeypatch.setattr(module, "stream", out_of_memory_above(size, module.stream, sizes))
     run(tight, said.append)
     expected, found = records(undisturbed.folder), records(tight.folder)
     for row in (*expected.values(), *found.values()):
         row["proposal"].pop("seconds")  # the backbone writes its own proposals in this run
     assert found == expected and list(found) == list(expected)
-    halvings = [s for s in said if "out of memory" in s]
-    failed = [n for n in sizes if n > size]
-    assert halvings == [f"out of memory at batch size {n}: going on with {(n + 1) // 2}" for n in failed]
-    assert max(sizes) == 7 and failed == sorted(set(failed), reverse=True), "a size that has failed is not tried again"
-    assert sum(n for n in sizes if n <= size) == 9
+    assert sizes == {3: [7, 4, 2], 1: [7, 4, 2, 1], 2: [7, 4, 2]}[size]
+    failed = sizes[:-1]
+    assert [s for s in said if "memory" in s] == [f"out of memory at batch size {n}: going on with {(n + 1) // 2}" for n in failed]
 
 
 def test_one_question_that_does_not_fit_is_one_sentence(words, monkeypatch):
     import warmexp.run as module
 
     plan = planned([*words, "batch_size=3"])
-    real, sizes = module.decode, []
-    monkeypatch.setattr(module, "decode", out_of_memory_above(0, lambda *_: None, sizes))
+    real, sizes = module.stream, []
+
+    def never(*arguments):
+        sizes.append(arguments[-1])
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(module, "stream", never)
     with pytest.raises(UserError) as caught:
         run(plan, say=lambda _: None)
     for part in ("out of memory at batch size 1", "device=cpu cannot hold", "backbone.dtype=bfloat16", "length.canvas_length=24"):
         assert part in str(caught.value)
     assert sizes == [3, 2, 1]
-    monkeypatch.setattr(module, "decode", real)
+    monkeypatch.setattr(module, "stream", real)
     assert run(planned(words), say=lambda _: None)["n"] == 9
 
 
@@ -287,7 +289,7 @@ def test_no_other_error_halves_a_batch(words, monkeypatch):
         calls.append(1)
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr(module, "decode", fails)
+    monkeypatch.setattr(module, "stream", fails)
     with pytest.raises(RuntimeError, match="out of memory"):
         run(planned(words), say=lambda _: None)
     assert len(calls) == 1

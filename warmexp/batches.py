@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
@@ -49,6 +50,49 @@ def halving(
         limit = (len(batch) + 1) // 2
         waiting.appendleft(batch)
         say(f"out of memory at batch size {len(batch)}: going on with {limit}")
+
+
+def shrinking(
+    items: Sequence[T], size: int, work: Callable[[Sequence[T], int], Iterator[tuple[T, R]]], say: Callable[[str], None], remedy: str
+) -> Iterator[tuple[T, R]]:
+    """Yield what `work(items, size)` yields, and where that runs out of memory, go on with the items it has not yielded at half the size.
+
+    `work` takes up to `size` items at a time and yields each with its result, in any order. Otherwise as `halving`.
+    """
+    left = list(items)
+    while left:
+        try:
+            for item, result in work(tuple(left), size):
+                left.remove(item)
+                yield item, result
+        except torch.OutOfMemoryError:
+            pass  # not handled in here, as above
+        else:
+            return
+        empty_cache()
+        tried = min(size, len(left))
+        if tried == 1:
+            raise UserError(f"out of memory at batch size 1: {remedy}")
+        size = (tried + 1) // 2
+        say(f"out of memory at batch size {tried}: going on with {size}")
+
+
+def gathered(items: Iterable[T], seconds: float) -> Iterator[list[T]]:
+    """Items in lists, each of what came within `seconds`; also what came before an error, which is raised after it."""
+    found: list[T] = []
+    since = time.monotonic()
+    try:
+        for item in items:
+            found.append(item)
+            if time.monotonic() - since >= seconds:
+                yield found
+                found, since = [], time.monotonic()
+    except Exception:
+        if found:
+            yield found
+        raise
+    if found:
+        yield found
 
 
 def empty_cache() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -16,9 +15,9 @@ from omegaconf import OmegaConf
 
 from warmexp.backbone.backbone import Backbone
 from warmexp.backbone.tokenizer import BackboneTokenizer
-from warmexp.batches import empty_cache, halving
+from warmexp.batches import empty_cache, gathered, shrinking
 from warmexp.config import Plan, questions_sha256
-from warmexp.decode.loop import Decoded, decode
+from warmexp.decode.loop import Decoded, stream
 from warmexp.decode.meter import Meter
 from warmexp.decode.state import Question
 from warmexp.devices import placed
@@ -33,6 +32,8 @@ from warmexp.task.response import response_text, uncut_text
 from warmexp.task.task import Task, TaskQuestion
 from warmexp.track.console import ProgressBar
 
+# Seconds between two writes of finished records: a write waits for the disk, and a kill costs what was finished since the last.
+SAVE_EVERY = 0.5
 # The last backbone stays loaded, so the jobs of a sweep in one process load it once.
 _resident: dict[str, Backbone] = {}
 
@@ -157,13 +158,13 @@ def _decode_all(plan: Plan, proposals: dict[str, tuple[Proposal, Encoded]], say:
         backbone = _backbone(plan)
         tokens = plan.strategies.length.canvas_length + max(len(plan.prompts[q.id]) for q in pending)
         write_json(plan.folder / "environment.json", environment(plan.device, plan.identity, backbone, tokens))
-        # Questions of similar length share a batch; the order is shuffled among batches so that the ETA is honest.
-        ordered = sorted(pending, key=lambda q: (len(plan.prompts[q.id]), q.id))
-        batches = [ordered[i : i + plan.batch_size] for i in range(0, len(ordered), plan.batch_size)]
-        random.Random(0).shuffle(batches)
+        # Questions of similar length share a batch, and the longest come first: what does not fit is found out at once.
+        ordered = sorted(pending, key=lambda q: (-len(plan.prompts[q.id]), q.id))
         with ProgressBar(len(plan.questions), plan.run_id) as bar:
-            work = partial(_decode_batch, plan, backbone, proposals=proposals, file=file)
-            for _, rows in halving(batches, work, say, _remedy(plan)):
+            work = partial(_decode_some, plan, backbone, proposals)
+            decoded = shrinking(ordered, plan.batch_size, work, say, _remedy(plan))
+            for rows in gathered((record for _, record in decoded), SAVE_EVERY):
+                append_lines(file, rows)
                 records |= {record["id"]: record for record in rows}
                 nfe, accuracy = _running(records)
                 bar.update(len(records), nfe, accuracy)
@@ -212,17 +213,24 @@ def _free_backbone() -> None:
     empty_cache()
 
 
-def _decode_batch(
-    plan: Plan, backbone: Backbone, batch: Sequence[TaskQuestion], proposals: dict[str, tuple[Proposal, Encoded]], file: Path
-) -> list[dict[str, Any]]:
-    meter = Meter(backbone)
-    if plan.strategies.init.reads_proposal and plan.proposer.from_backbone:
-        proposals = plan.proposer.draft(meter, [Question(q.id, plan.prompts[q.id]) for q in batch], plan.backbone.tokenizer)
-    asked = [_question(plan, q, proposals.get(q.id)) for q in batch]
-    decoded = decode(backbone, asked, plan.strategies, plan.seed, meter)
-    rows = [_record(plan, question, result, proposals.get(question.id)) for question, result in zip(batch, decoded, strict=True)]
-    append_lines(file, rows)
-    return rows
+def _decode_some(
+    plan: Plan, backbone: Backbone, proposals: dict[str, tuple[Proposal, Encoded]], questions: Sequence[TaskQuestion], size: int
+) -> Iterator[tuple[TaskQuestion, dict[str, Any]]]:
+    """Questions and their records, `size` decoded at a time, in the order in which they are finished."""
+    meter, proposals = Meter(backbone), dict(proposals)
+    drafts = plan.strategies.init.reads_proposal and plan.proposer.from_backbone
+
+    def asked() -> Iterator[Question]:
+        for i, question in enumerate(questions):
+            if drafts and i % size == 0:
+                prompts = [Question(q.id, plan.prompts[q.id]) for q in questions[i : i + size]]
+                proposals.update(plan.proposer.draft(meter, prompts, plan.backbone.tokenizer))
+            yield _question(plan, question, proposals.get(question.id))
+
+    by_id = {question.id: question for question in questions}
+    for result in stream(backbone, asked(), plan.strategies, plan.seed, meter, size):
+        question = by_id[result.id]
+        yield question, _record(plan, question, result, proposals.get(question.id))
 
 
 def _question(plan: Plan, question: TaskQuestion, proposal: tuple[Proposal, Encoded] | None) -> Question:

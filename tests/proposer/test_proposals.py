@@ -197,13 +197,14 @@ def test_what_the_author_knew_reaches_decoder_and_records(checkpoint, quiet_home
     ids = ["lab-test-00000", "lab-test-00001"]
     rows = [{"id": ids[0], "text": "ab12", "tokens": [[0, 2, -0.5], [2, 3, -1.0], [3, 4, -2.0]]}, {"id": ids[1], "text": "five"}]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    seen, real = {}, module.decode
+    seen, real = {}, module.stream
 
     def spy(backbone, questions, *rest):
+        questions = list(questions)
         seen.update({q.id: q for q in questions})
         return real(backbone, questions, *rest)
 
-    monkeypatch.setattr(module, "decode", spy)
+    monkeypatch.setattr(module, "stream", spy)
     plan = planned(words)
     assert [q.id for q in plan.questions] == ids
     module.run(plan, say=lambda _: None)

@@ -272,16 +272,16 @@ def test_text_behind_the_end_is_scored_apart(checkpoint, quiet_home, monkeypatch
     plan = planned([*words, "task.limit=2", "device=cpu", "task.stop=['Question:','<|eot_id|>']"])
     tokenizer = plan.backbone.tokenizer
     answer, other = (plan.questions[0].target, "77") if plan.questions[0].target != "77" else ("77", "78")
-    real = module.decode
+    real = module.stream
 
     def canvas(backbone, questions, *rest):
         done = real(backbone, questions, *rest)
         texts = {q.id: f" #### {answer}" for q in plan.questions}
         spelled = {i: tokenizer.encode(text) for i, text in texts.items()}
         behind = [EOS, *tokenizer.encode(f"\n#### {other}"), EOT, *tokenizer.encode(" 99 Question: 5")]
-        return [Decoded(**{**vars(d), "ids": (*spelled[d.id], *behind)}) for d in done]
+        return (Decoded(**{**vars(d), "ids": (*spelled[d.id], *behind)}) for d in done)
 
-    monkeypatch.setattr(module, "decode", canvas)
+    monkeypatch.setattr(module, "stream", canvas)
     summary = run(plan, say=lambda _: None)
     record = read_lines(plan.folder / "records.jsonl")[0]
     assert record["response"] == f" #### {answer}" and record["response_uncut"] == f" #### {answer}\n#### {other}"
