@@ -22,9 +22,9 @@ from warmexp.decode.verify import verified
 class Decoded:
     """A finished canvas and how it came about.
 
-    ids: L token ids, none of them the mask. commit_iteration, source: per position, the forward that committed it (-1: injected) and
-    one of SOURCES. confidence: the softmax probability it was committed with, None where no forward
-    committed it. revocations: (iteration, position, token, source, iteration of the commit that was undone).
+    ids: L token ids, none of them the mask (end-of-text, of source "mask", where decoding stopped before). commit_iteration, source: per
+    position, the forward that committed it (-1: none did) and one of SOURCES. confidence: the softmax probability it was committed with,
+    None where no forward committed it. revocations: (iteration, position, token, source, iteration of the commit that was undone).
     """
 
     id: str
@@ -112,7 +112,7 @@ class Batch:
         canvas, question = self.canvas, self.canvas.questions[row]
         return Decoded(
             id=question.id,
-            ids=tuple(canvas.ids[row].tolist()),
+            ids=tuple(self.backbone.eos_id if i == canvas.mask_id else i for i in canvas.ids[row].tolist()),
             commit_iteration=tuple(canvas.committed_at[row].tolist()),
             source=tuple(SOURCES[i] for i in canvas.source[row].tolist()),
             confidence=tuple(None if math.isnan(c) else c for c in canvas.confidence[row].tolist()),

@@ -59,7 +59,7 @@ def stream(
         if not len(batch):
             return
         started = time.perf_counter()
-        rows = stand(batch.canvas, s, bool(backbone.shift))
+        rows = stand(batch.canvas, s, backbone)
         if all(rows):
             _step(batch, rows, started)
         else:

@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from warmexp.decode.state import FIXED, Canvas
+from warmexp.decode.state import DECODED, FIXED, INJECTED, Canvas
 
 if TYPE_CHECKING:
+    from warmexp.backbone.backbone import Backbone
     from warmexp.decode.strategy import Strategies
 
 # A remask policy that never stops firing would never finish a block: after this many forwards per position of a block the loop
@@ -72,9 +73,11 @@ class Span:
         return masked, row.revocable & read
 
 
-def stand(canvas: Canvas, s: Strategies, shifted: bool) -> list[Row | None]:
+def stand(canvas: Canvas, s: Strategies, backbone: Backbone) -> list[Row | None]:
     """Move the cursors; the rows as they stand now, None for those that are finished."""
     live = _advance(canvas, s)
+    if s.length.stops_at_end:
+        live &= ~_ended(canvas, s, backbone.end_ids)
     masked = canvas.masked
     window = canvas.window
     listen = s.remask.may_fire(canvas.visits) & (canvas.visits < REMASK_CAP * canvas.block_length)
@@ -95,7 +98,7 @@ def stand(canvas: Canvas, s: Strategies, shifted: bool) -> list[Row | None]:
         prior.any(1) & (weight > 0),
     )
     told = torch.cat((torch.stack([n.long() for n in numbers], 1), masked.gather(1, window).long(), revocable.long()), 1)
-    return [_row(canvas, i, line, len(numbers), shifted) for i, line in enumerate(told.cpu().numpy())]
+    return [_row(canvas, i, line, len(numbers), bool(backbone.shift)) for i, line in enumerate(told.cpu().numpy())]
 
 
 def _row(canvas: Canvas, i: int, line: np.ndarray, n: int, shifted: bool) -> Row | None:
@@ -143,3 +146,13 @@ def _advance(canvas: Canvas, s: Strategies) -> Tensor:
     canvas.visits = torch.where(target == canvas.block, canvas.visits, 0)
     canvas.block = target
     return live
+
+
+def _ended(canvas: Canvas, s: Strategies, end_ids: tuple[int, ...]) -> Tensor:
+    """[B] bool: an end token stands where nothing up to it can change any more."""
+    ends = torch.isin(canvas.ids, torch.tensor(end_ids, device=canvas.ids.device))
+    if s.remask.candidates(torch.tensor([INJECTED, DECODED])).any():
+        final = torch.arange(ends.shape[1], device=ends.device) < canvas.window[:, :1]  # the blocks that have been left
+    else:
+        final = canvas.masked.cumsum(1) == 0
+    return (ends & final).any(1)

@@ -55,6 +55,7 @@ class Cache(Protocol):
 class Length(Protocol):
     canvas_length: int
     block_length: int
+    stops_at_end: bool  # whether a question is finished when everything up to an end token is final
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ class FixedLength:
 
     canvas_length: int = 256
     block_length: int = 32
+    stops_at_end = False
 
     def __post_init__(self) -> None:
         check_range("length.canvas_length", self.canvas_length, 1, 2**20, "the number of response positions")
