@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from warmexp.backbone.checkpoint import Checkpoint
 from warmexp.decode.strategy import Strategies
 from warmexp.devices import workers
-from warmexp.errors import UserError, check_range, closest
+from warmexp.errors import UserError, check_choice, check_range, closest
 from warmexp.instantiate import build
 from warmexp.proposer.proposal import Proposer
 from warmexp.task.task import Task, TaskQuestion
@@ -27,7 +27,8 @@ from warmexp.task.task import Task, TaskQuestion
 GROUPS = ("backbone", "proposer", "init", "unmask", "remask", "cache", "length", "task", "tracker")
 # Keys people type; groups read them as ${top:KEY,DEFAULT}.
 SHARED = {"rho": "init=token_inject", "lambda": "init=embed_interp", "p": "init=embed_interp", "tau": "unmask=threshold"}
-PLAIN = {"seed": int, "device": str, "batch_size": int, "outputs": str}
+PLAIN = {"seed": int, "device": str, "batch_size": int, "engine": str, "outputs": str}
+ENGINES = ("fast", "plain")
 STUDY = ("name", "baseline")
 BASELINE = "init=mask remask=none"  # what study.baseline=null stands for
 # Raised when records change meaning, so that old folders are not taken for new ones.
@@ -73,6 +74,7 @@ class Plan:
     seed: int
     device: str
     batch_size: int
+    engine: str
     outputs: Path
     choices: dict[str, str]
     config: dict[str, Any]
@@ -160,6 +162,7 @@ def plan(cfg: DictConfig, choices: dict[str, str], multirun: bool = False) -> Pl
         seed=int(cfg.seed),
         device=device,
         batch_size=int(cfg.batch_size),
+        engine=str(cfg.engine),
         outputs=Path(str(cfg.outputs)).expanduser(),
         choices=choices,
         config={**config, "choices": choices},
@@ -191,6 +194,7 @@ def _check_keys(cfg: DictConfig) -> None:
         if isinstance(value, bool) or not isinstance(value, kind):
             raise UserError(f"{key}={value} is not {'a whole number' if kind is int else 'a word'}.")
     _check_study(cfg.study)
+    check_choice("engine", cfg.engine, ENGINES)
     check_range("batch_size", cfg.batch_size, 1, 2**20, "the number of questions decoded together")
     check_range("seed", cfg.seed, 0, 2**63 - 1, "the key of every random draw")
 

@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 from omegaconf import OmegaConf
 
 from warmexp.backbone.backbone import Backbone
+from warmexp.backbone.plain import PlainBackbone
 from warmexp.backbone.tokenizer import BackboneTokenizer
 from warmexp.batches import empty_cache, gathered, shrinking
 from warmexp.config import Plan, questions_sha256
@@ -156,13 +157,16 @@ def _decode_all(plan: Plan, proposals: dict[str, tuple[Proposal, Encoded]], say:
         say(f"resumed {plan.folder}: {len(records)} of {len(plan.questions)} questions were already decoded")
     if pending:
         backbone = _backbone(plan)
+        if plan.engine == "plain":
+            backbone = PlainBackbone(**vars(backbone))
         tokens = plan.strategies.length.canvas_length + max(len(plan.prompts[q.id]) for q in pending)
         write_json(plan.folder / "environment.json", environment(plan.device, plan.identity, backbone, tokens))
         # Questions of similar length share a batch, and the longest come first: what does not fit is found out at once.
         ordered = sorted(pending, key=lambda q: (-len(plan.prompts[q.id]), q.id))
         with ProgressBar(len(plan.questions), plan.run_id) as bar:
             work = partial(_decode_some, plan, backbone, proposals)
-            decoded = shrinking(ordered, plan.batch_size, work, say, _remedy(plan))
+            size = 1 if plan.engine == "plain" else plan.batch_size
+            decoded = shrinking(ordered, size, work, say, _remedy(plan))
             for rows in gathered((record for _, record in decoded), SAVE_EVERY):
                 append_lines(file, rows)
                 records |= {record["id"]: record for record in rows}

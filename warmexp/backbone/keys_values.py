@@ -51,7 +51,9 @@ class KeysValues:
         positions = starts[:, None] + torch.arange(int(counts.max()))
         columns = positions.clamp(max=self.keys.shape[2] - 1)
         full = bool((counts == lengths).all())
-        return Window(self, rows, starts, positions.to(device), columns.to(device), int(lengths.max()), full, _slice(starts, counts))
+        return Window(
+            self, rows, starts, counts, positions.to(device), columns.to(device), int(lengths.max()), full, _slice(starts, counts)
+        )
 
 
 def _slice(starts: Tensor, counts: Tensor) -> slice | None:
@@ -63,12 +65,13 @@ def _slice(starts: Tensor, counts: Tensor) -> slice | None:
 
 @dataclass(frozen=True)
 class Window:
-    """One forward's share of the buffers. starts: [B] on the host; positions, columns: [B, Q]; width: columns that are
+    """One forward's share of the buffers. starts, counts: [B] on the host; positions, columns: [B, Q]; width: columns that are
     attended to. full: nothing is left to read. common: see _slice."""
 
     store: KeysValues
     rows: list[int]
     starts: Tensor
+    counts: Tensor
     positions: Tensor
     columns: Tensor
     width: int

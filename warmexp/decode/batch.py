@@ -7,8 +7,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import torch
-
 from warmexp.backbone.backbone import Backbone
 from warmexp.backbone.keys_values import KeysValues
 from warmexp.decode.meter import Meter, QuestionSums
@@ -82,12 +80,12 @@ class Batch:
 
     def part(self, rows: list[int]) -> Canvas:
         """The canvas of some rows, to be put back."""
-        return self.canvas if len(rows) == len(self) else self.canvas.take(torch.tensor(rows, device=self.backbone.device))
+        return self.canvas if len(rows) == len(self) else self.canvas.take(rows)
 
     def put(self, rows: list[int], part: Canvas, seconds: float) -> None:
         """Put back what was worked on for `seconds`."""
         if part is not self.canvas:
-            self.canvas.put(torch.tensor(rows, device=self.backbone.device), part)
+            self.canvas.put(rows, part)
         self._charge(part.questions, seconds)
 
     def _charge(self, questions: Sequence[Question], seconds: float) -> None:
@@ -105,7 +103,7 @@ class Batch:
             order[target] = source
             if self.kept is not None:
                 self.kept.move(source, target)
-        self.canvas = self.canvas.take(torch.tensor(order, dtype=torch.long, device=self.backbone.device))
+        self.canvas = self.canvas.take(order)
         return done
 
     def _decoded(self, row: int) -> Decoded:

@@ -163,15 +163,17 @@ class Canvas:
         self.seen = ~self.masked
         self.fed = torch.zeros_like(self.fed) if weight is None else weight.to(self.fed)
 
-    def take(self, rows: Tensor) -> Canvas:
-        """The canvas of some rows, a copy. rows: [B'] long."""
-        part = {name: getattr(self, name)[rows] for name in _ROWS}
-        return replace(self, questions=[self.questions[i] for i in rows.tolist()], **part)
+    def take(self, rows: list[int]) -> Canvas:
+        """The canvas of some rows, a copy."""
+        index = torch.tensor(rows, dtype=torch.long, device=self.ids.device)
+        part = {name: getattr(self, name)[index] for name in _ROWS}
+        return replace(self, questions=[self.questions[i] for i in rows], **part)
 
-    def put(self, rows: Tensor, part: Canvas) -> None:
+    def put(self, rows: list[int], part: Canvas) -> None:
         """Write what `take` gave back into its rows."""
+        index = torch.tensor(rows, dtype=torch.long, device=self.ids.device)
         for name in _ROWS:
-            getattr(self, name)[rows] = getattr(part, name)
+            getattr(self, name)[index] = getattr(part, name)
 
     def join(self, other: Canvas) -> Canvas:
         """Both, one under the other."""

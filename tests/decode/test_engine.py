@@ -1,0 +1,104 @@
+"""The engine against the plain forward, with questions that come and go; and how often it waits for the device."""
+
+from __future__ import annotations
+
+from collections import Counter
+from unittest.mock import patch
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from tests.decode.cases import FREEZING, FROZEN, LINEAR, UNMASKS, WINDOWS, cases, facts, profile
+from warmexp.backbone.plain import PlainBackbone
+from warmexp.decode import loop
+from warmexp.decode.loop import stream
+from warmexp.decode.meter import Meter
+from warmexp.decode.reading import Reading
+from warmexp.decode.state import Canvas
+
+CACHES = st.one_of(st.just({"name": "none"}), WINDOWS, FREEZING)
+
+
+APPLY = Canvas.apply  # as it is before the tests of this folder wrap it
+GREEDY = UNMASKS.map(lambda unmask: unmask | {"temperature": 0.0})
+
+
+@profile(50)
+@given(case=cases(), cache=CACHES, size=st.integers(1, 4), order=st.randoms(use_true_random=False))
+def test_places_that_are_taken_over_do_not_matter(case, cache, size, order):
+    """Any number of places, any order of arrival: what the plain forward says, one question at a time."""
+    case = case.but(cache=cache)
+    questions = list(case.questions)
+    order.shuffle(questions)
+    backbone = case.backbone()
+    plain = stream(PlainBackbone(**vars(backbone)), case.questions, case.strategies(), case.seed, None, 1)
+    found = stream(backbone, iter(questions), case.strategies(), case.seed, None, size)
+    assert {d.id: facts(d) for d in found} == {d.id: facts(d) for d in plain}
+
+
+@profile(15)
+@given(case=cases(grids=st.just((8, 4))))
+def test_a_place_is_taken_over_at_once(case):
+    """With two places: a question is asked for when one is free, and as long as any waits, no forward leaves a place empty."""
+    meter = Meter(case.backbone())
+    waiting, finished = list(case.questions), []
+
+    def arriving():
+        while waiting:
+            assert len(case.questions) - len(waiting) - len(finished) < 2, "more questions than places"
+            yield waiting.pop(0)
+
+    for done in stream(meter.backbone, arriving(), case.strategies(), case.seed, meter, 2):
+        finished.append(done.id)
+    alone = {row.questions for row in meter.ledger if len(row.questions) == 1}
+    assert sorted(finished) == sorted(q.id for q in case.questions)
+    assert len(alone) <= 1, "a place was empty while questions were waiting"
+
+
+class Reads(TorchDispatchMode):
+    """Counts the operations that would make a GPU's host wait: numbers read, and results whose size depends on values."""
+
+    NAMES = ("_local_scalar_dense", "nonzero", "is_nonzero", "masked_select", "equal")
+
+    def __init__(self):
+        super().__init__()
+        self.seen: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func.__name__.split(".")[0]
+        boolean = name == "index" and any(i is not None and i.dtype == torch.bool for i in args[1])
+        if name in self.NAMES or boolean:
+            self.seen[name] += 1
+        return func(*args, **(kwargs or {}))
+
+
+@profile(20)
+@given(case=cases(unmasks=GREEDY, remasks=st.one_of(st.just(FROZEN), LINEAR)), cache=CACHES)
+def test_choosing_and_editing_wait_for_nothing(case, cache):
+    """What follows a forward reads no tensor's values back, revocations and refusals included."""
+    reads = Reads()
+
+    def watched(function):
+        def call(*arguments):
+            with reads:
+                return function(*arguments)
+
+        return call
+
+    with (
+        patch.object(loop, "_decide", watched(loop._decide)),
+        patch.object(Canvas, "apply", watched(APPLY)),
+        patch.object(Reading, "of", watched(Reading.of)),
+        patch.object(Canvas, "remember", watched(Canvas.remember)),
+    ):
+        case.but(cache=cache).decode()
+    assert not reads.seen, reads.seen
+
+
+def test_a_read_is_seen():
+    with Reads() as reads:
+        flags = torch.tensor([True, False])
+        bool(flags.any()), flags.nonzero(), flags[flags]
+    assert sum(reads.seen.values()) == 3
