@@ -76,9 +76,13 @@ def test_a_finished_run_is_reused_and_not_touched(words):
     assert {p: p.stat().st_mtime_ns for p in before} == before
 
 
-@pytest.mark.parametrize("batch_size", [1, 2, 5])
-def test_records_do_not_depend_on_the_batch_size(words, tmp_path, batch_size):
-    whole, parts = planned([*words, "batch_size=64"]), planned([*words, f"batch_size={batch_size}", f"outputs={tmp_path}/other"])
+@pytest.mark.parametrize(
+    ("change", "cache"),
+    [("batch_size=1", "none"), ("batch_size=2", "none"), ("batch_size=5", "dual"), ("engine=plain", "none"), ("engine=plain", "prefix")],
+)
+def test_records_do_not_depend_on_batch_size_and_engine(words, tmp_path, change, cache):
+    words = [*words, f"cache={cache}"]
+    whole, parts = planned([*words, "batch_size=64"]), planned([*words, change, f"outputs={tmp_path}/other"])
     assert whole.run_id == parts.run_id
     run(whole, say=lambda _: None)
     run(parts, say=lambda _: None)
@@ -97,7 +101,7 @@ def test_records_of_a_subset_are_those_of_the_whole(words):
 @pytest.mark.parametrize(
     "change",
     ["rho=0.4", "seed=1", "tau=0.6", "remask=none", "proposer.corruption=0.2", "proposer.tail=eos", "task.limit=8", "length.block_length=4",
-     "backbone.dtype=float32", "unmask.temperature=0.5", "task.stop=[x]"],
+     "cache=dual", "length=eos_stop", "backbone.dtype=float32", "unmask.temperature=0.5", "task.stop=[x]"],
 )  # fmt: skip
 def test_what_changes_results_changes_the_run(words, change):
     kept = [w for w in words if w.partition("=")[0] != change.partition("=")[0]]
@@ -107,7 +111,16 @@ def test_what_changes_results_changes_the_run(words, change):
 
 
 @pytest.mark.parametrize(
-    "change", ["batch_size=3", "outputs=elsewhere", "device=auto", "tracker=wandb", "study.name=x", "study.baseline='init=mask tau=0.9'"]
+    "change",
+    [
+        "batch_size=3",
+        "engine=plain",
+        "outputs=elsewhere",
+        "device=auto",
+        "tracker=wandb",
+        "study.name=x",
+        "study.baseline='init=mask tau=0.9'",
+    ],
 )
 def test_where_it_runs_does_not_change_the_run(words, change):
     kept = [w for w in words if w.partition("=")[0] != change.partition("=")[0]]
