@@ -20,6 +20,6 @@ class FreeCache:
     keeps = True
 
     def span(self, row: Row) -> Span:
-        if row.forwards == 0:
+        if row.age == 0:
             return Span(0, row.length)
         return Span((row.previous if self.settle else row.start) - row.shifted, row.length)
