@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 
 from warmexp.bench.clock import Seconds, Spread, interleaved, timed
+from warmexp.bench.plain import Rule
 from warmexp.bench.subject import Subject
 from warmexp.decode.loop import decode
 from warmexp.decode.state import Question
 
-RUNS = 8
+RUNS, STEPS = 8, 4
 
 
 def exponent(sizes: Sequence[float], seconds: Sequence[float]) -> float:
@@ -33,7 +35,11 @@ def doublings(low: int, high: int) -> list[int]:
 
 
 def growth(subject: Subject, cache: str, batch: int, prompt: int, repeats: int, say: Callable[[str], None]) -> list[dict[str, Any]]:
-    """One batch of `batch` questions of one length; a batch of 1 with responses up to the canvas and prompts up to `prompt` tokens."""
+    """One batch of `batch` questions of one length; a batch of 1 with responses up to the canvas and prompts up to `prompt` tokens.
+
+    Every block takes so many forwards, whatever the confidences: prompts of other lengths are other prompts, and would take others.
+    """
+    subject = subject if subject.rule.steps else replace(subject, rule=Rule(steps=STEPS))
     usual = min(prompt, 64)
     many = subject.questions(batch, usual)
     block, canvas = subject.length.block_length, subject.length.canvas_length
