@@ -94,7 +94,9 @@ class Reading:
         scored = logits if temperature == 0 else logits / temperature + _gumbel(logits, block)
         choice = scored.argmax(-1)  # the first of equal maxima
         proposed = torch.where(block.masked[at], choice, block.ids[at])
-        probability = (logits.gather(1, proposed[:, None])[:, 0] - logits.logsumexp(-1)).exp()
+        # In pieces: the exponentials of all rows at once would take as much memory again as the logits.
+        total = torch.cat([piece.logsumexp(-1) for piece in logits.split(64)])
+        probability = (logits.gather(1, proposed[:, None])[:, 0] - total).exp()
         token = block.ids.index_put(at, proposed)
         full = torch.ones(token.shape, dtype=torch.float64, device=logits.device).index_put(at, probability)
         return cls(
