@@ -150,3 +150,5 @@ def test_a_server_that_goes_silent_in_the_middle_is_given_up(server, run_folder,
     server.silent = True
     tracker.finish(SUMMARY, [RECORD], [])
     assert tracker.note.startswith("warning: W&B tracking stopped") and not (run_folder / "wandb.json").exists()
+    server.silent = False
+    assert client.choose("auto")[0] == "offline"  # the next job does not try

@@ -70,7 +70,7 @@ def choose(mode: str) -> tuple[str, str]:
     if time.monotonic() - since < _RETRY_SECONDS:
         return "offline", why
     if not _answers(server()):
-        return "offline", _remember("the server does not answer")
+        return "offline", remember("the server does not answer")
     return "online", ""
 
 
@@ -111,7 +111,7 @@ def open_run(to: Destination, wanted: Wanted, folder: Path) -> Opened:
             run = wandb.init(mode="online", resume="allow", settings=settings, **options)
             return Opened(run, True, run.url, f"W&B: {run.url}")
         except Exception as error:  # whatever the client raises means: not online
-            why = _remember(f"the server did not accept the run: {first_line(error)}")
+            why = remember(f"the server did not accept the run: {first_line(error)}")
             wandb.teardown()  # the client's own process still holds the run's id
     run = wandb.init(mode="offline", settings=settings, **options)
     where = str(Path(run.dir).parent)
@@ -143,6 +143,7 @@ def _answers(address: str) -> bool:
     return True
 
 
-def _remember(why: str) -> str:
+def remember(why: str) -> str:
+    """The server failed, and why: it is left alone for a while."""
     _failed[server()] = (time.monotonic(), why)
     return why

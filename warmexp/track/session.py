@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from warmexp.track import sent
-from warmexp.track.client import Destination, Opened, Wanted, first_line, open_run
+from warmexp.track.client import Destination, Opened, Wanted, first_line, open_run, remember
 from warmexp.track.secrets import server, without_secrets
 
 
@@ -57,6 +57,7 @@ class Session:
             self.run.finish(exit_code=int(failed or not whole))
         except Exception as error:
             self._break(error)
+            remember("the server did not take the last run to its end")
         if whole and self.active:
             to, wanted, opened = self.to, self.wanted, self._opened
             entry = sent.Sent(
