@@ -72,7 +72,7 @@ def test_a_study_runs_by_name_and_again_in_no_time(study, monkeypatch):
     assert len(json.loads((front / "front.json").read_text())["runs"]) == 4
     before = {file: file.stat().st_mtime_ns for file in Path("out").glob("lab-*/*") if file.is_file()}
     monkeypatch.setattr("warmexp.backbone.checkpoint.load_transformer", refuse)
-    monkeypatch.setattr("warmexp.run.decode", refuse)
+    monkeypatch.setattr("warmexp.run.stream", refuse)
     status, said, _ = study("-m", "+sweep=smoke", "task.limit=4")
     assert status == 0 and "4 jobs, 4 of them finished" in said and "token_inject" in said and "reused" not in said
     assert {file: file.stat().st_mtime_ns for file in before} == before
@@ -274,7 +274,7 @@ def test_a_tracker_is_told_of_every_run_and_of_the_study(study, monkeypatch):
 def test_a_front_that_cannot_be_written_hides_no_failure(study, monkeypatch):
     from warmexp.front import export
 
-    def full(*_):
+    def full(*_, **__):
         raise UserError("the disk is full.")
 
     monkeypatch.setattr(export, "write_front", full)
