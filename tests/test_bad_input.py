@@ -74,6 +74,7 @@ WRONG = {
     "+study.nam=x": ["study.nam", "did you mean 'name'"],
     "study.name=1": ["study.name=1", "word"],
     "study.baseline=mask": ["study.baseline", "'mask'", "init=mask remask=none"],
+    "study.baseline='init=msk'": ["study.baseline", "init=msk", "'mask'"],
     "study=x": ["study=x"],
     "rho": ["rho", "KEY=VALUE"],
     "rho=[0.1": ["cannot be read"],

@@ -212,6 +212,9 @@ def _check_study(study: Any) -> None:
     for word in (study.baseline or BASELINE).split():
         if not _SELECTOR.fullmatch(word):
             raise UserError(f"study.baseline: '{word}' selects no run: write words key=value, such as {BASELINE}.")
+        key, _, value = word.partition("=")
+        if key in GROUPS:
+            check_choice(f"study.baseline: {key}", value, options(key))
 
 
 def options(group: str) -> list[str]:
