@@ -78,7 +78,7 @@ def test_a_second_time_nothing_is_decoded_and_no_front_sees_it(tasks, monkeypatc
     first = harness.evaluate(["gsm8k"], words, **keys, say=lambda _: None)
     import warmexp.run as module
 
-    monkeypatch.setattr(module, "decode", None)
+    monkeypatch.setattr(module, "stream", None)
     said: list[str] = []
     again = harness.evaluate(["gsm8k"], words, **keys, say=said.append)
     assert scores(again) == scores(first) and again["config"]["nfe_mean"] == first["config"]["nfe_mean"]
