@@ -15,10 +15,10 @@ from warmexp.bench import speed
 from warmexp.bench.__main__ import main
 from warmexp.bench.clock import Seconds, interleaved, ratios
 from warmexp.bench.growth import doublings, exponent
-from warmexp.bench.memory import allocated
+from warmexp.bench.memory import allocated, memory
 from warmexp.bench.plain import CACHES, Rule
 from warmexp.bench.sharing import _counted, tau_sweep
-from warmexp.bench.subject import Subject, random_backbone, random_prompts
+from warmexp.bench.subject import Subject, lab_checkpoint, lab_prompts, random_backbone, random_prompts
 from warmexp.config import options
 from warmexp.length.fixed import FixedLength
 from warmexp.measure import floors
@@ -48,6 +48,14 @@ def measured(tmp_path_factory):
         done = subprocess.run([sys.executable, "-m", "warmexp.bench", *words], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     return json.loads((out / "bench.json").read_text()), done.stdout, out
+
+
+@pytest.mark.parametrize("cache", ["none", "dual"])
+def test_a_batch_needs_little_beside_weights_caches_and_logits(cache):
+    """64 of the lab's questions, whose activations would take four times the weights if they were computed at once."""
+    checkpoint = lab_checkpoint("float32")
+    lab = Subject("lab", checkpoint.load(torch.device("cpu")), FixedLength(48, 16), Rule(0.5), lab_prompts(checkpoint))
+    assert 1 < memory(lab, lab.questions(64), cache, 64)["times_needed"] < 1.3
 
 
 def test_tokens_are_compared_and_counted(measured):

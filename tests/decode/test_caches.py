@@ -7,13 +7,16 @@ it keeps is outdated: a revoked token, a prior that has faded, a token that was 
 from __future__ import annotations
 
 from collections import Counter
+from types import SimpleNamespace
 from unittest.mock import patch
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.decode.cases import EXPONENTIAL, FREEZING, FROZEN, LINEAR, WINDOWS, Case, cases, check, facts, profile
+from warmexp.backbone.keys_values import KeysValues
 from warmexp.cache.dual import DualCache
 from warmexp.cache.prefix import PrefixCache
 from warmexp.errors import UserError
@@ -104,3 +107,18 @@ def test_a_refresh_that_is_none_is_refused(refresh):
 def test_an_unknown_way_to_the_first_token_is_refused():
     with pytest.raises(UserError, match=r"cache\.first_token=left"):
         DualCache(first_token="left")
+
+
+@pytest.mark.parametrize("rows", [[0, 1], [1, 2], [0, 2], [2, 0]])
+def test_keys_are_written_where_their_rows_are(rows):
+    """Rows that are next to each other and rows that are not, all of one length."""
+    config = SimpleNamespace(n_layers=1, n_kv_heads=1, head_dim=1)
+    store = KeysValues(config, torch.float64, torch.device("cpu"))
+    store.reserve(3, 4)
+    start, count, length = torch.tensor([[1, 1], [2, 2], [4, 4]])
+    new = torch.tensor([[1.0, 2.0], [3.0, 4.0]], dtype=torch.float64)
+    keys, values = store.window(rows, start, count, length).layers()[0](new[:, None, :, None], -new[:, None, :, None])
+    expected = torch.zeros(3, 4, dtype=torch.float64)
+    expected[rows, 1:3] = new
+    assert store.keys[0, :, :4, 0, 0].equal(expected) and store.values[0, :, :4, 0, 0].equal(-expected)
+    assert keys[:, 0, :, 0].equal(expected[rows]) and values[:, 0, :, 0].equal(-expected[rows])

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from unittest.mock import patch
+from dataclasses import replace
+from unittest.mock import Mock, patch
 
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tests.decode.cases import FREEZING, FROZEN, LINEAR, UNMASKS, WINDOWS, cases, facts, profile
+from tests.decode.cases import FREEZING, FROZEN, INITS, LINEAR, UNMASKS, VERIFIED, WINDOWS, cases, facts, profile
 from warmexp.backbone.plain import PlainBackbone
-from warmexp.decode import loop
+from warmexp.decode import loop, meter
 from warmexp.decode.loop import stream
 from warmexp.decode.meter import Meter
 from warmexp.decode.reading import Reading
@@ -36,6 +37,24 @@ def test_places_that_are_taken_over_do_not_matter(case, cache, size, order):
     plain = stream(PlainBackbone(**vars(backbone)), case.questions, case.strategies(), case.seed, None, 1)
     found = stream(backbone, iter(questions), case.strategies(), case.seed, None, size)
     assert {d.id: facts(d) for d in found} == {d.id: facts(d) for d in plain}
+
+
+@profile(50)
+@given(case=cases(inits=st.one_of(INITS, VERIFIED)), cache=CACHES, positions=st.sampled_from([1, 20, 40]))
+def test_a_forward_in_groups_of_rows_is_one_forward(case, cache, positions):
+    """However many rows go through the backbone at once: the same canvases, and the same ledger."""
+
+    def decoded(positions: int) -> tuple[list, list, list]:
+        one = Meter(case.backbone())
+        with patch.dict(meter.POSITIONS, cpu=positions), patch.object(one, "_run", Mock(wraps=one._run)) as run:
+            done = list(stream(one.backbone, case.questions, case.but(cache=cache).strategies(), case.seed, one, 3))
+        computed = [call.args[0].computed for call in run.call_args_list]
+        return [facts(d) for d in done], [replace(row, seconds=0) for row in one.ledger], computed
+
+    apart, together = decoded(positions), decoded(1 << 30)
+    assert apart[:2] == together[:2]
+    assert all(len(rows) == 1 or len(rows) * int(rows.max()) <= positions for rows in apart[2])
+    assert len(together[2]) == len(together[1]) and torch.cat(apart[2]).equal(torch.cat(together[2]))
 
 
 @profile(15)

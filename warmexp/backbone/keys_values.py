@@ -78,6 +78,10 @@ class Window:
     full: bool
     common: slice | None
 
+    def of(self, part: slice, lengths: Tensor) -> Window:
+        """Some of its rows, which have `lengths`."""
+        return self.store.window(self.rows[part], self.starts[part], self.counts[part], lengths)
+
     def layers(self) -> list[Keep]:
         return [partial(self._keep, n) for n in range(self.store.config.n_layers)]
 
@@ -88,12 +92,18 @@ class Window:
             self._write(buffer, new.transpose(1, 2))
         if self.full:
             return keys, values
-        together = self.rows == list(range(len(self.rows)))
-        read = (b[: len(self.rows)] if together else b[self.rows] for b in pair)
+        together = self._together()
+        read = (b[self.rows if together is None else together] for b in pair)
         return tuple(b[:, : self.width].transpose(1, 2) for b in read)
 
+    def _together(self) -> slice | None:
+        """The rows, if they are next to each other."""
+        span = slice(self.rows[0], self.rows[0] + len(self.rows))
+        return span if self.rows == list(range(span.start, span.stop)) else None
+
     def _write(self, buffer: Tensor, new: Tensor) -> None:
-        if self.common is not None and self.rows == list(range(len(self.rows))):
-            buffer[: len(self.rows), self.common] = new
+        together = self._together()
+        if self.common is not None and together is not None:
+            buffer[together, self.common] = new
         else:
             buffer[torch.tensor(self.rows, device=buffer.device)[:, None], self.columns] = new

@@ -103,6 +103,11 @@ class Block(nn.Module):
         self, x: Tensor, rotary: Rotary, attention_mask: Tensor | None, keep: Keep | None = None, wanted: Wanted | None = None
     ) -> Tensor:
         """[B, T, d] -> [B, T, d]; or [R, d], the wanted hidden states alone, which only need their own queries and feed-forward."""
+        x = self._attend(x, rotary, attention_mask, keep, wanted)
+        h = self.ff_norm(x)
+        return x + self.ff_out(F.silu(self.ff_proj(h)) * self.up_proj(h))
+
+    def _attend(self, x: Tensor, rotary: Rotary, attention_mask: Tensor | None, keep: Keep | None, wanted: Wanted | None) -> Tensor:
         h = self.attn_norm(x)
         k = _rotate(self._heads(self.k_proj(h)), rotary)
         v = self._heads(self.v_proj(h))
@@ -117,9 +122,7 @@ class Block(nn.Module):
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=attention_mask).transpose(1, 2).flatten(2)
         if wanted is not None:
             x, mixed = wanted.states_of(x), wanted.states_of(mixed)
-        x = x + self.attn_out(mixed)
-        h = self.ff_norm(x)
-        return x + self.ff_out(F.silu(self.ff_proj(h)) * self.up_proj(h))
+        return x + self.attn_out(mixed)
 
     def _heads(self, y: Tensor) -> Tensor:
         """[B, T, H·D] -> [B, H, T, D]."""

@@ -29,7 +29,7 @@ class Watched(Meter):
     def forward(self, request: Forward, questions: tuple[str, ...], no_op: tuple[bool, ...] | None = None) -> Tensor:
         logits, spent = timed(lambda: super(Watched, self).forward(request, questions, no_op), self.backbone.device)
         row = self.ledger[-1]
-        # On the CPU the ledger's own seconds are exact and leave the conversion of the logits out.
+        # On the CPU the ledger's own seconds are exact.
         self.seconds.append(replace(spent, wall=row.seconds) if self.backbone.device.type == "cpu" else spent)
         self.shapes.append((row.kind, len(questions), request.ids.shape[1], max(row.kv_tokens), len(request.row)))
         return logits

@@ -7,7 +7,8 @@ token-forwards, auxiliary forwards, seconds) is a sum over the ledger; nothing c
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -18,6 +19,9 @@ from warmexp.backbone.shadow import leave_one_out
 from warmexp.decode.state import Canvas
 
 KINDS = ("full", "window", "block", "aux")
+# Positions that are computed at once; a forward of more goes through the backbone in groups of rows, which bounds its activations. On a
+# CPU arithmetic takes the time whatever the group, and a small one stays in its caches; a GPU needs some thousand positions to be busy.
+POSITIONS = {"cpu": 384, "cuda": 8192}
 
 
 @dataclass
@@ -26,7 +30,8 @@ class Forward:
 
     ids: [B, T] long, right-padded rows (prompt, then canvas), or where a window is given the part of them that is computed.
     lengths, computed: [B] long, true row lengths and how many positions of each are computed. row, position: [R] long, the logits that
-    are wanted. All four on the host. embeddings: [B, T, d_model] or None; replaces ids when given. window: kept keys and values.
+    are wanted, row by row. All four on the host. embeddings: [B, T, d_model] or None; replaces ids when given. window: kept keys and
+    values.
     """
 
     ids: Tensor
@@ -53,6 +58,31 @@ class Forward:
         mask = backbone.embed(torch.tensor(backbone.mask_id, device=ids.device))
         blend = (1 - w) * mask + w * backbone.embed(canvas.prior.gather(1, columns))
         self.embeddings = torch.where(active[..., None], blend, embeddings)
+
+    def groups(self, positions: int) -> Iterator[tuple[slice, Forward]]:
+        """The same in groups of rows, each a single row or at most so many positions, and which of the R logits every group has."""
+        count = max(1, positions // int(self.computed.max()))
+        if count >= len(self.lengths):
+            yield slice(None), self
+            return
+        ends = self.row.bincount(minlength=len(self.lengths)).cumsum(0).tolist()
+        for first in range(0, len(self.lengths), count):
+            rows = slice(first, first + count)
+            wanted = slice(ends[first - 1] if first else 0, ends[rows][-1])
+            columns = slice(int(self.computed[rows].max()))
+            yield (
+                wanted,
+                replace(
+                    self,
+                    ids=self.ids[rows, columns],
+                    lengths=self.lengths[rows],
+                    computed=self.computed[rows],
+                    row=self.row[wanted] - first,
+                    position=self.position[wanted],
+                    embeddings=None if self.embeddings is None else self.embeddings[rows, columns],
+                    window=self.window and self.window.of(rows, self.lengths[rows]),
+                ),
+            )
 
 
 @dataclass(frozen=True)
@@ -87,17 +117,20 @@ class Meter:
             [R, vocabulary] float64 logits with the mask token ruled out (minus infinity): a backbone may never commit its own mask.
         """
         started = time.perf_counter()
-        r = request
-        if r.shadow:
-            logits = leave_one_out(self.backbone, r.ids, r.lengths, r.row, r.position)
-        else:
-            logits = self.backbone(r.ids, r.lengths, r.row, r.position, r.embeddings, r.window)
+        device, vocabulary = self.backbone.device, self.backbone.transformer.wte.weight.shape[0]
+        logits = torch.empty(len(request.row), vocabulary, dtype=torch.float64, device=device)
+        for wanted, group in request.groups(POSITIONS.get(device.type, POSITIONS["cuda"])):
+            logits[wanted] = self._run(group)
         seconds = time.perf_counter() - started
-        computed, lengths = tuple(r.computed.tolist()), tuple(r.lengths.tolist())
-        self._enter(LedgerRow(r.kind, questions, computed, lengths, no_op or (False,) * len(questions), seconds))
-        logits = logits.double()
+        computed, lengths = tuple(request.computed.tolist()), tuple(request.lengths.tolist())
+        self._enter(LedgerRow(request.kind, questions, computed, lengths, no_op or (False,) * len(questions), seconds))
         logits[:, self.backbone.mask_id] = -torch.inf
         return logits
+
+    def _run(self, r: Forward) -> Tensor:
+        if r.shadow:
+            return leave_one_out(self.backbone, r.ids, r.lengths, r.row, r.position)
+        return self.backbone(r.ids, r.lengths, r.row, r.position, r.embeddings, r.window)
 
     def _enter(self, row: LedgerRow) -> None:
         self.ledger.append(row)

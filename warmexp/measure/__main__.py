@@ -48,7 +48,8 @@ PROMPT = "Question: {question}\nAnswer:"
 
 @dataclass
 class Timed(Backbone):
-    """A backbone that keeps the seconds of every forward, and its rows, their tokens (padding too) and the rows for the head."""
+    """A backbone that keeps the seconds of every forward (every group of rows where the meter divides a large one), and its rows, their
+    tokens (padding too) and the rows for the head."""
 
     seconds: list[float] = field(default_factory=list)
     shapes: list[tuple[int, int, int]] = field(default_factory=list)
