@@ -87,7 +87,7 @@ def gathered(items: Iterable[T], seconds: float) -> Iterator[list[T]]:
             if time.monotonic() - since >= seconds:
                 yield found
                 found, since = [], time.monotonic()
-    except Exception:
+    except (Exception, KeyboardInterrupt):
         if found:
             yield found
         raise
