@@ -56,7 +56,12 @@ def test_the_run_folder_holds_what_a_point_needs(words):
         assert r["nfe"] <= commits
     assert all((c is None) == (s == "injected") for r in rows for c, s in zip(r["confidence"], r["source"], strict=True))
     texts = json.loads((plan.folder / "tokens.json").read_text())
-    assert {int(i) for i in texts} == {i for r in rows for i in r["ids"]} | {e[2] for r in rows for e in r["revocations"]}
+    shown = [r["ids"] + r["proposal"]["ids"] + [e[2] for e in r["revocations"]] for r in rows]
+    assert {int(i) for i in texts} == {i for ids in shown for i in ids}
+    for r in rows:
+        proposal = r["proposal"]
+        text = "".join(texts[str(i)] for i in proposal["ids"][: proposal["written"]])
+        assert proposal["text"].startswith(text) and (text == proposal["text"] or proposal["cut"])
     assert all(text == plan.backbone.tokenizer.piece(int(i)) for i, text in texts.items())
     assert any(r["revocations"] for r in rows) and any("injected" in r["source"] for r in rows)
     environment = json.loads((plan.folder / "environment.json").read_text())

@@ -182,6 +182,7 @@ def _decode_all(plan: Plan, proposals: dict[str, tuple[Proposal, Encoded]], say:
 def _texts(tokenizer: BackboneTokenizer, records: list[dict[str, Any]]) -> dict[int, str]:
     """Token id -> its text, for every token of the records, so that a canvas can be shown without the checkpoint."""
     ids = {i for r in records for i in r["ids"]} | {event[2] for r in records for event in r["revocations"]}
+    ids |= {i for r in records if r["proposal"] for i in r["proposal"].get("ids", ())}
     return {i: tokenizer.piece(i) for i in sorted(ids)}
 
 
@@ -279,13 +280,16 @@ def _record(plan: Plan, question: TaskQuestion, result: Decoded, proposal: tuple
 
 
 def _proposal_record(task: Task, question: TaskQuestion, proposal: Proposal, encoded: Encoded) -> dict[str, Any]:
-    """trust: one number per proposed token to three digits, null for 1.0 throughout. straddles: the positions that do."""
+    """ids: the proposed tokens, of which the first `written` are the text's. trust: one number for each of them to five digits, null for
+    1.0 throughout. straddles: the positions that do."""
     return {
         "text": proposal.text,
         "tokens": len(encoded.ids),
+        "ids": list(encoded.ids),
+        "written": encoded.written,
         "cut": encoded.cut,
         **{f"correct_{name}": task.matches(value, question.target) for name, value in task.extract(proposal.text).items()},
-        "trust": None if all(t == 1.0 for t in encoded.trust) else [round(t, 3) for t in encoded.trust],
+        "trust": None if all(t == 1.0 for t in encoded.trust) else [round(t, 5) for t in encoded.trust],
         "straddles": [i for i, straddles in enumerate(encoded.straddles) if straddles],
         "seconds": round(proposal.seconds, 6),
     }

@@ -212,5 +212,5 @@ def test_what_the_author_knew_reaches_decoder_and_records(checkpoint, quiet_home
     assert seen[ids[0]].trust == pytest.approx([1.0, *[pow(2.718281828, -0.5)] * 2, pow(2.718281828, -1), pow(2.718281828, -2)])
     assert len(seen[ids[0]].proposal) == 5 and seen[ids[1]].trust == (1.0,) * 5
     first, second = (record["proposal"] for record in read_lines(plan.folder / "records.jsonl"))
-    assert first["trust"] == [1.0, 0.607, 0.607, 0.368, 0.135] and first["straddles"] == [1, 2] and first["text"] == " ab12"
+    assert first["trust"] == [1.0, 0.60653, 0.60653, 0.36788, 0.13534] and first["straddles"] == [1, 2] and first["text"] == " ab12"
     assert second["trust"] is None and second["straddles"] == []

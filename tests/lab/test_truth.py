@@ -1,0 +1,50 @@
+"""What counts as right, token by token."""
+
+from __future__ import annotations
+
+import pytest
+
+from warmexp.lab import problems
+from warmexp.lab.truth import is_solution, right_tokens, right_until, solutions
+
+ALL = [*problems.load("calibration"), *problems.load("test", 200), *problems.load("train", 200)]
+
+
+def test_the_reference_solution_is_one_of_them_and_all_have_its_answer():
+    for problem in ALL:
+        assert problem.solution in solutions(problem.id)
+        assert all(s.endswith(f"\n#### {problem.answer}") for s in solutions(problem.id))
+
+
+def test_both_wordings_and_both_orders():
+    """13 + 4 and 4 + 13, said in two ways; a difference has one order."""
+    step = next(p for p in ALL if p.solution.count("\n") == 1 and " + " in p.solution)
+    assert len(solutions(step.id)) == 4
+    step = next(p for p in ALL if p.solution.count("\n") == 1 and " - " in p.solution)
+    assert len(solutions(step.id)) == 2
+
+
+@pytest.mark.parametrize("problem", ALL[::50], ids=lambda p: p.id)
+def test_from_the_first_slip_on_everything_is_wrong(problem):
+    text = f" {problem.solution}"
+    assert right_until(problem.id, text) == len(text) and is_solution(problem.id, text)
+    at = text.index("=") + 2
+    slipped = f"{text[:at]}0{text[at:]}"
+    assert right_until(problem.id, slipped) == at and not is_solution(problem.id, slipped)
+    assert right_tokens(problem.id, [slipped[:at], slipped[at : at + 3], slipped[at + 3 :]]) == [True, False, False]
+    assert right_until(problem.id, text[:at]) == at and not is_solution(problem.id, text[:at])
+    assert right_until(problem.id, text + " and more") == len(text)
+
+
+def test_wordings_may_change_between_the_lines():
+    problem = next(p for p in ALL if p.solution.count("\n") > 1)
+    first, last = solutions(problem.id)[0], solutions(problem.id)[-1]
+    mixed = "\n".join([first.split("\n")[0], *last.split("\n")[1:]])
+    assert first.split("\n")[0] != last.split("\n")[0] and is_solution(problem.id, mixed)
+
+
+def test_nothing_is_right_of_other_questions():
+    assert right_until(ALL[0].id, "") == 0 and right_tokens(ALL[0].id, []) == []
+    for name in ("gsm8k-test-00001", "lab-test-x", ""):
+        with pytest.raises(ValueError, match="not the id of a lab question"):
+            solutions(name)
