@@ -66,6 +66,8 @@ WRONG = {
     "init=token_inject proposer=oracle proposer.corruption=2": ["proposer.corruption=2", "[0, 1]"],
     "init=token_inject proposer=oracle proposer.kind=words": ["proposer.kind=words", "swap"],
     "init=token_inject proposer.tail=padding": ["proposer.tail=padding", "mask, eos"],
+    "init=token_inject proposer.calibration=none.json": ["proposer.calibration=none.json", "does not exist", "warmexp.calibrate"],
+    "init=token_inject proposer.calibrate=x": ["proposer.calibrate", "did you mean 'calibration'"],
     "init._target_=os.system": ["init._target_=os.system", "inside warmexp."],
     "init._target_=warmexp.run.run": ["init._target_=warmexp.run.run", "refused"],
     "tracker=wandb tracker.mode=sometimes": ["mode", "sometimes", "offline"],

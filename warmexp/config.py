@@ -297,7 +297,8 @@ def available_device(device: str) -> str:
 
 
 def _proposer_identity(proposer: Proposer) -> dict[str, Any]:
-    return {**proposer.identity(), "tail": proposer.tail}
+    calibration = {"calibration": proposer.calibrator.sha256} if proposer.calibrator else {}
+    return {**proposer.identity(), "tail": proposer.tail, **calibration}
 
 
 def _identity_of(strategy: Any) -> dict[str, Any]:

@@ -102,6 +102,8 @@ def _run(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
     config = _stored_config(plan)
     write_text(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(config)))
     write_json(folder / "questions.json", {"sha256": questions_sha256(plan.questions), "ids": [q.id for q in plan.questions]})
+    if plan.strategies.init.reads_proposal and plan.proposer.calibrator:
+        write_json(folder / "calibration.json", plan.proposer.calibrator.to_json())
     tracker.start(plan.run_id, config, folder)
     keep_float32()
     try:
@@ -142,7 +144,8 @@ def _proposals(plan: Plan, say: Callable[[str], None]) -> dict[str, tuple[Propos
         texts = proposals_for(plan.proposer, asked, store, plan.device, plan.seed, lambda done, _: bar.update(done), make_room)
     length, tokenizer = plan.strategies.length.canvas_length, plan.backbone.tokenizer
     fitted = {q.id: fit(texts[q.id], q.prompt, tokenizer) for q in plan.questions}
-    encoded = {i: (p, encode(p, tokenizer, length, plan.proposer.tail)) for i, p in fitted.items()}
+    judge, tail = plan.proposer.judge, plan.proposer.tail
+    encoded = {i: (p, judge(encode(p, tokenizer, length, tail), tokenizer)) for i, p in fitted.items()}
     if all(not e.ids for _, e in encoded.values()):
         say("warning: every proposal is empty, so this warm start is a cold start.")
     return encoded
@@ -229,7 +232,8 @@ def _decode_some(
         for i, question in enumerate(questions):
             if drafts and i % size == 0:
                 prompts = [Question(q.id, plan.prompts[q.id]) for q in questions[i : i + size]]
-                proposals.update(plan.proposer.draft(meter, prompts, plan.backbone.tokenizer))
+                drafted = plan.proposer.draft(meter, prompts, plan.backbone.tokenizer)
+                proposals.update({i: (p, plan.proposer.judge(e, plan.backbone.tokenizer)) for i, (p, e) in drafted.items()})
             yield _question(plan, question, proposals.get(question.id))
 
     by_id = {question.id: question for question in questions}
@@ -241,7 +245,9 @@ def _decode_some(
 def _question(plan: Plan, question: TaskQuestion, proposal: tuple[Proposal, Encoded] | None) -> Question:
     if proposal is None:
         return Question(question.id, plan.prompts[question.id])
-    return Question(question.id, plan.prompts[question.id], proposal[1].ids, proposal[1].trust, proposal[1].written)
+    encoded = proposal[1]
+    trust = encoded.trust if encoded.calibrated is None else encoded.calibrated
+    return Question(question.id, plan.prompts[question.id], encoded.ids, trust, encoded.written, encoded.numeric)
 
 
 def _record(plan: Plan, question: TaskQuestion, result: Decoded, proposal: tuple[Proposal, Encoded] | None) -> dict[str, Any]:
@@ -281,7 +287,7 @@ def _record(plan: Plan, question: TaskQuestion, result: Decoded, proposal: tuple
 
 def _proposal_record(task: Task, question: TaskQuestion, proposal: Proposal, encoded: Encoded) -> dict[str, Any]:
     """ids: the proposed tokens, of which the first `written` are the text's. trust: one number for each of them to five digits, null for
-    1.0 throughout. straddles: the positions that do."""
+    1.0 throughout; calibrated: the same after a fitted map, null without one. straddles: the positions that do."""
     return {
         "text": proposal.text,
         "tokens": len(encoded.ids),
@@ -290,6 +296,7 @@ def _proposal_record(task: Task, question: TaskQuestion, proposal: Proposal, enc
         "cut": encoded.cut,
         **{f"correct_{name}": task.matches(value, question.target) for name, value in task.extract(proposal.text).items()},
         "trust": None if all(t == 1.0 for t in encoded.trust) else [round(t, 5) for t in encoded.trust],
+        "calibrated": encoded.calibrated and [round(t, 5) for t in encoded.calibrated],
         "straddles": [i for i, straddles in enumerate(encoded.straddles) if straddles],
         "seconds": round(proposal.seconds, 6),
     }

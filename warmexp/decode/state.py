@@ -28,8 +28,9 @@ class Question:
 
     `id` keys the random draws. `prompt` and `proposal` are token ids in the backbone's vocabulary; `proposal` is already cut to the
     canvas. An empty proposal is a cold start. `trust` has a value in [0, 1] for every proposal token, or is empty where nobody asked for
-    any: the smallest probability its author gave to what lies under the token, not calibrated (proposer.proposal.Encoded). The first
-    `written` proposal tokens are its author's text; what follows them, if anything, is end-of-text.
+    any: the smallest probability its author gave to what lies under the token, calibrated where there is a map (proposer.proposal.Encoded).
+    The first `written` proposal tokens are its author's text; what follows them, if anything, is end-of-text. `numeric` says of every
+    proposal token whether its text holds a digit, or is empty like `trust`.
     """
 
     id: str
@@ -37,6 +38,7 @@ class Question:
     proposal: tuple[int, ...] = ()
     trust: tuple[float, ...] = ()
     written: int = 0
+    numeric: tuple[bool, ...] = ()
 
 
 @dataclass

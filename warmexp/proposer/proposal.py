@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from warmexp.backbone.tokenizer import BackboneTokenizer
 from warmexp.errors import check_choice
+from warmexp.proposer.calibration import Calibration, read_calibration
 from warmexp.proposer.spans import carry, encoded_spans
 
 TAILS = ("mask", "eos")
@@ -51,6 +53,9 @@ class Encoded:
     said nothing (a file without tokens, an oracle, a retrieved solution). logp: [n] ≤ 0, the sum of their natural-log probabilities; 0.0
     where the author said nothing. straddles: [n], whether the id's span starts or ends inside one of the author's tokens, so that no
     probability of the author is about exactly this piece of text. written: how many ids are the text's; the rest is an `eos` tail.
+
+    What Proposer.judge adds: numeric: [n], whether a token's text holds a digit. calibrated: [n] in [0, 1], the trust after a fitted map;
+    None without one.
     """
 
     ids: tuple[int, ...]
@@ -59,6 +64,8 @@ class Encoded:
     logp: tuple[float, ...]
     straddles: tuple[bool, ...]
     written: int
+    numeric: tuple[bool, ...] = ()
+    calibrated: tuple[float, ...] | None = None
 
 
 def fit(proposal: Proposal, prompt: str, tokenizer: BackboneTokenizer) -> Proposal:
@@ -130,6 +137,7 @@ class Asked:
     turns: tuple[str, ...] = ()
 
 
+@dataclass
 class Proposer:
     """Where proposals come from. Options are dataclasses derived from this; the attributes below are what most of them need.
 
@@ -139,7 +147,10 @@ class Proposer:
     resident: whether its model stays in memory after proposing, beside the backbone.
     tail: what follows a proposal on the canvas (`encode`).
     say: where a sentence for the user goes.
+    calibration: a file of `python -m warmexp.calibrate`, through which every trust goes; None leaves it raw.
     """
+
+    calibration: str | None = field(default=None, kw_only=True)
 
     oracle = False
     stored = False
@@ -150,6 +161,17 @@ class Proposer:
 
     def bind(self, backbone, canvas_length: int, task) -> None:
         """Told once, while the configuration is checked, what it will propose for: an unloaded checkpoint, the canvas, the task."""
+
+    @cached_property
+    def calibrator(self) -> Calibration | None:
+        """The fitted map. Raises UserError where the file is missing or not one."""
+        return None if self.calibration is None else read_calibration(self.calibration)
+
+    def judge(self, encoded: Encoded, tokenizer: BackboneTokenizer) -> Encoded:
+        """The same with what the tokens' texts and the fitted map say."""
+        numeric = tuple(any(c.isdigit() for c in tokenizer.piece(i)) for i in encoded.ids)
+        calibrated = self.calibrator and self.calibrator(encoded.trust, numeric, encoded.written)
+        return replace(encoded, numeric=numeric, calibrated=calibrated)
 
     def identity(self) -> dict[str, Any]:
         """What of it changes a proposal (checks its files; loads no weights)."""
