@@ -271,6 +271,11 @@ def _check_pairs(built: dict[str, Any], choices: dict[str, str]) -> str | None:
     tail = getattr(init, "needs_tail", None)
     if tail and built["proposer"].tail != tail:
         raise UserError(f"init={choices['init']} uses what follows a proposal: set proposer.tail={tail} (it is {built['proposer'].tail}).")
+    if remask.shadows and built["cache"].keeps:
+        raise UserError(
+            f"remask.score=shadow reads tokens from masks beside the row, for which cache={choices['cache']} keeps no place:"
+            " choose cache=none, or remask.score=visible."
+        )
     if getattr(remask, "scope", None) == "injected" and not init.injects:
         return (
             f"remask={choices['remask']} with remask.scope=injected revokes injected tokens and init={choices['init']} injects none:"

@@ -26,6 +26,7 @@ from warmexp.init.mask import MaskInit
 from warmexp.init.token_inject import TokenInject
 from warmexp.init.verified import Verified
 from warmexp.length.fixed import FixedLength
+from warmexp.remask.budget import BudgetRemask
 from warmexp.remask.exponential import ExponentialRemask
 from warmexp.remask.linear import LinearRemask
 from warmexp.remask.none import NoRemask
@@ -45,6 +46,7 @@ BUILDERS = {
     "none": NoRemask,
     "linear": LinearRemask,
     "exponential": ExponentialRemask,
+    "budget": BudgetRemask,
 }
 CACHES = {"none": NoCache, "prefix": PrefixCache, "dual": DualCache, "freecache": FreeCache}
 COLD = {"name": "mask"}
@@ -189,6 +191,15 @@ EXPONENTIAL = st.fixed_dictionaries(
         "base": st.sampled_from([0.4, 0.9]),
         "span": st.sampled_from([1, 8, 40]),
         "scope": SCOPES,
+    }
+)
+BUDGET = st.fixed_dictionaries(
+    {
+        "name": st.just("budget"),
+        "threshold": st.sampled_from([0.1, 0.3, 0.6, 1.0]),
+        "most": st.integers(1, 3),
+        "scope": SCOPES,
+        "score": st.just("visible"),
     }
 )
 WINDOWS = st.fixed_dictionaries(

@@ -8,7 +8,8 @@ A policy is a plain dict, `{"name": ..., field: value}`:
 - init: `mask`; `token_inject` rho; `embed_interp` lam, p, duration in (first, masked, fade), fade_forwards; `verified` theta, weight,
   cap, score in (visible, halves, shadow), keep_rule in (prefix, each)
 - unmask: `threshold` tau, temperature; `agreement` tau, low, temperature; `topk` steps_per_block, temperature
-- remask: `none`; `linear` bias, slope, scope; `exponential` bias, floor, base, span, scope; scope in (injected, decoded, all)
+- remask: `none`; `linear` bias, slope, scope; `exponential` bias, floor, base, span, scope; `budget` threshold, most, score in (visible,
+  shadow), scope; scope in (injected, decoded, all)
 - cache: `none`; `prefix`, `dual` refresh (block, revocation, or a number), first_token (refresh, window); `freecache` settle
 
 Sources: LLaDA (arXiv 2502.09992) for blocks and top-k; Fast-dLLM (2505.22618) for the threshold rule; Context-Aware Initialization
@@ -128,7 +129,7 @@ def decode_one(
         while True:
             masked = [i for i in positions if answer.ids[i] == mask_id]
             revocable = [i for i in positions if i not in masked and in_scope(remask, answer.source[i])]
-            worth_a_look = k == 0 and bool(revocable) and remask_bias(remask, 0) > -1
+            worth_a_look = k == 0 and bool(revocable) and (remask["name"] == "budget" or remask_bias(remask, 0) > -1)
             if not masked and not worth_a_look:
                 break
             n = answer.nfe
@@ -139,7 +140,19 @@ def decode_one(
             masked = [i for i in masked if i in logits][: 1 if only else None]
             revocable = [i for i in revocable if i in logits]
             committed, margin = choose(logits, masked, positions, unmask, question.id, seed, n, k, question)
-            revoked, other = revoke(logits, answer.ids, revocable, remask, question.id, seed, n, k, block_length)
+            if remask["name"] == "budget":
+                scores = {i: logits[i] for i in revocable}
+                if remask["score"] == "shadow":
+                    memory.costs[-1] += (1 + shifted) * len(revocable)
+                    scores = {
+                        i: response_logits(
+                            model, question.prompt, hide(answer.ids, i, mask_id), leave(soft, i), weight, mask_id, shifted, first, last, {}
+                        )[i]
+                        for i in revocable
+                    }
+                revoked, other = worst(scores, answer, remask, len(committed) if masked else None)
+            else:
+                revoked, other = revoke(logits, answer.ids, revocable, remask, question.id, seed, n, k, block_length)
             for i in revoked:
                 answer.revocations.append((n, i, answer.ids[i], answer.source[i], answer.commit_iteration[i]))
                 answer.ids[i], answer.source[i], answer.commit_iteration[i], answer.confidence[i] = mask_id, MASK, -1, None
@@ -150,6 +163,28 @@ def decode_one(
             k += 1
     answer.token_forwards = sum(memory.costs)
     return answer
+
+
+def hide(ids: list[int], i: int, mask_id: int) -> list[int]:
+    """The canvas with a mask at i."""
+    return [*ids[:i], mask_id, *ids[i + 1 :]]
+
+
+def leave(soft: dict[int, int], i: int) -> dict[int, int]:
+    """Soft priors without that of i."""
+    return {j: token for j, token in soft.items() if j != i}
+
+
+def worst(scores: dict[int, np.ndarray], answer: Answer, remask: dict, committed: int | None) -> tuple[list[int], float]:
+    """The tokens of lowest probability below the threshold, fewer than were committed; all of them if nothing was masked (None)."""
+    times = {i: sum(event[1] == i for event in answer.revocations) for i in scores}
+    q = {i: float(softmax(scores[i])[answer.ids[i]]) for i in scores if times[i] < remask["most"]}
+    ranked = sorted((i for i in q if q[i] < remask["threshold"]), key=lambda i: (q[i], i))
+    count = len(ranked) if committed is None else min(len(ranked), max(0, committed - 1))
+    margin = min((abs(p - remask["threshold"]) for p in q.values()), default=math.inf)
+    if 0 < count < len(ranked):
+        margin = min(margin, q[ranked[count]] - q[ranked[count - 1]])
+    return ranked[:count], margin
 
 
 def verify(

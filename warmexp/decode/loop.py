@@ -79,6 +79,8 @@ def _step(batch: Batch, rows: list[Row], started: float) -> None:
     request = forward_of(canvas, block, rows, spans, batch.kept, turn)
     if any(row.mixed for row in rows):
         request.mix(backbone, canvas, weight)
+    if s.remask.shadows and block.any_revocable:
+        request.hide(block.sitting, 1 + backbone.shift)
     # A forward is a no-op for a question if nothing is masked and nothing can be revoked; the cursor never lets that happen.
     logits = batch.meter.forward(request, block.questions)
     reading = Reading.of(logits, block, s.unmask.temperature)
@@ -95,4 +97,4 @@ def _decide(block: Block, reading: Reading, s: Strategies) -> tuple[Tensor, Tens
     # Progress: where a row has something masked and the policy took nothing, the most confident position is committed.
     best = torch.zeros_like(commit).scatter_(1, reading.confidence.argmax(1, keepdim=True), True) & block.masked
     commit = torch.where(commit.any(1, keepdim=True), commit, best)
-    return commit, s.remask.select(block, reading) & block.revocable if block.any_revocable else None
+    return commit, s.remask.select(block, reading, commit) & block.revocable if block.any_revocable else None

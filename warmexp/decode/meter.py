@@ -42,7 +42,7 @@ class Forward:
     embeddings: Tensor | None = None
     kind: str = "full"
     window: Window | None = None
-    shadow: bool = False  # whether every wanted token is hidden from what predicts it (backbone/shadow.py)
+    hidden: Tensor | None = None  # [R] bool on the host, wanted tokens that what predicts them may not see (backbone/shadow.py)
 
     def mix(self, backbone: Backbone, canvas: Canvas, weight: Tensor) -> None:
         """Feed (1-w)·e_M + w·E(x̂) at soft positions that are still masked (Eq. 6). weight: [B] in [0, 1]."""
@@ -58,6 +58,11 @@ class Forward:
         mask = backbone.embed(torch.tensor(backbone.mask_id, device=ids.device))
         blend = (1 - w) * mask + w * backbone.embed(canvas.prior.gather(1, columns))
         self.embeddings = torch.where(active[..., None], blend, embeddings)
+
+    def hide(self, hidden: Tensor, copies: int) -> None:
+        """Read these of the wanted tokens from shadows, each of which is so many more positions to compute."""
+        self.hidden = hidden
+        self.computed = self.computed + copies * self.row[hidden].bincount(minlength=len(self.lengths))
 
     def groups(self, positions: int) -> Iterator[tuple[slice, Forward]]:
         """The same in groups of rows, each a single row or at most so many positions, and which of the R logits every group has."""
@@ -79,6 +84,7 @@ class Forward:
                     computed=self.computed[rows],
                     row=self.row[wanted] - first,
                     position=self.position[wanted],
+                    hidden=None if self.hidden is None else self.hidden[wanted],
                     embeddings=None if self.embeddings is None else self.embeddings[rows, columns],
                     window=self.window and self.window.of(rows, self.lengths[rows]),
                 ),
@@ -128,8 +134,8 @@ class Meter:
         return logits
 
     def _run(self, r: Forward) -> Tensor:
-        if r.shadow:
-            return leave_one_out(self.backbone, r.ids, r.lengths, r.row, r.position)
+        if r.hidden is not None and bool(r.hidden.any()):
+            return leave_one_out(self.backbone, r.ids, r.lengths, r.row, r.position, r.hidden, r.embeddings)
         return self.backbone(r.ids, r.lengths, r.row, r.position, r.embeddings, r.window)
 
     def _enter(self, row: LedgerRow) -> None:

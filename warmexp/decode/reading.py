@@ -27,6 +27,7 @@ class Block:
     source: Tensor
     prior: Tensor
     trust: Tensor  # float64, of the prior's token; NaN where there is none
+    undone: Tensor  # long, how often a token was revoked here
     masked: Tensor  # bool
     revocable: Tensor  # bool, visible positions the remask policy may revoke
     visits: Tensor  # [B], forwards run in this block before this one: the k of Eq. (11)
@@ -35,6 +36,7 @@ class Block:
     seed: int
 
     at: tuple[Tensor, Tensor]  # [R] long each, row and column of every position that is masked or revocable; on the host
+    sitting: Tensor  # [R] bool, whether it is revocable; on the host
     steps: tuple[int, ...]  # forwards, on the host
     ends: tuple[int, ...]  # response position after the block, on the host
     any_revocable: bool
@@ -45,12 +47,14 @@ class Block:
         positions = canvas.window
         eligible = torch.from_numpy(np.stack([span.eligible(row) for row, span in zip(rows, spans, strict=True)]))
         masked, revocable = eligible.to(positions.device).unbind(1)
+        at = eligible.any(1).nonzero(as_tuple=True)
         return cls(
             positions=positions,
             ids=canvas.ids.gather(1, positions),
             source=canvas.source.gather(1, positions),
             prior=canvas.prior.gather(1, positions),
             trust=canvas.trust.gather(1, positions),
+            undone=canvas.undone.gather(1, positions),
             masked=masked,
             revocable=revocable,
             visits=canvas.visits,
@@ -58,7 +62,8 @@ class Block:
             questions=tuple(q.id for q in canvas.questions),
             seed=seed,
             any_revocable=bool(eligible[:, 1].any()),
-            at=eligible.any(1).nonzero(as_tuple=True),
+            at=at,
+            sitting=eligible[:, 1][at],
             steps=tuple(row.forwards for row in rows),
             ends=tuple(row.end - len(q.prompt) for row, q in zip(rows, canvas.questions, strict=True)),
         )
@@ -79,7 +84,8 @@ class Reading:
     logits: [R, V] float64 for the R positions in `rows` ([B, W] bool, row-major order), the mask token at -inf.
     token: [B, W] long, the proposed token at masked positions (the sitting one elsewhere).
     confidence: [B, W] float64, softmax probability of `token` at masked positions, -1 elsewhere.
-    sitting: [B, W] float64, softmax probability of the token that sits at a revocable position (Eq. 10), 1 elsewhere.
+    sitting: [B, W] float64, softmax probability of the token that sits at a revocable position (Eq. 10), 1 elsewhere; where the remask
+        policy scores from shadows, that of a masked query which does not see it.
     """
 
     logits: Tensor

@@ -65,6 +65,7 @@ class Canvas:
     source: Tensor  # [B, L] int8, one of SOURCES
     committed_at: Tensor  # [B, L] int32, forward index of the last commit; -1 for injected and masked
     confidence: Tensor  # [B, L] float64, probability with which the token was committed; NaN for what no forward committed
+    undone: Tensor  # [B, L] long, how often a token was revoked here
     prior: Tensor  # [B, L] long, the proposal's tokens, also where they are neither injected nor `soft`
     soft: Tensor  # [B, L] bool
     trust: Tensor  # [B, L] float64, the author's trust in the proposal's token, NaN where there is none
@@ -95,6 +96,7 @@ class Canvas:
             source=torch.where(injected, INJECTED, MASK).to(torch.int8),
             committed_at=torch.full(tokens.shape, -1, dtype=torch.int32, device=device),
             confidence=torch.full(tokens.shape, torch.nan, dtype=torch.float64, device=device),
+            undone=torch.zeros(tokens.shape, dtype=torch.long, device=device),
             prior=tokens,
             soft=soft & ~injected,
             trust=torch.stack([_trust(q, tokens.shape[1]) for q in questions]).to(device),
@@ -155,6 +157,7 @@ class Canvas:
         self.source.scatter_(1, positions, origin)
         self.committed_at.scatter_(1, positions, stamp)
         self.confidence.scatter_(1, positions, sure)
+        self.undone.scatter_add_(1, positions, revoke.long())
         for count in (self.forwards, self.visits, self.age):
             count += 1
         self.read_in = self.block.clone()

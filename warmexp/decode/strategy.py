@@ -35,14 +35,16 @@ class Unmask(Protocol):
 
 
 class Remask(Protocol):
+    shadows: bool  # whether revocable tokens are to be read from masked queries that do not see them (backbone/shadow.py)
+
     def candidates(self, source: Tensor) -> Tensor:
         """Which visible positions may be revoked, given where their tokens came from. Same shape, bool."""
 
     def may_fire(self, visits: Tensor) -> Tensor:
         """[B] bool, whether anything can be revoked in the (visits+1)-th forward of a block."""
 
-    def select(self, block: Block, reading: Reading) -> Tensor:
-        """[B, W] bool, which revocable positions to put the mask back to."""
+    def select(self, block: Block, reading: Reading, commit: Tensor) -> Tensor:
+        """[B, W] bool, which revocable positions to put the mask back to. commit: [B, W] bool, what the same forward commits."""
 
 
 class Cache(Protocol):

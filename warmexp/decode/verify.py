@@ -63,8 +63,7 @@ def _read(meter: Meter, canvas: Canvas, ids: Tensor, wanted: Tensor, shadow: boo
     here = wanted.flatten().cpu()
     request.row, request.position = request.row[here], request.position[here]
     if shadow:
-        request.shadow = True
-        request.computed = request.computed + (1 + meter.backbone.shift) * wanted.sum(1).cpu()
+        request.hide(torch.ones_like(request.row, dtype=torch.bool), 1 + meter.backbone.shift)
     logits = meter.forward(request, tuple(q.id for q in canvas.questions))
     sitting = logits.gather(1, canvas.ids[wanted][:, None])[:, 0]
     score = torch.zeros(wanted.shape, dtype=torch.float64, device=wanted.device)

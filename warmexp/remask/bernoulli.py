@@ -21,6 +21,12 @@ from warmexp.errors import check_choice, check_range
 SCOPES = ("injected", "decoded", "all")
 
 
+def in_scope(source: Tensor, scope: str) -> Tensor:
+    """Where the token came from what `scope` names. Same shape, bool."""
+    injected, decoded = source == INJECTED, source == DECODED
+    return {"injected": injected, "decoded": decoded, "all": injected | decoded}[scope]
+
+
 @dataclass
 class BernoulliRemask:
     """Base of the schedules; a subclass gives `bias_at`.
@@ -31,6 +37,7 @@ class BernoulliRemask:
 
     bias: float = 0.5
     scope: str = "injected"
+    shadows = False
 
     def __post_init__(self) -> None:
         check_range("remask.bias", self.bias, -1, 1, "the bias b_0 that is added to the remask rate in a block's first forward")
@@ -41,12 +48,11 @@ class BernoulliRemask:
         raise NotImplementedError
 
     def candidates(self, source: Tensor) -> Tensor:
-        injected, decoded = source == INJECTED, source == DECODED
-        return {"injected": injected, "decoded": decoded, "all": injected | decoded}[self.scope]
+        return in_scope(source, self.scope)
 
     def may_fire(self, visits: Tensor) -> Tensor:
         return self.bias_at(visits) > -1
 
-    def select(self, block: Block, reading: Reading) -> Tensor:
+    def select(self, block: Block, reading: Reading, commit: Tensor) -> Tensor:
         rate = (1 - reading.sitting + self.bias_at(block.visits)[:, None]).clamp(0, 1)
         return block.revocable & (block.uniform("remask") < rate)

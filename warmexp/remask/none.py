@@ -14,11 +14,13 @@ from warmexp.decode.reading import Block, Reading
 class NoRemask:
     """Revokes nothing."""
 
+    shadows = False
+
     def candidates(self, source: Tensor) -> Tensor:
         return torch.zeros_like(source, dtype=torch.bool)
 
     def may_fire(self, visits: Tensor) -> Tensor:
         return torch.zeros_like(visits, dtype=torch.bool)
 
-    def select(self, block: Block, reading: Reading) -> Tensor:
+    def select(self, block: Block, reading: Reading, commit: Tensor) -> Tensor:
         return torch.zeros_like(block.masked)
