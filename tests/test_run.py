@@ -62,6 +62,7 @@ def test_the_run_folder_holds_what_a_point_needs(words):
         proposal = r["proposal"]
         text = "".join(texts[str(i)] for i in proposal["ids"][: proposal["written"]])
         assert proposal["text"].startswith(text) and (text == proposal["text"] or proposal["cut"])
+    assert all(r["correct_after"][name][-1][1] == r["correct"][name] for r in rows for name in ("strict", "flexible"))
     assert all(text == plan.backbone.tokenizer.piece(int(i)) for i, text in texts.items())
     assert any(r["revocations"] for r in rows) and any("injected" in r["source"] for r in rows)
     environment = json.loads((plan.folder / "environment.json").read_text())

@@ -28,6 +28,7 @@ from warmexp.io import append_lines, read_lines, write_json, write_text
 from warmexp.proposer.hf import free_models
 from warmexp.proposer.proposal import Asked, Encoded, Proposal, encode, fit
 from warmexp.proposer.store import prompt_sha256, proposals_for
+from warmexp.readout import correct_after
 from warmexp.summary import summarise
 from warmexp.task.response import response_text, uncut_text
 from warmexp.task.task import Task, TaskQuestion
@@ -264,11 +265,12 @@ def _record(plan: Plan, question: TaskQuestion, result: Decoded, proposal: tuple
         "prompt_sha256": prompt_sha256(question),
         "question": question.prompt,
         "target": question.target,
-        "proposal": None if proposal is None else _proposal_record(task, question, *proposal),
+        "proposal": None if proposal is None else _proposal_record(task, question, *proposal, result),
         "response": response,
         "response_uncut": uncut,
         "extracted": extracted,
         "correct": {name: task.matches(value, question.target) for name, value in extracted.items()},
+        "correct_after": correct_after(result, () if proposal is None else proposal[1].ids, partial(_correct, plan, question)),
         "nfe": result.cost.nfe,
         "no_op": result.cost.no_op,
         "aux_forwards": result.cost.aux_forwards,
@@ -285,9 +287,15 @@ def _record(plan: Plan, question: TaskQuestion, result: Decoded, proposal: tuple
     }
 
 
-def _proposal_record(task: Task, question: TaskQuestion, proposal: Proposal, encoded: Encoded) -> dict[str, Any]:
+def _correct(plan: Plan, question: TaskQuestion, ids: Sequence[int]) -> dict[str, bool]:
+    extracted = plan.task.extract(response_text(plan.backbone.tokenizer, ids, plan.task.stop))
+    return {name: plan.task.matches(value, question.target) for name, value in extracted.items()}
+
+
+def _proposal_record(task: Task, question: TaskQuestion, proposal: Proposal, encoded: Encoded, result: Decoded) -> dict[str, Any]:
     """ids: the proposed tokens, of which the first `written` are the text's. trust: one number for each of them to five digits, null for
-    1.0 throughout; calibrated: the same after a fitted map, null without one. straddles: the positions that do."""
+    1.0 throughout; calibrated: the same after a fitted map, null without one. score: what an init that verifies read of each, to four
+    digits, null without. straddles: the positions that do."""
     return {
         "text": proposal.text,
         "tokens": len(encoded.ids),
@@ -297,6 +305,7 @@ def _proposal_record(task: Task, question: TaskQuestion, proposal: Proposal, enc
         **{f"correct_{name}": task.matches(value, question.target) for name, value in task.extract(proposal.text).items()},
         "trust": None if all(t == 1.0 for t in encoded.trust) else [round(t, 5) for t in encoded.trust],
         "calibrated": encoded.calibrated and [round(t, 5) for t in encoded.calibrated],
+        "score": [None if s is None else round(s, 4) for s in result.score[: len(encoded.ids)]] or None,
         "straddles": [i for i, straddles in enumerate(encoded.straddles) if straddles],
         "seconds": round(proposal.seconds, 6),
     }

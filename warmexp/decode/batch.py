@@ -7,11 +7,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from torch import Tensor
+
 from warmexp.backbone.backbone import Backbone
 from warmexp.backbone.keys_values import KeysValues
 from warmexp.decode.meter import Meter, QuestionSums
 from warmexp.decode.rows import Row
-from warmexp.decode.state import SOURCES, Canvas, Question
+from warmexp.decode.state import SOURCES, Canvas, Question, Start
 from warmexp.decode.strategy import Strategies
 from warmexp.decode.verify import verified
 
@@ -23,6 +25,7 @@ class Decoded:
     ids: L token ids, none of them the mask (end-of-text, of source "mask", where decoding stopped before). commit_iteration, source: per
     position, the forward that committed it (-1: none did) and one of SOURCES. confidence: the softmax probability it was committed with,
     None where no forward committed it. revocations: (iteration, position, token, source, iteration of the commit that was undone).
+    score: what an init that verifies read of the tokens it was offered in its `verifying` forwards, None at other positions; empty without.
     """
 
     id: str
@@ -33,6 +36,8 @@ class Decoded:
     revocations: tuple[tuple[int, int, int, str, int], ...]
     cost: QuestionSums
     seconds: float
+    score: tuple[float | None, ...] = ()
+    verifying: int = 0
 
 
 @dataclass
@@ -46,6 +51,7 @@ class Batch:
     canvas: Canvas | None = None
     kept: KeysValues | None = None
     seconds: dict[str, float] = field(default_factory=dict)  # by question, of all questions so far
+    verdicts: dict[str, Start] = field(default_factory=dict)  # by question, of inits that verify
 
     def __len__(self) -> int:
         return len(self.canvas.questions) if self.canvas else 0
@@ -63,6 +69,7 @@ class Batch:
             started = time.perf_counter()
             starts = verified(self.meter, self.s.init, questions, starts)
             self._charge(questions, time.perf_counter() - started)
+            self.verdicts.update((q.id, start) for q, start in zip(questions, starts, strict=True) if start.score is not None)
         new = Canvas.build(list(questions), starts, self.backbone.mask_id, length.block_length, self.backbone.device)
         self.canvas = self.canvas.join(new) if len(self) else new
         if self.s.cache.keeps:
@@ -108,13 +115,20 @@ class Batch:
 
     def _decoded(self, row: int) -> Decoded:
         canvas, question = self.canvas, self.canvas.questions[row]
+        verdict = self.verdicts.pop(question.id, None)
         return Decoded(
             id=question.id,
             ids=tuple(self.backbone.eos_id if i == canvas.mask_id else i for i in canvas.ids[row].tolist()),
             commit_iteration=tuple(canvas.committed_at[row].tolist()),
             source=tuple(SOURCES[i] for i in canvas.source[row].tolist()),
-            confidence=tuple(None if math.isnan(c) else c for c in canvas.confidence[row].tolist()),
+            confidence=_known(canvas.confidence[row]),
             revocations=tuple(canvas.revocations.pop(question.id, ())),
             cost=self.meter.cost(question.id),
             seconds=self.seconds[question.id],
+            score=_known(verdict.score) if verdict else (),
+            verifying=verdict.forwards if verdict else 0,
         )
+
+
+def _known(values: Tensor) -> tuple[float | None, ...]:
+    return tuple(None if math.isnan(value) else value for value in values.tolist())

@@ -53,6 +53,7 @@ class Start:
     injected: Tensor
     soft: Tensor
     forwards: int = 0  # run to make it, by an init that verifies
+    score: Tensor | None = None  # [L] float64, what these forwards said of every token then injected, NaN elsewhere
 
 
 @dataclass

@@ -35,9 +35,9 @@ def verified(meter: Meter, init, questions: Sequence[Question], starts: Sequence
         canvas = Canvas.build([questions[i] for i in rows], [made[i] for i in rows], backbone.mask_id, length, backbone.device)
         injected = canvas.source == INJECTED
         score, forwards = _score(meter, canvas, injected, init.score)
-        kept = init.keep(score, canvas.trust, injected).cpu()
-        for i, row in zip(rows, kept, strict=True):
-            made[i] = replace(made[i], injected=row, forwards=forwards)
+        kept, said = init.keep(score, canvas.trust, injected).cpu(), score.masked_fill(~injected, torch.nan).cpu()
+        for i, row, words in zip(rows, kept, said, strict=True):
+            made[i] = replace(made[i], injected=row, forwards=forwards, score=words)
     return made
 
 

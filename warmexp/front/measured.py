@@ -16,6 +16,7 @@ from warmexp.front.axes import AXES
 from warmexp.front.calibration import Calibration, calibrate
 from warmexp.front.points import FILTERS, Point
 from warmexp.front.proposals import Injected, injected
+from warmexp.front.readout import Readout, readout
 from warmexp.io import read_lines
 
 _WORTH_IT = 2**27  # bytes of records
@@ -38,6 +39,7 @@ class Measured:
     aux_forwards: float  # mean per question
     injected: Injected | None  # None where no token was injected
     calibration: dict[str, Calibration | None]
+    readout: Readout | None  # None where the records do not say
 
     @property
     def right(self) -> np.ndarray:
@@ -65,6 +67,7 @@ def measure(point: Point) -> Measured:
         aux_forwards=float(np.mean([r.get("aux_forwards", 0) for r in rows])),
         injected=injected(rows, point.accuracy_filter),
         calibration=calibrate(rows, point.accuracy_filter),
+        readout=readout(rows, point.accuracy_filter),
     )
 
 

@@ -63,6 +63,23 @@ function histogram(series, label) {
   };
 }
 
+// The share of questions whose visible text holds the right answer after each forward; the first block is this run's.
+function readoutCurves(readout, other) {
+  const points = (curve) => ({ x: curve.correct.map((_, k) => k), y: curve.correct.map((hits) => (100 * hits) / curve.n), customdata: curve.correct.map((hits) => `${hits} of ${curve.n}`) });
+  const line = (curve, name, tint, dash, symbol) => curve && curve.n > 0 && {
+    ...points(curve), name, mode: "lines+markers", line: { color: colour(tint), width: 1.6, dash }, marker: { color: colour(tint), symbol, size: 5 },
+    hovertemplate: `after %{x}: %{y:.1f} %, %{customdata}<extra>${name}</extra>`,
+  };
+  return {
+    data: [line(readout.all, "this run", "--cold", "solid", "circle"), line(readout.right, "proposal right", "--kept", "dot", "triangle-up"),
+      line(readout.wrong, "proposal wrong", "--undone", "dot", "triangle-down"), line(other?.all, "beside", "--soft", "dash", "square")].filter(Boolean),
+    layout: {
+      margin: { l: 50, r: 10, t: 34, b: 45 }, legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom" },
+      xaxis: { title: { text: "forwards run" }, rangemode: "tozero" }, yaxis: { range: [-3, 103], title: { text: "right when read out (%)" } },
+    },
+  };
+}
+
 // Claimed against true, with Wilson intervals where claims are independent (one per text); marks grow with the number of claims.
 function reliability(parts) {
   const traces = parts.filter((part) => part.level).map(({ name, level, colour: c, symbol, independent }) => {

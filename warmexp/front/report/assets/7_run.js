@@ -60,6 +60,7 @@ function drawShapes(parent, run, block, other, beside) {
   };
   const series = () => [{ name: "this run", values: block.nfe, colour: "--cold" }, ...(beside ? [{ name: "beside", values: beside.nfe, colour: "--undone" }] : [])];
   panel("Forwards per question", null, () => histogram(series(), "NFE"));
+  if (block.readout) panel("What the canvas says after each forward", "Masked positions are left out of the text; finished questions keep their last answer. At 0 stands what the start put there.", () => readoutCurves(block.readout, beside?.readout));
   const levels = (found) => [
     { name: "weakest token of a text", level: found.answers, colour: "--cold", symbol: "circle", independent: true },
     { name: "every token", level: found.tokens, colour: "--undone", symbol: "square", independent: false },

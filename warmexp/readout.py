@@ -1,0 +1,63 @@
+"""What a canvas says while it is being decoded: the text that is visible after each forward, and whether it holds the right answer.
+
+A masked position has no text and is left out, so what stands on its two sides reads as one. The rest is read as a response is.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+
+from warmexp.decode.batch import Decoded
+
+_VISIBLE = ("injected", "fixed")  # sources of what stood on the canvas before a forward committed anything
+
+
+def canvases(result: Decoded, proposal: Sequence[int] = ()) -> Iterator[tuple[int, list[int | None]]]:
+    """(forwards run, canvas) at the start, after every forward that changed the canvas, and at the end; None where it is masked.
+
+    Where an init verifies, the canvas at the start is all that was offered, and what it keeps after its forwards.
+
+    Args:
+        proposal: token ids, as they were offered to the init.
+    """
+    edits: dict[int, list[tuple[int, int | None]]] = defaultdict(list)
+    canvas = [token if source in _VISIBLE else None for token, source in zip(result.ids, result.source, strict=True)]
+    for position, (token, iteration) in enumerate(zip(result.ids, result.commit_iteration, strict=True)):
+        if iteration >= 0:
+            edits[iteration + 1].append((position, token))
+    for iteration, position, token, source, committed in result.revocations:
+        if source in _VISIBLE:
+            canvas[position] = token
+        else:
+            edits[committed + 1].append((position, token))
+        edits[iteration + 1].append((position, None))
+    for position, score in enumerate(result.score):
+        if score is not None and canvas[position] is None:
+            canvas[position] = proposal[position]
+            edits[result.verifying].append((position, None))
+    yield 0, list(canvas)
+    for forwards in sorted(edits):
+        for position, token in edits[forwards]:
+            canvas[position] = token
+        yield forwards, list(canvas)
+    yield result.cost.nfe, list(result.ids)  # what is masked when a question ends early has become end-of-text
+
+
+def correct_after(
+    result: Decoded, proposal: Sequence[int], correct: Callable[[list[int]], dict[str, bool]]
+) -> dict[str, list[list[int | bool]]]:
+    """By filter, [forwards, verdict] wherever the verdict on the visible tokens changes; the first one is of 0 forwards.
+
+    The last verdict is the response's.
+
+    Args:
+        correct: token ids without masks -> {filter: whether their answer is the target}.
+    """
+    changes: dict[str, list[list[int | bool]]] = {}
+    for forwards, canvas in canvases(result, proposal):
+        for name, right in correct([token for token in canvas if token is not None]).items():
+            told = changes.setdefault(name, [])
+            if not told or told[-1][1] != right:
+                told.append([forwards, right])
+    return changes
