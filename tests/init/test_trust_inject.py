@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import pytest
 
-from warmexp.api import planned
+from warmexp.api import planned, run_overrides
 from warmexp.decode.state import Question
 from warmexp.errors import UserError
+from warmexp.init.token_inject import TokenInject
 from warmexp.init.trust_inject import TrustInject
+from warmexp.io import read_lines
 
 
 def injected(trust: tuple[float, ...], tokens: int = 4, **options) -> list[int]:
@@ -34,6 +39,27 @@ def test_ties_go_left_and_silence_is_trust():
     assert injected((), tokens=0, rho=1.0) == []
 
 
+@pytest.mark.parametrize("init", [TrustInject(rho=1.0, digits="mask"), TokenInject(rho=1.0, digits="mask")], ids=["trust", "coin"])
+def test_digits_left_masked(init):
+    question = Question("q", (1,), (5, 6, 7, 8), numeric=(False, True, True, False))
+    assert init.start(question, 6, 0).injected.tolist() == [True, False, False, True, False, False]
+    assert init.start(replace(question, proposal=(5,) * 8, numeric=(True, False) * 4), 6, 0).injected.tolist() == [False, True] * 3
+    assert not init.start(Question("q", (1,)), 6, 0).injected.any()
+    with pytest.raises(ValueError, match="does not say which tokens"):
+        init.start(replace(question, numeric=()), 6, 0)
+
+
+def test_a_run_tells_digits_apart(tmp_path):
+    words = ["init=token_inject", "rho=1", "init.digits=mask", "proposer=oracle", "task.limit=3", f"outputs={tmp_path}"]
+    _, folder = run_overrides(words)
+    texts = json.loads((folder / "tokens.json").read_text())
+    for record in read_lines(folder / "records.jsonl"):
+        for token, source in zip(record["proposal"]["ids"], record["source"], strict=False):
+            assert (source == "decoded") == any(c.isdigit() for c in texts[str(token)])
+
+
 def test_refused():
+    with pytest.raises(UserError, match=r"init\.digits=drop"):
+        planned(["init=token_inject", "init.digits=drop", "task.limit=2"])
     with pytest.raises(UserError, match=r"init\.floor"):
         planned(["init=trust_inject", "init.floor=2", "task.limit=2"])

@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 
 from warmexp.decode.state import Question, Start
-from warmexp.errors import check_range
+from warmexp.errors import check_choice, check_range
 from warmexp.rng import uniform
+
+DIGITS = ("keep", "mask")
 
 
 def slots(question: Question, length: int) -> tuple[Tensor, int]:
@@ -20,24 +22,36 @@ def slots(question: Question, length: int) -> tuple[Tensor, int]:
     return tokens, covered
 
 
+def digits_masked(gate: Tensor, question: Question) -> Tensor:
+    """[L] bool: the gate without tokens whose text holds a digit. A plan survives wrong numbers; numbers are to be worked out again."""
+    if len(question.numeric) != len(question.proposal):
+        raise ValueError(f"question {question.id} does not say which tokens of its proposal hold digits")
+    numeric = torch.tensor(question.numeric[: len(gate)], dtype=torch.bool)
+    return gate & ~torch.nn.functional.pad(numeric, (0, len(gate) - len(numeric)))
+
+
 @dataclass
 class TokenInject:
     """Eq. (5): g_i ~ Bernoulli(ρ); x_i = x̂_i where g_i = 1, else M. Injected tokens may be revoked by a remask policy.
 
-    rho: injection rate in [0, 1]; 0 is the cold start.
+    rho: injection rate in [0, 1]; 0 is the cold start. digits: `keep`, as published, or `mask`: tokens that hold a digit are not injected.
     """
 
     rho: float = 0.5
+    digits: str = "keep"
     reads_proposal = True
     injects = True
 
     def __post_init__(self) -> None:
         check_range("rho", self.rho, 0, 1, "the probability with which a proposal token is injected")
+        check_choice("init.digits", self.digits, DIGITS)
 
     def start(self, question: Question, length: int, seed: int) -> Start:
         tokens, covered = slots(question, length)
         gate = torch.from_numpy(uniform(seed, question.id, "inject", length) < self.rho)
         gate[covered:] = False
+        if self.digits == "mask":
+            gate = digits_masked(gate, question)
         return Start(tokens, gate, torch.zeros(length, dtype=torch.bool))
 
     def soft_weight(self, forwards: Tensor) -> Tensor | None:

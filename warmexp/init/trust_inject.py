@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from warmexp.decode.state import Question, Start
-from warmexp.errors import check_range
-from warmexp.init.token_inject import slots
+from warmexp.errors import check_choice, check_range
+from warmexp.init.token_inject import DIGITS, digits_masked, slots
 
 
 @dataclass
@@ -20,12 +20,14 @@ class TrustInject:
     than the few before it. Ties go to the first. Nothing is verified.
 
     rho: ρ in [0, 1], the share that may be injected. floor: the least trust, in [0, 1]. back: how many preceding tokens count, ≥ 0; 0 is
-    the raw trust. An author who says nothing is trusted everywhere.
+    the raw trust. An author who says nothing is trusted everywhere. digits: `keep`, or `mask`: of the chosen tokens, those that hold a
+    digit are left to the backbone.
     """
 
     rho: float = 0.5
     floor: float = 0.0
     back: int = 0
+    digits: str = "keep"
     reads_proposal = True
     injects = True
 
@@ -33,6 +35,7 @@ class TrustInject:
         check_range("rho", self.rho, 0, 1, "the share of a proposal's tokens that is injected")
         check_range("init.floor", self.floor, 0, 1, "the least trust of an injected token")
         check_range("init.back", self.back, 0, 2**20, "the number of preceding tokens that a token's trust depends on")
+        check_choice("init.digits", self.digits, DIGITS)
 
     def start(self, question: Question, length: int, seed: int) -> Start:
         tokens, covered = slots(question, length)
@@ -42,6 +45,8 @@ class TrustInject:
         gate = torch.zeros(length, dtype=torch.bool)
         gate[chosen] = True
         gate[:covered] &= smooth >= self.floor
+        if self.digits == "mask":
+            gate = digits_masked(gate, question)
         return Start(tokens, gate, torch.zeros(length, dtype=torch.bool))
 
     def soft_weight(self, forwards: Tensor) -> Tensor | None:
