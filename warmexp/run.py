@@ -31,7 +31,7 @@ from warmexp.proposer.store import prompt_sha256, proposals_for
 from warmexp.readout import correct_after
 from warmexp.summary import summarise
 from warmexp.task.response import response_text, uncut_text
-from warmexp.task.task import Task, TaskQuestion
+from warmexp.task.task import TaskQuestion
 from warmexp.track.console import ProgressBar
 
 # Seconds between two writes of finished records: a write waits for the disk, and a kill costs what was finished since the last.
@@ -265,12 +265,13 @@ def _record(plan: Plan, question: TaskQuestion, result: Decoded, proposal: tuple
         "prompt_sha256": prompt_sha256(question),
         "question": question.prompt,
         "target": question.target,
-        "proposal": None if proposal is None else _proposal_record(task, question, *proposal, result),
+        "proposal": None if proposal is None else _proposal_record(plan, question, *proposal, result),
         "response": response,
         "response_uncut": uncut,
         "extracted": extracted,
         "correct": {name: task.matches(value, question.target) for name, value in extracted.items()},
         "correct_after": correct_after(result, () if proposal is None else proposal[1].ids, partial(_correct, plan, question)),
+        "right_tokens": _right_tokens(plan, question, result.ids),
         "nfe": result.cost.nfe,
         "no_op": result.cost.no_op,
         "aux_forwards": result.cost.aux_forwards,
@@ -292,7 +293,16 @@ def _correct(plan: Plan, question: TaskQuestion, ids: Sequence[int]) -> dict[str
     return {name: plan.task.matches(value, question.target) for name, value in extracted.items()}
 
 
-def _proposal_record(task: Task, question: TaskQuestion, proposal: Proposal, encoded: Encoded, result: Decoded) -> dict[str, Any]:
+def _right_tokens(plan: Plan, question: TaskQuestion, ids: Sequence[int]) -> int | None:
+    """How many of the first tokens, an end token included, begin some correct solution; None where the task cannot tell."""
+    if not hasattr(plan.task, "right_tokens"):
+        return None
+    tokenizer = plan.backbone.tokenizer
+    before = tokenizer.until_end(ids)
+    return plan.task.right_tokens(question.id, [tokenizer.piece(i) for i in before], len(before) < len(ids))
+
+
+def _proposal_record(plan: Plan, question: TaskQuestion, proposal: Proposal, encoded: Encoded, result: Decoded) -> dict[str, Any]:
     """ids: the proposed tokens, of which the first `written` are the text's. trust: one number for each of them to five digits, null for
     1.0 throughout; calibrated: the same after a fitted map, null without one. score: what an init that verifies read of each, to four
     digits, null without. straddles: the positions that do."""
@@ -302,7 +312,8 @@ def _proposal_record(task: Task, question: TaskQuestion, proposal: Proposal, enc
         "ids": list(encoded.ids),
         "written": encoded.written,
         "cut": encoded.cut,
-        **{f"correct_{name}": task.matches(value, question.target) for name, value in task.extract(proposal.text).items()},
+        **{f"correct_{name}": plan.task.matches(value, question.target) for name, value in plan.task.extract(proposal.text).items()},
+        "right_tokens": _right_tokens(plan, question, encoded.ids),
         "trust": None if all(t == 1.0 for t in encoded.trust) else [round(t, 5) for t in encoded.trust],
         "calibrated": encoded.calibrated and [round(t, 5) for t in encoded.calibrated],
         "score": [None if s is None else round(s, 4) for s in result.score[: len(encoded.ids)]] or None,

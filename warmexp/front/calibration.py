@@ -1,12 +1,16 @@
-"""Is a token as often right as its author was sure? Reliability of the proposal's trust and of the backbone's commit confidence.
+"""Is a token as often right as it was thought to be? Reliability of four numbers that an author or the backbone gives to a token.
 
-Records have no token-wise truth (there are many right solutions), so "right" is the answer's: a token counts as right where the text it
-stands in, the proposal or the response, ends in the right answer. Two levels:
+- trust: the author's own probability of a proposed token;
+- calibrated: the same after a fitted map, where the run used one;
+- score: what the backbone said of the proposed token where it stands, before any of them was kept (an init that verifies);
+- confidence: what the backbone said of a token when it put it on a masked position.
 
-- tokens: every token's number against its text's answer. Tokens of one text share their outcome, so no interval is given.
-- answers: one number per text, its weakest token's, since a chain of steps is as right as its weakest step.
+Two levels:
 
-Of injected tokens the backbone's own verdict is known as well: `survival` is trust against whether the token stands on the final canvas.
+- tokens: every token's number against its own truth. On a task that knows all correct solutions (the lab) a token is right as long as
+  the text up to it begins one of them; elsewhere it is as right as the answer of the text it stands in, the proposal or the response.
+  Tokens of one text share their fate, so no interval is given.
+- answers: one number per text, its weakest token's, against the text's answer, since a chain of steps is as right as its weakest step.
 
 The expected calibration error is C. Guo et al., "On calibration of modern neural networks" (ICML 2017), eq. 3, over equally wide bins.
 """
@@ -18,8 +22,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-
-from warmexp.front.proposals import fates
 
 BINS = 10
 
@@ -48,11 +50,11 @@ class Reliability:
 
 @dataclass(frozen=True)
 class Calibration:
-    """survival: of injected tokens; None for a confidence, and where none was injected."""
+    """truth: what `tokens` were held against, the `token` itself or the text's `answer`."""
 
+    truth: str
     tokens: Reliability
     answers: Reliability
-    survival: Reliability | None = None
 
 
 def reliability(numbers: Sequence[float] | np.ndarray, right: Sequence[bool] | np.ndarray, bins: int = BINS) -> Reliability | None:
@@ -73,29 +75,33 @@ def reliability(numbers: Sequence[float] | np.ndarray, right: Sequence[bool] | n
 
 
 def calibrate(rows: list[dict[str, Any]], accuracy: str) -> dict[str, Calibration | None]:
-    """From records: `confidence` of the tokens that the backbone committed before the first end token, `trust` of the proposed tokens.
+    """From records, by the name of the number; None where the records have no such number.
 
-    None where the records have no such number: an earlier version's have no confidence, and an author who said nothing (an oracle, a
-    file without probabilities) has no trust to calibrate.
+    An author who said nothing (an oracle, a file without probabilities) has no trust to calibrate. Of a tail of end-of-text behind a
+    proposal the first token counts, and of a response what stands before its first end token.
     """
-    committed, proposed, injected = [], [], []
-    for r in rows:
-        if r.get("confidence"):
-            numbers = [c for c in r["confidence"][: r["response_tokens"]] if c is not None]
-            committed.append((numbers, r["correct"][accuracy]))
-        if r.get("proposal") and r["proposal"].get("trust"):
-            trust = r["proposal"]["trust"]
-            proposed.append((trust, r["proposal"][f"correct_{accuracy}"]))
-            injected += [(trust[at], same) for at, _, same in fates(r)] if "source" in r else []
-    survival = reliability(*zip(*injected, strict=True)) if injected else None
-    return {"confidence": _calibration(committed), "trust": _calibration(proposed, survival)}
+    given = [(r["proposal"], r["proposal"][f"correct_{accuracy}"]) for r in rows if r.get("proposal")]
+    offered = {name: [(_offered(p, name), right, p.get("right_tokens")) for p, right in given] for name in ("trust", "calibrated", "score")}
+    committed = [
+        (r["confidence"][: r["response_tokens"]], r["correct"][accuracy], r.get("right_tokens")) for r in rows if r.get("confidence")
+    ]
+    return {name: _calibration(texts) for name, texts in ({"confidence": committed} | offered).items()}
 
 
-def _calibration(texts: list[tuple[list[float], bool]], survival: Reliability | None = None) -> Calibration | None:
-    texts = [(numbers, right) for numbers, right in texts if numbers]
+def _offered(proposal: dict[str, Any], name: str) -> list[float | None]:
+    numbers = proposal.get(name) or []
+    return numbers[: proposal.get("written", len(numbers)) + 1]
+
+
+def _calibration(texts: list[tuple[list[float | None], bool, int | None]]) -> Calibration | None:
+    """From each text's numbers (None where a token has none), whether its answer is right, and how many of its first tokens are."""
+    texts = [(np.array(numbers, np.float64), right, until) for numbers, right, until in texts]
+    texts = [text for text in texts if not np.isnan(text[0]).all()]
     if not texts:
         return None
-    numbers = np.concatenate([np.asarray(one) for one, _ in texts])
-    outcome = np.repeat([right for _, right in texts], [len(one) for one, _ in texts])
-    answers = reliability([min(one) for one, _ in texts], [right for _, right in texts])
-    return Calibration(reliability(numbers, outcome), answers, survival)
+    by_token = all(until is not None for _, _, until in texts)
+    truths = [np.arange(len(numbers)) < until if by_token else np.full(len(numbers), right) for numbers, right, until in texts]
+    numbers, truth = np.concatenate([numbers for numbers, _, _ in texts]), np.concatenate(truths)
+    known = ~np.isnan(numbers)
+    answers = reliability([np.nanmin(numbers) for numbers, _, _ in texts], [right for _, right, _ in texts])
+    return Calibration("token" if by_token else "answer", reliability(numbers[known], truth[known]), answers)

@@ -17,6 +17,7 @@ from warmexp.front.calibration import Calibration, calibrate
 from warmexp.front.points import FILTERS, Point
 from warmexp.front.proposals import Injected, injected
 from warmexp.front.readout import Readout, readout
+from warmexp.front.survival import ByTruth, by_trust_and_truth
 from warmexp.io import read_lines
 
 _WORTH_IT = 2**27  # bytes of records
@@ -39,6 +40,7 @@ class Measured:
     aux_forwards: float  # mean per question
     injected: Injected | None  # None where no token was injected
     calibration: dict[str, Calibration | None]
+    survival: ByTruth | None  # None where no token was injected
     readout: Readout | None  # None where the records do not say
 
     @property
@@ -67,6 +69,7 @@ def measure(point: Point) -> Measured:
         aux_forwards=float(np.mean([r.get("aux_forwards", 0) for r in rows])),
         injected=injected(rows, point.accuracy_filter),
         calibration=calibrate(rows, point.accuracy_filter),
+        survival=by_trust_and_truth(rows, point.accuracy_filter),
         readout=readout(rows, point.accuracy_filter),
     )
 

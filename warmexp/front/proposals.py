@@ -1,4 +1,8 @@
-"""What became of proposals: accuracy where they were right and where they were wrong, and how many injected tokens survived."""
+"""What became of proposals: accuracy where they were right and where they were wrong, and how many injected tokens survived.
+
+A token is injected where it stands on the canvas before any forward; an init that verifies puts all of the proposal there, and what it
+does not keep counts as revoked. Of a tail of end-of-text behind a proposal only the first token counts.
+"""
 
 from __future__ import annotations
 
@@ -31,11 +35,16 @@ class Injected:
 def fates(record: dict[str, Any]) -> list[tuple[int, bool, bool]]:
     """The injected tokens of a record: position, whether it was never revoked, whether the same token stands there in the end.
 
-    A position was injected where its final token is (source `injected`) or where an injected token was revoked.
+    A position was injected where its final token is (source `injected`), where an injected token was revoked, or where one was scored
+    by an init that verifies and not kept.
     """
-    kept = [(i, True, True) for i, source in enumerate(record["source"]) if source == "injected"]
-    lost = [(at, False, record["ids"][at] == token) for _, at, token, source, _ in record["revocations"] if source == "injected"]
-    return kept + lost
+    ids, proposal = record["ids"], record["proposal"]
+    found = {i: (True, True) for i, source in enumerate(record["source"]) if source == "injected"}
+    found |= {at: (False, ids[at] == token) for _, at, token, source, _ in record["revocations"] if source == "injected"}
+    scored = [i for i, score in enumerate(proposal.get("score") or ()) if score is not None]
+    found |= {i: (False, ids[i] == proposal["ids"][i]) for i in scored if i not in found}
+    last = proposal.get("written", len(ids))
+    return [(i, *fate) for i, fate in sorted(found.items()) if i <= last]
 
 
 def injected(rows: list[dict[str, Any]], accuracy: str) -> Injected | None:

@@ -194,6 +194,7 @@ def _run_json(run: Result) -> dict[str, Any]:
         "paired_reason": run.paired_reason,
         "by_proposal": run.by_proposal,
         "calibration": measured.calibration,
+        "survival": measured.survival,
         "readout": measured.readout,
         "settings": dict(point.settings),
     }

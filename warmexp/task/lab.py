@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -36,6 +37,13 @@ class LabTask(NumberScoring):
         problems = load(self.split, self.limit if self.subset_seed is None else None)
         chosen = subset(problems, self.limit, self.subset_seed)
         return [TaskQuestion(p.id, self.prompt.replace("{question}", p.question), p.solution, p.answer, p.question) for p in chosen]
+
+    def right_tokens(self, question: str, pieces: Sequence[str], ended: bool) -> int:
+        """See task.Task."""
+        from warmexp.lab.truth import is_solution, right_tokens
+
+        right = sum(right_tokens(question, pieces))
+        return right + (ended and right == len(pieces) and is_solution(question, "".join(pieces)))
 
     def training(self, limit: int) -> list[TaskQuestion]:
         """The first `limit` questions of the training split, whatever split this task reads."""

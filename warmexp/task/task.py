@@ -29,6 +29,12 @@ class TaskQuestion:
 
 
 class Task(Protocol):
+    """A task that knows all correct solutions of its questions may also have
+
+    right_tokens(question: str, pieces: Sequence[str], ended: bool) -> int: of the response to the question of this id, token by token as
+    text, how many tokens from the first on begin some correct solution; one more where it is `ended` and a whole one.
+    """
+
     stop: list[str]
 
     def identity(self) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from warmexp.track.wandb import WandbTracker
 FRONT_FILES = ("front.json", "front.csv", "front.png", "report.html")
 # Of front.json's runs: too long for a row, or the same in other words.
 _NOT_IN_TABLE = (
-    "calibration", "readout", "by_proposal", "settings", "accuracies", "folder", "questions", "unmask", "variant", "parameters",
+    "calibration", "survival", "readout", "by_proposal", "settings", "accuracies", "folder", "questions", "unmask", "variant", "parameters",
 )  # fmt: skip
 
 

@@ -22,7 +22,7 @@ from warmexp.front.result import Front, Result
 # Characters of base64 that all blocks may take: with Plotly (4.8 MB) and the page itself a report stays under 10 MB.
 BUDGET = 4_600_000
 _SAMPLE, _TRIED = 8, 100  # runs, and questions of each, from which the room that a question takes is estimated
-_OF_RUN = ("settings", "calibration", "readout")  # told in a run's own block
+_OF_RUN = ("settings", "calibration", "survival", "readout")  # told in a run's own block
 _OF_AXIS = ("x", "x_ci95", "on_front", "saved", "saved_reason", "paired", "paired_reason")
 
 Set = list[Result]
@@ -133,6 +133,7 @@ def _run(run: Result, chosen: list[int]) -> dict[str, Any]:
     return {
         "settings": dict(run.point.settings),
         "calibration": jsonable(measured.calibration),
+        "survival": jsonable(measured.survival),
         "readout": jsonable(measured.readout),
         "correct": _bits(measured.right),
         "proposal": None if proposed is None else _bits(proposed),

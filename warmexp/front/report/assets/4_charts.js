@@ -80,6 +80,23 @@ function readoutCurves(readout, other) {
   };
 }
 
+// The share of injected tokens that stand on the final canvas, in bins of trust, right and wrong ones apart.
+function survivalCurves(survival) {
+  const name = (bin) => (bin.high === 1 ? `${bin.low} – 1` : `${bin.low} – ${bin.high}`);
+  const line = (bins, side, tint, symbol) => ({
+    x: bins.map(name), y: bins.map((bin) => (bin.n ? 100 * bin.same : null)), name: `${side} (n = ${bins.reduce((sum, bin) => sum + bin.n, 0)})`, mode: "lines+markers", connectgaps: true,
+    line: { color: colour(tint), width: 1.2 }, marker: { color: colour(tint), symbol, size: 8 },
+    customdata: bins.map((bin) => [bin.n, percent(bin.kept)]), hovertemplate: "%{y:.1f} % stand, %{customdata[1]} % never revoked, n = %{customdata[0]}<extra></extra>",
+  });
+  return {
+    data: [line(survival.right, "right", "--kept", "circle"), line(survival.wrong, "wrong", "--undone", "square")],
+    layout: {
+      margin: { l: 50, r: 10, t: 34, b: 45 }, legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom" },
+      xaxis: { title: { text: "trust" }, type: "category", categoryorder: "array", categoryarray: survival.right.map(name) }, yaxis: { range: [-3, 103], title: { text: "stand in the end (%)" } },
+    },
+  };
+}
+
 // Claimed against true, with Wilson intervals where claims are independent (one per text); marks grow with the number of claims.
 function reliability(parts) {
   const traces = parts.filter((part) => part.level).map(({ name, level, colour: c, symbol, independent }) => {

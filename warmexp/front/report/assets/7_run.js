@@ -65,14 +65,18 @@ function drawShapes(parent, run, block, other, beside) {
     { name: "weakest token of a text", level: found.answers, colour: "--cold", symbol: "circle", independent: true },
     { name: "every token", level: found.tokens, colour: "--undone", symbol: "square", independent: false },
   ];
-  const { confidence, trust } = block.calibration || {};
+  const { confidence, trust, calibrated, score } = block.calibration || {};
+  const byToken = "A token is right as long as the text up to it begins a correct solution";
+  const truth = (found) => `${found.truth === "token" ? byToken : "A token counts as right where its text's answer is"}; a text, where its answer is.`;
   const absent = (title, why) => parent.append(h("section", {}, h("h2", {}, title), h("p", { class: "hint" }, why)));
-  const note = "Right means that the text's answer is. On the dotted line a probability is the share of right answers.";
-  if (confidence) panel("Can the backbone's confidence be believed?", note, () => reliability(levels(confidence)));
+  if (confidence) panel("Can the backbone's confidence be believed?", `At masked positions, of what it put there. ${truth(confidence)} On the dotted line a probability is the share of what is right.`, () => reliability(levels(confidence)));
   else absent("Can the backbone's confidence be believed?", "These records do not say with what confidence tokens were committed.");
-  const survival = trust?.survival && trust.survival.right < 1 ? [{ name: "injected tokens that stand in the end", level: trust.survival, colour: "--kept", symbol: "diamond", independent: false }] : [];
-  if (trust) panel("Can the proposal's trust be believed?", "The same of the proposer's own probabilities and its answer.", () => reliability([...levels(trust), ...survival]));
+  if (score) panel("Can the backbone be believed about tokens it sees?", `Its probability of every proposed token, read before any was kept. ${truth(score)}`, () => reliability(levels(score)));
+  const fitted = calibrated ? [{ name: "every token, calibrated", level: calibrated.tokens, colour: "--kept", symbol: "diamond", independent: false }] : [];
+  if (trust) panel("Can the proposal's trust be believed?", `The probabilities of its author. ${truth(trust)}`, () => reliability([...levels(trust), ...fitted]));
   else if (run.by_proposal) absent("Can the proposal's trust be believed?", "Its author gave no probabilities.");
+  const { survival } = block;
+  if (survival) panel("Which injected tokens stand in the end?", `${survival.truth === "token" ? byToken : "A token counts as right where its proposal's answer is"}.${survival.trusted ? "" : " Their author gave no probabilities: all have trust 1."}`, () => survivalCurves(survival));
 }
 
 // Links to the decodes in this file: what this run won and lost against the one beside it, then the rest.

@@ -1,4 +1,4 @@
-"""The canvas after each forward: against a plain replay of the records, read by hand."""
+"""What a run's records tell about its method: against a plain replay of the records, read and counted by hand."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from tests.front.reports import lab_runs, records, replay
 from warmexp.front.measured import measure
 from warmexp.front.points import collect
 from warmexp.front.readout import readout
+from warmexp.lab.truth import solutions
 from warmexp.readout import canvases, correct_after
 
 RUNS = (
@@ -62,6 +63,58 @@ def test_every_step_of_a_run_is_what_its_records_say(runs):
     trusted = next(point for point in collect(runs)[0] if point.method == "verified")
     start = measure(trusted).readout
     assert start.right.correct[0] == start.right.n and start.wrong.correct[0] == 0  # what was offered is the proposal, whole
+
+
+def right(record: dict, ids: list[int], pieces: dict[str, str]) -> list[bool]:
+    """Of the tokens up to the first end: whether what has been said up to each begins one of the question's solutions."""
+    texts = [pieces[str(token)] for token in ids]
+    end = texts.index("<|endoftext|>") if "<|endoftext|>" in texts else len(texts)
+    said = ["".join(texts[: i + 1]).lstrip(" ") for i in range(end)]
+    whole = (said or [""])[-1]
+    verdicts = [any(s.startswith(text) for s in solutions(record["id"])) for text in said]
+    return verdicts + [whole.strip() in solutions(record["id"])] * (end < len(texts))
+
+
+def error(pairs: list[tuple[float, bool]]) -> float:
+    """ECE as eq. 3 has it."""
+    bins = [[(p, r) for p, r in pairs if min(int(10 * p), 9) == b] for b in range(10)]
+    return sum(abs(sum(p for p, _ in one) - sum(r for _, r in one)) for one in bins) / len(pairs)
+
+
+def test_tokens_are_held_against_their_own_truth(runs):
+    for point in collect(runs)[0]:
+        pieces = json.loads((point.folder / "tokens.json").read_text(encoding="utf-8"))
+        made, rows = measure(point), list(records(point.folder).values())
+        found = {"confidence": [], "trust": [], "score": []}
+        stands: dict[bool, list[tuple[float, bool]]] = {True: [], False: []}
+        for row in rows:
+            response, proposal = right(row, row["ids"], pieces), row["proposal"]
+            assert row["right_tokens"] == sum(response)
+            found["confidence"] += [
+                (c, r) for c, r, i in zip(row["confidence"], response, range(row["response_tokens"]), strict=False) if c is not None
+            ]
+            if proposal is None:
+                continue
+            offered = right(row, proposal["ids"], pieces)
+            assert proposal["right_tokens"] == sum(offered)
+            for name in ("trust", "score"):
+                found[name] += zip(proposal[name] or [], offered, strict=False)
+            start = replayed(row)[0]
+            for i, verdict in enumerate(offered):
+                if start[i] is not None:
+                    stands[verdict].append((proposal["trust"][i], row["ids"][i] == start[i]))
+        for name, pairs in found.items():
+            level = made.calibration[name]
+            assert (level is None) == (not pairs), (point.run_id, name)
+            if pairs:
+                assert level.truth == "token" and level.tokens.n == len(pairs)
+                assert level.tokens.ece == pytest.approx(error(pairs)) and level.tokens.right == sum(r for _, r in pairs) / len(pairs)
+        assert made.calibration["calibrated"] is None
+        for side, verdict in (("right", True), ("wrong", False)):
+            for one in getattr(made.survival, side) if made.survival else ():
+                members = [same for t, same in stands[verdict] if one.low <= t < one.high or t == one.high == 1]
+                assert one.n == len(members) and (not members or one.same == pytest.approx(sum(members) / len(members)))
+        assert (made.survival is None) == (point.method == "mask")
 
 
 def test_canvases_by_hand():
