@@ -22,8 +22,8 @@ def canvases(result: Decoded, proposal: Sequence[int] = ()) -> Iterator[tuple[in
         proposal: token ids, as they were offered to the init.
     """
     edits: dict[int, list[tuple[int, int | None]]] = defaultdict(list)
-    canvas = [token if source in _VISIBLE else None for token, source in zip(result.ids, result.source, strict=True)]
-    for position, (token, iteration) in enumerate(zip(result.ids, result.commit_iteration, strict=True)):
+    canvas = [token if source in _VISIBLE else None for token, source in zip(result.ids, result.source, strict=False)]
+    for position, (token, iteration) in enumerate(zip(result.ids, result.commit_iteration, strict=False)):
         if iteration >= 0:
             edits[iteration + 1].append((position, token))
     for iteration, position, token, source, committed in result.revocations:

@@ -79,6 +79,8 @@ def test_truth_by_token():
     assert (confidence.n, confidence.right) == (6, pytest.approx(2 / 3))  # positions 1 and 2 are right, 3 is not
     assert (trust.n, trust.right, trust.mean) == (6, pytest.approx(1 / 3), pytest.approx(0.85))
     assert trust.ece == pytest.approx((0.05 + 0.85 + 0.75) / 3) and calibrated.ece == pytest.approx((0.65 + 0.25 + 0.15) / 3)
+    assert (made["trust"].behind_right.n, made["trust"].behind_right.ece) == (4, pytest.approx((0.05 + 0.85) / 2))
+    assert made["confidence"].behind_right.n == 6 and made["score"].behind_right.n == 2
     assert (score.n, score.ece) == (4, pytest.approx((0.35 + 0.45) / 2)) and made["score"].answers.mean == pytest.approx(0.45)
     assert made["trust"].answers.right == 1.0
     mixed = calibrate([record, {**record, "right_tokens": None}], "strict")  # a task without a checker, or an earlier version

@@ -86,6 +86,7 @@ def test_tokens_are_held_against_their_own_truth(runs):
         pieces = json.loads((point.folder / "tokens.json").read_text(encoding="utf-8"))
         made, rows = measure(point), list(records(point.folder).values())
         found = {"confidence": [], "trust": [], "score": []}
+        firsts = dict.fromkeys(found, 0)  # texts whose first wrong token has a number
         stands: dict[bool, list[tuple[float, bool]]] = {True: [], False: []}
         for row in rows:
             response, proposal = right(row, row["ids"], pieces), row["proposal"]
@@ -93,12 +94,15 @@ def test_tokens_are_held_against_their_own_truth(runs):
             found["confidence"] += [
                 (c, r) for c, r, i in zip(row["confidence"], response, range(row["response_tokens"]), strict=False) if c is not None
             ]
+            at = sum(response)
+            firsts["confidence"] += at < row["response_tokens"] and row["confidence"][at] is not None
             if proposal is None:
                 continue
             offered = right(row, proposal["ids"], pieces)
             assert proposal["right_tokens"] == sum(offered)
             for name in ("trust", "score"):
                 found[name] += zip(proposal[name] or [], offered, strict=False)
+                firsts[name] += proposal[name] is not None and not all(offered)
             start = replayed(row)[0]
             for i, verdict in enumerate(offered):
                 if start[i] is not None:
@@ -107,6 +111,7 @@ def test_tokens_are_held_against_their_own_truth(runs):
             level = made.calibration[name]
             assert (level is None) == (not pairs), (point.run_id, name)
             if pairs:
+                assert level.behind_right.n == sum(r for _, r in pairs) + firsts[name]
                 assert level.truth == "token" and level.tokens.n == len(pairs)
                 assert level.tokens.ece == pytest.approx(error(pairs)) and level.tokens.right == sum(r for _, r in pairs) / len(pairs)
         assert made.calibration["calibrated"] is None

@@ -5,11 +5,13 @@
 - score: what the backbone said of the proposed token where it stands, before any of them was kept (an init that verifies);
 - confidence: what the backbone said of a token when it put it on a masked position.
 
-Two levels:
+Three levels:
 
 - tokens: every token's number against its own truth. On a task that knows all correct solutions (the lab) a token is right as long as
   the text up to it begins one of them; elsewhere it is as right as the answer of the text it stands in, the proposal or the response.
   Tokens of one text share their fate, so no interval is given.
+- behind_right: of these, the tokens before which everything is right, by token alone. This is what an author's probability is about, and
+  what a rule needs that keeps a proposal up to its first mistake.
 - answers: one number per text, its weakest token's, against the text's answer, since a chain of steps is as right as its weakest step.
 
 The expected calibration error is C. Guo et al., "On calibration of modern neural networks" (ICML 2017), eq. 3, over equally wide bins.
@@ -50,10 +52,11 @@ class Reliability:
 
 @dataclass(frozen=True)
 class Calibration:
-    """truth: what `tokens` were held against, the `token` itself or the text's `answer`."""
+    """truth: what `tokens` were held against, the `token` itself or the text's `answer`; behind_right is None for the latter."""
 
     truth: str
     tokens: Reliability
+    behind_right: Reliability | None
     answers: Reliability
 
 
@@ -104,4 +107,7 @@ def _calibration(texts: list[tuple[list[float | None], bool, int | None]]) -> Ca
     numbers, truth = np.concatenate([numbers for numbers, _, _ in texts]), np.concatenate(truths)
     known = ~np.isnan(numbers)
     answers = reliability([np.nanmin(numbers) for numbers, _, _ in texts], [right for _, right, _ in texts])
-    return Calibration("token" if by_token else "answer", reliability(numbers[known], truth[known]), answers)
+    if not by_token:
+        return Calibration("answer", reliability(numbers[known], truth[known]), None, answers)
+    first = known & np.concatenate([np.arange(len(numbers)) <= until for numbers, _, until in texts])
+    return Calibration("token", reliability(numbers[known], truth[known]), reliability(numbers[first], truth[first]), answers)

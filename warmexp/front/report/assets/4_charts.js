@@ -82,11 +82,11 @@ function readoutCurves(readout, other) {
 
 // The share of injected tokens that stand on the final canvas, in bins of trust, right and wrong ones apart.
 function survivalCurves(survival) {
-  const name = (bin) => (bin.high === 1 ? `${bin.low} – 1` : `${bin.low} – ${bin.high}`);
+  const name = (bin) => `≥ ${bin.low}`;
   const line = (bins, side, tint, symbol) => ({
     x: bins.map(name), y: bins.map((bin) => (bin.n ? 100 * bin.same : null)), name: `${side} (n = ${bins.reduce((sum, bin) => sum + bin.n, 0)})`, mode: "lines+markers", connectgaps: true,
     line: { color: colour(tint), width: 1.2 }, marker: { color: colour(tint), symbol, size: 8 },
-    customdata: bins.map((bin) => [bin.n, percent(bin.kept)]), hovertemplate: "%{y:.1f} % stand, %{customdata[1]} % never revoked, n = %{customdata[0]}<extra></extra>",
+    customdata: bins.map((bin) => [bin.n, percent(bin.kept)]), hovertemplate: "trust %{x}: %{y:.1f} % stand, %{customdata[1]} % never revoked, n = %{customdata[0]}<extra></extra>",
   });
   return {
     data: [line(survival.right, "right", "--kept", "circle"), line(survival.wrong, "wrong", "--undone", "square")],

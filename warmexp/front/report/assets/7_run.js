@@ -64,6 +64,7 @@ function drawShapes(parent, run, block, other, beside) {
   const levels = (found) => [
     { name: "weakest token of a text", level: found.answers, colour: "--cold", symbol: "circle", independent: true },
     { name: "every token", level: found.tokens, colour: "--undone", symbol: "square", independent: false },
+    { name: "token behind right ones", level: found.behind_right, colour: "--again", symbol: "triangle-up", independent: false },
   ];
   const { confidence, trust, calibrated, score } = block.calibration || {};
   const byToken = "A token is right as long as the text up to it begins a correct solution";
@@ -72,7 +73,10 @@ function drawShapes(parent, run, block, other, beside) {
   if (confidence) panel("Can the backbone's confidence be believed?", `At masked positions, of what it put there. ${truth(confidence)} On the dotted line a probability is the share of what is right.`, () => reliability(levels(confidence)));
   else absent("Can the backbone's confidence be believed?", "These records do not say with what confidence tokens were committed.");
   if (score) panel("Can the backbone be believed about tokens it sees?", `Its probability of every proposed token, read before any was kept. ${truth(score)}`, () => reliability(levels(score)));
-  const fitted = calibrated ? [{ name: "every token, calibrated", level: calibrated.tokens, colour: "--kept", symbol: "diamond", independent: false }] : [];
+  const fitted = calibrated ? [
+    { name: "every token, calibrated", level: calibrated.tokens, colour: "--kept", symbol: "diamond", independent: false },
+    { name: "behind right ones, calibrated", level: calibrated.behind_right, colour: "--revoked", symbol: "triangle-down", independent: false },
+  ] : [];
   if (trust) panel("Can the proposal's trust be believed?", `The probabilities of its author. ${truth(trust)}`, () => reliability([...levels(trust), ...fitted]));
   else if (run.by_proposal) absent("Can the proposal's trust be believed?", "Its author gave no probabilities.");
   const { survival } = block;
