@@ -32,6 +32,8 @@ from warmexp.remask.linear import LinearRemask
 from warmexp.remask.none import NoRemask
 from warmexp.rng import uniform
 from warmexp.unmask.agreement import Agreement
+from warmexp.unmask.bonus import Bonus
+from warmexp.unmask.product import Product
 from warmexp.unmask.threshold import Threshold
 from warmexp.unmask.topk import TopK
 
@@ -42,6 +44,8 @@ BUILDERS = {
     "verified": Verified,
     "threshold": Threshold,
     "agreement": Agreement,
+    "bonus": Bonus,
+    "product": Product,
     "topk": TopK,
     "none": NoRemask,
     "linear": LinearRemask,
@@ -169,6 +173,28 @@ VERIFIED = st.fixed_dictionaries(
 )
 AGREEMENT = st.fixed_dictionaries(
     {"name": st.just("agreement"), "tau": st.sampled_from([0.6, 0.9]), "low": st.sampled_from([0.1, 0.3, 0.6])}
+)
+WINS = st.sampled_from(["agreed", "most"])
+BONUS = st.one_of(
+    st.fixed_dictionaries(
+        {
+            "name": st.just("bonus"),
+            "tau": st.sampled_from([0.4, 0.7, 0.9]),
+            "beta": st.sampled_from([0.5, 1.0, 3.0]),
+            "strength": st.sampled_from(["logit", "trust"]),
+            "cap": st.sampled_from([0.8, 0.95]),
+            "wins": WINS,
+        }
+    ),
+    st.fixed_dictionaries(
+        {
+            "name": st.just("product"),
+            "tau": st.sampled_from([0.4, 0.7, 0.9]),
+            "w": st.sampled_from([0.3, 0.7, 0.9]),
+            "cap": st.sampled_from([0.8, 0.95]),
+            "wins": WINS,
+        }
+    ),
 )
 INITS = st.one_of(WARM, st.just(COLD))
 UNMASKS = st.one_of(

@@ -11,19 +11,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tests.decode.cases import FREEZING, FROZEN, INITS, LINEAR, UNMASKS, VERIFIED, WINDOWS, cases, facts, profile
+from tests.decode.cases import BONUS, FREEZING, FROZEN, INITS, LINEAR, UNMASKS, VERIFIED, WINDOWS, cases, facts, profile
 from warmexp.backbone.plain import PlainBackbone
 from warmexp.decode import loop, meter
 from warmexp.decode.loop import stream
 from warmexp.decode.meter import Meter
 from warmexp.decode.reading import Reading
 from warmexp.decode.state import Canvas
+from warmexp.unmask.bonus import Bonus
+from warmexp.unmask.product import Product
 
 CACHES = st.one_of(st.just({"name": "none"}), WINDOWS, FREEZING)
 
 
 APPLY = Canvas.apply  # as it is before the tests of this folder wrap it
-GREEDY = UNMASKS.map(lambda unmask: unmask | {"temperature": 0.0})
 
 
 @profile(50)
@@ -94,7 +95,7 @@ class Reads(TorchDispatchMode):
 
 
 @profile(20)
-@given(case=cases(unmasks=GREEDY, remasks=st.one_of(st.just(FROZEN), LINEAR)), cache=CACHES)
+@given(case=cases(unmasks=st.one_of(UNMASKS, BONUS), remasks=st.one_of(st.just(FROZEN), LINEAR)), cache=CACHES)
 def test_choosing_and_editing_wait_for_nothing(case, cache):
     """What follows a forward reads no tensor's values back, revocations and refusals included."""
     reads = Reads()
@@ -110,9 +111,11 @@ def test_choosing_and_editing_wait_for_nothing(case, cache):
         patch.object(loop, "_decide", watched(loop._decide)),
         patch.object(Canvas, "apply", watched(APPLY)),
         patch.object(Reading, "of", watched(Reading.of)),
+        patch.object(Bonus, "adjust", watched(Bonus.adjust)),
+        patch.object(Product, "adjust", watched(Product.adjust)),
         patch.object(Canvas, "remember", watched(Canvas.remember)),
     ):
-        case.but(cache=cache).decode()
+        case.but(cache=cache, unmask=case.unmask | {"temperature": 0.0}).decode()
     assert not reads.seen, reads.seen
 
 

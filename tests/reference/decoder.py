@@ -7,7 +7,8 @@ A policy is a plain dict, `{"name": ..., field: value}`:
 
 - init: `mask`; `token_inject` rho; `embed_interp` lam, p, duration in (first, masked, fade), fade_forwards; `verified` theta, weight,
   cap, score in (visible, halves, shadow), keep_rule in (prefix, each)
-- unmask: `threshold` tau, temperature; `agreement` tau, low, temperature; `topk` steps_per_block, temperature
+- unmask: `threshold` tau, temperature; `agreement` tau, low, temperature; `bonus` tau, beta, strength, cap, wins,
+  temperature; `product` tau, w, cap, wins, temperature; `topk` steps_per_block, temperature
 - remask: `none`; `linear` bias, slope, scope; `exponential` bias, floor, base, span, scope; `budget` threshold, most, score in (visible,
   shadow), scope; scope in (injected, decoded, all)
 - cache: `none`; `prefix`, `dual` refresh (block, revocation, or a number), first_token (refresh, window); `freecache` settle
@@ -305,6 +306,7 @@ def choose(
 ) -> tuple[list[tuple[int, int]], float]:
     """What to commit now: (position, token, confidence), and how close the nearest decision was to its boundary.
 
+    bonus, product: as threshold, after the proposal of `asked` has had its say in the logits.
     agreement: as threshold, with a lower one per position where the proposal of `asked` says the same.
     threshold: every eligible position with conf ≥ tau, else the most confident one. topk: the ceil(m / max(1, s-k)) most confident.
     Ties go to the lowest index, of tokens and of positions.
@@ -323,8 +325,17 @@ def choose(
         confidence[i] = float(softmax(logits[i])[token[i]])
         best, second = sorted(score, reverse=True)[:2]
         margin = min(margin, float(best - second))
+        if unmask["name"] in ("bonus", "product") and i < len(asked.proposal):
+            said = asked.proposal[i]
+            changed = heard(logits[i], said, asked.trust[i] if asked.trust else 1.0, unmask)
+            best, second = sorted(changed, reverse=True)[:2]
+            margin = min(margin, float(best - second))
+            if token[i] == said:
+                confidence[i] = max(confidence[i], float(softmax(changed)[said]))
+            elif unmask["wins"] == "most" and int(np.argmax(changed)) == said:
+                token[i], confidence[i] = said, float(softmax(changed)[said])
     ranked = sorted(masked, key=lambda i: (-confidence[i], i))
-    if unmask["name"] in ("threshold", "agreement"):
+    if unmask["name"] != "topk":
         needed = dict.fromkeys(masked, unmask["tau"])
         if unmask["name"] == "agreement":
             for i in masked:
@@ -337,6 +348,19 @@ def choose(
     if len(chosen) < len(ranked):
         margin = min(margin, confidence[ranked[len(chosen) - 1]] - confidence[ranked[len(chosen)]])
     return [(i, token[i], confidence[i]) for i in sorted(chosen)], margin
+
+
+def heard(z: np.ndarray, said: int, trust: float, unmask: dict) -> np.ndarray:
+    """[V] logits after an author has given the token `said` the probability `trust`; it never speaks against a token."""
+    z = z.copy()
+    if unmask["name"] == "bonus":
+        z[said] += unmask["beta"] * (trust if unmask["strength"] == "trust" else max(0.0, logit(min(trust, unmask["cap"]), 0.0)))
+        return z
+    others = np.isfinite(z).sum() - 1
+    trust = min(max(trust, 1e-4), unmask["cap"])
+    author = np.full(len(z), (1 - trust) / others)
+    author[said] = max(trust, (1 - trust) / others)
+    return unmask["w"] * z + (1 - unmask["w"]) * np.log(author)
 
 
 def revoke(

@@ -84,6 +84,8 @@ def _step(batch: Batch, rows: list[Row], started: float) -> None:
     # A forward is a no-op for a question if nothing is masked and nothing can be revoked; the cursor never lets that happen.
     logits = batch.meter.forward(request, block.questions)
     reading = Reading.of(logits, block, s.unmask.temperature)
+    if hasattr(s.unmask, "adjust"):
+        reading = s.unmask.adjust(block, reading)
     commit, revoke = _decide(block, reading, s)
     if full:
         canvas.remember(weight)

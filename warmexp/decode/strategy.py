@@ -28,6 +28,8 @@ class Init(Protocol):
 
 
 class Unmask(Protocol):
+    """One that has `adjust(block, reading) -> Reading` as well may put other tokens and confidences in the place of the backbone's."""
+
     temperature: float  # of the proposed tokens; confidence is untempered
 
     def select(self, block: Block, reading: Reading) -> Tensor:
