@@ -327,12 +327,12 @@ def choose(
         margin = min(margin, float(best - second))
         if unmask["name"] in ("bonus", "product") and i < len(asked.proposal):
             said = asked.proposal[i]
-            changed = heard(logits[i], said, asked.trust[i] if asked.trust else 1.0, unmask)
+            changed, speaks = heard(logits[i], said, asked.trust[i] if asked.trust else 1.0, unmask)
             best, second = sorted(changed, reverse=True)[:2]
             margin = min(margin, float(best - second))
             if token[i] == said:
                 confidence[i] = max(confidence[i], float(softmax(changed)[said]))
-            elif unmask["wins"] == "most" and int(np.argmax(changed)) == said:
+            elif unmask["wins"] == "most" and int(np.argmax(changed)) == said and speaks:
                 token[i], confidence[i] = said, float(softmax(changed)[said])
     ranked = sorted(masked, key=lambda i: (-confidence[i], i))
     if unmask["name"] != "topk":
@@ -350,17 +350,21 @@ def choose(
     return [(i, token[i], confidence[i]) for i in sorted(chosen)], margin
 
 
-def heard(z: np.ndarray, said: int, trust: float, unmask: dict) -> np.ndarray:
-    """[V] logits after an author has given the token `said` the probability `trust`; it never speaks against a token."""
+def heard(z: np.ndarray, said: int, trust: float, unmask: dict) -> tuple[np.ndarray, bool]:
+    """[V] logits after an author has given the token `said` the probability `trust`, and whether that says anything for the token.
+
+    It never speaks against one.
+    """
     z = z.copy()
     if unmask["name"] == "bonus":
-        z[said] += unmask["beta"] * (trust if unmask["strength"] == "trust" else max(0.0, logit(min(trust, unmask["cap"]), 0.0)))
-        return z
+        word = trust if unmask["strength"] == "trust" else max(0.0, logit(min(trust, unmask["cap"]), 0.0))
+        z[said] += unmask["beta"] * word
+        return z, word > 0
     others = np.isfinite(z).sum() - 1
     trust = min(max(trust, 1e-4), unmask["cap"])
     author = np.full(len(z), (1 - trust) / others)
     author[said] = max(trust, (1 - trust) / others)
-    return unmask["w"] * z + (1 - unmask["w"]) * np.log(author)
+    return unmask["w"] * z + (1 - unmask["w"]) * np.log(author), trust > (1 - trust) / others
 
 
 def revoke(

@@ -29,7 +29,7 @@ class Bonus(Threshold):
 
     beta: β ≥ 0. strength: `logit`, the odds of two independent witnesses, or `trust`. cap: c in [1/2, 1), so that no author can outvote
     the backbone by itself (`logit` only). wins: `agreed`: x̂_i wins where the backbone proposes it too, so no token is ever committed that
-    the backbone would not have chosen; `most`: also where the changed logits are largest at x̂_i.
+    the backbone would not have chosen; `most`: also where a bonus above 0 makes the logits largest at x̂_i.
     """
 
     beta: float = 1.0
