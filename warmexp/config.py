@@ -24,7 +24,8 @@ from warmexp.instantiate import build
 from warmexp.proposer.proposal import Proposer
 from warmexp.task.task import Task, TaskQuestion
 
-GROUPS = ("backbone", "proposer", "init", "unmask", "remask", "cache", "length", "task", "tracker")
+GROUPS = ("backbone", "proposer", "init", "unmask", "remask", "cache", "length", "anchor", "task", "tracker")
+STRATEGIES = ("init", "unmask", "remask", "cache", "length")
 # Keys people type; groups read them as ${top:KEY,DEFAULT}.
 SHARED = {"rho": "init=token_inject", "lambda": "init=embed_interp", "p": "init=embed_interp", "tau": "unmask=threshold"}
 PLAIN = {"seed": int, "device": str, "batch_size": int, "engine": str, "outputs": str}
@@ -116,7 +117,7 @@ def plan(cfg: DictConfig, choices: dict[str, str], multirun: bool = False) -> Pl
             raise UserError(complaint)
         warnings.append(complaint)
     built = {group: build(group, cfg[group]) for group in GROUPS}
-    strategies = Strategies(*(built[name] for name in ("init", "unmask", "remask", "cache", "length")))
+    strategies = Strategies(*(built[name] for name in STRATEGIES), anchor=built["anchor"])
     vacuous = _check_pairs(built, choices)
     if vacuous:
         if not multirun:
@@ -143,7 +144,8 @@ def plan(cfg: DictConfig, choices: dict[str, str], multirun: bool = False) -> Pl
         "format": RECORD_FORMAT,
         "backbone": backbone.identity(),
         "proposer": proposer_identity,
-        **{name: _identity_of(getattr(strategies, name)) for name in ("init", "unmask", "remask", "cache", "length")},
+        **{name: _identity_of(getattr(strategies, name)) for name in STRATEGIES},
+        **({"anchor": _identity_of(strategies.anchor)} if strategies.anchor.moves else {}),
         "task": task.identity(),
         "questions": questions_sha256(questions),
         "seed": int(cfg.seed),
@@ -267,6 +269,10 @@ def _check_pairs(built: dict[str, Any], choices: dict[str, str]) -> str | None:
         raise UserError(
             f"unmask={choices['unmask']} compares with a proposal and init={choices['init']} reads none:"
             " choose init=token_inject rho=0 for a cold canvas, or unmask=threshold."
+        )
+    if built["anchor"].moves and not init.reads_proposal:
+        raise UserError(
+            f"anchor={choices['anchor']} moves a proposal and init={choices['init']} reads none: choose anchor=none, or another init."
         )
     tail = getattr(init, "needs_tail", None)
     if tail and built["proposer"].tail != tail:

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from tests.reference.decoder import Answer, decode_one
 from tests.reference.models import random_models
+from warmexp.anchor.edit import EditAnchor
+from warmexp.anchor.none import NoAnchor
 from warmexp.backbone.backbone import Backbone
 from warmexp.cache.dual import DualCache
 from warmexp.cache.freecache import FreeCache
@@ -51,6 +53,8 @@ BUILDERS = {
     "linear": LinearRemask,
     "exponential": ExponentialRemask,
     "budget": BudgetRemask,
+    "anchor none": NoAnchor,
+    "anchor edit": EditAnchor,
 }
 CACHES = {"none": NoCache, "prefix": PrefixCache, "dual": DualCache, "freecache": FreeCache}
 COLD = {"name": "mask"}
@@ -82,6 +86,7 @@ class Case:
     seed: int
     model: dict
     cache: dict = field(default_factory=lambda: {"name": "none"})
+    anchor: dict = field(default_factory=lambda: {"name": "none"})
 
     @property
     def mask_id(self) -> int:
@@ -98,7 +103,8 @@ class Case:
         return Backbone(random_models(**self.model)[0], mask_id=self.mask_id, eos_id=0, logits=self.alignment)
 
     def strategies(self) -> Strategies:
-        return Strategies(build(self.init), build(self.unmask), build(self.remask), self.keeper(), FixedLength(self.canvas, self.block))
+        length, anchor = FixedLength(self.canvas, self.block), self.anchor | {"name": f"anchor {self.anchor['name']}"}
+        return Strategies(build(self.init), build(self.unmask), build(self.remask), self.keeper(), length, build(anchor))
 
     def keeper(self) -> Any:
         """The cache strategy."""
@@ -112,7 +118,8 @@ class Case:
     def reference(self, question: Question) -> Answer:
         model = random_models(**self.model)[1]
         policies = (self.init, self.unmask, self.remask)
-        return decode_one(model, question, *policies, self.canvas, self.block, self.mask_id, self.shifted, self.seed, self.cache)
+        where = (self.canvas, self.block, self.mask_id, self.shifted, self.seed)
+        return decode_one(model, question, *policies, *where, self.cache, self.anchor)
 
     def uninjected(self, question: Question) -> int:
         """How many positions start masked."""

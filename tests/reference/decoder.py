@@ -11,6 +11,7 @@ A policy is a plain dict, `{"name": ..., field: value}`:
   temperature; `product` tau, w, cap, wins, temperature; `topk` steps_per_block, temperature
 - remask: `none`; `linear` bias, slope, scope; `exponential` bias, floor, base, span, scope; `budget` threshold, most, score in (visible,
   shadow), scope; scope in (injected, decoded, all)
+- anchor: `none`; `edit` window, within, reach, abort, verify
 - cache: `none`; `prefix`, `dual` refresh (block, revocation, or a number), first_token (refresh, window); `freecache` settle
 
 Sources: LLaDA (arXiv 2502.09992) for blocks and top-k; Fast-dLLM (2505.22618) for the threshold rule; Context-Aware Initialization
@@ -20,7 +21,7 @@ Sources: LLaDA (arXiv 2502.09992) for blocks and top-k; Fast-dLLM (2505.22618) f
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -101,29 +102,40 @@ def decode_one(
     shifted: bool = False,
     seed: int = 0,
     cache: dict | None = None,
+    anchor: dict | None = None,
 ) -> Answer:
     """Decode one question on `canvas` response positions in blocks of `block_length`."""
     memory = Memory(cache or {"name": "none"}, len(question.prompt), canvas, block_length, shifted)
     answer = Answer(ids=[mask_id] * canvas, commit_iteration=[-1] * canvas, source=[MASK] * canvas, confidence=[None] * canvas)
     soft: dict[int, int] = {}  # position -> the proposal's token that is mixed in while the position is masked
+    original, readings, entered = question, 0, None
 
-    if init["name"] == "token_inject":
-        u = uniform(seed, question.id, "inject", canvas)
-        for i, token in enumerate(question.proposal):
-            if u[i] < init["rho"]:
-                answer.ids[i], answer.source[i] = token, INJECTED
-    if init["name"] == "embed_interp":
-        u = uniform(seed, question.id, "dropout", canvas)
-        soft = {i: token for i, token in enumerate(question.proposal) if u[i] >= init["p"]}
-    if init["name"] == "verified" and question.proposal:
-        kept, answer.nfe, margin = verify(model, question, init, canvas, mask_id, shifted)
-        memory.costs += [len(question.prompt) + canvas] * answer.nfe
-        if init["score"] == "shadow":
-            memory.costs[0] += (1 + shifted) * len(question.proposal)
-        answer.forwards += [Forward(n, -1, 0, [], margin) for n in range(answer.nfe)]
-        for i in kept:
-            answer.ids[i], answer.source[i] = question.proposal[i], INJECTED
+    def begin(question: Question, first: int, read: bool) -> None:
+        """What init makes of the proposal from position `first` on."""
+        proposal = dict(enumerate(question.proposal[:canvas]))
+        injected: dict[int, int] = {}
+        soft.clear()
+        if init["name"] == "token_inject":
+            u = uniform(seed, question.id, "inject", canvas)
+            injected = {i: token for i, token in proposal.items() if u[i] < init["rho"]}
+        if init["name"] == "embed_interp":
+            u = uniform(seed, question.id, "dropout", canvas)
+            soft.update({i: token for i, token in proposal.items() if i >= first and u[i] >= init["p"]})
+        if init["name"] == "verified" and read:
+            kept, forwards, margin = verify(model, question, init, canvas, mask_id, shifted, first)
+            memory.costs += [len(question.prompt) + canvas] * forwards
+            if init["score"] == "shadow":
+                memory.costs[-1] += (1 + shifted) * (len(proposal) - first)
+            answer.forwards += [Forward(answer.nfe + n, -1, 0, [], margin) for n in range(forwards)]
+            injected = {i: proposal[i] for i in kept}
+        for i in range(first, canvas):
+            if answer.source[i] == INJECTED and answer.ids[i] != injected.get(i):
+                answer.revocations.append((answer.nfe, i, answer.ids[i], INJECTED, -1))
+            answer.ids[i], answer.source[i] = (injected[i], INJECTED) if i in injected else (mask_id, MASK)
+        if init["name"] == "verified" and read:
+            answer.nfe += forwards
 
+    begin(question, 0, bool(question.proposal))
     for block in range(canvas // block_length):
         positions = range(block * block_length, (block + 1) * block_length)
         k = 0
@@ -133,6 +145,14 @@ def decode_one(
             worth_a_look = k == 0 and bool(revocable) and (remask["name"] == "budget" or remask_bias(remask, 0) > -1)
             if not masked and not worth_a_look:
                 break
+            entered = positions.start if entered is None else entered
+            if anchor and anchor["name"] == "edit" and k == 0 and positions.start > entered:
+                entered = positions.start
+                question = moved(original, answer.ids, entered, block_length, anchor)
+                read = init["name"] == "verified" and len(question.proposal) > entered and readings < anchor["verify"]
+                begin(question, entered, read)
+                readings += read
+                continue
             n = answer.nfe
             weight = soft_weight(init, n) if soft else 0.0
             first, last, only = memory.span(block, k, answer.ids, mask_id, {i for i in soft if answer.ids[i] == mask_id}, weight)
@@ -188,13 +208,50 @@ def worst(scores: dict[int, np.ndarray], answer: Answer, remask: dict, committed
     return ranked[:count], margin
 
 
+def moved(question: Question, ids: list[int], s: int, width: int, anchor: dict) -> Question:
+    """The question with `ids` up to s and, behind them, its proposal from the best anchor on."""
+    proposal = list(question.proposal)
+
+    def place(s: int) -> int | None:
+        found, best = ids[max(0, s - anchor["window"]) : s], None
+        for j in range(len(proposal) + 1):
+            if abs(s - j) <= anchor["reach"]:
+                off = min(distance(found, proposal[i:j]) for i in range(j + 1))
+                best = min(best or (off, abs(s - j), j), (off, abs(s - j), j))
+        return best[2] if best and best[0] <= anchor["within"] * len(found) else None
+
+    j = place(s)
+    if anchor["abort"] and any(place(boundary) is None for boundary in range(width, s, width)):
+        j = None
+    if not proposal:
+        return question
+    rest = [] if j is None else list(range(j, len(proposal)))
+    if j is not None and question.written < len(proposal):
+        rest = ([*rest, *[len(proposal) - 1] * len(proposal)])[: max(0, len(proposal) - s)]
+    trust = question.trust and (*[0.5] * s, *(question.trust[i] for i in rest))
+    return replace(question, proposal=(*ids[:s], *(proposal[i] for i in rest)), trust=tuple(trust))
+
+
+def distance(a: list[int], b: list[int]) -> int:
+    """Edit distance: insertions, deletions, substitutions."""
+    if not a or not b:
+        return len(a) + len(b)
+    table = {(i, 0): i for i in range(len(a) + 1)} | {(0, j): j for j in range(len(b) + 1)}
+    for i in range(1, len(a) + 1):
+        for j in range(1, len(b) + 1):
+            same = table[i - 1, j - 1] + (a[i - 1] != b[j - 1])
+            table[i, j] = min(same, table[i - 1, j] + 1, table[i, j - 1] + 1)
+    return table[len(a), len(b)]
+
+
 def verify(
-    model: ReferenceTransformer, question: Question, init: dict, canvas: int, mask_id: int, shifted: bool
+    model: ReferenceTransformer, question: Question, init: dict, canvas: int, mask_id: int, shifted: bool, given: int = 0
 ) -> tuple[list[int], int, float]:
-    """Which proposal positions are kept, how many forwards that took, and how close the nearest decision was to its boundary."""
-    proposal = question.proposal
+    """Which proposal positions from `given` on are kept, in how many forwards, how close the nearest decision was to its boundary."""
+    proposal = question.proposal[:canvas]
     whole = [*proposal, *[mask_id] * (canvas - len(proposal))]
-    everything, even = set(range(len(proposal))), set(range(0, len(proposal), 2))
+    everything = set(range(given, len(proposal)))
+    even = {i for i in everything if i % 2 == 0}
     readings = {
         "visible": [(set(), everything)],
         "halves": [(even, even), (everything - even, everything - even)],
@@ -208,7 +265,7 @@ def verify(
         rows[:, mask_id] = -np.inf
         q |= {i: float(softmax(rows[i])[proposal[i]]) for i in read}
     kept, margin, failed = [], math.inf, False
-    for i in range(len(proposal)):
+    for i in range(given, len(proposal)):
         trust = question.trust[i] if question.trust else 1.0
         odds = logit(q[i], 1e-6) + init["weight"] * logit(min(trust, init["cap"]), 1e-4)
         margin = min(margin, abs(odds - logit(init["theta"], 0)))

@@ -37,7 +37,7 @@ class PlainBackbone(Backbone):
         for b, length in enumerate(lengths.tolist()):
             start = int(window.starts[b]) if window else 0
             until = start + int(window.counts[b]) if window else length
-            slot = window.rows[b] if window else b
+            slot = window.rows[b] if window else -1  # no slot of the canvas: what is verified is not what is decoded
             if window is None or until - start == length:
                 self.kept.pop(slot, None)
             read = self._row(x[b, : until - start], start, slot)

@@ -52,6 +52,8 @@ class Batch:
     kept: KeysValues | None = None
     seconds: dict[str, float] = field(default_factory=dict)  # by question, of all questions so far
     verdicts: dict[str, Start] = field(default_factory=dict)  # by question, of inits that verify
+    entered: dict[str, int] = field(default_factory=dict)  # by question, the response position at which it entered its block
+    reread: dict[str, int] = field(default_factory=dict)  # by question, how often a moved proposal was verified
 
     def __len__(self) -> int:
         return len(self.canvas.questions) if self.canvas else 0
@@ -68,7 +70,7 @@ class Batch:
         if getattr(self.s.init, "verifies", False):
             started = time.perf_counter()
             starts = verified(self.meter, self.s.init, questions, starts)
-            self._charge(questions, time.perf_counter() - started)
+            self.charge(questions, time.perf_counter() - started)
             self.verdicts.update((q.id, start) for q, start in zip(questions, starts, strict=True) if start.score is not None)
         new = Canvas.build(list(questions), starts, self.backbone.mask_id, length.block_length, self.backbone.device)
         self.canvas = self.canvas.join(new) if len(self) else new
@@ -93,9 +95,9 @@ class Batch:
         """Put back what was worked on for `seconds`."""
         if part is not self.canvas:
             self.canvas.put(rows, part)
-        self._charge(part.questions, seconds)
+        self.charge(part.questions, seconds)
 
-    def _charge(self, questions: Sequence[Question], seconds: float) -> None:
+    def charge(self, questions: Sequence[Question], seconds: float) -> None:
         """Equal shares of what was spent on several questions."""
         for question in questions:
             self.seconds[question.id] += seconds / len(questions)

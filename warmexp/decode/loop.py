@@ -3,6 +3,7 @@
     while some question is unfinished:
         canvas  ← init(proposal)                  of waiting questions, as far as there are places for them
         rows    ← where every question stands     the one read from the device; finished questions leave
+        canvas  ← anchor(rows)                    proposals of questions that enter a block are laid anew, if the method asks for that
         spans   ← cache(rows)                     which positions are computed; rows that need everything go first, alone
         reading ← meter.forward(spans)            the only forward
         commit  ← unmask(block, reading)          at least one where anything is masked
@@ -24,6 +25,7 @@ from torch import Tensor
 
 from warmexp.backbone.backbone import Backbone
 from warmexp.decode.batch import Batch, Decoded
+from warmexp.decode.follow import follow
 from warmexp.decode.meter import Meter
 from warmexp.decode.reading import Block, Reading
 from warmexp.decode.request import forward_of
@@ -60,10 +62,10 @@ def stream(
             return
         started = time.perf_counter()
         rows = stand(batch.canvas, s, backbone)
-        if all(rows):
-            _step(batch, rows, started)
-        else:
+        if not all(rows):
             yield from batch.leave(rows)
+        elif not follow(batch, rows):
+            _step(batch, rows, started)
 
 
 def _step(batch: Batch, rows: list[Row], started: float) -> None:

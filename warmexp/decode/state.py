@@ -1,4 +1,4 @@
-"""What is being decoded: questions, their canvases, and the one function that edits them.
+"""What is being decoded: questions, their canvases, and the function with which a forward edits them.
 
 All tensors are response-aligned: column j is response position j, whatever the length of a row's prompt. B is the number of unfinished
 questions, L the canvas length, W the block length. A position is *masked* iff its id is the mask id; nothing else records it.
@@ -135,7 +135,7 @@ class Canvas:
         return self._events
 
     def apply(self, positions: Tensor, tokens: Tensor, confidence: Tensor, commit: Tensor, revoke: Tensor | None) -> None:
-        """The only edit of a canvas: write `tokens` where `commit`, put the mask back where `revoke`, and count one forward.
+        """A forward's edit of a canvas: write `tokens` where `commit`, put the mask back where `revoke`, and count one forward.
 
         All arguments are [B, W], `confidence` is that of `tokens`; `commit` must be masked positions, `revoke` visible revocable ones
         (asserted, not repaired), or None.
@@ -162,6 +162,27 @@ class Canvas:
         for count in (self.forwards, self.visits, self.age):
             count += 1
         self.read_in = self.block.clone()
+
+    def lay(self, row: int, question: Question, start: Start, first: int) -> None:
+        """Begin anew from position `first` of a row on, with the `start` of the `question` whose proposal was moved.
+
+        What an earlier start injected there goes (as a revocation, unless the same token comes back); what was decoded or is fixed stays.
+        """
+        device, here = self.ids.device, slice(first, None)
+        tokens, injected, soft = (t[here].to(device) for t in (start.tokens, start.injected, start.soft))
+        before, origin = self.ids[row, here], self.source[row, here]
+        free = (origin == MASK) | (origin == INJECTED)
+        after = torch.where(free, torch.where(injected, tokens, self.mask_id), before)
+        lost = (origin == INJECTED) & (after != before)
+        position = torch.arange(first, self.ids.shape[1], device=device)
+        event = (lost, self.forwards[row].expand_as(position), position, before, origin, self.committed_at[row, here])
+        self._log.append(([question], torch.stack([t.long() for t in event])[:, None]))
+        self.ids[row, here] = after
+        self.source[row, here] = torch.where(free, torch.where(injected, INJECTED, MASK), origin).to(torch.int8)
+        self.prior[row, here] = tokens
+        self.soft[row, here] = soft & ~injected
+        self.trust[row] = _trust(question, self.ids.shape[1]).to(device)
+        self.forwards[row] += start.forwards
 
     def remember(self, weight: Tensor | None) -> None:
         """A full forward is about to be applied: what it saw. weight: [B] of the prior's embeddings."""

@@ -6,11 +6,13 @@ it keeps no state between calls, so one instance serves every question of a run.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from torch import Tensor
 
+from warmexp.anchor.none import NoAnchor
 from warmexp.decode.reading import Block, Reading
 from warmexp.decode.rows import Row, Span
 from warmexp.decode.state import Question, Start
@@ -62,6 +64,15 @@ class Length(Protocol):
     stops_at_end: bool  # whether a question is finished when everything up to an end token is final
 
 
+class Anchor(Protocol):
+    moves: bool  # whether it ever does anything
+    verify: int  # how often an init that verifies may read a moved proposal
+
+    def moved(self, question: Question, decoded: Sequence[int], block_length: int) -> Question:
+        """A question that enters a block, before which `decoded` stands, with the proposal that now stands for it; its first tokens are
+        `decoded`. The init then makes of what follows them what it makes of any proposal."""
+
+
 @dataclass(frozen=True)
 class Strategies:
     """One of each: a decoding method."""
@@ -71,3 +82,4 @@ class Strategies:
     remask: Remask
     cache: Cache
     length: Length
+    anchor: Anchor = field(default_factory=NoAnchor)

@@ -14,26 +14,28 @@ from torch import Tensor
 
 from warmexp.decode.meter import Meter
 from warmexp.decode.request import full_forward
-from warmexp.decode.state import INJECTED, Canvas, Question, Start
+from warmexp.decode.state import Canvas, Question, Start
 
 SCORES = ("visible", "halves", "shadow")
 _LOGIT_BYTES = 1 << 30  # float64 logits that are in memory at once; questions are scored in groups of this size
 
 
-def verified(meter: Meter, init, questions: Sequence[Question], starts: Sequence[Start]) -> list[Start]:
+def verified(meter: Meter, init, questions: Sequence[Question], starts: Sequence[Start], given: Sequence[int] = ()) -> list[Start]:
     """The starts with only those injected tokens that `init.keep` leaves, and the forwards that it took to know.
 
-    A question without injected tokens costs none.
+    given: how many of each start's tokens, from the first on, are not in question (0 by default). A question without any that are costs
+    no forward.
     """
     made = list(starts)
-    asked = [i for i, start in enumerate(made) if start.injected.any()]
     length = len(made[0].tokens)
+    doubted = [start.injected & (torch.arange(length) >= s) for start, s in zip(made, given or [0] * len(made), strict=True)]
+    asked = [i for i, some in enumerate(doubted) if some.any()]
     group = max(1, _LOGIT_BYTES // (8 * length * meter.backbone.transformer.wte.weight.shape[0]))
     for first in range(0, len(asked), group):
         rows = asked[first : first + group]
         backbone = meter.backbone
         canvas = Canvas.build([questions[i] for i in rows], [made[i] for i in rows], backbone.mask_id, length, backbone.device)
-        injected = canvas.source == INJECTED
+        injected = torch.stack([doubted[i] for i in rows]).to(backbone.device)
         score, forwards = _score(meter, canvas, injected, init.score)
         kept, said = init.keep(score, canvas.trust, injected).cpu(), score.masked_fill(~injected, torch.nan).cpu()
         for i, row, words in zip(rows, kept, said, strict=True):

@@ -11,7 +11,7 @@ from warmexp.front.paired import difference_interval, mcnemar, non_inferior, que
 from warmexp.front.resample import percentile_interval, replicate_means
 
 LEVEL = 0.95
-_WARM = ("choices.init", "choices.proposer", "choices.remask", "init.", "proposer.", "remask.")
+_WARM = ("choices.init", "choices.proposer", "choices.remask", "choices.anchor", "init.", "proposer.", "remask.", "anchor.")
 
 
 @dataclass(frozen=True)

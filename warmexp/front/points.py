@@ -22,7 +22,7 @@ from yaml import YAMLError
 FILTERS = ("strict", "flexible")
 COLD_START = "mask"  # the init that uses no proposal
 _SYMBOLS = {"rho": "ρ", "lam": "λ", "lambda": "λ", "p": "p"}  # what a label shows of an init
-_GROUPS = ("init", "remask", "unmask", "proposer", "cache", "length", "task", "backbone")
+_GROUPS = ("init", "remask", "unmask", "proposer", "cache", "length", "anchor", "task", "backbone")
 
 Interval = tuple[float, float]
 Setting = str | int | float | bool | None
@@ -169,7 +169,7 @@ def _point(folder: Path, config: dict[str, Any], summary: dict[str, Any], accura
         folder=folder,
         label="",
         method=str(choices["init"]),
-        parameters=_parameters(init),
+        parameters=" ".join(filter(None, (_parameters(init), "" if choices.get("anchor", "none") == "none" else "re-anchored"))),
         remask=str(choices.get("remask", "none")),
         unmask=str(choices.get("unmask", "none")),
         tau=None if tau is None else float(tau),

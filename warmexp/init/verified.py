@@ -60,4 +60,5 @@ class Verified:
         """Which injected tokens stay. score, trust: [B, L] float64, q and t where injected; all results [B, L] bool."""
         odds = score.logit(_SURE) + self.weight * trust.nan_to_num(0.5).clamp(max=self.cap).logit(1e-4)
         passed = injected & (odds >= torch.tensor(self.theta, dtype=torch.float64).logit())
-        return passed if self.keep_rule == "each" else passed.long().cumprod(1).bool()
+        given = injected.cumsum(1) == 0  # what stands before the first token in question
+        return passed if self.keep_rule == "each" else (passed | given).long().cumprod(1).bool() & injected
