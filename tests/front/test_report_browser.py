@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.front.reports import HOSTILE, QUESTIONS, copies, records, replay, report, rewrite
+from warmexp.front.measured import measure
 from warmexp.front.paired import mcnemar
+from warmexp.front.points import collect
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -145,6 +147,14 @@ def test_a_run_beside_another(opened, file, lab_study):
     name = run_named(lab_study, "lab_weak-linear")
     page = opened(file, f"/run/{name}")
     assert page.locator(".plot .main-svg").count() >= 6 and "choices.remask" in page.inner_text(".facts >> nth=1")
+    page.wait_for_function("() => [...document.querySelectorAll('.plot')].every((plot) => plot.data)")
+    shown = page.locator(".plot").evaluate_all("all => all.map((plot) => plot.data.map((trace) => [trace.name, trace.y]))")
+    record = measure(next(point for point in collect(lab_study)[0] if point.run_id == name))
+    readout = next(traces for traces in shown if len(traces) == 4)
+    assert readout[0] == ["this run", pytest.approx([100 * k / QUESTIONS for k in record.readout.all.correct])]
+    assert readout[2] == ["proposal wrong", pytest.approx([100 * k / record.readout.wrong.n for k in record.readout.wrong.correct])]
+    survival = next(traces for traces in shown if (traces[0][0] or "").startswith("right (n = "))
+    assert survival[1][1] == [None if one.same is None else pytest.approx(100 * one.same) for one in record.survival.wrong]
     groups = page.locator("h3:has(+ .chips)").all_inner_texts()
     assert sum(int(text.rsplit("(")[-1].rstrip(")")) for text in groups) == QUESTIONS
 
@@ -209,6 +219,28 @@ def test_playing_a_decode(opened, file, lab_study):
     assert page.input_value("#step") == "0"
     page.wait_for_function("() => document.querySelector('#step').value === '2'")
     page.click("#play")
+
+
+def test_the_quality_of_the_prior(opened, file, run, tmp_path):
+    """Curves where corruption was varied, over two measures of quality and along every axis; nothing where it was not."""
+    run("runs/cold")
+    for rate, correct in ((0, 98), (0.5, 70), (1, 20)):
+        keys = {"corruption": rate, "kind": "tokens"}
+        run(f"runs/{rate}", init="token_inject", proposer="oracle", oracle=True, proposer_keys=keys, nfe=3 + rate, correct=correct)
+    run("runs/real", init="token_inject", nfe=4, correct=60)
+    report(tmp_path / "runs", tmp_path / "r.html")
+    page = opened(tmp_path / "r.html")
+    data = "document.querySelectorAll('#quality .plot')[{}].data.map(trace => [trace.name, trace.x, trace.y])"
+    page.wait_for_function("() => document.querySelectorAll('#quality .main-svg').length >= 2")
+    assert page.evaluate(data.format(0)) == [["token_inject, tokens", [0, 0.5, 1], [99, 71, 21]]]
+    assert page.evaluate(data.format(1))[0][2] == [3, 3.5, 4]
+    page.click("#quality button[data-value='proposal_accuracy']")
+    page.wait_for_function("() => (document.querySelector('#quality .plot').data || []).length === 2")
+    assert page.evaluate(data.format(0))[1] == ["real proposers", [30], [61]]
+    page.click("button[data-value='seconds']")
+    page.wait_for_function("() => (document.querySelectorAll('#quality .plot')[1].data || [])[1]?.y[0] < 1")
+    page = opened(file)
+    assert page.locator("#quality").inner_text() == ""
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -16,6 +16,7 @@ from warmexp.front.baseline import DEFAULT, select
 from warmexp.front.group import Together, numbers, results
 from warmexp.front.measured import Measured, measure_all
 from warmexp.front.points import Point
+from warmexp.front.quality import quality_curves
 from warmexp.front.result import Asked, Front, Group, Result
 
 MARGIN = 0.01
@@ -79,7 +80,8 @@ def _front(measured: list[Measured], asked: Asked, left_out: Sequence[str]) -> F
     runs = [run for number, one in enumerate(together) for run in results(one, number, asked.margin)]
     runs.sort(key=lambda run: order[run.point.run_id])
     caveats = tuple(_caveats(runs, groups, asked))
-    return Front(**vars(asked), caveats=caveats, left_out=tuple(left_out), groups=tuple(groups), runs=tuple(runs))
+    found = {"groups": tuple(groups), "runs": tuple(runs), "prior_quality": quality_curves(runs)}
+    return Front(**vars(asked), caveats=caveats, left_out=tuple(left_out), **found)
 
 
 def _measured(points: Sequence[Point], x: str, processes: int) -> tuple[list[Measured], list[str]]:

@@ -11,6 +11,7 @@ from typing import Any
 from warmexp.errors import UserError
 from warmexp.front.axes import AXES
 from warmexp.front.figure import front_picture
+from warmexp.front.quality_figure import quality_picture
 from warmexp.front.result import Front
 from warmexp.io import write_text
 
@@ -19,7 +20,7 @@ def write_front(front: Front, folder: Path | str, title: str = "warmexp report")
     """Write everything; what was there of an earlier front is replaced.
 
     Returns:
-        name -> path, in the order json, csv, png, report.
+        name -> path, in the order json, csv, png, report; and quality, a second picture, where the quality of the prior was varied.
     Raises:
         UserError: where the folder cannot be written.
     """
@@ -37,6 +38,9 @@ def write_front(front: Front, folder: Path | str, title: str = "warmexp report")
     front_picture(front, paths["png"])
     paths["report"] = folder / "report.html"
     write_report(front, paths["report"], title)
+    (folder / "quality.png").unlink(missing_ok=True)
+    if front.prior_quality:
+        paths["quality"] = quality_picture(front, folder / "quality.png")
     return paths
 
 

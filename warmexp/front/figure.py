@@ -29,7 +29,7 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 INK, GREY, PALE, WARNING = "#222222", "#8C8C8C", "#DEDEDE", "#A40000"
 MARKERS = ("s", "^", "D", "v", "P", "X", "p", "h")
 _FIRST_MARKERS = ("token_inject", "embed_interp")  # the same marks in every figure, whichever methods are in it
-_STYLE = {
+STYLE = {
     "font.size": 9,
     "axes.labelsize": 10,
     "axes.spines.top": False,
@@ -55,7 +55,7 @@ def front_picture(front: Front, path: Path | str, title: str | None = None) -> P
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     panels = max(1, min(len(front.groups), PANELS))
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(8.4, 5.0 + 4.2 * (panels - 1)), dpi=DPI, layout="constrained")
         FigureCanvasAgg(figure)
         every_axes = figure.subplots(panels, squeeze=False)[:, 0]

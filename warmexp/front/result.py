@@ -57,6 +57,32 @@ class Curve:
 
 
 @dataclass(frozen=True)
+class AtQuality:
+    """A run. rate: of corruption, None but for an oracle. proposal_accuracy: share of proposals that are right, None for a cold start."""
+
+    run: str
+    proposer: str
+    rate: float | None
+    proposal_accuracy: float | None
+    x: float
+    x_ci95: tuple[float, float]
+    accuracy: float
+    accuracy_ci95: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class QualityCurve:
+    """oracles: by rising rate. proposers: the same method with real proposers. cold: the baseline run that the oracle's are paired with."""
+
+    group: int
+    label: str
+    kind: str
+    oracles: tuple[AtQuality, ...]
+    proposers: tuple[AtQuality, ...]
+    cold: AtQuality | None
+
+
+@dataclass(frozen=True)
 class Group:
     """Runs that may be compared. front, baseline_front: (x, accuracy) of the non-dominated runs and of the corners of the baseline's hull.
 
@@ -93,12 +119,13 @@ class Asked:
 
 @dataclass(frozen=True, kw_only=True)
 class Front(Asked):
-    """What front.json holds. groups: largest first; the first one's numbers are also front.json's own."""
+    """What front.json holds. groups: largest first; the first one's numbers are also front.json's own. prior_quality: see quality.py."""
 
     caveats: tuple[str, ...]
     left_out: tuple[str, ...]
     groups: tuple[Group, ...]
     runs: tuple[Result, ...]
+    prior_quality: tuple[QualityCurve, ...]
 
     @property
     def x_label(self) -> str:
@@ -140,6 +167,7 @@ class Front(Asked):
                 "front": first.front if first else [],
                 "curves": first.curves if first else [],
                 "groups": self.groups,
+                "prior_quality": self.prior_quality,
                 "varying": self.varying,
                 "runs": [_run_json(run) for run in self.runs],
             }

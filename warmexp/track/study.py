@@ -12,7 +12,7 @@ from warmexp.track.secrets import holds_secret, without_secrets
 from warmexp.track.session import Session
 from warmexp.track.wandb import WandbTracker
 
-FRONT_FILES = ("front.json", "front.csv", "front.png", "report.html")
+FRONT_FILES = ("front.json", "front.csv", "front.png", "quality.png", "report.html")
 # Of front.json's runs: too long for a row, or the same in other words.
 _NOT_IN_TABLE = (
     "calibration", "survival", "readout", "by_proposal", "settings", "accuracies", "folder", "questions", "unmask", "variant", "parameters",

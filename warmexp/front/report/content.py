@@ -84,6 +84,7 @@ def _axis(front: Front, name: str) -> dict[str, Any]:
         "digits": AXES[name].digits,
         "figure": {"data": figure["data"], "layout": figure["layout"]},
         "groups": whole["groups"],
+        "quality": whole["prior_quality"],
         "runs": {run["run_id"]: {key: run[key] for key in _OF_AXIS} for run in whole["runs"]},
     }
 

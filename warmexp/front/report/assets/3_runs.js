@@ -1,7 +1,7 @@
 // The runs as the views see them: the front's numbers on an axis, names, and a run's own block of data.
 
 let core = null;
-const state = { axis: null, filter: "", facets: {}, sort: null, intervals: true, near: false };
+const state = { axis: null, filter: "", facets: {}, sort: null, intervals: true, near: false, quality: "rate" };
 
 const axis = () => core.axes.find((one) => one.key === state.axis) || core.axes[0];
 const runById = (id) => core.runs.find((run) => run.run_id === id);

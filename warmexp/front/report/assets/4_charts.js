@@ -10,6 +10,11 @@ function forgetCharts() {
   drawn = [];
 }
 
+function forgetSome(elements) {
+  elements.forEach((element) => { sizes.unobserve(element); Plotly.purge(element); });
+  drawn = drawn.filter(({ element }) => !elements.includes(element));
+}
+
 // Draw figure() once the page has laid the element out, and again whenever colours change; figure gives {data, layout}.
 function chart(element, figure, then) {
   const draw = () => {

@@ -2,7 +2,7 @@
 
 function frontView(main) {
   const plot = h("div", { class: "plot front", id: "front-plot" });
-  const below = h("div", {}), numbers = h("div", {}, areas());
+  const below = h("div", {}), quality = h("div", { id: "quality" }), numbers = h("div", {}, areas());
   const draw = () => shownFigure(new Set(shownRuns().map((run) => run.run_id)));
   const axes = h("div", {});
   const redraw = () => {
@@ -12,6 +12,8 @@ function frontView(main) {
       redraw();
       fillTable(below, update);
       numbers.replaceChildren(areas());
+      forgetSome([...quality.querySelectorAll(".plot")]);
+      fillQuality(quality);
       update();
     }));
   };
@@ -20,12 +22,13 @@ function frontView(main) {
   const bars = h("input", { type: "checkbox", id: "intervals", checked: state.intervals, onchange: (event) => { state.intervals = event.target.checked; update(); } });
   redraw();
   put(main, h("h1", {}, core.title), summary(), core.caveats.map((text) => h("p", { class: "notice" }, text)),
-    h("div", { class: "controls" }, axes, h("label", {}, bars, "95 % intervals"), h("label", {}, near, "only near the front")), plot, numbers, below, leftOut());
+    h("div", { class: "controls" }, axes, h("label", {}, bars, "95 % intervals"), h("label", {}, near, "only near the front")), plot, numbers, below, quality, leftOut());
   update = chart(plot, draw, (element) => element.on("plotly_click", (event) => {
     const id = event.points[0]?.customdata;
     if (id) location.hash = href("run", id);
   }));
   fillTable(below, () => update());
+  fillQuality(quality);
 }
 
 // Hypervolume and AUP of every group of comparable runs, the baseline's own beside them.
