@@ -18,7 +18,7 @@ def test_no_file_of_a_run_holds_a_secret(quiet_home, monkeypatch):
     monkeypatch.setenv("WANDB_API_KEY", "wandbkeywandbkeywandbkey")
     config = {
         "choices": {"init": "mask", "proposer": "hf"},
-        "init": {"note": "uses hf_thisisthesecretvalue"},
+        "init": {"note": "carries-along hf_thisisthesecretvalue"},
         "proposer": {"api_key": "another-secret", "path": "https://me:passphrase@host/model", "revision": "sk-ABCDEFGHIJKLMNOPQRSTUV"},
     }
     folder = quiet_home / "run"
@@ -27,7 +27,7 @@ def test_no_file_of_a_run_holds_a_secret(quiet_home, monkeypatch):
     tracker.start("r", config, folder)
     tracker.finish({"nfe_mean": 1.0, "note": "wandbkeywandbkeywandbkey"}, [RECORD], [])
     content = b"".join(p.read_bytes() for p in folder.rglob("*") if p.is_file())
-    assert b"uses" not in content and b"@host/model" in content
+    assert b"carries-along" not in content and b"@host/model" in content
     for secret in (b"thisisthesecretvalue", b"wandbkey", b"another-secret", b"passphrase", b"sk-ABC"):
         assert secret not in content
 
