@@ -168,6 +168,19 @@ WARM = st.one_of(
         }
     ),
 )
+# A soft prior with what the paper's has not.
+SOFT = st.fixed_dictionaries(
+    {
+        "name": st.just("embed_interp"),
+        "lam": st.sampled_from([0.5, 1.0]),
+        "p": st.sampled_from([0.0, 0.3]),
+        "duration": st.sampled_from(["masked", "fade"]),
+        "fade_forwards": st.integers(2, 6),
+        "by_trust": st.booleans(),
+        "by_entropy": st.booleans(),
+        "norm": st.sampled_from(["none", "match"]),
+    }
+)
 VERIFIED = st.fixed_dictionaries(
     {
         "name": st.just("verified"),

@@ -15,7 +15,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.decode.cases import EXPONENTIAL, FREEZING, FROZEN, LINEAR, WINDOWS, Case, cases, check, facts, profile
+from tests.decode.cases import EXPONENTIAL, FREEZING, FROZEN, LINEAR, SOFT, WINDOWS, Case, cases, check, facts, profile
 from warmexp.backbone.keys_values import KeysValues
 from warmexp.cache.dual import DualCache
 from warmexp.cache.prefix import PrefixCache
@@ -61,7 +61,7 @@ def test_a_refresh_at_every_forward_is_no_cache(case, name, first):
 
 
 @profile(60)
-@given(case=st.one_of(cases(), cases(inits=PRIOR, remasks=st.just(FROZEN))), cache=EXACT)
+@given(case=st.one_of(cases(), cases(inits=st.one_of(PRIOR, SOFT), remasks=st.just(FROZEN))), cache=EXACT)
 def test_nothing_that_is_kept_is_outdated(case, cache):
     """One layer: the tokens of no cache, revocations, fading priors and all."""
     one_layer = case.but(model=case.model | {"n_layers": 1})

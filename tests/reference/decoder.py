@@ -5,7 +5,8 @@ question and the keyed uniform draws (which are part of the contract: a draw dep
 
 A policy is a plain dict, `{"name": ..., field: value}`:
 
-- init: `mask`; `token_inject` rho; `embed_interp` lam, p, duration in (first, masked, fade), fade_forwards; `verified` theta, weight,
+- init: `mask`; `token_inject` rho; `embed_interp` lam, p, duration in (first, masked, fade), fade_forwards, by_trust, by_entropy, norm in
+  (none, match); `verified` theta, weight,
   cap, score in (visible, halves, shadow), keep_rule in (prefix, each)
 - unmask: `threshold` tau, temperature; `agreement` tau, low, temperature; `bonus` tau, beta, strength, cap, wins,
   temperature; `product` tau, w, cap, wins, temperature; `topk` steps_per_block, temperature
@@ -65,6 +66,12 @@ def softmax(z: np.ndarray) -> np.ndarray:
     return e / e.sum()
 
 
+def entropy(z: np.ndarray) -> float:
+    """Of softmax(z), as a share of the largest that a distribution over the tokens can have."""
+    p = softmax(z)[np.isfinite(z)]
+    return float(-(p * np.log(p)).sum() / np.log(len(p)))
+
+
 def remask_bias(remask: dict, k: int) -> float:
     """b_k, k = forwards already run in the block."""
     if remask["name"] == "linear":
@@ -108,6 +115,8 @@ def decode_one(
     memory = Memory(cache or {"name": "none"}, len(question.prompt), canvas, block_length, shifted)
     answer = Answer(ids=[mask_id] * canvas, commit_iteration=[-1] * canvas, source=[MASK] * canvas, confidence=[None] * canvas)
     soft: dict[int, int] = {}  # position -> the proposal's token that is mixed in while the position is masked
+    share: dict[int, float] = {}  # position -> what the prior's weight is scaled by
+    doubt: dict[int, float] = {}  # position -> entropy when it was last read, as a share of the largest
     original, readings, entered = question, 0, None
 
     def begin(question: Question, first: int, read: bool) -> None:
@@ -121,6 +130,7 @@ def decode_one(
         if init["name"] == "embed_interp":
             u = uniform(seed, question.id, "dropout", canvas)
             soft.update({i: token for i, token in proposal.items() if i >= first and u[i] >= init["p"]})
+            share.update(enumerate(question.trust) if init.get("by_trust") else ())
         if init["name"] == "verified" and read:
             kept, forwards, margin = verify(model, question, init, canvas, mask_id, shifted, first)
             memory.costs += [len(question.prompt) + canvas] * forwards
@@ -154,21 +164,23 @@ def decode_one(
                 readings += read
                 continue
             n = answer.nfe
-            weight = soft_weight(init, n) if soft else 0.0
-            first, last, only = memory.span(block, k, answer.ids, mask_id, {i for i in soft if answer.ids[i] == mask_id}, weight)
+            weight = {i: soft_weight(init, n) * share.get(i, 1.0) * doubt.get(i, 1.0) for i in soft if answer.ids[i] == mask_id}
+            first, last, only = memory.span(block, k, answer.ids, mask_id, weight)
             memory.costs.append(last - first)
-            logits = response_logits(model, question.prompt, answer.ids, soft, weight, mask_id, shifted, first, last, memory.kept)
+            match = init.get("norm") == "match"
+            logits = response_logits(model, question.prompt, answer.ids, soft, weight, match, mask_id, shifted, first, last, memory.kept)
             masked = [i for i in masked if i in logits][: 1 if only else None]
+            if init.get("by_entropy"):
+                doubt |= {i: entropy(logits[i]) for i in masked}
             revocable = [i for i in revocable if i in logits]
             committed, margin = choose(logits, masked, positions, unmask, question.id, seed, n, k, question)
             if remask["name"] == "budget":
                 scores = {i: logits[i] for i in revocable}
                 if remask["score"] == "shadow":
                     memory.costs[-1] += (1 + shifted) * len(revocable)
+                    rest = (weight, match, mask_id, shifted, first, last, {})
                     scores = {
-                        i: response_logits(
-                            model, question.prompt, hide(answer.ids, i, mask_id), leave(soft, i), weight, mask_id, shifted, first, last, {}
-                        )[i]
+                        i: response_logits(model, question.prompt, hide(answer.ids, i, mask_id), leave(soft, i), *rest)[i]
                         for i in revocable
                     }
                 revoked, other = worst(scores, answer, remask, len(committed) if masked else None)
@@ -293,11 +305,11 @@ class Memory:
     kept: Kept = field(default_factory=dict)
     age: int = 0  # forwards since the last full one, itself included
     seen: set[int] = field(default_factory=set)  # response positions that were visible in it
-    fed: float = 0.0  # the prior's weight in it
+    fed: dict[int, float] = field(default_factory=dict)  # the prior's weights in it
     block: int = 0  # of the last forward
     costs: list[int] = field(default_factory=list)  # positions computed, per forward
 
-    def span(self, block: int, k: int, ids: list[int], mask_id: int, prior: set[int], weight: float) -> tuple[int, int, bool]:
+    def span(self, block: int, k: int, ids: list[int], mask_id: int, weight: dict[int, float]) -> tuple[int, int, bool]:
         """First position, the one after the last, and whether only the block's first position may be committed."""
         name, end = self.cache["name"], self.prompt + self.canvas
         begin = self.prompt + block * self.width
@@ -313,7 +325,7 @@ class Memory:
                 k == 0
                 or (self.cache["refresh"] == "revocation" and not self.seen <= visible)
                 or (isinstance(self.cache["refresh"], int) and self.age == self.cache["refresh"])
-                or (name == "dual" and weight != self.fed and any(i >= (block + 1) * self.width for i in prior))
+                or (name == "dual" and any(w != self.fed.get(i, 0.0) for i, w in weight.items() if i >= (block + 1) * self.width))
                 or (published and first_masked)
             )
         came_from, self.block = self.block, block
@@ -332,7 +344,8 @@ def response_logits(
     prompt: tuple[int, ...],
     ids: list[int],
     soft: dict[int, int],
-    weight: float,
+    weight: dict[int, float],
+    match: bool,
     mask_id: int,
     shifted: bool,
     first: int,
@@ -343,7 +356,11 @@ def response_logits(
     embeddings = model.embed([*prompt, *ids]).copy()
     for i, token in soft.items():
         if ids[i] == mask_id:
-            embeddings[len(prompt) + i] = (1 - weight) * model.embed([mask_id])[0] + weight * model.embed([token])[0]
+            mask, other = model.embed([mask_id, token])
+            mixed = (1 - weight[i]) * mask + weight[i] * other
+            if match and weight[i] > 0:
+                mixed *= np.linalg.norm(mask) / np.linalg.norm(mixed)
+            embeddings[len(prompt) + i] = mixed
     rows = model.logits(embeddings[first:last], first, kept).copy()
     rows[:, mask_id] = -np.inf
     tells = ((i, len(prompt) + i - shifted - first) for i in range(len(ids)))

@@ -77,10 +77,10 @@ def _step(batch: Batch, rows: list[Row], started: float) -> None:
     rows, spans = [rows[i] for i in turn], [spans[i] for i in turn]
     canvas = batch.part(turn)
     block = Block.of(canvas, rows, spans, batch.seed)
-    weight = s.init.soft_weight(canvas.forwards)
+    mixture = canvas.mixture(s.init.soft_weight(canvas.forwards))
     request = forward_of(canvas, block, rows, spans, batch.kept, turn)
     if any(row.mixed for row in rows):
-        request.mix(backbone, canvas, weight)
+        request.mix(backbone, canvas, mixture, match=getattr(s.init, "norm", "none") == "match")
     if s.remask.shadows and block.any_revocable:
         request.hide(block.sitting, 1 + backbone.shift)
     # A forward is a no-op for a question if nothing is masked and nothing can be revoked; the cursor never lets that happen.
@@ -90,7 +90,9 @@ def _step(batch: Batch, rows: list[Row], started: float) -> None:
         reading = s.unmask.adjust(block, reading)
     commit, revoke = _decide(block, reading, s)
     if full:
-        canvas.remember(weight)
+        canvas.remember(mixture)
+    if getattr(s.init, "by_entropy", False):
+        canvas.hear(block.positions, reading.entropy(block), block.masked)
     canvas.apply(block.positions, reading.token, reading.confidence, commit, revoke)
     batch.put(turn, canvas, time.perf_counter() - started)
 

@@ -44,19 +44,22 @@ class Forward:
     window: Window | None = None
     hidden: Tensor | None = None  # [R] bool on the host, wanted tokens that what predicts them may not see (backbone/shadow.py)
 
-    def mix(self, backbone: Backbone, canvas: Canvas, weight: Tensor) -> None:
-        """Feed (1-w)·e_M + w·E(x̂) at soft positions that are still masked (Eq. 6). weight: [B] in [0, 1]."""
+    def mix(self, backbone: Backbone, canvas: Canvas, mixture: Tensor, match: bool = False) -> None:
+        """Feed (1-w)·e_M + w·E(x̂) where w > 0 (Eq. 6). mixture: w, [B, L] in [0, 1]. match: give it the length of e_M."""
         ids = self.ids
         start = self.window.starts if self.window else torch.zeros_like(self.lengths)
         prompts = self.lengths - canvas.ids.shape[1]
         columns = (start - prompts)[:, None].to(ids.device) + torch.arange(ids.shape[1], device=ids.device)
         inside = (columns >= 0) & (columns < canvas.ids.shape[1])
         columns = columns.clamp(0, canvas.ids.shape[1] - 1)
-        active = inside & (canvas.soft & canvas.masked).gather(1, columns) & (weight > 0)[:, None]
+        weight = mixture.gather(1, columns)
+        active = inside & (weight > 0)
         embeddings = backbone.embed(ids)
-        w = weight[:, None, None].to(embeddings.dtype)
+        w = weight[..., None].to(embeddings.dtype)
         mask = backbone.embed(torch.tensor(backbone.mask_id, device=ids.device))
         blend = (1 - w) * mask + w * backbone.embed(canvas.prior.gather(1, columns))
+        if match:
+            blend = blend * (mask.norm() / blend.norm(dim=-1, keepdim=True))
         self.embeddings = torch.where(active[..., None], blend, embeddings)
 
     def hide(self, hidden: Tensor, copies: int) -> None:

@@ -6,6 +6,7 @@ untempered distribution (a tempered one saturates and turns threshold decoding i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -112,6 +113,13 @@ class Reading:
             confidence=torch.where(block.masked, full, -1.0),
             sitting=torch.where(block.masked, 1.0, full),
         )
+
+    def entropy(self, block: Block) -> Tensor:
+        """[B, W] float64, entropy of the backbone's distribution over the largest it can have, in [0, 1]; 1 where nothing was read."""
+        at = tuple(index.to(self.logits.device) for index in block.at)
+        nats = torch.cat([torch.special.entr(piece.softmax(-1)).sum(-1) for piece in self.logits.split(64)])
+        most = math.log(max(2, self.logits.shape[1] - 1))  # all but the mask
+        return torch.ones_like(self.confidence).index_put(at, (nats / most).clamp(max=1.0))
 
 
 def _gumbel(logits: Tensor, block: Block) -> Tensor:

@@ -82,9 +82,7 @@ def stand(canvas: Canvas, s: Strategies, backbone: Backbone) -> list[Row | None]
     window = canvas.window
     listen = s.remask.may_fire(canvas.visits) & (canvas.visits < REMASK_CAP * canvas.block_length)
     revocable = _revocable(canvas, s).gather(1, window) & listen[:, None]
-    weight = s.init.soft_weight(canvas.forwards)
-    weight = torch.zeros_like(canvas.fed) if weight is None else weight
-    prior = canvas.soft & masked
+    mixture = canvas.mixture(s.init.soft_weight(canvas.forwards))
     right = torch.arange(masked.shape[1], device=masked.device) > window[:, -1:]
     numbers = (
         live,
@@ -94,8 +92,8 @@ def stand(canvas: Canvas, s: Strategies, backbone: Backbone) -> list[Row | None]
         canvas.forwards,
         canvas.age,
         (canvas.seen & masked).any(1),
-        (prior & right).any(1) & (weight != canvas.fed),
-        prior.any(1) & (weight > 0),
+        (canvas.soft & masked & right & (mixture != canvas.fed)).any(1),
+        (mixture > 0).any(1),
     )
     told = torch.cat((torch.stack([n.long() for n in numbers], 1), masked.gather(1, window).long(), revocable.long()), 1)
     return [_row(canvas, i, line, len(numbers), bool(backbone.shift)) for i, line in enumerate(told.cpu().numpy())]

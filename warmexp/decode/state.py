@@ -46,12 +46,13 @@ class Start:
     """What an init makes of one question: response-aligned [L] tensors.
 
     `injected` (bool) positions receive `tokens` as visible, revocable tokens. `soft` (bool) positions stay masked and are fed a mix of
-    the mask's and `tokens`' embeddings for as long as the init says.
+    the mask's and `tokens`' embeddings for as long as the init says; `share` (float64) scales the weight of the latter, None: by 1.
     """
 
     tokens: Tensor
     injected: Tensor
     soft: Tensor
+    share: Tensor | None = None
     forwards: int = 0  # run to make it, by an init that verifies
     score: Tensor | None = None  # [L] float64, what these forwards said of every token then injected, NaN elsewhere
 
@@ -69,6 +70,8 @@ class Canvas:
     undone: Tensor  # [B, L] long, how often a token was revoked here
     prior: Tensor  # [B, L] long, the proposal's tokens, also where they are neither injected nor `soft`
     soft: Tensor  # [B, L] bool
+    share: Tensor  # [B, L] float64, by which the weight of the prior's embedding is scaled
+    doubt: Tensor  # [B, L] float64, by which it is scaled too: the backbone's entropy when it last read the position, 1 before that
     trust: Tensor  # [B, L] float64, the author's trust in the proposal's token, NaN where there is none
     forwards: Tensor  # [B] long, forwards run for the question so far (its iteration index n)
     block: Tensor  # [B] long, index of the current block
@@ -77,7 +80,7 @@ class Canvas:
     read_in: Tensor  # [B] long, the block of the last forward
     age: Tensor  # [B] long, forwards run since the last full one, itself included
     seen: Tensor  # [B, L] bool, visible in the last full forward
-    fed: Tensor  # [B] float64, the weight of the prior's embeddings in it
+    fed: Tensor  # [B, L] float64, the weight of the prior's embeddings in it
     mask_id: int
     block_length: int
     _events: dict[str, list[Revocation]] = field(default_factory=dict)
@@ -100,6 +103,8 @@ class Canvas:
             undone=torch.zeros(tokens.shape, dtype=torch.long, device=device),
             prior=tokens,
             soft=soft & ~injected,
+            share=torch.stack([torch.ones(tokens.shape[1]) if s.share is None else s.share for s in starts]).double().to(device),
+            doubt=torch.ones(tokens.shape, dtype=torch.float64, device=device),
             trust=torch.stack([_trust(q, tokens.shape[1]) for q in questions]).to(device),
             forwards=torch.tensor([s.forwards for s in starts], device=device),
             block=rows.clone(),
@@ -107,7 +112,7 @@ class Canvas:
             read_in=rows.clone(),
             age=rows.clone(),
             seen=injected.clone(),
-            fed=rows.double(),
+            fed=torch.zeros(tokens.shape, dtype=torch.float64, device=device),
             mask_id=mask_id,
             block_length=block_length,
         )
@@ -181,14 +186,25 @@ class Canvas:
         self.source[row, here] = torch.where(free, torch.where(injected, INJECTED, MASK), origin).to(torch.int8)
         self.prior[row, here] = tokens
         self.soft[row, here] = soft & ~injected
+        self.share[row, here] = 1.0 if start.share is None else start.share[here].to(device)
         self.trust[row] = _trust(question, self.ids.shape[1]).to(device)
         self.forwards[row] += start.forwards
 
-    def remember(self, weight: Tensor | None) -> None:
-        """A full forward is about to be applied: what it saw. weight: [B] of the prior's embeddings."""
+    def mixture(self, weight: Tensor | None) -> Tensor:
+        """[B, L] float64, the prior's share of every position's input embedding. weight: [B] in [0, 1], of each row's prior; None: 0."""
+        if weight is None:
+            return torch.zeros_like(self.share)
+        return torch.where(self.soft & self.masked, weight[:, None] * self.share * self.doubt, 0.0)
+
+    def hear(self, positions: Tensor, doubt: Tensor, read: Tensor) -> None:
+        """Keep what the backbone's entropy was, [B, W] in [0, 1], where `read` (bool)."""
+        self.doubt.scatter_(1, positions, torch.where(read, doubt, self.doubt.gather(1, positions)))
+
+    def remember(self, mixture: Tensor) -> None:
+        """A full forward is about to be applied: what it saw. mixture: [B, L], its prior embeddings."""
         self.age = torch.zeros_like(self.age)
         self.seen = ~self.masked
-        self.fed = torch.zeros_like(self.fed) if weight is None else weight.to(self.fed)
+        self.fed = mixture
 
     def take(self, rows: list[int]) -> Canvas:
         """The canvas of some rows, a copy."""

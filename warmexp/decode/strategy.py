@@ -26,7 +26,10 @@ class Init(Protocol):
         """One question's canvas of `length` positions."""
 
     def soft_weight(self, forwards: Tensor) -> Tensor | None:
-        """[B] weight of the prior's embedding after `forwards` [B] forwards, or None if this init mixes no embeddings."""
+        """[B] weight of the prior's embedding after `forwards` [B] forwards, or None if this init mixes no embeddings.
+
+        One that does has `by_entropy` (whether the weight of a position is also scaled by the backbone's entropy there) and `norm`
+        (`match`: mixtures are as long as the mask's embedding)."""
 
 
 class Unmask(Protocol):

@@ -31,7 +31,7 @@ class Product(Threshold):
 
     w: float = 0.7
     cap: float = 0.95
-    wins: str = "most"
+    wins: str = "agreed"
     reads_prior = True
 
     def __post_init__(self) -> None:
