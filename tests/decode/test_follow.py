@@ -8,7 +8,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.decode.cases import AGREEMENT, CLEAR, FREEZING, FROZEN, LINEAR, VERIFIED, WARM, WINDOWS, cases, check, facts, profile
+from tests.decode.cases import AGREEMENT, CLEAR, FREEZING, FROZEN, LINEAR, SOFT, VERIFIED, WARM, WINDOWS, cases, check, facts, profile
 from tests.reference.decoder import Answer, distance, moved
 from warmexp.anchor.edit import EditAnchor, ends
 from warmexp.backbone.plain import PlainBackbone
@@ -94,7 +94,7 @@ def test_what_has_lost_its_anchor_gets_none_again_unless_it_may():
 
 
 @profile(50)
-@given(case=following(inits=WARM), cache=st.one_of(st.just({"name": "none"}), WINDOWS, FREEZING))
+@given(case=following(inits=st.one_of(WARM, SOFT)), cache=st.one_of(st.just({"name": "none"}), WINDOWS, FREEZING))
 def test_moved_priors_equal_the_reference(case, cache):
     check(case.but(cache=cache))
 
