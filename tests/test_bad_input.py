@@ -56,6 +56,8 @@ WRONG = {
     "init=token_inject anchor=edit anchor.within=1.2": ["anchor.within=1.2", "[0, 1]"],
     "init=token_inject anchor=edit anchor.abort=perhaps": ["anchor.abort='perhaps'"],
     "init=token_inject anchor=nearest": ["anchor", "edit, none"],
+    "init=context init.template='{prompt}'": ["init.template", "{proposal}"],
+    "init=context length.canvas_length=496": ["init=context", "max_sequence_length=1024"],
     "init=mask remask=budget": ["remask.scope=injected", "init=mask"],
     "length.block_length=17": ["length.block_length=17", "does not divide"],
     "length.canvas_length=0": ["length.canvas_length=0"],

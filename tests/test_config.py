@@ -68,7 +68,7 @@ def shown(*words: str) -> str:
 def test_help_shows_groups_keys_and_examples():
     text = shown("--help")
     for part in (
-        "init: embed_interp, length_hint, mask, token_inject",
+        "init: context, embed_interp, length_hint, mask, token_inject",
         "lambda  λ in [0, 1]",
         "(Eq. 5)",
         "python -m warmexp -m init=token_inject",

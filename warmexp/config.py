@@ -140,6 +140,8 @@ def plan(cfg: DictConfig, choices: dict[str, str], multirun: bool = False) -> Pl
     if conversations:
         backbone.check_turns()
     prompts = _prompts(backbone, strategies.length.canvas_length, questions)
+    if hasattr(strategies.init, "longer"):
+        _check_room(backbone, strategies, prompts, choices)
     identity = {
         "format": RECORD_FORMAT,
         "backbone": backbone.identity(),
@@ -334,6 +336,18 @@ def _prompts(backbone: Checkpoint, canvas_length: int, questions: list[TaskQuest
         if not ids:
             raise UserError(f"{question} has an empty prompt: check task.prompt and backbone.template.")
     return prompts
+
+
+def _check_room(backbone: Checkpoint, strategies: Strategies, prompts: dict[str, tuple[int, ...]], choices: dict[str, str]) -> None:
+    """Room for what an init puts into the longest prompt."""
+    limit, canvas = backbone.config.max_sequence_length, strategies.length.canvas_length
+    more = strategies.init.longer(backbone.tokenizer, canvas)
+    question, ids = max(prompts.items(), key=lambda item: len(item[1]))
+    if len(ids) + more + canvas > limit:
+        raise UserError(
+            f"{question} has {len(ids)} prompt tokens, to which init={choices['init']} may add {more}; with length.canvas_length={canvas}"
+            f" that is more than the backbone's max_sequence_length={limit}: choose a smaller canvas, shorter prompts or another init."
+        )
 
 
 def _encode(backbone: Checkpoint, questions: list[TaskQuestion]) -> dict[str, tuple[int, ...]]:

@@ -248,7 +248,21 @@ def _question(plan: Plan, question: TaskQuestion, proposal: tuple[Proposal, Enco
         return Question(question.id, plan.prompts[question.id])
     encoded = proposal[1]
     trust = encoded.trust if encoded.calibrated is None else encoded.calibrated
-    return Question(question.id, plan.prompts[question.id], encoded.ids, trust, encoded.written, encoded.numeric)
+    prompt = _told(plan, question, *proposal) if hasattr(plan.strategies.init, "told") else plan.prompts[question.id]
+    return Question(question.id, prompt, encoded.ids, trust, encoded.written, encoded.numeric)
+
+
+def _told(plan: Plan, question: TaskQuestion, proposal: Proposal, encoded: Encoded) -> tuple[int, ...]:
+    """The prompt with the proposal in it, of which no more is told than would fit on the canvas."""
+    tokenizer, limit, canvas = plan.backbone.tokenizer, plan.backbone.config.max_sequence_length, plan.strategies.length.canvas_length
+    text = tokenizer.decode(list(encoded.ids)) if encoded.cut else proposal.text
+    ids = tuple(tokenizer.encode_turns(plan.strategies.init.told(question.turns or (question.prompt,), text)))
+    if len(ids) + canvas > limit:
+        raise UserError(
+            f"{question.id} has {len(ids)} prompt tokens with the proposal in it; with length.canvas_length={canvas} that is more than the"
+            f" backbone's max_sequence_length={limit}: choose a smaller canvas, or another init than {plan.choices['init']}."
+        )
+    return ids
 
 
 def _record(plan: Plan, question: TaskQuestion, result: Decoded, proposal: tuple[Proposal, Encoded] | None) -> dict[str, Any]:

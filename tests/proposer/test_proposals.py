@@ -84,6 +84,12 @@ def test_one_step_is_left_out_and_never_the_answer():
     assert corrupted("step", 1.0, ["#### 3"]) == ["#### 3"]
 
 
+def test_words_before_the_solution():
+    texts = corrupted("preface", 0.5, [SOLUTION] * 60)
+    assert set(texts) == {SOLUTION, f"So we get:{SOLUTION}"} and 15 < texts.count(SOLUTION) < 45
+    assert corrupted("preface", 1.0, ["6"]) == ["So we get: 6"]
+
+
 def test_another_questions_solution():
     oracle = OracleProposer(corruption=0.5, kind="swap")
     training = [TaskQuestion(f"t{i}", "p", f"#### {i}", str(i)) for i in range(9)]

@@ -17,7 +17,8 @@ from warmexp.rng import uniform
 _PIECE = re.compile(r"\d+|[^\W\d]+|[^\w\s]|\s+")
 _OPERATORS = "+-*/="
 _POOL = 1_000
-KINDS = ("tokens", "numbers", "step", "swap")
+KINDS = ("tokens", "numbers", "step", "swap", "preface")
+_PREFACE = "So we get: "
 
 
 @dataclass
@@ -30,6 +31,7 @@ class OracleProposer(Proposer):
         numbers: the same, of numbers only.
         step: with probability `corruption` per question, one of its lines but the last is left out (a solution of one line stays).
         swap: with probability `corruption` per question, the whole is the solution of one of the task's first 1,000 training questions.
+        preface: with probability `corruption` per question, a few words stand before it: everything is right, and in the wrong slot.
     `####` and white space are left alone, so the answer can still be extracted (and be wrong). It knows no probabilities: its trust is 1.0
     everywhere, also where it is wrong. tail: see proposal.py.
     """
@@ -65,6 +67,8 @@ class OracleProposer(Proposer):
         hit, which = uniform(seed, question.id, f"corrupt-{self.kind}", 2)
         if hit >= self.corruption:
             return question.solution
+        if self.kind == "preface":
+            return _PREFACE + question.solution.lstrip()
         if self.kind == "step":
             return _without_a_line(question.solution, which)
         return self._others[int(which * len(self._others))]
