@@ -65,6 +65,8 @@ WRONG = {
     "length.block_length=many": ["length.block_length", "many"],
     "batch_size=0": ["batch_size=0"],
     "engine=quick": ["engine=quick", "fast, plain"],
+    "share=yes": ["share=yes", "auto, true, false"],
+    "share=1": ["share=1", "auto, true, false"],
     "cache=dual cache.refresh=0": ["cache.refresh=0", "block, revocation or a number"],
     "cache=dual cache.first_token=left": ["cache.first_token=left", "refresh, window"],
     "cache=freecache cache.refresh=2": ["cache.refresh is not a key"],

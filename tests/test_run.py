@@ -19,7 +19,7 @@ from warmexp.errors import UserError
 from warmexp.io import append_lines, read_lines
 from warmexp.run import run
 
-TIMES = ("seconds", "seconds_forward")
+TIMES = ("seconds", "seconds_forward", "remembered_forwards")
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def words(checkpoint, quiet_home) -> list[str]:
 
 
 def records(folder: Path) -> dict[str, dict]:
-    """Records by question id, without what only the clock decides."""
+    """Records by question id, without what only the clock and the jobs before decide."""
     return {r["id"]: {k: v for k, v in r.items() if k not in TIMES} for r in read_lines(folder / "records.jsonl")}
 
 
@@ -87,7 +87,7 @@ def test_a_finished_run_is_reused_and_not_touched(words):
     [("batch_size=1", "none"), ("batch_size=2", "none"), ("batch_size=5", "dual"), ("engine=plain", "none"), ("engine=plain", "prefix")],
 )
 def test_records_do_not_depend_on_batch_size_and_engine(words, tmp_path, change, cache):
-    words = [*words, f"cache={cache}"]
+    words = [*words, f"cache={cache}", "share=false"]
     whole, parts = planned([*words, "batch_size=64"]), planned([*words, change, f"outputs={tmp_path}/other"])
     assert whole.run_id == parts.run_id
     run(whole, say=lambda _: None)
@@ -97,6 +97,7 @@ def test_records_do_not_depend_on_batch_size_and_engine(words, tmp_path, change,
 
 def test_records_of_a_subset_are_those_of_the_whole(words):
     """Neither the order nor the neighbours matter: a random subset decodes to the same records."""
+    words = [*words, "share=false"]
     whole, some = planned(words), planned([*words, "task.limit=4"])
     run(whole, say=lambda _: None)
     run(some, say=lambda _: None)
@@ -121,6 +122,7 @@ def test_what_changes_results_changes_the_run(words, change):
     [
         "batch_size=3",
         "engine=plain",
+        "share=false",
         "outputs=elsewhere",
         "device=auto",
         "tracker=wandb",
@@ -162,7 +164,8 @@ def test_a_torn_last_line_is_dropped(tmp_path):
 
 
 def test_a_resumed_run_equals_an_undisturbed_one(words, tmp_path):
-    undisturbed, torn = planned([*words, "batch_size=2"]), planned([*words, "batch_size=2", f"outputs={tmp_path}/torn"])
+    words = [*words, "batch_size=2", "share=false"]
+    undisturbed, torn = planned(words), planned([*words, f"outputs={tmp_path}/torn"])
     run(undisturbed, say=lambda _: None)
     torn.folder.mkdir(parents=True)
     lines = (undisturbed.folder / "records.jsonl").read_bytes().splitlines(keepends=True)
@@ -262,7 +265,7 @@ def test_out_of_memory_halves_the_batch_and_loses_nothing(words, tmp_path, monke
     """Records, forwards counted among them, equal those of an undisturbed run; the smaller size stays for the rest."""
     if change:
         words = [w for w in words if not w.startswith("proposer")]
-    words = [*words, *change, "batch_size=7"]
+    words = [*words, *change, "batch_size=7", "share=false"]
     undisturbed, tight = planned(words), planned([*words, f"outputs={tmp_path}/tight"])
     run(undisturbed, say=lambda _: None)
     import warmexp.run as module

@@ -76,6 +76,7 @@ class Plan:
     device: str
     batch_size: int
     engine: str
+    share: bool | str
     outputs: Path
     choices: dict[str, str]
     config: dict[str, Any]
@@ -96,6 +97,12 @@ class Plan:
     @property
     def folder(self) -> Path:
         return self.outputs / self.run_id
+
+    @property
+    def shares(self) -> bool:
+        """Whether forwards are taken from and put into the process's memory (decode/memory.py)."""
+        wanted = self.device == "cpu" if self.share == "auto" else self.share
+        return bool(wanted) and self.engine == "fast" and not self.strategies.cache.keeps
 
     @property
     def oracle(self) -> bool:
@@ -167,6 +174,7 @@ def plan(cfg: DictConfig, choices: dict[str, str], multirun: bool = False) -> Pl
         device=device,
         batch_size=int(cfg.batch_size),
         engine=str(cfg.engine),
+        share=cfg.share,
         outputs=Path(str(cfg.outputs)).expanduser(),
         choices=choices,
         config={**config, "choices": choices},
@@ -182,7 +190,7 @@ def questions_sha256(questions: list[TaskQuestion]) -> str:
 
 
 def _check_keys(cfg: DictConfig) -> None:
-    known = [*GROUPS, *SHARED, *PLAIN, "study", "experiment", "hydra"]
+    known = [*GROUPS, *SHARED, *PLAIN, "share", "study", "experiment", "hydra"]
     for key in cfg:
         if key not in known:
             raise UserError(f"{key} is not a key of the configuration{closest(str(key), known)}; --help lists them.")
@@ -199,6 +207,8 @@ def _check_keys(cfg: DictConfig) -> None:
             raise UserError(f"{key}={value} is not {'a whole number' if kind is int else 'a word'}.")
     _check_study(cfg.study)
     check_choice("engine", cfg.engine, ENGINES)
+    if cfg.share != "auto" and not isinstance(cfg.share, bool):
+        raise UserError(f"share={cfg.share} is not one of auto, true, false: whether jobs of one process share forwards.")
     check_range("batch_size", cfg.batch_size, 1, 2**20, "the number of questions decoded together")
     check_range("seed", cfg.seed, 0, 2**63 - 1, "the key of every random draw")
 

@@ -19,6 +19,7 @@ from warmexp.backbone.tokenizer import BackboneTokenizer
 from warmexp.batches import empty_cache, gathered, shrinking
 from warmexp.config import Plan, questions_sha256
 from warmexp.decode.loop import Decoded, stream
+from warmexp.decode.memory import Memory, SharingMeter
 from warmexp.decode.meter import Meter
 from warmexp.decode.state import Question
 from warmexp.devices import placed
@@ -38,6 +39,7 @@ from warmexp.track.console import ProgressBar
 SAVE_EVERY = 0.5
 # The last backbone stays loaded, so the jobs of a sweep in one process load it once.
 _resident: dict[str, Backbone] = {}
+_memory = Memory()  # of its forwards
 
 
 class Locked(UserError):
@@ -219,6 +221,7 @@ def _backbone(plan: Plan) -> Backbone:
 
 def _free_backbone() -> None:
     _resident.clear()
+    _memory.clear()
     empty_cache()
 
 
@@ -226,7 +229,8 @@ def _decode_some(
     plan: Plan, backbone: Backbone, proposals: dict[str, tuple[Proposal, Encoded]], questions: Sequence[TaskQuestion], size: int
 ) -> Iterator[tuple[TaskQuestion, dict[str, Any]]]:
     """Questions and their records, `size` decoded at a time, in the order in which they are finished."""
-    meter, proposals = Meter(backbone), dict(proposals)
+    meter = SharingMeter(backbone, memory=_memory) if plan.shares else Meter(backbone)
+    proposals = dict(proposals)
     drafts = plan.strategies.init.reads_proposal and plan.proposer.from_backbone
 
     def asked() -> Iterator[Question]:
@@ -294,6 +298,7 @@ def _record(plan: Plan, question: TaskQuestion, result: Decoded, proposal: tuple
         "response_tokens": len(tokenizer.until_end(result.ids)),
         "seconds": round(result.seconds, 6),
         "seconds_forward": round(result.cost.forward_seconds, 6),
+        "remembered_forwards": result.cost.remembered,
         "ids": list(result.ids),
         "commit_iteration": list(result.commit_iteration),
         "source": list(result.source),

@@ -16,7 +16,8 @@ def summarise(run_id: str, records: list[dict[str, Any]], oracle: bool, question
 
     Accuracies are shares in [0, 1] with Wilson 95 % intervals; NFE is forwards per question with a bootstrap 95 % interval. Seconds:
     `decode` is the sum of the questions' shares of their batches, `forward` the part of it inside the backbone, `propose` what writing
-    the proposals took when they were written (also if they came from the store now), `total` decode and propose. tokens_per_nfe and
+    the proposals took when they were written (also if they came from the store now), `total` decode and propose. remembered_forwards is
+    how many forwards of all questions, counted and charged like the others, were taken from memory (decode/memory.py). tokens_per_nfe and
     tokens_per_second count response tokens before the first end token. `…_given_proposal_right` is the accuracy on the questions whose
     proposal was right, `…_wrong` on the others: a prior that is merely copied gives 1 and 0.
     """
@@ -59,5 +60,6 @@ def summarise(run_id: str, records: list[dict[str, Any]], oracle: bool, question
         "seconds_propose": propose,
         "seconds_total": decode + propose,
         "tokens_per_second": tokens / decode if decode else None,
+        "remembered_forwards": sum(r.get("remembered_forwards", 0) for r in records),
     }
     return summary

@@ -50,7 +50,7 @@ def test_a_forward_in_groups_of_rows_is_one_forward(case, cache, positions):
         with patch.dict(meter.POSITIONS, cpu=positions), patch.object(one, "_run", Mock(wraps=one._run)) as run:
             done = list(stream(one.backbone, case.questions, case.but(cache=cache).strategies(), case.seed, one, 3))
         computed = [call.args[0].computed for call in run.call_args_list]
-        return [facts(d) for d in done], [replace(row, seconds=0) for row in one.ledger], computed
+        return [facts(d) for d in done], [replace(row, seconds=0, choosing=0) for row in one.ledger], computed
 
     apart, together = decoded(positions), decoded(1 << 30)
     assert apart[:2] == together[:2]

@@ -32,6 +32,7 @@ def rows(folder) -> list[dict]:
         for part in (record, record["proposal"]):
             part.pop("seconds")
         record.pop("seconds_forward")
+        record.pop("remembered_forwards")
     return records
 
 
@@ -102,6 +103,7 @@ def test_an_end_token_ends_the_draft(words):
 
 def test_the_batch_does_not_matter(words, tmp_path, monkeypatch):
     """Neither the decode batch nor the groups that memory allows."""
+    words = [*words, "share=false"]
     one, two = planned([*words, *INITS["doubt"]]), planned([*words, *INITS["doubt"], "batch_size=3", f"outputs={tmp_path}/other"])
     run(one, say=lambda _: None)
     import warmexp.proposer.self_draft as module

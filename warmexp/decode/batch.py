@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -50,7 +49,7 @@ class Batch:
     meter: Meter
     canvas: Canvas | None = None
     kept: KeysValues | None = None
-    seconds: dict[str, float] = field(default_factory=dict)  # by question, of all questions so far
+    seconds: dict[str, float] = field(default_factory=dict)  # outside the meter, by question, of all questions so far
     verdicts: dict[str, Start] = field(default_factory=dict)  # by question, of inits that verify
     entered: dict[str, int] = field(default_factory=dict)  # by question, the response position at which it entered its block
     reread: dict[str, int] = field(default_factory=dict)  # by question, how often a moved proposal was verified
@@ -68,9 +67,9 @@ class Batch:
         length = self.s.length
         starts = [self.s.init.start(question, length.canvas_length, self.seed) for question in questions]
         if getattr(self.s.init, "verifies", False):
-            started = time.perf_counter()
+            started = self.meter.clock()
             starts = verified(self.meter, self.s.init, questions, starts)
-            self.charge(questions, time.perf_counter() - started)
+            self.charge(questions, self.meter.clock() - started)
             self.verdicts.update((q.id, start) for q, start in zip(questions, starts, strict=True) if start.score is not None)
         new = Canvas.build(list(questions), starts, self.backbone.mask_id, length.block_length, self.backbone.device)
         self.canvas = self.canvas.join(new) if len(self) else new
@@ -92,7 +91,7 @@ class Batch:
         return self.canvas if len(rows) == len(self) else self.canvas.take(rows)
 
     def put(self, rows: list[int], part: Canvas, seconds: float) -> None:
-        """Put back what was worked on for `seconds`."""
+        """Put back what was worked on for `seconds` outside the meter."""
         if part is not self.canvas:
             self.canvas.put(rows, part)
         self.charge(part.questions, seconds)
@@ -118,6 +117,7 @@ class Batch:
     def _decoded(self, row: int) -> Decoded:
         canvas, question = self.canvas, self.canvas.questions[row]
         verdict = self.verdicts.pop(question.id, None)
+        cost = self.meter.cost(question.id)
         return Decoded(
             id=question.id,
             ids=tuple(self.backbone.eos_id if i == canvas.mask_id else i for i in canvas.ids[row].tolist()),
@@ -125,8 +125,8 @@ class Batch:
             source=tuple(SOURCES[i] for i in canvas.source[row].tolist()),
             confidence=_known(canvas.confidence[row]),
             revocations=tuple(canvas.revocations.pop(question.id, ())),
-            cost=self.meter.cost(question.id),
-            seconds=self.seconds[question.id],
+            cost=cost,
+            seconds=self.seconds[question.id] + cost.forward_seconds + cost.choosing_seconds,
             score=_known(verdict.score) if verdict else (),
             verifying=verdict.forwards if verdict else 0,
         )

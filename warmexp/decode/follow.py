@@ -6,7 +6,6 @@ Reads the canvases of these questions from the device, and of no others.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -30,7 +29,7 @@ def follow(batch: Batch, rows: Sequence[Row]) -> bool:
     entering = [i for i, (q, first) in enumerate(zip(questions, firsts, strict=True)) if first > batch.entered.setdefault(q.id, first)]
     if not entering:
         return False
-    started = time.perf_counter()
+    started = batch.meter.clock()
     asked = [questions[i] for i in entering]
     given = [firsts[i] for i in entering]
     decoded = [ids[:first] for ids, first in zip(batch.canvas.ids[entering].tolist(), given, strict=True)]
@@ -38,7 +37,7 @@ def follow(batch: Batch, rows: Sequence[Row]) -> bool:
     for i, question, start, first in zip(entering, moved, _starts(batch, moved, given), given, strict=True):
         batch.entered[question.id] = first
         batch.canvas.lay(i, question, start, first)
-    batch.charge(asked, time.perf_counter() - started)
+    batch.charge(asked, batch.meter.clock() - started)
     return True
 
 

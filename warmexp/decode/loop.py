@@ -5,7 +5,7 @@
         rows    ← where every question stands     the one read from the device; finished questions leave
         canvas  ← anchor(rows)                    proposals of questions that enter a block are laid anew, if the method asks for that
         spans   ← cache(rows)                     which positions are computed; rows that need everything go first, alone
-        reading ← meter.forward(spans)            the only forward
+        reading ← meter.read(spans)               the only forward
         commit  ← unmask(block, reading)          at least one where anything is masked
         revoke  ← remask(block, reading)          never what was committed in this iteration
         canvas.apply(commit, revoke)
@@ -16,7 +16,6 @@ those of batch size 1.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
@@ -60,7 +59,7 @@ def stream(
         batch.admit(list(islice(waiting, batch_size - len(batch))))
         if not len(batch):
             return
-        started = time.perf_counter()
+        started = batch.meter.clock()
         rows = stand(batch.canvas, s, backbone)
         if not all(rows):
             yield from batch.leave(rows)
@@ -84,8 +83,10 @@ def _step(batch: Batch, rows: list[Row], started: float) -> None:
     if s.remask.shadows and block.any_revocable:
         request.hide(block.sitting, 1 + backbone.shift)
     # A forward is a no-op for a question if nothing is masked and nothing can be revoked; the cursor never lets that happen.
-    logits = batch.meter.forward(request, block.questions)
-    reading = Reading.of(logits, block, s.unmask.temperature)
+    if s.reads_logits:
+        reading = Reading.of(batch.meter.forward(request, block.questions), block, s.unmask.temperature)
+    else:
+        reading = Reading.said(batch.meter.read(request, block.questions, block.asked), block)
     if hasattr(s.unmask, "adjust"):
         reading = s.unmask.adjust(block, reading)
     commit, revoke = _decide(block, reading, s)
@@ -94,7 +95,7 @@ def _step(batch: Batch, rows: list[Row], started: float) -> None:
     if getattr(s.init, "by_entropy", False):
         canvas.hear(block.positions, reading.entropy(block), block.masked)
     canvas.apply(block.positions, reading.token, reading.confidence, commit, revoke)
-    batch.put(turn, canvas, time.perf_counter() - started)
+    batch.put(turn, canvas, batch.meter.clock() - started)
 
 
 def _decide(block: Block, reading: Reading, s: Strategies) -> tuple[Tensor, Tensor | None]:

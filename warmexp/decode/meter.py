@@ -43,6 +43,7 @@ class Forward:
     kind: str = "full"
     window: Window | None = None
     hidden: Tensor | None = None  # [R] bool on the host, wanted tokens that what predicts them may not see (backbone/shadow.py)
+    mixed: Tensor | None = None  # [B, T] bool, where `embeddings` are not those of ids
 
     def mix(self, backbone: Backbone, canvas: Canvas, mixture: Tensor, match: bool = False) -> None:
         """Feed (1-w)·e_M + w·E(x̂) where w > 0 (Eq. 6). mixture: w, [B, L] in [0, 1]. match: give it the length of e_M."""
@@ -60,38 +61,61 @@ class Forward:
         blend = (1 - w) * mask + w * backbone.embed(canvas.prior.gather(1, columns))
         if match:
             blend = blend * (mask.norm() / blend.norm(dim=-1, keepdim=True))
-        self.embeddings = torch.where(active[..., None], blend, embeddings)
+        self.embeddings, self.mixed = torch.where(active[..., None], blend, embeddings), active
 
     def hide(self, hidden: Tensor, copies: int) -> None:
         """Read these of the wanted tokens from shadows, each of which is so many more positions to compute."""
         self.hidden = hidden
         self.computed = self.computed + copies * self.row[hidden].bincount(minlength=len(self.lengths))
 
-    def groups(self, positions: int) -> Iterator[tuple[slice, Forward]]:
+    def groups(self, positions: int) -> Iterator[tuple[slice | Tensor, Forward]]:
         """The same in groups of rows, each a single row or at most so many positions, and which of the R logits every group has."""
         count = max(1, positions // int(self.computed.max()))
         if count >= len(self.lengths):
             yield slice(None), self
             return
-        ends = self.row.bincount(minlength=len(self.lengths)).cumsum(0).tolist()
         for first in range(0, len(self.lengths), count):
-            rows = slice(first, first + count)
-            wanted = slice(ends[first - 1] if first else 0, ends[rows][-1])
-            columns = slice(int(self.computed[rows].max()))
-            yield (
-                wanted,
-                replace(
-                    self,
-                    ids=self.ids[rows, columns],
-                    lengths=self.lengths[rows],
-                    computed=self.computed[rows],
-                    row=self.row[wanted] - first,
-                    position=self.position[wanted],
-                    hidden=None if self.hidden is None else self.hidden[wanted],
-                    embeddings=None if self.embeddings is None else self.embeddings[rows, columns],
-                    window=self.window and self.window.of(rows, self.lengths[rows]),
-                ),
-            )
+            yield self.of(slice(first, first + count))
+
+    def of(self, rows: slice | Tensor) -> tuple[slice | Tensor, Forward]:
+        """Some of its rows, a slice or (where there is no window) [n] long in ascending order, and which of the R logits they have."""
+        place = torch.full_like(self.lengths, -1)
+        place[rows] = torch.arange(len(self.lengths[rows]))
+        wanted: slice | Tensor = (place[self.row] >= 0).nonzero()[:, 0]
+        if isinstance(rows, slice) and len(wanted):
+            wanted = slice(int(wanted[0]), int(wanted[-1]) + 1)
+        part = (rows, slice(int(self.computed[rows].max())))
+        return wanted, replace(
+            self,
+            ids=self.ids[part],
+            lengths=self.lengths[rows],
+            computed=self.computed[rows],
+            row=place[self.row[wanted]],
+            position=self.position[wanted],
+            hidden=None if self.hidden is None else self.hidden[wanted],
+            embeddings=None if self.embeddings is None else self.embeddings[part],
+            mixed=None if self.mixed is None else self.mixed[part],
+            window=self.window and self.window.of(rows, self.lengths[rows]),
+        )
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a forward said about R tokens that it was asked about.
+
+    token: [R] long, the token asked about, or the most probable one (the first of equals) where that was the mask. probability: [R]
+    float64, its softmax probability.
+    """
+
+    token: Tensor
+    probability: Tensor
+
+    @classmethod
+    def of(cls, logits: Tensor, token: Tensor) -> Said:
+        """The tokens' probabilities. logits: [R, V] float64."""
+        # In pieces: the exponentials of all rows at once would take as much memory again as the logits.
+        total = torch.cat([piece.logsumexp(-1) for piece in logits.split(64)])
+        return cls(token, (logits.gather(1, token[:, None])[:, 0] - total).exp())
 
 
 @dataclass(frozen=True)
@@ -99,7 +123,8 @@ class LedgerRow:
     """What one forward did. Tuples run over its questions.
 
     query_tokens: positions computed (padding is the batch's affair and not counted); kv_tokens: positions attended to;
-    no_op: the forward could change nothing for that question.
+    no_op: the forward could change nothing for that question. seconds: inside the backbone; choosing: then spent on what it said, where
+    the meter does that. remembered: nothing was computed, and the seconds are those of the forward whose answer was taken (memory.py).
     """
 
     kind: str
@@ -108,14 +133,20 @@ class LedgerRow:
     kv_tokens: tuple[int, ...]
     no_op: tuple[bool, ...]
     seconds: float
+    choosing: float = 0.0
+    remembered: bool = False
 
 
 @dataclass
 class Meter:
-    """Runs forwards and keeps the ledger. `seconds` of a row run from the call to the return (CUDA work is awaited only at reads)."""
+    """Runs forwards and keeps the ledger. `seconds` of a row run from the call to the return (CUDA work is awaited only at reads).
+
+    spent: seconds that have passed in forwards and in choosing.
+    """
 
     backbone: Backbone
     ledger: list[LedgerRow] = field(default_factory=list)
+    spent: float = 0.0
     _sums: dict[str, QuestionSums] = field(default_factory=dict)
 
     @torch.inference_mode()
@@ -136,6 +167,19 @@ class Meter:
         logits[:, self.backbone.mask_id] = -torch.inf
         return logits
 
+    @torch.inference_mode()
+    def read(self, request: Forward, questions: tuple[str, ...], asked: Tensor) -> Said:
+        """As `forward`, for who needs no logits. asked: [R] long, tokens, or the mask for the most probable one."""
+        logits = self.forward(request, questions)
+        started = time.perf_counter()
+        said = Said.of(logits, torch.where(asked == self.backbone.mask_id, logits.argmax(-1), asked))
+        self._chose(time.perf_counter() - started)
+        return said
+
+    def clock(self) -> float:
+        """Seconds on a clock that stands still in forwards and in choosing."""
+        return time.perf_counter() - self.spent
+
     def _run(self, r: Forward) -> Tensor:
         if r.hidden is not None and bool(r.hidden.any()):
             return leave_one_out(self.backbone, r.ids, r.lengths, r.row, r.position, r.hidden, r.embeddings)
@@ -143,8 +187,17 @@ class Meter:
 
     def _enter(self, row: LedgerRow) -> None:
         self.ledger.append(row)
+        if not row.remembered:
+            self.spent += row.seconds
         for i, question in enumerate(row.questions):
             self._sums.setdefault(question, QuestionSums()).add(row, i)
+
+    def _chose(self, seconds: float) -> None:
+        """Enter what the last forward's logits took."""
+        row = self.ledger[-1] = replace(self.ledger[-1], choosing=seconds)
+        self.spent += seconds
+        for question in row.questions:
+            self._sums[question].choosing_seconds += seconds / len(row.questions)
 
     def cost(self, question: str) -> QuestionSums:
         """The sums over the ledger that a record stores; they go on growing with it."""
@@ -156,7 +209,8 @@ class QuestionSums:
     """nfe: backbone forwards of the decode loop (every kind but aux); no_op: those among them that could change nothing;
     full_forward_equivalents: Σ query tokens / full row length; token_forwards: Σ query tokens; aux_forwards: the rest, which also counts
     in those two sums; forward_seconds: the question's shares of the time inside the backbone, aux left out (its time is part of the
-    seconds of whatever asked for it, such as a proposal's)."""
+    seconds of whatever asked for it, such as a proposal's); choosing_seconds: of the time spent on logits by the meter; remembered: how
+    many of all these forwards were answered from memory."""
 
     nfe: int = 0
     no_op: int = 0
@@ -164,6 +218,8 @@ class QuestionSums:
     token_forwards: int = 0
     full_forward_equivalents: float = 0.0
     forward_seconds: float = 0.0
+    choosing_seconds: float = 0.0
+    remembered: int = 0
 
     def add(self, row: LedgerRow, i: int) -> None:
         if row.kind == "aux":
@@ -171,6 +227,8 @@ class QuestionSums:
         else:
             self.nfe += 1
             self.forward_seconds += row.seconds / len(row.questions)
+            self.choosing_seconds += row.choosing / len(row.questions)
+        self.remembered += int(row.remembered)
         self.no_op += int(row.no_op[i])
         self.token_forwards += row.query_tokens[i]
         self.full_forward_equivalents += row.query_tokens[i] / row.kv_tokens[i]

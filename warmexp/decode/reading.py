@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from warmexp.decode.meter import Said
 from warmexp.decode.rows import Row, Span
 from warmexp.decode.state import Canvas
 from warmexp.rng import uniform
@@ -69,6 +70,11 @@ class Block:
             ends=tuple(row.end - len(q.prompt) for row, q in zip(rows, canvas.questions, strict=True)),
         )
 
+    @property
+    def asked(self) -> Tensor:
+        """[R] long, the token at each of these positions."""
+        return self.ids[tuple(index.to(self.ids.device) for index in self.at)]
+
     def uniform(self, purpose: str) -> Tensor:
         """[B, W] float64 draws from U[0, 1), keyed by (seed, question, purpose, forward index), position by position."""
         # A draw belongs to a response position: draw the canvas up to the block's end and keep the block.
@@ -82,36 +88,39 @@ class Block:
 class Reading:
     """The backbone's word on the current block.
 
-    logits: [R, V] float64 for the R positions in `rows` ([B, W] bool, row-major order), the mask token at -inf.
     token: [B, W] long, the proposed token at masked positions (the sitting one elsewhere).
     confidence: [B, W] float64, softmax probability of `token` at masked positions, -1 elsewhere.
     sitting: [B, W] float64, softmax probability of the token that sits at a revocable position (Eq. 10), 1 elsewhere; where the remask
         policy scores from shadows, that of a masked query which does not see it.
+    rows: [B, W] bool, the R positions that were read, masked or revocable.
+    logits: [R, V] float64 for these in row-major order, the mask token at -inf; None where no policy reads logits.
     """
 
-    logits: Tensor
-    rows: Tensor
     token: Tensor
     confidence: Tensor
     sitting: Tensor
+    rows: Tensor
+    logits: Tensor | None = None
 
     @classmethod
     def of(cls, logits: Tensor, block: Block, temperature: float) -> Reading:
-        at = tuple(index.to(logits.device) for index in block.at)
+        """From logits, which stay readable; above temperature 0 the proposed tokens are sampled."""
         scored = logits if temperature == 0 else logits / temperature + _gumbel(logits, block)
         choice = scored.argmax(-1)  # the first of equal maxima
-        proposed = torch.where(block.masked[at], choice, block.ids[at])
-        # In pieces: the exponentials of all rows at once would take as much memory again as the logits.
-        total = torch.cat([piece.logsumexp(-1) for piece in logits.split(64)])
-        probability = (logits.gather(1, proposed[:, None])[:, 0] - total).exp()
-        token = block.ids.index_put(at, proposed)
-        full = torch.ones(token.shape, dtype=torch.float64, device=logits.device).index_put(at, probability)
+        masked = block.masked[tuple(index.to(logits.device) for index in block.at)]
+        return cls.said(Said.of(logits, torch.where(masked, choice, block.asked)), block, logits)
+
+    @classmethod
+    def said(cls, said: Said, block: Block, logits: Tensor | None = None) -> Reading:
+        """From what was said about the block's tokens."""
+        at = tuple(index.to(said.token.device) for index in block.at)
+        full = torch.ones(block.ids.shape, dtype=torch.float64, device=said.token.device).index_put(at, said.probability)
         return cls(
-            logits=logits,
-            rows=block.masked | block.revocable,
-            token=token,
+            token=block.ids.index_put(at, said.token),
             confidence=torch.where(block.masked, full, -1.0),
             sitting=torch.where(block.masked, 1.0, full),
+            rows=block.masked | block.revocable,
+            logits=logits,
         )
 
     def entropy(self, block: Block) -> Tensor:

@@ -36,12 +36,14 @@ class Unmask(Protocol):
     """One that has `adjust(block, reading) -> Reading` as well may put other tokens and confidences in the place of the backbone's."""
 
     temperature: float  # of the proposed tokens; confidence is untempered
+    reads_logits: bool  # whether it reads a reading's logits; a class that does not itself say False gets them
 
     def select(self, block: Block, reading: Reading) -> Tensor:
         """[B, W] bool, which masked positions to commit. The loop adds the best one where a row selects none."""
 
 
 class Remask(Protocol):
+    reads_logits: bool  # as above
     shadows: bool  # whether revocable tokens are to be read from masked queries that do not see them (backbone/shadow.py)
 
     def candidates(self, source: Tensor) -> Tensor:
@@ -86,3 +88,9 @@ class Strategies:
     cache: Cache
     length: Length
     anchor: Anchor = field(default_factory=NoAnchor)
+
+    @property
+    def reads_logits(self) -> bool:
+        """Whether a policy needs more than the most probable tokens, the sitting ones and their probabilities."""
+        said = (vars(type(policy)).get("reads_logits", True) for policy in (self.unmask, self.remask))  # a base class says nothing
+        return self.unmask.temperature > 0 or any(said)

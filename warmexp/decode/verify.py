@@ -66,8 +66,7 @@ def _read(meter: Meter, canvas: Canvas, ids: Tensor, wanted: Tensor, shadow: boo
     request.row, request.position = request.row[here], request.position[here]
     if shadow:
         request.hide(torch.ones_like(request.row, dtype=torch.bool), 1 + meter.backbone.shift)
-    logits = meter.forward(request, tuple(q.id for q in canvas.questions))
-    sitting = logits.gather(1, canvas.ids[wanted][:, None])[:, 0]
+    said = meter.read(request, tuple(q.id for q in canvas.questions), canvas.ids[wanted])
     score = torch.zeros(wanted.shape, dtype=torch.float64, device=wanted.device)
-    score[wanted] = (sitting - logits.logsumexp(-1)).exp()
+    score[wanted] = said.probability
     return score

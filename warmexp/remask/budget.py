@@ -36,6 +36,7 @@ class BudgetRemask:
     most: int = 2
     scope: str = "injected"
     score: str = "visible"
+    reads_logits = False
 
     def __post_init__(self) -> None:
         check_range("remask.threshold", self.threshold, 0, 1, "the probability below which a token is doubted", open_low=True)

@@ -15,6 +15,7 @@ class NoRemask:
     """Revokes nothing."""
 
     shadows = False
+    reads_logits = False
 
     def candidates(self, source: Tensor) -> Tensor:
         return torch.zeros_like(source, dtype=torch.bool)

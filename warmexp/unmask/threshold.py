@@ -20,6 +20,7 @@ class Threshold:
 
     tau: float = 0.9
     temperature: float = 0.0
+    reads_logits = False
 
     def __post_init__(self) -> None:
         if isinstance(self.tau, bool) or not self.tau > 0:

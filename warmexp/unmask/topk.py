@@ -23,6 +23,7 @@ class TopK:
 
     steps_per_block: int = 8
     temperature: float = 0.0
+    reads_logits = False
 
     def __post_init__(self) -> None:
         check_range("unmask.steps_per_block", self.steps_per_block, 1, 10**6, "the number of forwards planned for a block")
