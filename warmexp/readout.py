@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 
 from warmexp.decode.batch import Decoded
 
-_VISIBLE = ("injected", "fixed")  # sources of what stood on the canvas before a forward committed anything
-
 
 def canvases(result: Decoded, proposal: Sequence[int] = ()) -> Iterator[tuple[int, list[int | None]]]:
     """(forwards run, canvas) at the start, after every forward that changed the canvas, and at the end; None where it is masked.
@@ -21,17 +19,18 @@ def canvases(result: Decoded, proposal: Sequence[int] = ()) -> Iterator[tuple[in
     Args:
         proposal: token ids, as they were offered to the init.
     """
+    there = zip(result.ids, result.source, result.commit_iteration, strict=False)
+    stays = [(committed, i, token) for i, (token, source, committed) in enumerate(there) if source != "mask"]
+    written = [*stays, *((committed, position, token) for _, position, token, _, committed in result.revocations)]
+    canvas: list[int | None] = [None] * len(result.source)
     edits: dict[int, list[tuple[int, int | None]]] = defaultdict(list)
-    canvas = [token if source in _VISIBLE else None for token, source in zip(result.ids, result.source, strict=False)]
-    for position, (token, iteration) in enumerate(zip(result.ids, result.commit_iteration, strict=False)):
-        if iteration >= 0:
-            edits[iteration + 1].append((position, token))
-    for iteration, position, token, source, committed in result.revocations:
-        if source in _VISIBLE:
+    for iteration, position, *_ in result.revocations:  # before what another proposal puts there at once
+        edits[iteration + 1].append((position, None))
+    for committed, position, token in written:
+        if committed < 0:
             canvas[position] = token
         else:
             edits[committed + 1].append((position, token))
-        edits[iteration + 1].append((position, None))
     for position, score in enumerate(result.score):
         if score is not None and canvas[position] is None:
             canvas[position] = proposal[position]

@@ -70,9 +70,10 @@ def copies(folder: Path, into: Path, n: int) -> Path:
 
 def replay(record: dict[str, Any]) -> list[list[int | None]]:
     """Canvases before the first forward and after each one, None where masked: every edit applied in its turn."""
-    start = [token if source in ("injected", "fixed") else None for token, source in zip(record["ids"], record["source"], strict=True)]
-    for _, position, token, source, _ in record["revocations"]:
-        if source == "injected":
+    there = zip(record["ids"], record["source"], record["commit_iteration"], strict=True)
+    start = [token if source in ("injected", "fixed") and committed < 0 else None for token, source, committed in there]
+    for _, position, token, source, committed in record["revocations"]:
+        if source == "injected" and committed < 0:
             start[position] = token
     last = max([*record["commit_iteration"], *(event[0] for event in record["revocations"])])
     canvases = [start]

@@ -17,7 +17,7 @@ from warmexp.readout import canvases, correct_after
 
 RUNS = (
     ["tau=0.7", "length=eos_stop"],
-    ["init=token_inject", "proposer=lab_weak", "remask=linear"],
+    ["init=token_inject", "proposer=lab_weak", "remask=linear", "anchor=edit"],
     ["experiment=trusted", "proposer=lab_weak", "init.score=halves"],
 )
 
@@ -48,6 +48,9 @@ def test_every_step_of_a_run_is_what_its_records_say(runs):
         pieces = json.loads((point.folder / "tokens.json").read_text(encoding="utf-8"))
         rows = list(records(point.folder).values())
         right = [[last_number(canvas, pieces) == row["target"] for canvas in replayed(row)] for row in rows]
+        if point.method == "token_inject":
+            late = [row["commit_iteration"][i] for row in rows for i, source in enumerate(row["source"]) if source == "injected"]
+            assert max(late) >= 0, "the test needs a proposal that was moved"
         made, most = measure(point).readout, max(row["nfe"] for row in rows)
         assert len(made.all.correct) == len(made.finished) == most + 1
         for k in range(most + 1):

@@ -123,6 +123,7 @@ def decode_one(
         """What init makes of the proposal from position `first` on."""
         proposal = dict(enumerate(question.proposal[:canvas]))
         injected: dict[int, int] = {}
+        forwards = 0
         soft.clear()
         if init["name"] == "token_inject":
             u = uniform(seed, question.id, "inject", canvas)
@@ -138,12 +139,14 @@ def decode_one(
                 memory.costs[-1] += (1 + shifted) * (len(proposal) - first)
             answer.forwards += [Forward(answer.nfe + n, -1, 0, [], margin) for n in range(forwards)]
             injected = {i: proposal[i] for i in kept}
+        answer.nfe += forwards
         for i in range(first, canvas):
-            if answer.source[i] == INJECTED and answer.ids[i] != injected.get(i):
-                answer.revocations.append((answer.nfe, i, answer.ids[i], INJECTED, -1))
+            if answer.source[i] == INJECTED and answer.ids[i] == injected.get(i):
+                continue
+            if answer.source[i] == INJECTED:
+                answer.revocations.append((answer.nfe - 1, i, answer.ids[i], INJECTED, answer.commit_iteration[i]))
             answer.ids[i], answer.source[i] = (injected[i], INJECTED) if i in injected else (mask_id, MASK)
-        if init["name"] == "verified" and read:
-            answer.nfe += forwards
+            answer.commit_iteration[i] = answer.nfe - 1 if i in injected and first else -1
 
     begin(question, 0, bool(question.proposal))
     for block in range(canvas // block_length):

@@ -22,9 +22,10 @@ class Decoded:
     """A finished canvas and how it came about.
 
     ids: L token ids, none of them the mask (end-of-text, of source "mask", where decoding stopped before). commit_iteration, source: per
-    position, the forward that committed it (-1: none did) and one of SOURCES. confidence: the softmax probability it was committed with,
-    None where no forward committed it. revocations: (iteration, position, token, source, iteration of the commit that was undone).
-    score: what an init that verifies read of the tokens it was offered in its `verifying` forwards, None at other positions; empty without.
+    position, the forward that committed it (-1: none did; of an injected token that was laid there later: the forward after which) and one
+    of SOURCES. confidence: the softmax probability it was committed with, None where no forward committed it. revocations: (iteration,
+    position, token, source, iteration of the commit that was undone). score: what an init that verifies read of the tokens it was offered
+    in its `verifying` forwards, None at other positions; empty without.
     """
 
     id: str

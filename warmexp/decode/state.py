@@ -65,7 +65,9 @@ class Canvas:
     prompt: Tensor  # [B, P] long, padded on the right
     ids: Tensor  # [B, L] long
     source: Tensor  # [B, L] int8, one of SOURCES
-    committed_at: Tensor  # [B, L] int32, forward index of the last commit; -1 for injected and masked
+    committed_at: (
+        Tensor  # [B, L] int32, forward index of the last commit, or after which a token was laid; -1 for what began there, and masks
+    )
     confidence: Tensor  # [B, L] float64, probability with which the token was committed; NaN for what no forward committed
     undone: Tensor  # [B, L] long, how often a token was revoked here
     prior: Tensor  # [B, L] long, the proposal's tokens, also where they are neither injected nor `soft`
@@ -180,8 +182,11 @@ class Canvas:
         after = torch.where(free, torch.where(injected, tokens, self.mask_id), before)
         lost = (origin == INJECTED) & (after != before)
         position = torch.arange(first, self.ids.shape[1], device=device)
-        event = (lost, self.forwards[row].expand_as(position), position, before, origin, self.committed_at[row, here])
+        stamp, now = self.committed_at[row, here], (self.forwards[row] + start.forwards - 1).to(torch.int32).expand_as(position)
+        event = (lost, now, position, before, origin, stamp)
         self._log.append(([question], torch.stack([t.long() for t in event])[:, None]))
+        # First: `before` is a view of the ids.
+        self.committed_at[row, here] = torch.where(free & injected & (after != before), now, torch.where(lost, -1, stamp))
         self.ids[row, here] = after
         self.source[row, here] = torch.where(free, torch.where(injected, INJECTED, MASK), origin).to(torch.int8)
         self.prior[row, here] = tokens

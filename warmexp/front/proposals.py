@@ -36,11 +36,12 @@ def fates(record: dict[str, Any]) -> list[tuple[int, bool, bool]]:
     """The injected tokens of a record: position, whether it was never revoked, whether the same token stands there in the end.
 
     A position was injected where its final token is (source `injected`), where an injected token was revoked, or where one was scored
-    by an init that verifies and not kept.
+    by an init that verifies and not kept. Tokens of a proposal that was moved later are left out.
     """
     ids, proposal = record["ids"], record["proposal"]
-    found = {i: (True, True) for i, source in enumerate(record["source"]) if source == "injected"}
-    found |= {at: (False, ids[at] == token) for _, at, token, source, _ in record["revocations"] if source == "injected"}
+    since = record.get("commit_iteration") or [-1] * len(ids)
+    found = {i: (True, True) for i, source in enumerate(record["source"]) if source == "injected" and since[i] < 0}
+    found |= {at: (False, ids[at] == token) for _, at, token, source, n in record["revocations"] if source == "injected" and n < 0}
     scored = [i for i, score in enumerate(proposal.get("score") or ()) if score is not None]
     found |= {i: (False, ids[i] == proposal["ids"][i]) for i in scored if i not in found}
     last = proposal.get("written", len(ids))
