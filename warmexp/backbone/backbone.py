@@ -5,14 +5,18 @@ It knows the transformer, the ids of its special tokens and its logit alignment;
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from warmexp.backbone.keys_values import Window
 from warmexp.backbone.transformer import Transformer
-from warmexp.backbone.wanted import Wanted
+from warmexp.backbone.wanted import Wanted, upload
 
 ALIGNMENTS = ("aligned", "shifted")
 
@@ -74,11 +78,30 @@ class Backbone:
         Returns:
             [R, embedding_size] logits in the weights' dtype.
         """
-        x = self.embed(ids) if embeddings is None else embeddings
         lengths, row, position = lengths.cpu(), row.cpu(), position.cpu()
         column = position - self.shift - (window.starts[row] if window else 0)
-        valid = torch.arange(window.width if window else x.shape[1]) < lengths[:, None]
-        mask = None if bool(valid.all()) else valid[:, None, None, :].to(x.device)
-        wanted = Wanted.of(row, column, len(lengths)).to(x.device)
-        kept = (window.positions, window.layers()) if window else (None, None)
-        return self.transformer.head(self.transformer(x, mask, *kept, wanted))
+        valid = np.arange(window.width if window else ids.shape[1]) < lengths.numpy()[:, None]
+        mask = None if valid.all() else upload(valid[:, None, None], ids.device)
+        width, extra = ids.shape[1], self._padding(*ids.shape)
+        x = pad(self.embed(ids) if embeddings is None else embeddings, (0, 0, 0, extra))
+        wanted = Wanted.of(row, column, len(lengths), x.device, self._rows)
+        if window is not None:
+            hidden = self.transformer(x, mask, window.places(extra), window.layers(), wanted, window.reach)
+        elif extra:
+            hidden = self.transformer(x, mask, keep=[partial(_first, width)] * len(self.transformer.blocks), wanted=wanted)
+        else:
+            hidden = self.transformer(x, mask, wanted=wanted)
+        return self.transformer.head(hidden)[: len(row)]
+
+    @property
+    def _rows(self) -> int:
+        return getattr(self.transformer, "rows", 1)
+
+    def _padding(self, rows: int, width: int) -> int:
+        """Columns to be added, so that all positions together are a multiple of what the transformer prefers."""
+        return -width % (self._rows // math.gcd(self._rows, rows))
+
+
+def _first(count: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    """[B, H, T, D] without what padding has computed."""
+    return keys[:, :, :count], values[:, :, :count]

@@ -113,6 +113,6 @@ class Checkpoint:
         }
 
     def load(self, device: torch.device) -> Backbone:
-        transformer = load_transformer(self.folder, self.layout, self.config, DTYPES[self.dtype], device)
+        transformer = load_transformer(self.folder, self.layout, self.config, DTYPES[self.dtype], device).pack()
         ids = self.tokenizer
         return Backbone(transformer, self.config.mask_token_id, self.config.eos_token_id, self.alignment, ids.end_ids)

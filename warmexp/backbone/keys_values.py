@@ -9,10 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from warmexp.backbone.transformer import Keep, ModelConfig
+from warmexp.backbone.wanted import upload
 
 
 class KeysValues:
@@ -47,63 +50,58 @@ class KeysValues:
 
         Args (on the host, [B] long): the positions starts … starts + counts - 1 of each row are computed, all `lengths` are attended to.
         """
-        device = self.keys.device
-        positions = starts[:, None] + torch.arange(int(counts.max()))
-        columns = positions.clamp(max=self.keys.shape[2] - 1)
-        full = bool((counts == lengths).all())
-        return Window(
-            self, rows, starts, counts, positions.to(device), columns.to(device), int(lengths.max()), full, _slice(starts, counts)
-        )
-
-
-def _slice(starts: Tensor, counts: Tensor) -> slice | None:
-    """The columns all rows have in common, if they have all of them in common."""
-    if bool((starts == starts[0]).all()) and bool((counts == counts[0]).all()):
-        return slice(int(starts[0]), int(starts[0] + counts[0]))
-    return None
+        start, count, reach = starts.numpy(), counts.numpy(), self.keys.shape[2]
+        columns = np.minimum(start[:, None] + np.arange(count.max()), reach - 1)
+        same = bool((start == start[0]).all() and (count == count[0]).all())
+        full = bool((count == lengths.numpy()).all())
+        common = slice(int(start[0]), int(start[0] + count[0])) if same else None
+        return Window(self, rows, starts, counts, upload(columns, self.keys.device), int(lengths.max()), full, common)
 
 
 @dataclass(frozen=True)
 class Window:
-    """One forward's share of the buffers. starts, counts: [B] on the host; positions, columns: [B, Q]; width: columns that are
-    attended to. full: nothing is left to read. common: see _slice."""
+    """One forward's share of the buffers. starts, counts: [B] on the host; columns: [B, Q], where the computed positions are kept, which
+    is also where they stand (but for padding); width: columns that are attended to. full: nothing is left to read. common: the columns
+    all rows have in common, if they have all of them in common."""
 
     store: KeysValues
     rows: list[int]
     starts: Tensor
     counts: Tensor
-    positions: Tensor
     columns: Tensor
     width: int
     full: bool
     common: slice | None
+
+    @property
+    def reach(self) -> int:
+        """More than any of `columns`."""
+        return self.store.keys.shape[2]
+
+    def places(self, extra: int) -> Tensor:
+        """`columns` and so many more on the right, whose keys and values nobody reads."""
+        return pad(self.columns, (0, extra), value=self.reach - 1) if extra else self.columns
 
     def of(self, part: slice, lengths: Tensor) -> Window:
         """Some of its rows, which have `lengths`."""
         return self.store.window(self.rows[part], self.starts[part], self.counts[part], lengths)
 
     def layers(self) -> list[Keep]:
-        return [partial(self._keep, n) for n in range(self.store.config.n_layers)]
+        """By layer, what writes this forward's [B, H, Q, D] where they belong and gives back [B, H, width, D]. More than Q are left out."""
+        first = self.rows[0]
+        together = self.rows == list(range(first, first + len(self.rows)))
+        rows = slice(first, first + len(self.rows)) if together else torch.tensor(self.rows, device=self.columns.device)
+        if together and self.common is not None:
+            place: tuple[slice | Tensor, slice | Tensor] = (rows, self.common)
+        else:
+            place = (torch.tensor(self.rows, device=self.columns.device)[:, None], self.columns)
+        return [partial(self._keep, *pair, rows, place) for pair in zip(self.store.keys, self.store.values, strict=True)]
 
-    def _keep(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Write this forward's [B, H, Q, D] where they belong, give back [B, H, width, D]."""
-        pair = (self.store.keys[layer], self.store.values[layer])
-        for buffer, new in zip(pair, (keys, values), strict=True):
-            self._write(buffer, new.transpose(1, 2))
+    def _keep(
+        self, old_keys: Tensor, old_values: Tensor, rows: slice | Tensor, place: tuple[slice | Tensor, ...], keys: Tensor, values: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        keys, values = keys[:, :, : self.columns.shape[1]], values[:, :, : self.columns.shape[1]]
+        old_keys[place], old_values[place] = keys.transpose(1, 2), values.transpose(1, 2)
         if self.full:
             return keys, values
-        together = self._together()
-        read = (b[self.rows if together is None else together] for b in pair)
-        return tuple(b[:, : self.width].transpose(1, 2) for b in read)
-
-    def _together(self) -> slice | None:
-        """The rows, if they are next to each other."""
-        span = slice(self.rows[0], self.rows[0] + len(self.rows))
-        return span if self.rows == list(range(span.start, span.stop)) else None
-
-    def _write(self, buffer: Tensor, new: Tensor) -> None:
-        together = self._together()
-        if self.common is not None and together is not None:
-            buffer[together, self.common] = new
-        else:
-            buffer[torch.tensor(self.rows, device=buffer.device)[:, None], self.columns] = new
+        return old_keys[rows, : self.width].transpose(1, 2), old_values[rows, : self.width].transpose(1, 2)

@@ -26,7 +26,7 @@ def leave_one_out(
         [R, embedding_size] logits in the weights' dtype.
     """
     device, (rows, width) = ids.device, ids.shape
-    shadows = Wanted.of(row[hidden], position[hidden], rows)
+    shadows = Wanted.of(row[hidden], position[hidden], rows, torch.device("cpu"))
     count = shadows.columns.shape[1]
     slots = shadows.columns.to(device)
     before = (slots - 1).clamp(min=0)
@@ -51,5 +51,5 @@ def leave_one_out(
         sees[:, reads, reads] = alone
     read = position - backbone.shift
     read[hidden] = width + backbone.shift * count + shadows.flat - row[hidden] * count
-    states = backbone.transformer(torch.cat([states, *[masks, neighbours][:copies]], 1), sees[:, None], places)
+    states = backbone.transformer(torch.cat([states, *[masks, neighbours][:copies]], 1), sees[:, None], places, reach=width)
     return backbone.transformer.head(states[row.to(device), read.to(device)])

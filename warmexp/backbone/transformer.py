@@ -15,8 +15,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from warmexp.backbone.linear import ROWS, Linear, packs
 from warmexp.backbone.wanted import Rotary, Wanted
 
+# Positions by which the kept tables of rotary angles grow.
+ROTARY_STEP = 512
 # Takes a layer's keys (rotated) and values [B, H, T, D] of this forward, returns those to attend to.
 Keep = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
@@ -64,11 +67,9 @@ def rotary_tables(positions: Tensor, head_dim: int, theta: float) -> tuple[Tenso
 
 
 def _rotate(x: Tensor, rotary: Rotary) -> Tensor:
-    """Rotate-half rotary embedding; computed in at least float32, returned in x's dtype. x: [B, H, T, D]."""
+    """Rotary embedding; computed in at least float32, returned in x's dtype. x: [B, H, T, D]."""
     cos, sin = rotary
-    wide = x if x.dtype in (torch.float32, torch.float64) else x.float()
-    left, right = wide.chunk(2, dim=-1)
-    return (wide * cos + torch.cat((-right, left), dim=-1) * sin).to(x.dtype)
+    return (x * cos + x.roll(x.shape[-1] // 2, -1) * sin).to(x.dtype)
 
 
 class RMSNorm(nn.Module):
@@ -90,14 +91,14 @@ class Block(nn.Module):
         qkv_bias = c.include_qkv_bias or c.include_bias
         self.n_heads, self.n_kv_heads, self.head_dim = c.n_heads, c.n_kv_heads, c.head_dim
         self.attn_norm = RMSNorm(c.d_model, c.rms_norm_eps)
-        self.q_proj = nn.Linear(c.d_model, c.d_model, bias=qkv_bias)
-        self.k_proj = nn.Linear(c.d_model, kv, bias=qkv_bias)
-        self.v_proj = nn.Linear(c.d_model, kv, bias=qkv_bias)
-        self.attn_out = nn.Linear(c.d_model, c.d_model, bias=c.include_bias)
+        self.q_proj = Linear(c.d_model, c.d_model, bias=qkv_bias)
+        self.k_proj = Linear(c.d_model, kv, bias=qkv_bias)
+        self.v_proj = Linear(c.d_model, kv, bias=qkv_bias)
+        self.attn_out = Linear(c.d_model, c.d_model, bias=c.include_bias)
         self.ff_norm = RMSNorm(c.d_model, c.rms_norm_eps)
-        self.ff_proj = nn.Linear(c.d_model, c.mlp_hidden_size, bias=c.include_bias)
-        self.up_proj = nn.Linear(c.d_model, c.mlp_hidden_size, bias=c.include_bias)
-        self.ff_out = nn.Linear(c.mlp_hidden_size, c.d_model, bias=c.include_bias)
+        self.ff_proj = Linear(c.d_model, c.mlp_hidden_size, bias=c.include_bias)
+        self.up_proj = Linear(c.d_model, c.mlp_hidden_size, bias=c.include_bias)
+        self.ff_out = Linear(c.mlp_hidden_size, c.d_model, bias=c.include_bias)
 
     def forward(
         self, x: Tensor, rotary: Rotary, attention_mask: Tensor | None, keep: Keep | None = None, wanted: Wanted | None = None
@@ -114,19 +115,17 @@ class Block(nn.Module):
         if keep is not None:
             k, v = keep(k, v)
         if wanted is not None:
-            x, h, rotary = wanted.columns_of(x), wanted.columns_of(h), wanted.rotary_of(rotary)
+            x, h, rotary = wanted.states_of(wanted.columns_of(x)), wanted.columns_of(h), wanted.rotary_of(rotary)
         q = _rotate(self._heads(self.q_proj(h)), rotary)
         if self.n_kv_heads != self.n_heads:
             repeat = self.n_heads // self.n_kv_heads
             k, v = k.repeat_interleave(repeat, dim=1), v.repeat_interleave(repeat, dim=1)
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=attention_mask).transpose(1, 2).flatten(2)
-        if wanted is not None:
-            x, mixed = wanted.states_of(x), wanted.states_of(mixed)
-        return x + self.attn_out(mixed)
+        return x + self.attn_out(mixed if wanted is None else wanted.states_of(mixed))
 
     def _heads(self, y: Tensor) -> Tensor:
         """[B, T, H·D] -> [B, H, T, D]."""
-        return y.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
+        return y.view(*y.shape[:2], -1, self.head_dim).transpose(1, 2)
 
 
 class Transformer(nn.Module):
@@ -142,7 +141,9 @@ class Transformer(nn.Module):
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layers))
         self.ln_f = RMSNorm(config.d_model, config.rms_norm_eps)
         if not config.weight_tying:
-            self.ff_out = nn.Linear(config.d_model, config.embedding_size, bias=False)
+            self.ff_out = Linear(config.d_model, config.embedding_size, bias=False)
+        self.rows = 1  # products of a multiple of so many rows are preferred
+        self._angles: dict[tuple[torch.device, torch.dtype], Rotary] = {}
 
     def embed(self, ids: Tensor) -> Tensor:
         """Token ids [...] -> input embeddings [..., d_model]."""
@@ -155,6 +156,7 @@ class Transformer(nn.Module):
         positions: Tensor | None = None,
         keep: Sequence[Keep] | None = None,
         wanted: Wanted | None = None,
+        reach: int | None = None,
     ) -> Tensor:
         """Hidden states after the final norm.
 
@@ -163,22 +165,42 @@ class Transformer(nn.Module):
             attention_mask: boolean, broadcastable to [B, heads, T, keys], True where a query may look; None means everywhere.
             positions: [T] or [B, T] rotary positions; 0 … T-1 by default.
             keep: per layer, what supplies the keys and values of the positions that are not among these T.
+            reach: more than the largest of `positions`; without it a GPU is waited for to know.
         Returns:
             [B, T, d_model], or [R, d_model] for the wanted ones alone, the dtype of the weights.
         """
-        rotary = self._rotary(embeddings, positions)
+        rotary = self._rotary(embeddings, positions, reach)
         x = embeddings
         for n, block in enumerate(self.blocks):
             x = block(x, rotary, attention_mask, keep[n] if keep else None, wanted if n == len(self.blocks) - 1 else None)
         return self.ln_f(x)
 
-    def _rotary(self, embeddings: Tensor, positions: Tensor | None) -> Rotary:
+    def _rotary(self, x: Tensor, positions: Tensor | None, reach: int | None) -> Rotary:
         if positions is None:
-            positions = torch.arange(embeddings.shape[1], device=embeddings.device)
-        wide = torch.float64 if embeddings.dtype == torch.float64 else torch.float32
-        tables = (t.to(wide) for t in rotary_tables(positions, self.config.head_dim, self.config.rope_theta))
-        return tuple(t[:, None] if t.dim() == 3 else t for t in tables)  # per-row positions: add the head axis
+            return tuple(table[: x.shape[1]] for table in self._tables(x.shape[1], x))
+        tables = self._tables(int(positions.max()) + 1 if reach is None else reach, x)
+        return tuple(t[positions][:, None] if positions.dim() == 2 else t[positions] for t in tables)  # per row: add the head axis
+
+    @torch.inference_mode(False)
+    def _tables(self, reach: int, x: Tensor) -> Rotary:
+        """cos and sin at positions 0 … reach - 1 and some more, kept for the next forward."""
+        key = (x.device, torch.promote_types(x.dtype, torch.float32))
+        if key not in self._angles or len(self._angles[key][0]) < reach:
+            positions = torch.arange(-(-reach // ROTARY_STEP) * ROTARY_STEP, device=x.device)
+            cos, sin = rotary_tables(positions, self.config.head_dim, self.config.rope_theta)
+            sin[:, : self.config.head_dim // 2].neg_()
+            self._angles[key] = (cos.to(key[1]), sin.to(key[1]))
+        return self._angles[key]
 
     def head(self, hidden: Tensor) -> Tensor:
         """Hidden states [..., d_model] -> logits [..., embedding_size]."""
-        return F.linear(hidden, self.wte.weight if self.config.weight_tying else self.ff_out.weight)
+        return F.linear(hidden, self.wte.weight) if self.config.weight_tying else self.ff_out(hidden)
+
+    def pack(self) -> Transformer:
+        """Store the weights as the fastest matrix product wants them, where there is a faster one than torch's; no more memory is used
+        than for a second copy of one of them."""
+        for layer in self.modules():
+            if isinstance(layer, Linear) and packs(layer.weight):
+                layer.pack()
+                self.rows = ROWS
+        return self

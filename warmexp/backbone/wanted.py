@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
-# cos and sin of the rotary angles, broadcastable to [B, H, T, D].
+# cos and sin of the rotary angles, broadcastable to [B, H, T, D]; the first half of D has the sine's sign turned, so that
+# x·cos + (x with its halves exchanged)·sin is the rotation.
 Rotary = tuple[Tensor, Tensor]
 
 
@@ -16,25 +19,29 @@ class Wanted:
     """R hidden states, at most Q in a row.
 
     columns: [B, Q] long, which of T columns hold them; rows with fewer are filled up with anything. flat: [R] long, indices into the
-    flattened [B·Q] columns, in the order wanted.
+    flattened [B·Q] columns, in the order wanted, and some more if R has to be a multiple of a number. whole: that is all of them in order.
     """
 
     columns: Tensor
     flat: Tensor
+    whole: bool
 
     @classmethod
-    def of(cls, row: Tensor, column: Tensor, rows: int) -> Wanted:
-        """From R (row, column) pairs in any order. Tensors on the host make nobody wait for a GPU."""
-        order = row.argsort(stable=True)
-        counts = row.bincount(minlength=rows)
-        place = torch.empty_like(row)
-        place[order] = torch.arange(len(row), device=row.device) - (counts.cumsum(0) - counts)[row[order]]
-        columns = torch.zeros(rows, int(counts.max()), dtype=torch.long, device=row.device)
+    def of(cls, row: Tensor, column: Tensor, rows: int, device: torch.device, multiple: int = 1) -> Wanted:
+        """From (row, column) pairs in any order, on the host, to the device. Nobody waits for a GPU. B·Q and R become multiples of
+        `multiple`, by repeating anything at the end."""
+        row, column = row.numpy(), column.numpy()
+        counts = np.bincount(row, minlength=rows)
+        place = np.empty_like(row)
+        order = row.argsort(kind="stable")
+        place[order] = np.arange(len(row)) - (counts.cumsum() - counts)[row[order]]
+        step = multiple // math.gcd(multiple, rows)
+        columns = np.zeros((rows, -(-counts.max() // step) * step), dtype=np.int64)
         columns[row, place] = column
-        return cls(columns, row * columns.shape[1] + place)
-
-    def to(self, device: torch.device) -> Wanted:
-        return Wanted(self.columns.to(device), self.flat.to(device))
+        flat = np.zeros(-(-len(row) // multiple) * multiple, dtype=np.int64)
+        flat[: len(row)] = row * columns.shape[1] + place
+        whole = columns.size == len(flat) and bool((flat[: len(row)] == np.arange(len(row))).all())
+        return cls(upload(columns, device), upload(flat, device), whole)
 
     def columns_of(self, x: Tensor) -> Tensor:
         """[B, T, d] -> [B, Q, d]."""
@@ -46,4 +53,10 @@ class Wanted:
 
     def states_of(self, x: Tensor) -> Tensor:
         """[B, Q, d] -> [R, d]."""
-        return x.flatten(0, 1)[self.flat]
+        x = x.flatten(0, 1)
+        return x if self.whole else x[self.flat]
+
+
+def upload(array: np.ndarray, device: torch.device) -> Tensor:
+    """To the device without waiting for what it is busy with; on a CPU the array itself."""
+    return torch.from_numpy(array).to(device, non_blocking=True)

@@ -53,5 +53,9 @@ def allocated(work: Callable[[], Any]) -> int:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "trace.json"
         profile.export_chrome_trace(str(file))
-        events = json.loads(file.read_text())["traceEvents"]
-    return max((e["args"]["Total Allocated"] for e in events if e.get("name") == "[memory]"), default=0)
+        events = [e for e in json.loads(file.read_text())["traceEvents"] if e.get("name") == "[memory]"]
+    if not events:
+        return 0
+    first = min(events, key=lambda e: e["ts"])["args"]
+    before = first["Total Allocated"] - first["Bytes"]  # what an earlier profile has seen made and no profile has seen freed
+    return max(e["args"]["Total Allocated"] for e in events) - before

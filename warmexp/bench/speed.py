@@ -19,7 +19,7 @@ from warmexp.decode.state import Question
 def plain(subject: Subject, questions: Sequence[Question], cache: str, trace: bool = False) -> list[Answer]:
     length = subject.length
     return [
-        plain_decode(subject.backbone, q.prompt, length.canvas_length, length.block_length, subject.rule, cache, trace) for q in questions
+        plain_decode(subject.published, q.prompt, length.canvas_length, length.block_length, subject.rule, cache, trace) for q in questions
     ]
 
 

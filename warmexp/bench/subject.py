@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -58,6 +59,15 @@ class Subject:
 
     def questions(self, count: int, prompt: int | None = None) -> list[Question]:
         return [Question(str(i), tokens) for i, tokens in enumerate(self.prompts(count, prompt))]
+
+    @cached_property
+    def published(self) -> Backbone:
+        """The same weights as torch.nn.Linear has them, for the plain decoder: its matrix products are torch's own."""
+        state = self.backbone.transformer.state_dict()
+        with torch.device("meta"):
+            transformer = Transformer(self.backbone.transformer.config)
+        transformer.load_state_dict({name: t.to_dense() if t.is_mkldnn else t for name, t in state.items()}, assign=True)
+        return replace(self.backbone, transformer=transformer.requires_grad_(False).eval())
 
     def strategies(self, cache: str, canvas: int | None = None) -> Strategies:
         unmask = Threshold(self.rule.tau) if self.rule.steps is None else TopK(self.rule.steps)
@@ -133,7 +143,7 @@ def random_backbone(name: str, dtype: torch.dtype, device: torch.device, seed: i
         else:
             gain = HEAD_GAIN if key.startswith("ff_out") else 1.0
             weight.normal_(0, gain / math.sqrt(weight.shape[1]), generator=generator)
-    return Backbone(transformer, rows - 1, rows - 2, logits or ("shifted" if name == "dream" else "aligned"))
+    return Backbone(transformer.pack(), rows - 1, rows - 2, logits or ("shifted" if name == "dream" else "aligned"))
 
 
 def random_prompts(backbone: Backbone, seed: int) -> Callable[[int, int | None], list[tuple[int, ...]]]:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from warmexp.backbone.wanted import upload
 from warmexp.decode.meter import Said
 from warmexp.decode.rows import Row, Span
 from warmexp.decode.state import Canvas
@@ -22,14 +23,11 @@ from warmexp.rng import uniform
 
 @dataclass
 class Block:
-    """The current block of each row. All tensors [B, W] unless said otherwise; `soft` prior tokens are in `prior`."""
+    """The current block of each row. All tensors [B, W] unless said otherwise."""
 
+    canvas: Canvas
     positions: Tensor  # long, response positions
     ids: Tensor
-    source: Tensor
-    prior: Tensor
-    trust: Tensor  # float64, of the prior's token; NaN where there is none
-    undone: Tensor  # long, how often a token was revoked here
     masked: Tensor  # bool
     revocable: Tensor  # bool, visible positions the remask policy may revoke
     visits: Tensor  # [B], forwards run in this block before this one: the k of Eq. (11)
@@ -37,7 +35,8 @@ class Block:
     questions: tuple[str, ...]
     seed: int
 
-    at: tuple[Tensor, Tensor]  # [R] long each, row and column of every position that is masked or revocable; on the host
+    at: tuple[Tensor, Tensor]  # [R] long each, row and column of every position that is masked or revocable
+    host_at: tuple[np.ndarray, np.ndarray]  # the same on the host
     sitting: Tensor  # [R] bool, whether it is revocable; on the host
     steps: tuple[int, ...]  # forwards, on the host
     ends: tuple[int, ...]  # response position after the block, on the host
@@ -46,17 +45,16 @@ class Block:
     @classmethod
     def of(cls, canvas: Canvas, rows: Sequence[Row], spans: Sequence[Span], seed: int) -> Block:
         """The blocks of `canvas`, whose rows stand like `rows` and are about to be read in `spans`."""
-        positions = canvas.window
-        eligible = torch.from_numpy(np.stack([span.eligible(row) for row, span in zip(rows, spans, strict=True)]))
-        masked, revocable = eligible.to(positions.device).unbind(1)
-        at = eligible.any(1).nonzero(as_tuple=True)
+        device = canvas.ids.device
+        eligible = np.array([span.eligible(row) for row, span in zip(rows, spans, strict=True)])
+        ends = tuple(row.end - len(q.prompt) for row, q in zip(rows, canvas.questions, strict=True))
+        positions = upload(np.array(ends)[:, None] + np.arange(-canvas.block_length, 0), device)
+        masked, revocable = upload(eligible, device).unbind(1)
+        at = eligible.any(1).nonzero()
         return cls(
+            canvas=canvas,
             positions=positions,
             ids=canvas.ids.gather(1, positions),
-            source=canvas.source.gather(1, positions),
-            prior=canvas.prior.gather(1, positions),
-            trust=canvas.trust.gather(1, positions),
-            undone=canvas.undone.gather(1, positions),
             masked=masked,
             revocable=revocable,
             visits=canvas.visits,
@@ -64,16 +62,36 @@ class Block:
             questions=tuple(q.id for q in canvas.questions),
             seed=seed,
             any_revocable=bool(eligible[:, 1].any()),
-            at=at,
-            sitting=eligible[:, 1][at],
+            at=tuple(upload(index, device) for index in at),
+            host_at=at,
+            sitting=torch.from_numpy(eligible[:, 1][at]),
             steps=tuple(row.forwards for row in rows),
-            ends=tuple(row.end - len(q.prompt) for row, q in zip(rows, canvas.questions, strict=True)),
+            ends=ends,
         )
 
     @property
     def asked(self) -> Tensor:
         """[R] long, the token at each of these positions."""
-        return self.ids[tuple(index.to(self.ids.device) for index in self.at)]
+        return self.ids[self.at]
+
+    @property
+    def source(self) -> Tensor:
+        return self.canvas.source.gather(1, self.positions)
+
+    @property
+    def prior(self) -> Tensor:
+        """The proposal's tokens."""
+        return self.canvas.prior.gather(1, self.positions)
+
+    @property
+    def trust(self) -> Tensor:
+        """float64, of the prior's token; NaN where there is none."""
+        return self.canvas.trust.gather(1, self.positions)
+
+    @property
+    def undone(self) -> Tensor:
+        """long, how often a token was revoked here."""
+        return self.canvas.undone.gather(1, self.positions)
 
     def uniform(self, purpose: str) -> Tensor:
         """[B, W] float64 draws from U[0, 1), keyed by (seed, question, purpose, forward index), position by position."""
@@ -107,13 +125,12 @@ class Reading:
         """From logits, which stay readable; above temperature 0 the proposed tokens are sampled."""
         scored = logits if temperature == 0 else logits / temperature + _gumbel(logits, block)
         choice = scored.argmax(-1)  # the first of equal maxima
-        masked = block.masked[tuple(index.to(logits.device) for index in block.at)]
-        return cls.said(Said.of(logits, torch.where(masked, choice, block.asked)), block, logits)
+        return cls.said(Said.of(logits, torch.where(block.masked[block.at], choice, block.asked)), block, logits)
 
     @classmethod
     def said(cls, said: Said, block: Block, logits: Tensor | None = None) -> Reading:
         """From what was said about the block's tokens."""
-        at = tuple(index.to(said.token.device) for index in block.at)
+        at = block.at
         full = torch.ones(block.ids.shape, dtype=torch.float64, device=said.token.device).index_put(at, said.probability)
         return cls(
             token=block.ids.index_put(at, said.token),
@@ -125,15 +142,14 @@ class Reading:
 
     def entropy(self, block: Block) -> Tensor:
         """[B, W] float64, entropy of the backbone's distribution over the largest it can have, in [0, 1]; 1 where nothing was read."""
-        at = tuple(index.to(self.logits.device) for index in block.at)
         nats = torch.cat([torch.special.entr(piece.softmax(-1)).sum(-1) for piece in self.logits.split(64)])
         most = math.log(max(2, self.logits.shape[1] - 1))  # all but the mask
-        return torch.ones_like(self.confidence).index_put(at, (nats / most).clamp(max=1.0))
+        return torch.ones_like(self.confidence).index_put(block.at, (nats / most).clamp(max=1.0))
 
 
 def _gumbel(logits: Tensor, block: Block) -> Tensor:
     """Gumbel noise [R, V] keyed by (question, forward index) and indexed by (position, token): argmax(z/T + g) samples softmax(z/T)."""
-    row, column = (index.numpy() for index in block.at)
+    row, column = block.host_at
     noise = np.empty(logits.shape)
     shape = (block.positions.shape[1], logits.shape[1])
     for b, (question, step) in enumerate(zip(block.questions, block.steps, strict=True)):

@@ -1,7 +1,8 @@
-"""Where every question stands: moved on to its next block on the device, then told to the host in one read per forward.
+"""Where every question stands: told to the host in one read per forward, and moved on to its next block there.
 
 What decides which positions a forward computes (a cache policy) and which hidden states go through the head is decided here on the host,
-from this one read; everything between two reads is queued without waiting for anything.
+from this one read; everything between two reads is queued without waiting for anything. On the host it is all NumPy, whose operations on
+small arrays take a fraction of what torch's take to be dispatched.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from warmexp.backbone.wanted import upload
 from warmexp.decode.state import DECODED, FIXED, INJECTED, Canvas
 
 if TYPE_CHECKING:
@@ -66,91 +68,140 @@ class Span:
 
     def eligible(self, row: Row) -> tuple[np.ndarray, np.ndarray]:
         """[W] bool each: what is masked and what is revocable, as far as this forward reads it and may change it."""
-        read = np.arange(row.start, row.end) - row.shifted >= self.start
-        masked = row.masked & read
+        unread = max(0, self.start + row.shifted - row.start)
+        if not unread and not self.first_only:
+            return row.masked, row.revocable
+        masked, revocable = row.masked.copy(), row.revocable.copy()
+        masked[:unread] = revocable[:unread] = False
         if self.first_only:
             masked[1:] = False
-        return masked, row.revocable & read
+        return masked, revocable
+
+
+@dataclass(frozen=True)
+class Told:
+    """A canvas on the host: fields [B] or [B, L] of the canvas, and [B, L] bool each, None where nobody asks: mixed, a prior is mixed in
+    now; changed, one whose weight is not that of the last full forward; ends, an end token stands there."""
+
+    masked: np.ndarray
+    source: np.ndarray
+    seen: np.ndarray
+    block: np.ndarray
+    visits: np.ndarray
+    forwards: np.ndarray
+    read_in: np.ndarray
+    age: np.ndarray
+    mixed: np.ndarray | None = None
+    changed: np.ndarray | None = None
+    ends: np.ndarray | None = None
+
+    @classmethod
+    def of(cls, canvas: Canvas, s: Strategies, end_ids: tuple[int, ...]) -> Told:
+        """The one read."""
+        wide = {"masked": canvas.masked, "source": canvas.source, "seen": canvas.seen}
+        weight = s.init.soft_weight(canvas.forwards)
+        if weight is not None:
+            mixture = canvas.mixture(weight)
+            wide |= {"mixed": mixture > 0, "changed": canvas.soft & canvas.masked & (mixture != canvas.fed)}
+        if s.length.stops_at_end:
+            wide["ends"] = torch.isin(canvas.ids, torch.tensor(end_ids, device=canvas.ids.device))
+        narrow = {name: getattr(canvas, name) for name in ("block", "visits", "forwards", "read_in", "age")}
+        both = wide | narrow
+        values = both.values() if canvas.ids.is_cpu else together(list(wide.values()), list(narrow.values()))
+        return cls(**{name: value.numpy() for name, value in zip(both, values, strict=True)})
+
+
+def together(wide: list[Tensor], narrow: list[Tensor]) -> list[Tensor]:
+    """Tensors [B, L] of one byte an entry and [B] of eight, on the host after a single copy."""
+    columns = [t.view(torch.uint8) for t in wide] + [t[:, None].view(torch.uint8) for t in narrow]
+    parts = torch.cat(columns, 1).cpu().split([c.shape[1] for c in columns], 1)
+    return [part.contiguous().view(t.dtype).view(t.shape) for part, t in zip(parts, wide + narrow, strict=True)]
 
 
 def stand(canvas: Canvas, s: Strategies, backbone: Backbone) -> list[Row | None]:
     """Move the cursors; the rows as they stand now, None for those that are finished."""
-    live = _advance(canvas, s)
-    if s.length.stops_at_end:
-        live &= ~_ended(canvas, s, backbone.end_ids)
-    masked = canvas.masked
-    window = canvas.window
-    listen = s.remask.may_fire(canvas.visits) & (canvas.visits < REMASK_CAP * canvas.block_length)
-    revocable = _revocable(canvas, s).gather(1, window) & listen[:, None]
-    mixture = canvas.mixture(s.init.soft_weight(canvas.forwards))
-    right = torch.arange(masked.shape[1], device=masked.device) > window[:, -1:]
-    numbers = (
-        live,
-        canvas.block,
-        canvas.read_in,
-        canvas.visits,
-        canvas.forwards,
-        canvas.age,
-        (canvas.seen & masked).any(1),
-        (canvas.soft & masked & right & (mixture != canvas.fed)).any(1),
-        (mixture > 0).any(1),
-    )
-    told = torch.cat((torch.stack([n.long() for n in numbers], 1), masked.gather(1, window).long(), revocable.long()), 1)
-    return [_row(canvas, i, line, len(numbers), bool(backbone.shift)) for i, line in enumerate(told.cpu().numpy())]
+    told = Told.of(canvas, s, backbone.end_ids)
+    revocable = _revocable(told, s)
+    live, block = _advance(told, revocable, canvas.block_length, s)
+    visits = told.visits
+    if (block != told.block).any():
+        visits = np.where(block == told.block, visits, 0)
+        canvas.visits, canvas.block = upload(visits, canvas.ids.device), upload(block, canvas.ids.device)
+    if told.ends is not None:
+        live &= ~_ended(told, block * canvas.block_length, s)
+    if revocable.any():
+        revocable &= (_may_fire(s, visits) & (visits < REMASK_CAP * canvas.block_length))[:, None]
+    revoked = (told.seen & told.masked).any(1)
+    faded, mixed = _prior(told, (block + 1) * canvas.block_length)
+    flags = np.stack((revoked, faded, mixed), 1).tolist()
+    cursors = np.stack((block, visits, told.read_in, told.forwards, told.age), 1).tolist()
+    shifted = bool(backbone.shift)
+    return [_row(canvas, told.masked[i], revocable[i], i, cursors[i], flags[i], shifted) if live[i] else None for i in range(len(live))]
 
 
-def _row(canvas: Canvas, i: int, line: np.ndarray, n: int, shifted: bool) -> Row | None:
-    live, block, read_in, visits, forwards, age, revoked, faded, mixed = line[:n].tolist()
-    if not live:
-        return None
-    masked, revocable = np.split(line[n:].astype(bool), 2)
+def _prior(told: Told, end: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """[B] bool each: Row.faded and Row.mixed. end: [B], where the block ends."""
+    if told.mixed is None:
+        return np.zeros_like(end, dtype=bool), np.zeros_like(end, dtype=bool)
+    right = np.arange(told.masked.shape[1]) >= end[:, None]
+    return (told.changed & right).any(1), told.mixed.any(1)
+
+
+def _row(canvas: Canvas, masked: np.ndarray, revocable: np.ndarray, i: int, cursors: list[int], flags: list[bool], shifted: bool) -> Row:
+    block, visits, read_in, forwards, age = cursors
+    revoked, faded, mixed = flags
     prompt, width = len(canvas.questions[i].prompt), canvas.block_length
-    start = prompt + block * width
+    first = block * width
     return Row(
-        start=start,
-        end=start + width,
+        start=prompt + first,
+        end=prompt + first + width,
         length=prompt + canvas.ids.shape[1],
         previous=prompt + read_in * width,
         visits=visits,
         forwards=forwards,
         age=age,
         shifted=shifted,
-        revoked=bool(revoked),
-        faded=bool(faded),
-        mixed=bool(mixed),
-        masked=masked,
-        revocable=revocable,
+        revoked=revoked,
+        faded=faded,
+        mixed=mixed,
+        masked=masked[first : first + width],
+        revocable=revocable[first : first + width],
     )
 
 
-def _revocable(canvas: Canvas, s: Strategies) -> Tensor:
-    return s.remask.candidates(canvas.source) & (canvas.source != FIXED) & ~canvas.masked
+def _revocable(told: Told, s: Strategies) -> np.ndarray:
+    return s.remask.candidates(torch.from_numpy(told.source)).numpy() & (told.source != FIXED) & ~told.masked
 
 
-def _advance(canvas: Canvas, s: Strategies) -> Tensor:
-    """Move each row's cursor over blocks that are done; returns [B] bool, False for finished rows.
+def _may_fire(s: Strategies, visits: np.ndarray) -> np.ndarray:
+    return s.remask.may_fire(torch.from_numpy(visits)).numpy()
+
+
+def _advance(told: Told, revocable: np.ndarray, width: int, s: Strategies) -> tuple[np.ndarray, np.ndarray]:
+    """Each row's cursor moved over blocks that are done: [B] bool, False for finished rows, and [B] blocks.
 
     A block is done when it holds no mask and the remask policy has had one look at what was injected there.
     """
-    blocks = canvas.ids.shape[1] // canvas.block_length
-    masked = canvas.masked.unflatten(1, (blocks, -1)).any(-1)
-    revocable = _revocable(canvas, s).unflatten(1, (blocks, -1)).any(-1)
-    index = torch.arange(blocks, device=canvas.ids.device)
-    here = canvas.block[:, None]
-    unseen = revocable & s.remask.may_fire(torch.zeros_like(canvas.visits))[:, None] & ((index > here) | (canvas.visits == 0)[:, None])
-    todo = (masked | unseen) & (index >= here)
-    live = todo.any(-1)
-    target = torch.where(live, todo.int().argmax(-1), blocks - 1)
-    canvas.visits = torch.where(target == canvas.block, canvas.visits, 0)
-    canvas.block = target
-    return live
+    index = np.arange(told.masked.shape[1] // width)
+    here = told.block[:, None]
+    todo = _by_block(told.masked, width)
+    if revocable.any():
+        unseen = (index > here) | (told.visits == 0)[:, None]
+        todo |= _by_block(revocable, width) & unseen & _may_fire(s, np.zeros_like(told.visits))[:, None]
+    todo &= index >= here
+    live = todo.any(1)
+    return live, np.where(live, todo.argmax(1), len(index) - 1)
 
 
-def _ended(canvas: Canvas, s: Strategies, end_ids: tuple[int, ...]) -> Tensor:
-    """[B] bool: an end token stands where nothing up to it can change any more."""
-    ends = torch.isin(canvas.ids, torch.tensor(end_ids, device=canvas.ids.device))
+def _by_block(where: np.ndarray, width: int) -> np.ndarray:
+    """[B, L] bool -> [B, L / width]: anywhere in the block."""
+    return where.reshape(len(where), -1, width).any(2)
+
+
+def _ended(told: Told, start: np.ndarray, s: Strategies) -> np.ndarray:
+    """[B] bool: an end token stands where nothing up to it can change any more. start: [B], of the row's block."""
     if s.remask.candidates(torch.tensor([INJECTED, DECODED])).any():
-        final = torch.arange(ends.shape[1], device=ends.device) < canvas.window[:, :1]  # the blocks that have been left
+        final = np.arange(told.masked.shape[1]) < start[:, None]  # the blocks that have been left
     else:
-        final = canvas.masked.cumsum(1) == 0
-    return (ends & final).any(1)
+        final = told.masked.cumsum(1) == 0
+    return (told.ends & final).any(1)

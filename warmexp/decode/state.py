@@ -62,7 +62,8 @@ class Canvas:
     """The state of a batch of unfinished questions."""
 
     questions: list[Question]
-    prompt: Tensor  # [B, P] long, padded on the right
+    sequence: Tensor  # [B, P + L] long, the prompt and room for the canvas, padded on the right
+    place: Tensor  # [B, L] long, the columns of `sequence` in which the canvas stands
     ids: Tensor  # [B, L] long
     source: Tensor  # [B, L] int8, one of SOURCES
     committed_at: (
@@ -94,10 +95,13 @@ class Canvas:
         injected = torch.stack([s.injected for s in starts]).to(device)
         soft = torch.stack([s.soft for s in starts]).to(device)
         rows = torch.zeros(len(questions), dtype=torch.long, device=device)
-        prompts = pad_sequence([torch.tensor(q.prompt, dtype=torch.long) for q in questions], batch_first=True)
+        length = tokens.shape[1]
+        sequence = pad_sequence([torch.tensor([*q.prompt, *[mask_id] * length]) for q in questions], batch_first=True)
+        place = torch.tensor([len(q.prompt) for q in questions])[:, None] + torch.arange(length)
         return cls(
             questions=list(questions),
-            prompt=prompts.to(device),
+            sequence=sequence.to(device),
+            place=place.to(device),
             ids=torch.where(injected, tokens, mask_id),
             source=torch.where(injected, INJECTED, MASK).to(torch.int8),
             committed_at=torch.full(tokens.shape, -1, dtype=torch.int32, device=device),
@@ -147,25 +151,22 @@ class Canvas:
         All arguments are [B, W], `confidence` is that of `tokens`; `commit` must be masked positions, `revoke` visible revocable ones
         (asserted, not repaired), or None.
         """
-        before, origin = self.ids.gather(1, positions), self.source.gather(1, positions)
-        hidden = before == self.mask_id
-        torch._assert_async(~(commit & (~hidden | (tokens == self.mask_id))).any(), "a commit over a token, or of the mask")
-        now = self.forwards[:, None].to(torch.int32).expand_as(positions)
-        stamp = self.committed_at.gather(1, positions)
-        if revoke is None:
-            revoke = torch.zeros_like(commit)
-        else:
-            torch._assert_async(~(revoke & (hidden | (origin == FIXED))).any(), "a revocation of a mask or a fixed token")
-            self._log.append((self.questions, torch.stack([t.long() for t in (revoke, now, positions, before, origin, stamp)])))
-        after = torch.where(commit, tokens, torch.where(revoke, self.mask_id, before))
-        stamp = torch.where(commit, now, torch.where(revoke, -1, stamp))
-        sure = torch.where(commit, confidence, torch.where(revoke, torch.nan, self.confidence.gather(1, positions)))
-        origin = torch.where(commit, DECODED, torch.where(revoke, MASK, origin)).to(torch.int8)
-        self.ids.scatter_(1, positions, after)
-        self.source.scatter_(1, positions, origin)
-        self.committed_at.scatter_(1, positions, stamp)
-        self.confidence.scatter_(1, positions, sure)
-        self.undone.scatter_add_(1, positions, revoke.long())
+        before, mask = self.ids.gather(1, positions), self.mask_id
+        torch._assert_async(~(commit & ((before != mask) | (tokens == mask))).any(), "a commit over a token, or of the mask")
+        now = self.forwards[:, None].to(torch.int32)
+        written = {"ids": tokens, "source": DECODED, "committed_at": now, "confidence": confidence}
+        wiped = {"ids": mask, "source": MASK, "committed_at": -1, "confidence": torch.nan}
+        if revoke is not None:
+            origin, stamp = self.source.gather(1, positions), self.committed_at.gather(1, positions)
+            torch._assert_async(~(revoke & ((before == mask) | (origin == FIXED))).any(), "a revocation of a mask or a fixed token")
+            entry = (revoke, now.expand_as(positions), positions, before, origin, stamp)
+            self._log.append((self.questions, torch.stack([t.long() for t in entry])))
+            self.undone.scatter_add_(1, positions, revoke.long())
+        for name, new in written.items():
+            field = getattr(self, name)
+            old = field.gather(1, positions)
+            kept = old if revoke is None else torch.where(revoke, wiped[name], old)
+            field.scatter_(1, positions, torch.where(commit, new, kept).to(field.dtype))
         for count in (self.forwards, self.visits, self.age):
             count += 1
         self.read_in = self.block.clone()
@@ -225,9 +226,9 @@ class Canvas:
 
     def join(self, other: Canvas) -> Canvas:
         """Both, one under the other."""
-        width = max(self.prompt.shape[1], other.prompt.shape[1])
+        width = max(self.sequence.shape[1], other.sequence.shape[1])
         for canvas in (self, other):
-            canvas.prompt = pad(canvas.prompt, (0, width - canvas.prompt.shape[1]))
+            canvas.sequence = pad(canvas.sequence, (0, width - canvas.sequence.shape[1]))
         rows = {name: torch.cat((getattr(self, name), getattr(other, name))) for name in _ROWS}
         return replace(self, questions=self.questions + other.questions, **rows)
 
