@@ -129,11 +129,6 @@ class Canvas:
         return self.ids == self.mask_id
 
     @property
-    def window(self) -> Tensor:
-        """[B, W] response positions of each row's current block."""
-        return self.block[:, None] * self.block_length + torch.arange(self.block_length, device=self.ids.device)
-
-    @property
     def revocations(self) -> dict[str, list[Revocation]]:
         """By question id. They are rare, and stay on the device until somebody asks."""
         for questions, entry in self._log:
