@@ -13,6 +13,7 @@ from functools import partial
 
 import torch
 
+from warmexp.backbone.linear import Linear, packs
 from warmexp.backbone.transformer import Transformer
 
 # Large enough to leave the caches behind (an H200's L2 holds 50 MB) and to fill the device.
@@ -46,15 +47,17 @@ def wait(device: torch.device) -> None:
 
 @torch.inference_mode()
 def rates(device: torch.device, dtype: torch.dtype) -> Rates:
-    """Measure both; TF32 is used for float32 only if it is on."""
+    """Measure both, the product as the backbone's own layers compute it; TF32 is used for float32 only if it is on."""
     source = torch.zeros(COPY_BYTES[device.type], dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
     bandwidth = 2 * source.numel() / _best(partial(target.copy_, source), device)
     del source, target
     n = MATMUL_SIZE[device.type]
-    a, b = (torch.randn(n, n, device=device).to(dtype) for _ in range(2))  # zeros would draw less power and run faster
-    product = torch.empty_like(a)
-    return Rates(bandwidth, 2 * n**3 / _best(partial(torch.mm, a, b, out=product), device))
+    x = torch.randn(n, n, device=device).to(dtype)  # zeros would draw less power and run faster
+    layer = Linear(n, n, bias=False, device=device, dtype=dtype)
+    if packs(layer.weight):
+        layer.pack()
+    return Rates(bandwidth, 2 * n**3 / _best(partial(layer, x), device))
 
 
 def _best(work: Callable[[], object], device: torch.device) -> float:
