@@ -125,7 +125,7 @@ class Block(nn.Module):
 
     def _heads(self, y: Tensor) -> Tensor:
         """[B, T, H·D] -> [B, H, T, D]."""
-        return y.view(*y.shape[:2], -1, self.head_dim).transpose(1, 2)
+        return y.view(*y.shape[:2], y.shape[2] // self.head_dim, self.head_dim).transpose(1, 2)
 
 
 class Transformer(nn.Module):
