@@ -91,6 +91,6 @@ class Strategies:
 
     @property
     def reads_logits(self) -> bool:
-        """Whether a policy needs more than the most probable tokens, the sitting ones and their probabilities."""
+        """Whether a policy or the init needs more than the most probable tokens, the sitting ones and their probabilities."""
         said = (vars(type(policy)).get("reads_logits", True) for policy in (self.unmask, self.remask))  # a base class says nothing
-        return self.unmask.temperature > 0 or any(said)
+        return self.unmask.temperature > 0 or getattr(self.init, "by_entropy", False) or any(said)
