@@ -110,6 +110,27 @@ def test_labels(warm, cold):
     assert (~behind.right).sum() == wrong > 0 and behind.right.sum() == made["truth"].right.sum()
 
 
+def test_the_shipped_map(tmp_path):
+    """It was not fitted on what is measured with it."""
+    shipped = read_calibration("lab:trust")
+    assert shipped.notes["splits"] == ["calibration"] and shipped.notes["given"] == "right" and shipped.notes["questions"] == 512
+    assert shipped.notes["cross_validated"]["ece"] < 0.01 < shipped.notes["raw"]["ece"]
+    assert planned(["init=verified", *LAB, "proposer.calibration=lab:trust"]).proposer.calibrator == shipped
+    with pytest.raises(UserError, match="lab:other does not exist"):
+        read_calibration("lab:other")
+
+
+@pytest.mark.slow
+def test_the_shipped_map_is_what_the_command_makes(tmp_path):
+    words = ["init=token_inject", "rho=1", "proposer.tail=eos", "task.split=calibration", f"outputs={tmp_path}"]
+    runs = [str(run_overrides([*words, f"proposer={name}"])[1]) for name in ("lab_strong", "lab_weak")]
+    main([*runs, "--kind", "isotonic", "--feature", "trust", "--given", "right", "--out", str(tmp_path / "trust.json")])
+    made, shipped = read_calibration(str(tmp_path / "trust.json")), read_calibration("lab:trust")
+    assert made([i / 200 for i in range(201)], [False] * 201, 201) == pytest.approx(
+        shipped([i / 200 for i in range(201)], [False] * 201, 201), abs=0.02
+    )
+
+
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from warmexp.errors import UserError
+from warmexp.lab.paths import MODELS_DIR
 
 KINDS = ("isotonic", "logistic")
 FEATURES = ("trust", "weakest", "position", "digit")
@@ -92,12 +93,12 @@ def design(rows: np.ndarray, names: Sequence[str]) -> np.ndarray:
 
 
 def read_calibration(path: str) -> Calibration:
-    """A map from its file.
+    """A map from its file, or `lab:trust`, the one that is shipped for the lab's proposers.
 
     Raises:
         UserError: the file is missing, is no JSON, or is not such a map.
     """
-    file = Path(path).expanduser()
+    file = MODELS_DIR / "trust.json" if path == "lab:trust" else Path(path).expanduser()
     if not file.is_file():
         raise UserError(f"proposer.calibration={path} does not exist: make it with python -m warmexp.calibrate RUN_FOLDER --out {path}.")
     try:
