@@ -98,16 +98,18 @@ def _offered(proposal: dict[str, Any], name: str) -> list[float | None]:
 
 def _calibration(texts: list[tuple[list[float | None], bool, int | None]]) -> Calibration | None:
     """From each text's numbers (None where a token has none), whether its answer is right, and how many of its first tokens are."""
-    texts = [(np.array(numbers, np.float64), right, until) for numbers, right, until in texts]
-    texts = [text for text in texts if not np.isnan(text[0]).all()]
-    if not texts:
-        return None
-    by_token = all(until is not None for _, _, until in texts)
-    truths = [np.arange(len(numbers)) < until if by_token else np.full(len(numbers), right) for numbers, right, until in texts]
-    numbers, truth = np.concatenate([numbers for numbers, _, _ in texts]), np.concatenate(truths)
+    texts = [text for text in texts if text[0]]
+    numbers = np.array([number for said, _, _ in texts for number in said], np.float64)  # None becomes NaN
     known = ~np.isnan(numbers)
-    answers = reliability([np.nanmin(numbers) for numbers, _, _ in texts], [right for _, right, _ in texts])
-    if not by_token:
-        return Calibration("answer", reliability(numbers[known], truth[known]), None, answers)
-    first = known & np.concatenate([np.arange(len(numbers)) <= until for numbers, _, until in texts])
-    return Calibration("token", reliability(numbers[known], truth[known]), reliability(numbers[first], truth[first]), answers)
+    if not known.any():
+        return None
+    lengths = np.array([len(said) for said, _, _ in texts])
+    starts = lengths.cumsum() - lengths
+    answered, right = np.fmin.reduceat(numbers, starts), np.array([right for _, right, _ in texts], bool)
+    answers = reliability(answered[~np.isnan(answered)], right[~np.isnan(answered)])
+    if any(until is None for _, _, until in texts):
+        return Calibration("answer", reliability(numbers[known], right.repeat(lengths)[known]), None, answers)
+    # Counted from each text's first wrong token: before it right, behind it wrong.
+    place = np.arange(len(numbers)) - (starts + [until for _, _, until in texts]).repeat(lengths)
+    first = known & (place <= 0)
+    return Calibration("token", reliability(numbers[known], place[known] < 0), reliability(numbers[first], place[first] < 0), answers)

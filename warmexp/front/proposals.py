@@ -39,13 +39,14 @@ def fates(record: dict[str, Any]) -> list[tuple[int, bool, bool]]:
     by an init that verifies and not kept. Tokens of a proposal that was moved later are left out.
     """
     ids, proposal = record["ids"], record["proposal"]
+    n = proposal.get("written", len(ids)) + 1
     since = record.get("commit_iteration") or [-1] * len(ids)
-    found = {i: (True, True) for i, source in enumerate(record["source"]) if source == "injected" and since[i] < 0}
-    found |= {at: (False, ids[at] == token) for _, at, token, source, n in record["revocations"] if source == "injected" and n < 0}
-    scored = [i for i, score in enumerate(proposal.get("score") or ()) if score is not None]
-    found |= {i: (False, ids[i] == proposal["ids"][i]) for i in scored if i not in found}
-    last = proposal.get("written", len(ids))
-    return [(i, *fate) for i, fate in sorted(found.items()) if i <= last]
+    kept = [i for i, source in enumerate(record["source"][:n]) if source == "injected" and since[i] < 0]
+    lost = {at: ids[at] == token for _, at, token, source, k in record["revocations"] if source == "injected" and k < 0 and at < n}
+    if score := proposal.get("score"):
+        there = {*kept, *lost}
+        lost |= {i: ids[i] == proposal["ids"][i] for i, one in enumerate(score[:n]) if one is not None and i not in there}
+    return [(i, True, True) for i in kept] + [(i, False, same) for i, same in lost.items()]
 
 
 def injected(rows: list[dict[str, Any]], accuracy: str) -> Injected | None:
