@@ -17,7 +17,7 @@ from warmexp.bench.clock import Seconds, interleaved, ratios
 from warmexp.bench.growth import doublings, exponent
 from warmexp.bench.memory import allocated, memory
 from warmexp.bench.plain import CACHES, Rule
-from warmexp.bench.sharing import _counted, tau_sweep
+from warmexp.bench.sharing import tau_sweep
 from warmexp.bench.subject import Subject, lab_checkpoint, lab_prompts, random_backbone, random_prompts
 from warmexp.config import options
 from warmexp.length.fixed import FixedLength
@@ -156,15 +156,12 @@ def test_memory_counts_what_is_alive_at_once():
     assert allocated(work) == pytest.approx(48_000, rel=0.01)
 
 
-def test_shared_rows_are_counted_over_runs():
-    assert _counted([[b"a", b"b"], [b"a", b"c"]]) == {"rows": 4, "distinct": 3, "saved": 0.25}
-
-
 def test_runs_share_what_comes_before_they_part():
     swept = tau_sweep(2, 1, (0.5, 1.1))
     assert swept["identical"] == swept["answers"] == 4 and len(swept["pairs"]) == 1
     # One token at a time is 48 forwards, of which a question's first at least reads what the other run reads.
-    assert swept["rows"] > 2 * 48 and 2 <= swept["rows"] - swept["distinct"] < 2 * 48
+    assert swept["rows"] > 2 * 48 and 2 <= swept["rows"] - swept["distinct"] < 2 * 48 and swept["bytes"] > 0
+    assert swept["pairs"][0]["distinct"] == swept["distinct"]
 
 
 @pytest.mark.parametrize(
@@ -216,4 +213,4 @@ def test_the_lab_is_the_default_subject(tmp_path, capsys, monkeypatch):
     assert main(words) == 0
     result = json.loads((tmp_path / "bench.json").read_text())
     assert result["model"]["name"] == "lab" and result["model"]["tau"] == 0.9 and result["model"]["canvas_length"] == 48
-    assert result["speed"][1]["identical"] == 2 and "sharing could save" in capsys.readouterr().out
+    assert result["speed"][1]["identical"] == 2 and "are taken from memory" in capsys.readouterr().out

@@ -115,7 +115,9 @@ def _sharing(result: dict[str, Any]) -> Iterator[str]:
     low, high = (f(pair["saved"] for pair in s["pairs"]) for f in (min, max))
     yield (
         f"\nτ-sweep of {len(s['taus'])} runs on the lab ({', '.join(map(str, s['taus']))}; {s['questions']} questions): {s['distinct']}"
-        f" of {s['rows']} forwards differ, so sharing could save {100 * s['saved']:.0f} % of them"
-        f" ({100 * low:.0f} to {100 * high:.0f} % of two neighbours'); answered from memory, the sweep is"
-        f" {_spread(s['ratio'], '.2f')} times as fast, {s['identical']} of {s['answers']} answers identical"
+        f" of {s['rows']} forwards differ, so {100 * s['saved']:.0f} % are taken from memory ({100 * low:.0f} to {100 * high:.0f} % of two"
+        f" neighbours', {s['bytes'] / 2**20:.1f} MiB in all); the sweep is {_spread(s['ratio'], '.2f')} times as fast"
+        f" ({_spread(s['ratio_processor'], '.2f')} of processor time), {s['identical']} of {s['answers']} answers identical, their seconds"
+        f" {_spread(s['charged'], '.2f')} times those without; where nothing repeats, a run takes"
+        f" {_spread(s['cost_processor'], '.3f')} times as long"
     )
