@@ -15,10 +15,9 @@ from omegaconf import OmegaConf
 
 from warmexp.backbone.backbone import Backbone
 from warmexp.backbone.plain import PlainBackbone
-from warmexp.backbone.tokenizer import BackboneTokenizer
 from warmexp.batches import empty_cache, gathered, shrinking
 from warmexp.config import Plan, questions_sha256
-from warmexp.decode.loop import Decoded, stream
+from warmexp.decode.loop import stream
 from warmexp.decode.memory import Memory, SharingMeter
 from warmexp.decode.meter import Meter
 from warmexp.decode.state import Question
@@ -28,10 +27,9 @@ from warmexp.errors import UserError
 from warmexp.io import append_lines, read_lines, write_json, write_text
 from warmexp.proposer.hf import free_models
 from warmexp.proposer.proposal import Asked, Encoded, Proposal, encode, fit
-from warmexp.proposer.store import prompt_sha256, proposals_for
-from warmexp.readout import correct_after
+from warmexp.proposer.store import proposals_for
+from warmexp.record import record_of, texts_of
 from warmexp.summary import summarise
-from warmexp.task.response import response_text, uncut_text
 from warmexp.task.task import TaskQuestion
 from warmexp.track.console import ProgressBar
 
@@ -181,15 +179,8 @@ def _decode_all(plan: Plan, proposals: dict[str, tuple[Proposal, Encoded]], say:
                 plan.tracker.progress(len(records), len(plan.questions), nfe, accuracy)
     ordered_records = [records[q.id] for q in plan.questions]
     write_text(file, "".join(_line(record) for record in ordered_records))
-    write_json(plan.folder / "tokens.json", _texts(plan.backbone.tokenizer, ordered_records))
+    write_json(plan.folder / "tokens.json", texts_of(plan.backbone.tokenizer, ordered_records))
     return ordered_records
-
-
-def _texts(tokenizer: BackboneTokenizer, records: list[dict[str, Any]]) -> dict[int, str]:
-    """Token id -> its text, for every token of the records, so that a canvas can be shown without the checkpoint."""
-    ids = {i for r in records for i in r["ids"]} | {event[2] for r in records for event in r["revocations"]}
-    ids |= {i for r in records if r["proposal"] for i in r["proposal"].get("ids", ())}
-    return {i: tokenizer.piece(i) for i in sorted(ids)}
 
 
 def _remedy(plan: Plan) -> str:
@@ -244,7 +235,7 @@ def _decode_some(
     by_id = {question.id: question for question in questions}
     for result in stream(backbone, asked(), plan.strategies, plan.seed, meter, size):
         question = by_id[result.id]
-        yield question, _record(plan, question, result, proposals.get(question.id))
+        yield question, record_of(plan, question, result, proposals.get(question.id))
 
 
 def _question(plan: Plan, question: TaskQuestion, proposal: tuple[Proposal, Encoded] | None) -> Question:
@@ -267,78 +258,6 @@ def _told(plan: Plan, question: TaskQuestion, proposal: Proposal, encoded: Encod
             f" backbone's max_sequence_length={limit}: choose a smaller canvas, or another init than {plan.choices['init']}."
         )
     return ids
-
-
-def _record(plan: Plan, question: TaskQuestion, result: Decoded, proposal: tuple[Proposal, Encoded] | None) -> dict[str, Any]:
-    """One line of records.jsonl: everything that the point, the trace and the diagnosis need.
-
-    `strict` and `flexible` score `response`, `strict_uncut` and `flexible_uncut` score `response_uncut`; task/response.py says what the
-    two texts are and who scores which.
-    """
-    tokenizer, task = plan.backbone.tokenizer, plan.task
-    response, uncut = (text(tokenizer, result.ids, task.stop) for text in (response_text, uncut_text))
-    extracted = {**task.extract(response), **{f"{name}_uncut": value for name, value in task.extract(uncut).items()}}
-    return {
-        "id": question.id,
-        "prompt_sha256": prompt_sha256(question),
-        "question": question.prompt,
-        "target": question.target,
-        "proposal": None if proposal is None else _proposal_record(plan, question, *proposal, result),
-        "response": response,
-        "response_uncut": uncut,
-        "extracted": extracted,
-        "correct": {name: task.matches(value, question.target) for name, value in extracted.items()},
-        "correct_after": correct_after(result, () if proposal is None else proposal[1].ids, partial(_correct, plan, question)),
-        "right_tokens": _right_tokens(plan, question, result.ids),
-        "nfe": result.cost.nfe,
-        "no_op": result.cost.no_op,
-        "aux_forwards": result.cost.aux_forwards,
-        "full_forward_equivalents": result.cost.full_forward_equivalents,
-        "token_forwards": result.cost.token_forwards,
-        "response_tokens": len(tokenizer.until_end(result.ids)),
-        "seconds": round(result.seconds, 6),
-        "seconds_forward": round(result.cost.forward_seconds, 6),
-        "remembered_forwards": result.cost.remembered,
-        "ids": list(result.ids),
-        "commit_iteration": list(result.commit_iteration),
-        "source": list(result.source),
-        "confidence": [None if c is None else round(c, 4) for c in result.confidence],
-        "revocations": [list(event) for event in result.revocations],
-    }
-
-
-def _correct(plan: Plan, question: TaskQuestion, ids: Sequence[int]) -> dict[str, bool]:
-    extracted = plan.task.extract(response_text(plan.backbone.tokenizer, ids, plan.task.stop))
-    return {name: plan.task.matches(value, question.target) for name, value in extracted.items()}
-
-
-def _right_tokens(plan: Plan, question: TaskQuestion, ids: Sequence[int]) -> int | None:
-    """How many of the first tokens, an end token included, begin some correct solution; None where the task cannot tell."""
-    if not hasattr(plan.task, "right_tokens"):
-        return None
-    tokenizer = plan.backbone.tokenizer
-    before = tokenizer.until_end(ids)
-    return plan.task.right_tokens(question.id, [tokenizer.piece(i) for i in before], len(before) < len(ids))
-
-
-def _proposal_record(plan: Plan, question: TaskQuestion, proposal: Proposal, encoded: Encoded, result: Decoded) -> dict[str, Any]:
-    """ids: the proposed tokens, of which the first `written` are the text's. trust: one number for each of them to five digits, null for
-    1.0 throughout; calibrated: the same after a fitted map, null without one. score: what an init that verifies read of each, to four
-    digits, null without. straddles: the positions that do."""
-    return {
-        "text": proposal.text,
-        "tokens": len(encoded.ids),
-        "ids": list(encoded.ids),
-        "written": encoded.written,
-        "cut": encoded.cut,
-        **{f"correct_{name}": plan.task.matches(value, question.target) for name, value in plan.task.extract(proposal.text).items()},
-        "right_tokens": _right_tokens(plan, question, encoded.ids),
-        "trust": None if all(t == 1.0 for t in encoded.trust) else [round(t, 5) for t in encoded.trust],
-        "calibrated": encoded.calibrated and [round(t, 5) for t in encoded.calibrated],
-        "score": [None if s is None else round(s, 4) for s in result.score[: len(encoded.ids)]] or None,
-        "straddles": [i for i, straddles in enumerate(encoded.straddles) if straddles],
-        "seconds": round(proposal.seconds, 6),
-    }
 
 
 def _figures(folder: Path, records: list[dict[str, Any]]) -> list[Path]:
