@@ -158,6 +158,18 @@ def test_refused(words, complaint, warm, cold, tmp_path):
     assert not (tmp_path / "c.json").exists()
 
 
+def test_files_that_are_missing_or_cannot_be_written(warm, tmp_path):
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for name in ("config.yaml", "summary.json", "records.jsonl"):
+        (copy / name).write_bytes((warm / name).read_bytes())
+    with pytest.raises(UserError, match="no readable tokens.json"):
+        main([str(copy), "--out", str(tmp_path / "c.json")])
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="--out .* cannot be written"):
+        main([str(warm), "--out", str(tmp_path / "file" / "c.json")])
+
+
 def test_a_fit_on_the_test_split_is_said(folder, tmp_path, capsys):
     _, run = run_overrides(["init=verified", "proposer=lab_weak", "task.limit=8", f"outputs={folder}"])
     main([str(run), "--kind", "isotonic", "--out", str(tmp_path / "c.json")])

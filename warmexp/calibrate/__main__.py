@@ -7,13 +7,13 @@ Fits P(a proposed token is right) on finished runs, prints the calibration error
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 from warmexp.errors import UserError, check_range
-from warmexp.io import write_json
 from warmexp.proposer.calibration import KINDS
 
 ISOTONIC = ("trust", "weakest", "position")
@@ -57,8 +57,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"{len(found.right)} tokens of {questions} questions, {100 * found.right.mean():.1f} % right by {label}")
     for name, one in (("raw trust", raw), (f"{chosen.kind}, on other questions", fitted)):
         print(f"  {name:32s} ECE {one.ece:.4f}   Brier {one.brier:.4f}")
-    chosen.out.parent.mkdir(parents=True, exist_ok=True)
-    write_json(chosen.out, made.to_json() | {"notes": notes})
+    try:
+        chosen.out.parent.mkdir(parents=True, exist_ok=True)
+        chosen.out.write_text(json.dumps(made.to_json() | {"notes": notes}, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"--out {chosen.out} cannot be written ({error.strerror}): choose another file.") from None
     print(f"proposer.calibration={chosen.out}")
 
 

@@ -58,8 +58,10 @@ def read_run(folder: Path) -> Run:
         raise UserError(f"{error}: name the folders of finished runs.") from None
     config = OmegaConf.load(folder / "config.yaml")
     lab = OmegaConf.select(config, "identity.task.kind") == "lab"
-    texts = folder / "tokens.json"
-    found = json.loads(texts.read_text(encoding="utf-8")) if texts.is_file() else {}
+    try:
+        found = json.loads((folder / "tokens.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise UserError(f"{folder} has no readable tokens.json: delete the folder and make the run again.") from None
     records = read_lines(folder / "records.jsonl")
     return Run(folder, lab, OmegaConf.select(config, "task.split"), records, {int(i): text for i, text in found.items()})
 

@@ -60,7 +60,7 @@ class Forward:
         mask = backbone.embed(torch.tensor(backbone.mask_id, device=ids.device))
         blend = (1 - w) * mask + w * backbone.embed(canvas.prior.gather(1, columns))
         if match:
-            blend = blend * (mask.norm() / blend.norm(dim=-1, keepdim=True))
+            blend = blend * (mask.norm() / blend.norm(dim=-1, keepdim=True).clamp(min=torch.finfo(blend.dtype).tiny))
         self.embeddings, self.mixed = torch.where(active[..., None], blend, embeddings), active
 
     def hide(self, hidden: Tensor, copies: int) -> None:
