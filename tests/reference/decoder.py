@@ -163,6 +163,7 @@ def decode_one(
                 entered = positions.start
                 question = moved(original, answer.ids, entered, block_length, anchor)
                 read = init["name"] == "verified" and len(question.proposal) > entered and readings < anchor["verify"]
+                read = read and question.proposal[entered:] != original.proposal[entered:]
                 begin(question, entered, read)
                 readings += read
                 continue

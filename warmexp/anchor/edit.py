@@ -25,7 +25,8 @@ class EditAnchor:
 
     window: tokens, ≥ 1. within: the largest δ of an anchor, in [0, 1]. reach: the most slots that a proposal is moved; 0 leaves it where
     it is, and only asks whether it still deserves to stand there. abort: a question that found no anchor once has no proposal from
-    then on. verify: how often an init that verifies may read a moved proposal, at one forward (init.score=halves: two) each, ≥ 0.
+    then on. verify: how often an init that verifies may read a proposal again that has moved, at one forward (init.score=halves: two)
+    each, ≥ 0; of one that it may not read again, nothing is injected.
     """
 
     window: int = 16

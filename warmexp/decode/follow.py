@@ -34,21 +34,23 @@ def follow(batch: Batch, rows: Sequence[Row]) -> bool:
     given = [firsts[i] for i in entering]
     decoded = [ids[:first] for ids, first in zip(batch.canvas.ids[entering].tolist(), given, strict=True)]
     moved = [batch.s.anchor.moved(q, d, batch.canvas.block_length) for q, d in zip(asked, decoded, strict=True)]
-    for i, question, start, first in zip(entering, moved, _starts(batch, moved, given), given, strict=True):
+    for i, question, start, first in zip(entering, moved, _starts(batch, asked, moved, given), given, strict=True):
         batch.entered[question.id] = first
         batch.canvas.lay(i, question, start, first)
     batch.charge(asked, batch.meter.clock() - started)
     return True
 
 
-def _starts(batch: Batch, moved: list[Question], given: list[int]) -> list[Start]:
-    """What the init makes of the moved proposals. One that verifies reads each again as often as it may; then none of it is injected."""
+def _starts(batch: Batch, asked: list[Question], moved: list[Question], given: list[int]) -> list[Start]:
+    """What the init makes of the moved proposals. One that verifies reads each again as often as it may, if it has moved (it has been read
+    where it stood); of the others nothing is injected."""
     init, length = batch.s.init, batch.s.length.canvas_length
     starts = [init.start(question, length, batch.seed) for question in moved]
     if not getattr(init, "verifies", False):
         return starts
-    for n, question in enumerate(moved):
-        if batch.reread.get(question.id, 0) >= batch.s.anchor.verify:
+    for n, (before, question, first) in enumerate(zip(asked, moved, given, strict=True)):
+        stands = question.proposal[first:] == before.proposal[first:]
+        if stands or batch.reread.get(question.id, 0) >= batch.s.anchor.verify:
             starts[n] = replace(starts[n], injected=torch.zeros(length, dtype=torch.bool))
     starts = verified(batch.meter, init, moved, starts, given)
     for question, start in zip(moved, starts, strict=True):
