@@ -74,6 +74,12 @@ def test_tokens_are_compared_and_counted(measured):
             base = next(p for p in rows if p["who"] == "plain" and p["cache"] == r["cache"])
             each = [a / b for a, b in zip(base["seconds"], r["seconds"], strict=True)]
             assert (r["ratio"]["low"], r["ratio"]["high"]) == pytest.approx((min(each), max(each)))
+            assert ("times_none" in r) == (r["cache"] != "none")
+            if r["cache"] != "none":
+                without = next(p for p in rows if (p["who"], p["cache"], p["batch"]) == ("warmexp", "none", r["batch"]))
+                each = [a / b for a, b in zip(without["seconds"], r["seconds"], strict=True)]
+                assert (r["times_none"]["low"], r["times_none"]["high"]) == pytest.approx((min(each), max(each)))
+    assert all(f"batch {batch}: the same questions with cache={c} " in printed for batch in (1, 3) for c in OURS if c != "none")
     assert "3 of 3 questions token-identical" in printed and Subject.RULE in printed and result["counting_rule"] == Subject.RULE
 
 

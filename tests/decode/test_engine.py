@@ -17,6 +17,7 @@ from warmexp.decode import loop, meter
 from warmexp.decode.loop import stream
 from warmexp.decode.meter import Meter
 from warmexp.decode.reading import Reading
+from warmexp.decode.rows import together
 from warmexp.decode.state import Canvas
 from warmexp.unmask.bonus import Bonus
 from warmexp.unmask.product import Product
@@ -124,3 +125,11 @@ def test_a_read_is_seen():
         flags = torch.tensor([True, False])
         bool(flags.any()), flags.nonzero(), flags[flags]
     assert sum(reads.seen.values()) == 3
+
+
+def test_one_copy_brings_everything():
+    """What a GPU's canvas is told with: bytes and long integers, whole rows and one entry a row."""
+    wide = [torch.tensor([[True, False, True], [False, True, True]]), torch.tensor([[0, 1, -1], [3, 2, 1]], dtype=torch.int8)]
+    narrow = [torch.tensor([5, -(2**40)]), torch.tensor([0, 7])]
+    told = together(wide, narrow)
+    assert all(a.equal(b) and a.dtype == b.dtype for a, b in zip(told, wide + narrow, strict=True))

@@ -181,16 +181,20 @@ class Transformer(nn.Module):
         tables = self._tables(int(positions.max()) + 1 if reach is None else reach, x)
         return tuple(t[positions][:, None] if positions.dim() == 2 else t[positions] for t in tables)  # per row: add the head axis
 
-    @torch.inference_mode(False)
     def _tables(self, reach: int, x: Tensor) -> Rotary:
         """cos and sin at positions 0 … reach - 1 and some more, kept for the next forward."""
-        key = (x.device, torch.promote_types(x.dtype, torch.float32))
+        key = (x.device, x.dtype)
         if key not in self._angles or len(self._angles[key][0]) < reach:
-            positions = torch.arange(-(-reach // ROTARY_STEP) * ROTARY_STEP, device=x.device)
-            cos, sin = rotary_tables(positions, self.config.head_dim, self.config.rope_theta)
-            sin[:, : self.config.head_dim // 2].neg_()
-            self._angles[key] = (cos.to(key[1]), sin.to(key[1]))
+            self._angles[key] = self._made(reach, x)
         return self._angles[key]
+
+    @torch.inference_mode(False)
+    def _made(self, reach: int, x: Tensor) -> Rotary:
+        positions = torch.arange(-(-reach // ROTARY_STEP) * ROTARY_STEP, device=x.device)
+        cos, sin = rotary_tables(positions, self.config.head_dim, self.config.rope_theta)
+        sin[:, : self.config.head_dim // 2].neg_()
+        wide = torch.promote_types(x.dtype, torch.float32)
+        return cos.to(wide), sin.to(wide)
 
     def head(self, hidden: Tensor) -> Tensor:
         """Hidden states [..., d_model] -> logits [..., embedding_size]."""

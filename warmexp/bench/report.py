@@ -45,6 +45,11 @@ def _speed(result: dict[str, Any]) -> Iterator[str]:
     if any(row.get("against") not in (None, row["cache"]) for row in rows):
         yield "× plain: against the plain decoder with the same cache; against cache=none where it has no such cache."
     for row in rows:
+        if "times_none" in row:
+            wall, processor = (_spread(row[name], ".2f") for name in ("times_none", "times_none_processor"))
+            said = f"the same questions with cache={row['cache']} {wall} times as fast as with cache=none"
+            yield f"warmexp, batch {row['batch']}: {said} ({processor} of processor time)"
+    for row in rows:
         for d in (row.get("divergences") or [])[:SHOWN]:
             where = f"question {d['question']}, forward {d['iteration']}, positions {', '.join(map(str, d['positions']))}"
             yield f"diverges: cache={row['cache']}, batch {row['batch']}, {where}: margin {d['margin']:.2g}"

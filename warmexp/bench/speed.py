@@ -36,8 +36,9 @@ def speed(
     """A row per contender: the plain decoder with every cache it has among `caches`, the loop with every cache and batch size.
 
     ratio: how many times as many tokens per second as the plain decoder with the same cache (cache=none where it has no such cache), round
-    by round; ratio_processor: the same of processor time, which other processes do not lengthen. identical, divergences: against the plain
-    decoder with the same cache, None where it has none.
+    by round; ratio_processor: the same of processor time, which other processes do not lengthen. times_none: how many times as long as it
+    the loop takes for the same questions without a cache, at the same batch size. identical, divergences: against the plain decoder with
+    the same cache, None where it has none.
     """
     contenders: dict[tuple[str, str, int], Callable[[], Any]] = {}
     for cache in dict.fromkeys(("none", *caches)) if set(caches) - set(CACHES) else caches:
@@ -88,6 +89,9 @@ def _row(
         times = ratios(seconds[base], spent, clock)
         row[name] = {k: v * tokens[0] / tokens[1] for k, v in vars(times).items()}
     row["against"] = base[1]
+    if cache != "none" and (who, "none", batch) in seconds:
+        uncached = seconds[who, "none", batch]
+        row["times_none"], row["times_none_processor"] = (vars(ratios(uncached, spent, clock)) for clock in ("wall", "processor"))
     found = None
     if cache in traced:
         pairs = zip(questions, traced[cache], answers, strict=True)
