@@ -56,7 +56,10 @@ def test_a_forward_in_groups_of_rows_is_one_forward(case, cache, positions):
     apart, together = decoded(positions), decoded(1 << 30)
     assert apart[:2] == together[:2]
     assert all(len(rows) == 1 or len(rows) * int(rows.max()) <= positions for rows in apart[2])
-    assert len(together[2]) == len(together[1]) and torch.cat(apart[2]).equal(torch.cat(together[2]))
+    assert len(together[2]) <= len(apart[2]) and torch.cat(apart[2]).msort().equal(torch.cat(together[2]).msort())
+    alike = cache["name"] == "none"
+    assert all(not alike or len(rows.unique()) == 1 for rows in apart[2] + together[2]), "rows of one length go together"
+    assert alike or len(together[2]) == len(together[1])
 
 
 @profile(15)

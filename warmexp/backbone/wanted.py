@@ -36,6 +36,8 @@ class Wanted:
         order = row.argsort(kind="stable")
         place[order] = np.arange(len(row)) - (counts.cumsum() - counts)[row[order]]
         step = multiple // math.gcd(multiple, rows)
+        if multiple > 1:
+            step = math.lcm(step, 4)  # torch's attention sums for 1 to 3 queries in another order than for 4 or more
         columns = np.zeros((rows, -(-counts.max() // step) * step), dtype=np.int64)
         columns[row, place] = column
         flat = np.zeros(-(-len(row) // multiple) * multiple, dtype=np.int64)

@@ -69,7 +69,18 @@ class Forward:
         self.computed = self.computed + copies * self.row[hidden].bincount(minlength=len(self.lengths))
 
     def groups(self, positions: int) -> Iterator[tuple[slice | Tensor, Forward]]:
-        """The same in groups of rows, each a single row or at most so many positions, and which of the R logits every group has."""
+        """The same in groups of rows, each a single row or at most so many positions, and which of the R logits every group has.
+
+        On the CPU rows of one length go together where nothing is kept: no keys are padded then, on which the order of attention's sums
+        depends, and what is said of a row is the same to the last bit whatever its neighbours are.
+        """
+        length = (self.lengths << 32) + self.computed
+        if self.ids.is_cpu and self.window is None and bool((length != length[0]).any()):
+            order = length.argsort(stable=True)
+            for alike in order.split(length[order].unique_consecutive(return_counts=True)[1].tolist()):
+                for rows in alike.split(max(1, positions // int(self.computed[alike[0]]))):
+                    yield self.of(rows)
+            return
         count = max(1, positions // int(self.computed.max()))
         if count >= len(self.lengths):
             yield slice(None), self
@@ -160,7 +171,7 @@ class Meter:
         device, vocabulary = self.backbone.device, self.backbone.transformer.wte.weight.shape[0]
         logits = torch.empty(len(request.row), vocabulary, dtype=torch.float64, device=device)
         for wanted, group in request.groups(POSITIONS.get(device.type, POSITIONS["cuda"])):
-            logits[wanted] = self._run(group)
+            logits[wanted] = self._run(group).double()
         seconds = time.perf_counter() - started
         computed, lengths = tuple(request.computed.tolist()), tuple(request.lengths.tolist())
         self._enter(LedgerRow(request.kind, questions, computed, lengths, no_op or (False,) * len(questions), seconds))
