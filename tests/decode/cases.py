@@ -189,6 +189,7 @@ VERIFIED = st.fixed_dictionaries(
         "cap": st.sampled_from([0.5, 0.8]),
         "score": st.sampled_from(["visible", "halves"]),
         "keep_rule": st.sampled_from(["prefix", "each"]),
+        "whole": st.sampled_from([0.0, 0.0, 0.2, 0.6]),
     }
 )
 AGREEMENT = st.fixed_dictionaries(

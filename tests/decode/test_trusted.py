@@ -90,7 +90,7 @@ def test_a_rejected_proposal_is_a_cold_start_and_the_price_of_asking(case):
     """An author who gives every token 1 in 10,000 is never believed: what remains of the proposal is the forwards that read it."""
     case = case.but(unmask=case.unmask | {"temperature": 0.0})
     doubted = tuple(replace(q, trust=tuple(1e-4 for _ in q.proposal)) for q in case.questions)
-    init = case.init | {"theta": 0.9999, "weight": 1.0}
+    init = case.init | {"theta": 0.9999, "weight": 1.0, "whole": 0.0}
     for one, cold in zip(case.but(init=init).decode(doubted), case.but(init=COLD).decode(), strict=True):
         question = next(q for q in case.questions if q.id == one.id)
         price = 0 if not question.proposal else 1 if init["score"] == "visible" else 2

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from warmexp.api import planned
+from warmexp.decode.state import Question
 from warmexp.errors import UserError
 from warmexp.init.verified import Verified
 
@@ -45,9 +46,25 @@ def test_certainty_has_finite_odds():
     assert math.isfinite(float(torch.tensor(0.0, dtype=torch.float64).logit(1e-6)))
 
 
+def test_what_its_author_doubts_as_a_whole_is_not_read():
+    """0.9 · 0.8 · 0.5 = 0.36, the end behind the text included and the rest of the tail not."""
+    question = Question("q", (1,), (2, 3, 0, 0), (0.9, 0.8, 0.5, 0.5), written=2)
+    for whole, asked in ((0.35, 4), (0.37, 0), (0.0, 4)):
+        assert int(Verified(whole=whole).start(question, 6, 0).injected.sum()) == asked
+    silent = Question("q", (1,), (2, 3, 0, 0), written=2)
+    assert int(Verified(whole=1.0).start(silent, 6, 0).injected.sum()) == 4
+
+
 @pytest.mark.parametrize(
     ("option", "message"),
-    [("theta=1", "init.theta"), ("weight=-1", "init.weight"), ("cap=0.4", "init.cap"), ("score=x", "visible"), ("keep_rule=x", "prefix")],
+    [
+        ("whole=2", "init.whole"),
+        ("theta=1", "init.theta"),
+        ("weight=-1", "init.weight"),
+        ("cap=0.4", "init.cap"),
+        ("score=x", "visible"),
+        ("keep_rule=x", "prefix"),
+    ],
 )
 def test_refused(option, message):
     with pytest.raises(UserError, match=message):

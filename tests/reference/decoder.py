@@ -119,8 +119,8 @@ def decode_one(
     doubt: dict[int, float] = {}  # position -> entropy when it was last read, as a share of the largest
     original, readings, entered = question, 0, None
 
-    def begin(question: Question, first: int, read: bool) -> None:
-        """What init makes of the proposal from position `first` on."""
+    def begin(question: Question, first: int, read: bool) -> bool:
+        """What init makes of the proposal from position `first` on; whether it was verified for that."""
         proposal = dict(enumerate(question.proposal[:canvas]))
         injected: dict[int, int] = {}
         forwards = 0
@@ -132,6 +132,7 @@ def decode_one(
             u = uniform(seed, question.id, "dropout", canvas)
             soft.update({i: token for i, token in proposal.items() if i >= first and u[i] >= init["p"]})
             share.update(enumerate(question.trust) if init.get("by_trust") else ())
+        read = read and math.prod(question.trust[: question.written + 1]) >= init.get("whole", 0)
         if init["name"] == "verified" and read:
             kept, forwards, margin = verify(model, question, init, canvas, mask_id, shifted, first)
             memory.costs += [len(question.prompt) + canvas] * forwards
@@ -147,6 +148,7 @@ def decode_one(
                 answer.revocations.append((answer.nfe - 1, i, answer.ids[i], INJECTED, answer.commit_iteration[i]))
             answer.ids[i], answer.source[i] = (injected[i], INJECTED) if i in injected else (mask_id, MASK)
             answer.commit_iteration[i] = answer.nfe - 1 if i in injected and first else -1
+        return forwards > 0
 
     begin(question, 0, bool(question.proposal))
     for block in range(canvas // block_length):
@@ -164,8 +166,7 @@ def decode_one(
                 question = moved(original, answer.ids, entered, block_length, anchor)
                 read = init["name"] == "verified" and len(question.proposal) > entered and readings < anchor["verify"]
                 read = read and question.proposal[entered:] != original.proposal[entered:]
-                begin(question, entered, read)
-                readings += read
+                readings += begin(question, entered, read)
                 continue
             n = answer.nfe
             weight = {i: soft_weight(init, n) * share.get(i, 1.0) * doubt.get(i, 1.0) for i in soft if answer.ids[i] == mask_id}
@@ -244,8 +245,9 @@ def moved(question: Question, ids: list[int], s: int, width: int, anchor: dict) 
     rest = [] if j is None else list(range(j, len(proposal)))
     if j is not None and question.written < len(proposal):
         rest = ([*rest, *[len(proposal) - 1] * len(proposal)])[: max(0, len(proposal) - s)]
-    trust = question.trust and (*[0.5] * s, *(question.trust[i] for i in rest))
-    return replace(question, proposal=(*ids[:s], *(proposal[i] for i in rest)), trust=tuple(trust))
+    trust = question.trust and tuple(question.trust[min(i, len(proposal) - 1)] for i in [*range(s), *rest])
+    written = s + max(0, question.written - j) if rest else s
+    return replace(question, proposal=(*ids[:s], *(proposal[i] for i in rest)), trust=trust, written=written)
 
 
 def distance(a: list[int], b: list[int]) -> int:

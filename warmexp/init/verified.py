@@ -7,6 +7,7 @@ not confirm, as in speculative decoding (2211.17192) and in draft-and-verify for
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -31,6 +32,8 @@ class Verified:
     theta: θ in (0, 1). weight: w ≥ 0; 0 asks the backbone alone. cap: c in [1/2, 1), so that no author, and none who says nothing
     (whose trust is 1 everywhere), can vouch for a token by itself. score: how q is read, `visible`,
     `shadow` (one forward each) or `halves` (two). keep_rule: `prefix`, as above, or `each`: every token that passes, wherever it stands.
+    whole: in [0, 1]; a proposal with Π t_i below it, over its text and the end behind it, is not read at all: its author doubts that it is
+    right as a whole. It costs no forward, and unmask=agreement can still use it. 0 reads every proposal.
     """
 
     theta: float = 0.98
@@ -38,6 +41,7 @@ class Verified:
     cap: float = 0.95
     score: str = "visible"
     keep_rule: str = "prefix"
+    whole: float = 0.0
     reads_proposal = True
     injects = True
     verifies = True
@@ -48,9 +52,12 @@ class Verified:
         check_range("init.cap", self.cap, 0.5, 1 - 1e-4, "the most that an author's word can be worth")
         check_choice("init.score", self.score, SCORES)
         check_choice("init.keep_rule", self.keep_rule, KEEPS)
+        check_range("init.whole", self.whole, 0, 1, "the probability that its author gives to the whole of a proposal that is read")
 
     def start(self, question: Question, length: int, seed: int) -> Start:
         tokens, covered = slots(question, length)
+        if math.prod(question.trust[: question.written + 1]) < self.whole:
+            covered = 0
         return Start(tokens, torch.arange(length) < covered, torch.zeros(length, dtype=torch.bool))
 
     def soft_weight(self, forwards: Tensor) -> Tensor | None:
