@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from tests.front.reports import lab_runs, records, replay
+from warmexp.calibrate.examples import examples, read_run
 from warmexp.front.measured import measure
 from warmexp.front.points import collect
 from warmexp.front.readout import readout
@@ -118,6 +119,11 @@ def test_tokens_are_held_against_their_own_truth(runs):
                 assert level.truth == "token" and level.tokens.n == len(pairs)
                 assert level.tokens.ece == pytest.approx(error(pairs)) and level.tokens.right == sum(r for _, r in pairs) / len(pairs)
         assert made.calibration["calibrated"] is None
+        if found["trust"]:  # what warmexp.calibrate would fit on
+            fitted = examples([read_run(point.folder)], "truth", None, back=0, behind_right=True)
+            level = made.calibration["trust"].behind_right
+            assert (level.n, level.right) == (len(fitted.right), pytest.approx(fitted.right.mean()))
+            assert level.mean == pytest.approx(fitted.rows[:, 0].mean())
         for side, verdict in (("right", True), ("wrong", False)):
             for one in getattr(made.survival, side) if made.survival else ():
                 members = [same for t, same in stands[verdict] if one.low <= t < one.high or t == one.high == 1]
