@@ -29,7 +29,7 @@ WRONG = {
     "init=embed_interp init.duration=forever": ["init.duration=forever", "first, masked, fade"],
     "init=embed_interp init.by_entropy=true": ["init.by_entropy=true", "init.duration=masked"],
     "init=embed_interp init.norm=unit": ["init.norm=unit", "none, match"],
-    "init=embed_interp init.by_trust=2": ["init.by_trust"],
+    "init=embed_interp init.by_trust=perhaps": ["init.by_trust='perhaps'"],
     "tau=0": ["tau=0", "above 0"],
     "tau=-1": ["tau=-1", "above 0"],
     "rho=0.5": ["rho=0.5", "init=token_inject", "init=mask"],
