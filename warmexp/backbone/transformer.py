@@ -19,7 +19,7 @@ from warmexp.backbone.linear import ROWS, Linear, packs
 from warmexp.backbone.wanted import Rotary, Wanted
 
 # Positions by which the kept tables of rotary angles grow.
-ROTARY_STEP = 512
+ROTARY_STEP = 128
 # Takes a layer's keys (rotated) and values [B, H, T, D] of this forward, returns those to attend to.
 Keep = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 

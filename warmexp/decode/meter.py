@@ -21,7 +21,7 @@ from warmexp.decode.state import Canvas
 KINDS = ("full", "window", "block", "aux")
 # Positions that are computed at once; a forward of more goes through the backbone in groups of rows, which bounds its activations. On a
 # CPU arithmetic takes the time whatever the group, and a small one stays in its caches; a GPU needs some thousand positions to be busy.
-POSITIONS = {"cpu": 384, "cuda": 8192}
+POSITIONS = {"cpu": 352, "cuda": 8192}
 
 
 @dataclass
