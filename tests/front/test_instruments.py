@@ -19,7 +19,7 @@ from warmexp.readout import canvases, correct_after
 RUNS = (
     ["tau=0.7", "length=eos_stop"],
     ["init=token_inject", "proposer=lab_weak", "remask=linear", "anchor=edit"],
-    ["experiment=trusted", "proposer=lab_weak", "init.score=halves"],
+    ["experiment=trusted", "proposer=lab_weak", "init.score=halves", "init.whole=0"],
 )
 
 
