@@ -116,7 +116,8 @@ def test_records_of_an_earlier_version(run, tmp_path):
     (folder / "records.jsonl").write_text("".join(json.dumps(r) + "\n" for r in few))
     points, _ = collect(tmp_path)
     front = analyse(points)
-    assert front.groups[0].aup is None and front.to_json()["runs"][0]["calibration"] == {"confidence": None, "trust": None}
+    told = front.to_json()["runs"][0]
+    assert front.groups[0].aup is None and set(told["calibration"].values()) == {None} and told["survival"] is told["readout"] is None
     late = analyse(points, x="token_forwards")
     assert late.runs == () and "say nothing about token_forwards" in late.left_out[0]
 
@@ -135,6 +136,8 @@ def test_a_front_on_the_lab(quiet_home):
             assert result["metrics"][name] == pytest.approx(summary[f"{name}_mean"])
         assert result["accuracy"] == summary["accuracy_flexible"] and result["calibration"]["confidence"]["tokens"]["n"] > 50
     warm = front.to_json()["runs"][2]
-    assert warm["calibration"]["trust"]["survival"]["n"] == warm["by_proposal"]["injected"]["all"]["n"] > 0
+    bins = [one for side in ("right", "wrong") for one in warm["survival"][side]]
+    assert sum(one["n"] for one in bins) == warm["by_proposal"]["injected"]["all"]["n"] > 0
+    assert warm["readout"]["all"]["correct"][-1] == round(12 * warm["accuracy"]) and warm["survival"]["truth"] == "token"
     given = summaries[2]["accuracy_flexible_given_proposal_right"]
     assert warm["by_proposal"]["right"]["accuracy"] == given and warm["by_proposal"]["right"]["baseline_accuracy"] is not None
