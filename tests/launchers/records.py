@@ -1,4 +1,4 @@
-"""What two sets of runs must agree on: every field of every record but the seconds."""
+"""What two sets of runs must agree on: every field of every record but the seconds and the forwards that were remembered."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from typing import Any
 
 
 def records(outputs: Path) -> dict[str, list[Any]]:
-    """run id -> its records without their times."""
+    """run id -> its records without their times, and without what depends on which process ran what before."""
     return {file.parent.name: [_timeless(json.loads(line)) for line in file.open()] for file in sorted(outputs.glob("*/records.jsonl"))}
 
 
 def _timeless(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _timeless(part) for key, part in value.items() if not key.startswith("seconds")}
+        return {key: _timeless(part) for key, part in value.items() if not key.startswith(("seconds", "remembered"))}
     return [_timeless(part) for part in value] if isinstance(value, list) else value
 
 
