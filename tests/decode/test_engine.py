@@ -56,10 +56,12 @@ def test_a_forward_in_groups_of_rows_is_one_forward(case, cache, positions):
     apart, together = decoded(positions), decoded(1 << 30)
     assert apart[:2] == together[:2]
     assert all(len(rows) == 1 or len(rows) * int(rows.max()) <= positions for rows in apart[2])
-    assert len(together[2]) <= len(apart[2]) and torch.cat(apart[2]).msort().equal(torch.cat(together[2]).msort())
+    each = [sorted(n for rows in computed for n in rows.tolist()) for computed in (apart[2], together[2])]
+    assert len(together[2]) <= len(apart[2]) and each[0] == each[1]
     alike = cache["name"] == "none"
     assert all(not alike or len(rows.unique()) == 1 for rows in apart[2] + together[2]), "rows of one length go together"
-    assert alike or len(together[2]) == len(together[1])
+    verifies = case.init["name"] == "verified"  # in forwards that keep nothing
+    assert alike or verifies or len(together[2]) == len(together[1])
 
 
 @profile(15)
