@@ -29,7 +29,7 @@ def words(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(floors, "COPY_BYTES", {"cpu": 1 << 16})
     monkeypatch.setattr(floors, "MATMUL_SIZE", {"cpu": 32})
     questions = tmp_path / "questions.jsonl"
-    rows = [{"question": "One and one?"}, {"question": "And " * 9}, {"question": "Two?"}, {"question": "left out by the limit"}]
+    rows = [{"question": "One and one?"}, {"question": "One and two?"}, {"question": "And " * 9}, {"question": "left out by the limit"}]
     questions.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return ["--checkpoint", str(folder), "--questions", str(questions), "--limit", "3", "--device", "cpu", "--dtype", "float32",
             "--canvas_length", "32", "--block_length", "8", "--out", str(tmp_path / "out.json")]  # fmt: skip
@@ -41,7 +41,8 @@ def test_forwards_floors_and_memory(words, tmp_path, capsys, steps, per_block):
     result = json.loads((tmp_path / "out.json").read_text())
     nfe = 32 // 8 * per_block  # a block of 8 takes no more than 8 forwards
     assert [row["batch"] for row in result["batches"]] == [1, 2, 3]
-    assert [row["forwards"] for row in result["batches"]] == [3 * nfe, 2 * nfe, nfe]
+    # On the CPU rows of one length go through the backbone together, and those of another length after them.
+    assert [row["forwards"] for row in result["batches"]] == [3 * nfe, 2 * nfe, 2 * nfe]
     for row in result["batches"]:
         assert row["nfe"] == [nfe] * 3
         for key in ("seconds", "seconds_per_forward", "floor_weights", "floor_flops", "times_the_floor", "peak_bytes"):
