@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 import signal
 import subprocess
 import sys
-import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -375,8 +374,27 @@ def test_the_command_line_wins_except_over_what_is_pinned():
 COMMAND = ["init=token_inject", "proposer=oracle", "proposer.corruption=0.3", "rho=0.3,0.6", "tau=0.7,0.9", "task.limit=20", "batch_size=1"]
 
 
-def start(outputs: Path) -> subprocess.Popen:
-    command = [sys.executable, "-m", "warmexp", "-m", *COMMAND, f"outputs={outputs}"]
+# The command, which kill -9 ends when it has written its 25th record.
+KILLED = """
+import os, signal
+import warmexp.run as run
+from warmexp.__main__ import main
+
+write, written = run.append_lines, []
+
+def append_lines(file, rows):
+    write(file, rows)
+    written.extend(rows)
+    if len(written) >= 25:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+run.SAVE_EVERY, run.append_lines = 0, append_lines
+main()
+"""
+
+
+def start(outputs: Path, how: Sequence[str] = ("-m", "warmexp")) -> subprocess.Popen:
+    command = [sys.executable, *how, "-m", *COMMAND, f"outputs={outputs}"]
     return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -384,23 +402,14 @@ def decoded(outputs: Path) -> int:
     return sum(len(read_lines(file)) for file in outputs.glob("*/records.jsonl"))
 
 
-def wait_until(condition, process: subprocess.Popen) -> None:
-    deadline = time.monotonic() + 120
-    while not condition() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.005)
-    assert condition() and process.poll() is None, process.communicate()
-
-
 def test_a_killed_study_goes_on_and_two_workers_share_one(study, tmp_path):
     """Real processes. One is killed with kill -9 within its second run; then two at once finish what it left, and nothing is done twice."""
-    killed = start(tmp_path / "shared")
-    wait_until(lambda: decoded(tmp_path / "shared") > 21, killed)
-    os.kill(killed.pid, signal.SIGKILL)
-    killed.wait()
+    killed = start(tmp_path / "shared", ("-c", KILLED))
+    said = killed.communicate(timeout=240)
+    assert killed.returncode == -signal.SIGKILL, said
     (first,) = (tmp_path / "shared").glob("*/summary.json")
     kept = {file: file.stat().st_mtime_ns for file in first.parent.glob("*.json*")}
-    before = decoded(tmp_path / "shared")
-    assert 20 < before < 40, "killed too early or too late"
+    assert decoded(tmp_path / "shared") == 25
     workers = [start(tmp_path / "shared"), start(tmp_path / "shared")]
     said = [worker.communicate(timeout=240) for worker in workers]
     assert [worker.returncode for worker in workers] == [0, 0], said
