@@ -17,6 +17,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from warmexp.backbone.checkpoint import Checkpoint
+from warmexp.backbone.compiled import check_compiler
 from warmexp.decode.strategy import Strategies
 from warmexp.devices import workers
 from warmexp.errors import UserError, check_choice, check_range, closest
@@ -29,7 +30,7 @@ STRATEGIES = ("init", "unmask", "remask", "cache", "length")
 # Keys people type; groups read them as ${top:KEY,DEFAULT}.
 SHARED = {"rho": "init=token_inject", "lambda": "init=embed_interp", "p": "init=embed_interp", "tau": "unmask=threshold"}
 PLAIN = {"seed": int, "device": str, "batch_size": int, "engine": str, "outputs": str}
-ENGINES = ("fast", "plain")
+ENGINES = ("fast", "compiled", "plain")
 STUDY = ("name", "baseline")
 BASELINE = "init=mask remask=none"  # what study.baseline=null stands for
 # Raised when records change meaning, so that old folders are not taken for new ones.
@@ -135,6 +136,8 @@ def plan(cfg: DictConfig, choices: dict[str, str], multirun: bool = False) -> Pl
 
         strategies = dataclasses.replace(strategies, remask=NoRemask())
     device = available_device(str(cfg.device))
+    if cfg.engine == "compiled":
+        check_compiler(device)
     backbone, task = built["backbone"], built["task"]
     if not strategies.init.reads_proposal:
         choices["proposer"] = "none"

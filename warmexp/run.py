@@ -203,10 +203,11 @@ def _running(records: dict[str, dict[str, Any]]) -> tuple[float, float]:
 
 
 def _backbone(plan: Plan) -> Backbone:
-    key = f"{plan.identity['backbone']} on {plan.device}"
+    compiled = plan.engine == "compiled"
+    key = f"{plan.identity['backbone']} on {plan.device}{', compiled' if compiled else ''}"
     if key not in _resident:
         _free_backbone()
-        _resident[key] = plan.backbone.load(torch.device(plan.device))
+        _resident[key] = plan.backbone.load(torch.device(plan.device), compiled)
     return _resident[key]
 
 

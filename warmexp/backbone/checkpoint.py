@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from warmexp.backbone.backbone import ALIGNMENTS, Backbone
+from warmexp.backbone.compiled import CompiledBackbone
 from warmexp.backbone.layouts import Layout, read_layout
 from warmexp.backbone.rope import stretched
 from warmexp.backbone.tokenizer import BackboneTokenizer
@@ -112,7 +113,9 @@ class Checkpoint:
             "end": self.end_tokens or [],
         }
 
-    def load(self, device: torch.device) -> Backbone:
-        transformer = load_transformer(self.folder, self.layout, self.config, DTYPES[self.dtype], device).pack()
-        ids = self.tokenizer
-        return Backbone(transformer, self.config.mask_token_id, self.config.eos_token_id, self.alignment, ids.end_ids)
+    def load(self, device: torch.device, compiled: bool = False) -> Backbone:
+        """The model on a device. compiled: by torch.compile, at its first forwards."""
+        transformer = load_transformer(self.folder, self.layout, self.config, DTYPES[self.dtype], device)
+        ids, kind = self.tokenizer, CompiledBackbone if compiled else Backbone
+        transformer = transformer if compiled else transformer.pack()
+        return kind(transformer, self.config.mask_token_id, self.config.eos_token_id, self.alignment, ids.end_ids)
