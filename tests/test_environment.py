@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import warnings
 from types import SimpleNamespace
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 import warmexp.environment as module
+from warmexp.api import run_overrides
 from warmexp.backbone.checkpoint import Checkpoint
 from warmexp.environment import attention_kernels, environment, keep_float32
 
@@ -96,3 +98,11 @@ def test_the_kernel_is_asked_for_the_runs_own_shape_and_dtype(backbone, monkeypa
     assert seen == [((1, 2, 40, 8), torch.float32, None), ((1, 2, 40, 8), torch.float32, (1, 1, 1, 40))]
     monkeypatch.delattr(torch, "_fused_sdp_choice")
     assert attention_kernels(backbone, 40) == {"unpadded": None, "padded": None}
+
+
+def test_attention_is_never_cudnns(tmp_path):
+    """cuDNN makes a plan per shape, and nearly every forward has a shape of its own. The run says what it chose from."""
+    torch.backends.cuda.enable_cudnn_sdp(True)
+    _, folder = run_overrides(["task.limit=1", f"outputs={tmp_path}"])
+    assert json.loads((folder / "environment.json").read_text())["attention"]["enabled"] == ["flash", "efficient", "math"]
+    assert not torch.backends.cuda.cudnn_sdp_enabled()

@@ -298,9 +298,22 @@ def test_one_question_that_does_not_fit_is_one_sentence(words, monkeypatch):
         run(plan, say=lambda _: None)
     for part in ("out of memory at batch size 1", "device=cpu cannot hold", "backbone.dtype=bfloat16", "length.canvas_length=24"):
         assert part in str(caught.value)
+    longest = 24 + max(map(len, plan.prompts.values()))
+    assert f"one question of {longest} tokens" in str(caught.value) and "the same command goes on" in str(caught.value)
+    for useless in ("proposer.resident", "cache=none"):  # nothing of the kind is in memory
+        assert useless not in str(caught.value)
     assert sizes == [3, 2, 1]
     monkeypatch.setattr(module, "stream", real)
     assert run(planned(words), say=lambda _: None)["n"] == 9
+
+
+def test_keys_and_values_that_do_not_fit_can_be_left_out(words, monkeypatch):
+    def never(*_):
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr("warmexp.run.stream", never)
+    with pytest.raises(UserError, match="cache=none"):
+        run(planned([*words, "cache=dual"]), say=lambda _: None)
 
 
 def test_no_other_error_halves_a_batch(words, monkeypatch):

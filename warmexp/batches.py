@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import torch
 
-from warmexp.errors import UserError
+from warmexp.errors import UserError, out_of_memory
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -22,7 +22,7 @@ def halving(
     """Yield (batch, work(batch)) for all items, in order, in batches no larger than what has run out of memory so far.
 
     A batch of n that runs out is done again in two of ⌈n/2⌉ and ⌊n/2⌋, and no later batch is larger than ⌈n/2⌉. `work` must leave nothing
-    behind when it fails. Only `torch.OutOfMemoryError`, which accelerators raise, is treated like this.
+    behind when it fails. Only errors that say so (`out_of_memory`) are treated like this.
 
     Args:
         say: told of every halving, once.
@@ -39,8 +39,9 @@ def halving(
             continue
         try:
             done = work(batch)
-        except torch.OutOfMemoryError:
-            pass  # not handled in here: the error's traceback keeps the tensors of the batch alive
+        except Exception as error:  # not handled in here: its traceback keeps the tensors of the batch alive
+            if not out_of_memory(error):
+                raise
         else:
             yield batch, done
             continue
@@ -65,8 +66,9 @@ def shrinking(
             for item, result in work(tuple(left), size):
                 left.remove(item)
                 yield item, result
-        except torch.OutOfMemoryError:
-            pass  # not handled in here, as above
+        except Exception as error:  # not handled in here, as above
+            if not out_of_memory(error):
+                raise
         else:
             return
         empty_cache()

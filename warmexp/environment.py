@@ -27,6 +27,17 @@ def keep_float32() -> None:
     torch.backends.cudnn.allow_tf32 = False
 
 
+def no_cudnn_attention() -> None:
+    """Attention by torch's flash and memory-efficient kernels, not by cuDNN, whatever was set before; on a CPU nothing changes.
+
+    torch prefers cuDNN's on some GPUs (Hopper), and cuDNN makes a plan for every shape it meets, which takes tenths of a second. The last
+    layer has a query per position that is read, and a row's length is its question's, so nearly every forward has a shape of its own; a
+    proposer's keys grow with every token. Attention is 2 % of a forward's arithmetic at 400 positions of 8 B parameters: a faster kernel
+    could not earn the plans.
+    """
+    torch.backends.cuda.enable_cudnn_sdp(False)
+
+
 def environment(device: str, identity: dict[str, Any], backbone: Backbone, tokens: int) -> dict[str, Any]:
     """environment.json of a run.
 

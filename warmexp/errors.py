@@ -1,9 +1,20 @@
-"""The one exception whose message is meant for the user: one sentence naming the key, the value and the remedy."""
+"""The one exception whose message is meant for the user: one sentence naming the key, the value and the remedy; and which errors of others
+mean that memory has run out."""
 
 from __future__ import annotations
 
 import difflib
+import errno
+import re
 from collections.abc import Iterable
+
+# How libraries say that memory has run out where they have no error of its own for it: the CUDA runtime, driver and libraries, torch's
+# CUDA allocator where it cannot ask the driver what is left, its CPU allocator (Linux, Windows), the C++ library, oneDNN.
+# CUBLAS_STATUS_NOT_INITIALIZED is not among them: it also follows errors that no smaller batch avoids.
+_NO_MEMORY = re.compile(
+    r"CUDA (driver )?error: out of memory|CUDA out of memory|cudaErrorMemoryAllocation|CU[A-Z]+_STATUS_ALLOC_FAILED|NVML_SUCCESS == "
+    r"|can't allocate memory|not enough memory: you tried|Cannot allocate memory|bad_alloc|could not create a memory"
+)
 
 
 class UserError(Exception):
@@ -30,3 +41,14 @@ def check_choice(key: str, value: str, choices: Iterable[str]) -> None:
     choices = list(choices)
     if value not in choices:
         raise UserError(f"{key}={value} is not one of {', '.join(choices)}{closest(str(value), choices)}")
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that a device, or the machine, has no memory left for what was asked."""
+    import torch
+
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    return isinstance(error, RuntimeError) and bool(_NO_MEMORY.search(str(error)))

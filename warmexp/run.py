@@ -22,7 +22,7 @@ from warmexp.decode.memory import Memory, SharingMeter
 from warmexp.decode.meter import Meter
 from warmexp.decode.state import Question
 from warmexp.devices import placed
-from warmexp.environment import environment, keep_float32
+from warmexp.environment import environment, keep_float32, no_cudnn_attention
 from warmexp.errors import UserError
 from warmexp.io import append_lines, read_lines, write_json, write_text
 from warmexp.proposer.hf import free_models
@@ -107,6 +107,7 @@ def _run(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
         write_json(folder / "calibration.json", plan.proposer.calibrator.to_json())
     tracker.start(plan.run_id, config, folder)
     keep_float32()
+    no_cudnn_attention()
     try:
         proposals = _proposals(plan, say)
         records = _decode_all(plan, proposals, say)
@@ -170,7 +171,7 @@ def _decode_all(plan: Plan, proposals: dict[str, tuple[Proposal, Encoded]], say:
         with ProgressBar(len(plan.questions), plan.run_id) as bar:
             work = partial(_decode_some, plan, backbone, proposals)
             size = 1 if plan.engine == "plain" else plan.batch_size
-            decoded = shrinking(ordered, size, work, say, _remedy(plan))
+            decoded = shrinking(ordered, size, work, say, _remedy(plan, tokens))
             for rows in gathered((record for _, record in decoded), SAVE_EVERY):
                 append_lines(file, rows)
                 records |= {record["id"]: record for record in rows}
@@ -183,13 +184,16 @@ def _decode_all(plan: Plan, proposals: dict[str, tuple[Proposal, Encoded]], say:
     return ordered_records
 
 
-def _remedy(plan: Plan) -> str:
+def _remedy(plan: Plan, tokens: int) -> str:
+    """tokens: of the longest row."""
     narrower = " backbone.dtype=bfloat16," if plan.backbone.dtype in ("float64", "float32") else ""
-    alone = " proposer.resident=false," if plan.proposer.resident else ""
+    alone = " proposer.resident=false," if plan.strategies.init.reads_proposal and plan.proposer.resident else ""
+    nothing_kept = " cache=none," if plan.strategies.cache.keeps else ""
     return (
-        f"device={plan.device} cannot hold the backbone and one question with"
-        f" length.canvas_length={plan.strategies.length.canvas_length}; choose another device=…,{narrower}{alone}"
-        " a smaller length.canvas_length or shorter prompts; what was decoded so far is kept."
+        f"device={plan.device} cannot hold the backbone and one question of {tokens} tokens, of which"
+        f" length.canvas_length={plan.strategies.length.canvas_length}; free memory there, or choose another"
+        f" device=…,{narrower}{alone}{nothing_kept} a smaller length.canvas_length or shorter prompts; what was decoded so far is kept, and"
+        " the same command goes on from it."
     )
 
 

@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 
 from warmexp.backbone.layouts import Layout
 from warmexp.backbone.transformer import ModelConfig, Transformer
-from warmexp.errors import UserError
+from warmexp.errors import UserError, out_of_memory
 from warmexp.hub import shards
 
 DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -51,7 +51,11 @@ def load_transformer(folder: Path, layout: Layout, config: ModelConfig, dtype: t
             with safe_open(shard, framework="pt", device=str(device)) as file:
                 for name in (name for name, tensor in stored.items() if tensor.shard == shard):
                     loaded[wanted[name][0]] = file.get_tensor(name).to(dtype)
-        except (SafetensorError, OSError) as error:
+        except (SafetensorError, OSError, RuntimeError, MemoryError) as error:
+            if out_of_memory(error):
+                raise UserError(_too_large(folder, dtype, device)) from None
+            if not isinstance(error, (SafetensorError, OSError)):
+                raise
             raise UserError(_unreadable(folder, shard, error)) from None
     transformer.load_state_dict(loaded, assign=True)
     return transformer.requires_grad_(False).eval()
@@ -104,11 +108,23 @@ def _check_memory(folder: Path, stored: dict[str, _Stored], dtype: torch.dtype, 
     free = free_memory(device)
     if free is None or needed <= free:
         return
-    narrower = ", backbone.dtype=bfloat16" if dtype.itemsize > 2 else ""
     raise UserError(
-        f"backbone.path={folder}: the weights need {needed / GIB:.1f} GiB in {str(dtype).removeprefix('torch.')} and {device} has"
-        f" {free / GIB:.1f} GiB free: free memory there, or choose another device=…{narrower} or a smaller backbone."
+        f"backbone.path={folder}: the weights need {needed / GIB:.1f} GiB in {_name(dtype)} and {device} has {free / GIB:.1f} GiB free:"
+        f" {_remedy(dtype)}"
     )
+
+
+def _too_large(folder: Path, dtype: torch.dtype, device: torch.device) -> str:
+    return f"backbone.path={folder}: {device} ran out of memory while the weights were loaded in {_name(dtype)}: {_remedy(dtype)}"
+
+
+def _remedy(dtype: torch.dtype) -> str:
+    narrower = ", backbone.dtype=bfloat16" if dtype.itemsize > 2 else ""
+    return f"free memory there, or choose another device=…{narrower} or a smaller backbone."
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def free_memory(device: torch.device) -> int | None:

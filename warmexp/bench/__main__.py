@@ -21,8 +21,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from warmexp.backbone.weights import DTYPES
 from warmexp.bench.exact import exact
 from warmexp.bench.forwards import forwards
@@ -34,7 +32,7 @@ from warmexp.bench.sharing import tau_sweep
 from warmexp.bench.speed import speed
 from warmexp.bench.subject import SHAPES, Subject, build_cache, subject
 from warmexp.environment import environment
-from warmexp.errors import UserError, check_choice, check_range
+from warmexp.errors import UserError, check_choice, check_range, out_of_memory
 from warmexp.io import write_json
 from warmexp.measure.floors import rates
 
@@ -169,7 +167,9 @@ def main(words: list[str] | None = None) -> int:
     except UserError as error:
         print(f"warmexp: {error}", file=sys.stderr)
         return 2
-    except torch.OutOfMemoryError:
+    except Exception as error:
+        if not out_of_memory(error):
+            raise
         print(f"warmexp: --batch {max(chosen.batch)} does not fit into the memory of --device {chosen.device}: lower it.", file=sys.stderr)
         return 2
     print(text(result))

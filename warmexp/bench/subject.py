@@ -21,7 +21,7 @@ from warmexp.bench.plain import Rule
 from warmexp.config import available_device, conf_dir, options
 from warmexp.decode.state import Question
 from warmexp.decode.strategy import Strategies
-from warmexp.environment import keep_float32
+from warmexp.environment import keep_float32, no_cudnn_attention
 from warmexp.errors import UserError, check_choice, check_range
 from warmexp.init.mask import MaskInit
 from warmexp.instantiate import build
@@ -103,6 +103,7 @@ def subject(chosen: argparse.Namespace) -> Subject:
     """From the command line's options: model, dtype, device, canvas, block, tau, steps, seed."""
     device = torch.device(available_device(chosen.device))
     keep_float32()
+    no_cudnn_attention()
     lab = chosen.model == "lab"
     length = FixedLength(chosen.canvas or (48 if lab else 256), chosen.block or (16 if lab else 32))
     check_range("--tau", chosen.tau, 0, 100, "the confidence from which tokens are committed", open_low=True)

@@ -32,8 +32,8 @@ from warmexp.decode.loop import decode
 from warmexp.decode.meter import Meter
 from warmexp.decode.state import Question
 from warmexp.decode.strategy import Strategies
-from warmexp.environment import environment, keep_float32
-from warmexp.errors import UserError, check_range
+from warmexp.environment import environment, keep_float32, no_cudnn_attention
+from warmexp.errors import UserError, check_range, out_of_memory
 from warmexp.hub import model_folder, shards
 from warmexp.init.mask import MaskInit
 from warmexp.io import write_json
@@ -68,6 +68,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Everything that is reported. Keys end in their units where those are not seconds."""
     device = torch.device(available_device(options.device))
     keep_float32()
+    no_cudnn_attention()
     length = FixedLength(options.canvas_length, options.block_length)
     strategies = Strategies(MaskInit(), TopK(options.steps_per_block), NoRemask(), NoCache(), length)
     checkpoint = Checkpoint(str(model_folder("--checkpoint", options.checkpoint)), dtype=options.dtype)
@@ -120,8 +121,9 @@ def _batch_size(backbone: Timed, questions: Sequence[Question], size: int, strat
     """The figures of one batch size, or that it does not fit."""
     try:
         return _decoded(backbone, questions, size, strategies, measured)
-    except torch.OutOfMemoryError:
-        pass  # not handled in here: the error's traceback keeps the batch's tensors alive
+    except Exception as error:  # not handled in here: its traceback keeps the batch's tensors alive
+        if not out_of_memory(error):
+            raise
     empty_cache()
     return {"batch": size, "out_of_memory": True}
 

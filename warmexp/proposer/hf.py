@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from warmexp.batches import empty_cache, halving
-from warmexp.errors import UserError, check_choice, check_range
+from warmexp.errors import UserError, check_choice, check_range, out_of_memory
 from warmexp.hub import fingerprint, model_folder
 from warmexp.proposer.proposal import TAILS, Asked, Proposal, Proposer
 from warmexp.proposer.spans import decoded_spans
@@ -125,7 +125,9 @@ class HFProposer(Proposer):
             model = AutoModelForCausalLM.from_pretrained(
                 self.folder, trust_remote_code=False, use_safetensors=True, dtype=DTYPES[self.dtype]
             )
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
+        except (OSError, ValueError, KeyError, RuntimeError, MemoryError) as error:
+            if out_of_memory(error):
+                raise UserError(self._too_large("cpu")) from None  # a model is read on the host first
             raise UserError(
                 f"proposer.path={self.path} is not a causal language model transformers can load ({_first_line(error)})."
             ) from None
@@ -133,12 +135,17 @@ class HFProposer(Proposer):
             tokenizer.pad_token = tokenizer.eos_token
         try:
             return model.to(device).eval(), tokenizer
-        except torch.OutOfMemoryError:
-            narrower = ", proposer.dtype=bfloat16" if self.dtype == "float32" else ""
-            raise UserError(
-                f"proposer.path={self.path} does not fit in the memory of device={device}: choose another device=…{narrower} or a smaller"
-                " proposer."
-            ) from None
+        except RuntimeError as error:
+            if not out_of_memory(error):
+                raise
+            raise UserError(self._too_large(device)) from None
+
+    def _too_large(self, device: str) -> str:
+        narrower = ", proposer.dtype=bfloat16" if self.dtype == "float32" else ""
+        return (
+            f"proposer.path={self.path} does not fit in the memory of device={device}: free memory there, or choose another"
+            f" device=…{narrower} or a smaller proposer."
+        )
 
     def _prompt(self, prompt: str, tokenizer, turns: tuple[str, ...] = ()) -> str:
         if not self.chat_template:
