@@ -11,20 +11,37 @@ from pathlib import Path
 from typing import Any
 
 from warmexp.errors import UserError
+from warmexp.jsonl import BadLine, lines, parse
 
 
 def read_lines(file: Path) -> list[dict[str, Any]]:
-    """The complete lines of a JSONL file; a torn last line (no newline, or no JSON) is left out."""
+    """The complete lines of a JSONL file of ours; a torn last line (no newline, or no JSON) is left out.
+
+    Raises:
+        UserError: another line is damaged.
+    """
     if not file.is_file():
         return []
-    lines = file.read_bytes().split(b"\n")[:-1]  # what follows the last newline is torn
-    rows = []
-    for number, line in enumerate(lines, 1):
-        try:
-            rows.append(json.loads(line))
-        except ValueError:
-            if number < len(lines):
-                raise UserError(f"{file}, line {number} is damaged: remove that line, or the file, and run again.") from None
+    rows: list[dict[str, Any]] = []
+    bad: BadLine | None = None
+    try:
+        for number, line in lines(file):
+            if bad is not None:
+                raise bad
+            if not line.endswith(b"\n"):
+                break
+            try:
+                row = parse(number, line)
+            except BadLine as error:
+                bad = error  # torn if it is the last one
+                continue
+            if row is not None:
+                rows.append(row)
+    except BadLine as error:
+        why = f"{file}, line {error.number} is damaged (it {error.why})"
+        raise UserError(f"{why}: remove that line, or the file, and run again.") from None
+    except OSError as error:
+        raise UserError(f"{file} cannot be read ({error.strerror or error}).") from None
     return rows
 
 

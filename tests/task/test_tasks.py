@@ -253,7 +253,7 @@ def test_questions_of_ones_own(tmp_path):
         JsonlTask(path=task.path).load()
     with pytest.raises(UserError, match=r"task\.pattern=\("):
         JsonlTask(path=task.path, pattern="(")
-    with pytest.raises(UserError, match="the id sum twice"):
+    with pytest.raises(UserError, match='line 2 has the id "sum", as line 1 does'):
         JsonlTask(path=str(write(tmp_path / "twice.jsonl", [rows[1], rows[1]])), **keys).load()
     with pytest.raises(UserError, match=r"task\.path=nowhere\.jsonl cannot be read"):
         JsonlTask(path="nowhere.jsonl").load()

@@ -94,7 +94,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 def _questions(checkpoint: Checkpoint, options: argparse.Namespace) -> list[Question]:
     rows = read_file("--questions", options.questions, ("question",))[: options.limit]
-    prompts = [checkpoint.tokenizer.encode_prompt(PROMPT.replace("{question}", str(row["question"]))) for row in rows]
+    prompts = [checkpoint.tokenizer.encode_prompt(PROMPT.replace("{question}", row.text("question"))) for row in rows]
     if max(options.batch) > len(prompts):
         raise UserError(f"--batch {max(options.batch)} is more than the {len(prompts)} questions: raise --limit or give more questions.")
     limit, longest = checkpoint.config.max_sequence_length, max(map(len, prompts)) + options.canvas_length

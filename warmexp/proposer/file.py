@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from warmexp.errors import UserError, check_choice
+from warmexp.jsonl import check_once, read_rows
 from warmexp.proposer.proposal import TAILS, Asked, Proposal, Proposer
 
 
@@ -30,23 +29,12 @@ class FileProposer(Proposer):
     @cached_property
     def proposals(self) -> dict[str, Proposal]:
         file = Path(self.path).expanduser()
-        if not file.is_file():
+        if not file.exists():
             raise UserError(f'proposer.path={self.path} does not exist: give a JSONL file with lines {{"id": …, "text": …}}.')
-        found: dict[str, Proposal] = {}
-        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
-            if not line.strip():
-                continue
-            try:
-                raw = json.loads(line)
-                proposal = found[str(raw["id"])] = Proposal.from_json({**raw, "text": str(raw["text"])})
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
-                raise UserError(f'proposer.path={self.path}, line {number} is not {{"id": …, "text": …}} ({error!r}).') from None
-            if not _sound(proposal):
-                raise UserError(
-                    f"proposer.path={self.path}, line {number}: tokens are not [start, end, log-probability ≤ 0] within the text and in"
-                    " its order, or end is no log-probability: correct them or leave them out."
-                )
-        return found
+        rows = list(read_rows(file, f"proposer.path={self.path}"))
+        named = [(row.text("id"), row) for row in rows]
+        check_once(named, "leave one of them out")
+        return {name: Proposal.from_row(row) for name, row in named}
 
     def identity(self) -> dict[str, Any]:
         digest = hashlib.sha256(json.dumps({k: [v.text, v.tokens, v.end] for k, v in sorted(self.proposals.items())}).encode()).hexdigest()
@@ -62,10 +50,3 @@ class FileProposer(Proposer):
         for question in questions:
             yield question.id, self.proposals[question.id]
 
-
-def _sound(proposal: Proposal) -> bool:
-    """Whether spans lie within the text, in its order, and log-probabilities are such."""
-    logs = [p for _, _, p in proposal.tokens] + ([] if proposal.end is None else [proposal.end])
-    inside = all(0 <= a <= b <= len(proposal.text) for a, b, _ in proposal.tokens)
-    ordered = all(x[0] <= y[0] and x[1] <= y[1] for x, y in pairwise(proposal.tokens))
-    return inside and ordered and not any(math.isnan(p) or p > 0 for p in logs)

@@ -11,10 +11,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 from warmexp.backbone.tokenizer import BackboneTokenizer
-from warmexp.errors import check_choice
+from warmexp.errors import UserError, check_choice
+from warmexp.jsonl import Row
 from warmexp.proposer.calibration import Calibration, read_calibration
 from warmexp.proposer.spans import carry, encoded_spans
 
@@ -39,10 +41,27 @@ class Proposal:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, raw: dict[str, Any]) -> Proposal:
-        tokens = tuple((int(a), int(b), float(p)) for a, b, p in raw.get("tokens", ()))
-        end = raw.get("end")
-        return cls(raw["text"], tokens, float(raw.get("seconds", 0.0)), None if end is None else float(end))
+    def from_row(cls, row: Row) -> Proposal:
+        """What `to_json` wrote, or somebody else did.
+
+        Raises:
+            UserError: no text; tokens that do not lie in it, in its order, with log-probabilities ≤ 0; an `end` that is none.
+        """
+        text, raw = row.text("text"), row.values
+        spans = raw.get("tokens") or []
+        triples = isinstance(spans, (list, tuple)) and all(isinstance(s, (list, tuple)) and len(s) == 3 for s in spans)
+        whole = triples and all(isinstance(at, int) and not isinstance(at, bool) for s in spans for at in s[:2])
+        tokens = tuple((a, b, row.number("tokens", p)) for a, b, p in spans) if whole else ()
+        end = None if raw.get("end") is None else row.number("end", raw["end"])
+        seconds = row.number("seconds", raw.get("seconds", 0.0))
+        inside = whole and all(0 <= a <= b <= len(text) for a, b, _ in tokens)
+        ordered = all(x[0] <= y[0] and x[1] <= y[1] for x, y in pairwise(tokens))
+        if not inside or not ordered or any(p > 0 for *_, p in tokens) or (end or 0) > 0 or seconds < 0:
+            raise UserError(
+                f"{row.where}: tokens are not [start, end, log-probability ≤ 0] within the text and in its order, or end is no"
+                " log-probability, or seconds are negative: correct them or leave them out."
+            )
+        return cls(text, tokens, seconds, end)
 
 
 @dataclass(frozen=True)

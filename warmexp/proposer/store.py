@@ -14,6 +14,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from warmexp.io import append_lines, read_lines
+from warmexp.jsonl import Row, check_once
 from warmexp.proposer.proposal import Asked, Proposal, Proposer
 from warmexp.task.task import TaskQuestion
 
@@ -50,7 +51,7 @@ def proposals_for(
     folder.mkdir(parents=True, exist_ok=True)
     # Several workers may share the folder: whoever comes second waits and finds the first one's work.
     with FileLock(file.with_suffix(".lock")):
-        known = {line["prompt_sha256"]: Proposal.from_json(line) for line in read_lines(file)}
+        known = _stored(file)
         wanted = {prompt_sha256(q): q for q in questions}
         missing = [q for key, q in wanted.items() if key not in known]
         if missing:
@@ -60,3 +61,11 @@ def proposals_for(
                 known[by_id[question]] = proposal
                 append_lines(file, [{"prompt_sha256": by_id[question], **proposal.to_json()}])
     return {q.id: known[prompt_sha256(q)] for q in questions}
+
+
+def _stored(file: Path) -> dict[str, Proposal]:
+    """Prompt hash -> proposal."""
+    rows = [Row(line, f"{file}, line {number}") for number, line in enumerate(read_lines(file), 1)]
+    named = [(row.text("prompt_sha256"), row) for row in rows]
+    check_once(named, "remove one of them, or the file")
+    return {name: Proposal.from_row(row) for name, row in named}

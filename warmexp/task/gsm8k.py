@@ -187,7 +187,7 @@ def _training(task: GSM8K | GSM8KCoT, limit: int) -> list[TaskQuestion]:
 
 def _rows(path: str | None, dataset: str, split: str, key: str = "task.path") -> list[dict[str, str]]:
     rows = read_hub(dataset, "main", split) if path is None else read_file(key, _split_file(path, split), _FIELDS)
-    return [{name: row[name] for name in _FIELDS} for row in rows]
+    return [{name: row.text(name) for name in _FIELDS} for row in rows]
 
 
 def _split_file(path: str, split: str) -> Path:

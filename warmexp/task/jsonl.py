@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from warmexp.errors import UserError
+from warmexp.jsonl import Row, check_once
 from warmexp.task.data import read_file
 from warmexp.task.score import INVALID, exact_match
 from warmexp.task.task import TaskQuestion, check_prompt, subset
@@ -53,18 +54,15 @@ class JsonlTask:
     def load(self) -> list[TaskQuestion]:
         rows = read_file("task.path", self.path, (self.question_field, self.answer_field))
         numbered = [self._question(i, row) for i, row in enumerate(rows)]
-        ids = [q.id for q in numbered]
-        if len(set(ids)) < len(ids):
-            twice = next(i for i in ids if ids.count(i) > 1)
-            raise UserError(f"task.path={self.path} has the id {twice} twice: give every question an id of its own, or none.")
+        check_once([(question.id, row) for question, row in zip(numbered, rows, strict=True)], "give every question one of its own")
         return subset(numbered, self.limit, self.subset_seed)
 
-    def _question(self, i: int, row: dict[str, Any]) -> TaskQuestion:
-        solution = str(row[self.answer_field])
+    def _question(self, i: int, row: Row) -> TaskQuestion:
+        solution, question = row.text(self.answer_field), row.text(self.question_field)
         found = self._found(solution)
-        question = str(row[self.question_field])
         prompt = self.prompt.replace("{question}", question)
-        return TaskQuestion(str(row.get("id", f"jsonl-{i:05d}")), prompt, solution, found[-1] if found else solution.strip(), question)
+        name = row.text("id") if "id" in row.values else f"jsonl-{i:05d}"
+        return TaskQuestion(name, prompt, solution, found[-1] if found else solution.strip(), question)
 
     def _found(self, text: str) -> list[str]:
         return [(match[1] if self._regex.groups else match[0]) or "" for match in self._regex.finditer(text)]

@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from warmexp.jsonl import Row
 from warmexp.task.data import read_file, read_hub
 from warmexp.task.latex import between_dollars, last_boxed, same_answer
 from warmexp.task.score import HARNESS
@@ -41,11 +42,10 @@ class Math500:
         numbered = [self._question(i, row) for i, row in enumerate(rows)]
         return subset(numbered, self.limit, self.subset_seed)
 
-    def _question(self, i: int, row: dict[str, Any]) -> TaskQuestion:
-        answer = str(row["answer"])
-        solution = str(row.get("solution") or answer)
+    def _question(self, i: int, row: Row) -> TaskQuestion:
+        answer, problem = row.text("answer"), row.text("problem")
+        solution = (row.text("solution") if row.values.get("solution") is not None else "") or answer
         target = last_boxed(solution)
-        problem = str(row["problem"])
         prompt = self.prompt.replace("{question}", problem)
         return TaskQuestion(f"math500-test-{i:05d}", prompt, solution, answer if target is None else target, problem)
 
