@@ -7,7 +7,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c c
 .PHONY: demo test lint clean
 
 demo: $(VENV)/.demo
-	$(BIN)/python -m warmexp.lab.demo
+	$(BIN)/python -m warmexp.studies.demo
 
 test: $(VENV)/.test
 	$(BIN)/python -m ruff check .

@@ -23,7 +23,7 @@ _GRACE_SECONDS = 10.0
 try:
     from hydra_plugins.hydra_joblib_launcher.joblib_launcher import JoblibLauncher
     from hydra_plugins.hydra_submitit_launcher.submitit_launcher import SlurmLauncher
-except ImportError:  # then Hydra has no configuration to begin with, and warmexp.messages says what to install
+except ImportError:  # then Hydra has no configuration to begin with, and warmexp.config.messages says what to install
     JoblibLauncher = SlurmLauncher = Launcher
 
 

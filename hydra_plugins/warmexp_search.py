@@ -1,4 +1,4 @@
-"""Optuna's Hydra sweeper for two objectives; see warmexp/study/search.py. It lies here because Hydra looks for plugins nowhere else."""
+"""Optuna's Hydra sweeper for two objectives; see warmexp/studies/search.py. It lies here because Hydra looks for plugins nowhere else."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ class Search(Sweeper):
 
     def setup(self, **hydra: Any) -> None:
         try:
-            from warmexp.study.search import Trials
+            from warmexp.studies.search import Trials
         except ImportError:  # optuna is not loaded before it is asked for: that takes a second
             raise UserError("hydra/sweeper=search needs the plugin hydra-optuna-sweeper: pip install 'warmexp[sweeps]'.") from None
         self.trials = Trials(**self.settings)

@@ -37,8 +37,8 @@ class StudySweeper(BasicSweeper):
         self.dry_run = dry_run
 
     def sweep(self, arguments: list[str]) -> Any:
-        from warmexp.study.grids import grid_words, refuse_to_vary
-        from warmexp.study.sweep import sweep
+        from warmexp.studies.grids import grid_words, refuse_to_vary
+        from warmexp.studies.sweep import sweep
 
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         overrides: list[list[str]] = []

@@ -10,10 +10,10 @@ import torch
 from safetensors import safe_open
 
 from tests.checkpoints import write_checkpoint
-from warmexp.backbone import weights
-from warmexp.backbone.checkpoint import Checkpoint
-from warmexp.batches import halving, shrinking
 from warmexp.errors import UserError, out_of_memory
+from warmexp.models import weights
+from warmexp.models.checkpoint import Checkpoint
+from warmexp.runs.batches import halving, shrinking
 
 CUBLAS = "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from warmexp.api import composed
-from warmexp.lab import demo
+from warmexp.studies import demo
 
 
 def test_the_demo_shows_what_it_promises(capsys, monkeypatch, quiet_home):

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from warmexp import harness
+from warmexp.analysis.points import collect
 from warmexp.api import planned
 from warmexp.errors import UserError
-from warmexp.front.points import collect
+from warmexp.harness import __main__ as harness
 from warmexp.io import read_lines
-from warmexp.run import run
-from warmexp.task.lab import LabTask
+from warmexp.runs.run import run
+from warmexp.tasks.lab import LabTask
 
 lm_eval = pytest.importorskip("lm_eval")
 N = 6
@@ -76,7 +76,7 @@ def test_a_second_time_nothing_is_decoded_and_no_front_sees_it(tasks, monkeypatc
     keys = {"num_fewshot": 0, "include_path": str(tasks / "tasks")}
     words = ["init=mask", "length.block_length=48", "tau=0.3", "device=cpu"]
     first = harness.evaluate(["gsm8k"], words, **keys, say=lambda _: None)
-    import warmexp.run as module
+    import warmexp.runs.run as module
 
     monkeypatch.setattr(module, "stream", None)
     said: list[str] = []
@@ -157,7 +157,7 @@ def test_requests_that_a_canvas_cannot_follow_are_said_once(quiet_home):
     """Sampling and other lengths are told of; repeats of a document are answered once; stops are each request's own."""
     from lm_eval.api.instance import Instance
 
-    from warmexp.harness_model import Pipeline
+    from warmexp.harness.model import Pipeline
 
     said: list[str] = []
     model = Pipeline(planned(["init=mask", "tau=0.5", "task.limit=1", "device=cpu"]), say=said.append)

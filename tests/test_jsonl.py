@@ -12,12 +12,12 @@ import pytest
 from warmexp.errors import UserError
 from warmexp.io import append_lines, read_lines
 from warmexp.jsonl import DEEPEST
-from warmexp.proposer.file import FileProposer
-from warmexp.proposer.proposal import Asked, Proposal
-from warmexp.proposer.store import proposals_for
-from warmexp.task.gsm8k import GSM8K
-from warmexp.task.jsonl import JsonlTask
-from warmexp.task.math500 import Math500
+from warmexp.proposers.file import FileProposer
+from warmexp.proposers.proposal import Asked, Proposal
+from warmexp.proposers.store import proposals_for
+from warmexp.tasks.gsm8k import GSM8K
+from warmexp.tasks.jsonl import JsonlTask
+from warmexp.tasks.math500 import Math500
 
 GOOD = {
     "task": b'{"question": "3 and 4?", "answer": "#### 7"}',

@@ -9,11 +9,11 @@ import sys
 import pytest
 import torch
 
-from warmexp.backbone.checkpoint import Checkpoint
-from warmexp.backbone.random_checkpoint import main as write_random
 from warmexp.measure import __main__ as module
 from warmexp.measure import floors
 from warmexp.measure.__main__ import main
+from warmexp.models.checkpoint import Checkpoint
+from warmexp.models.random_checkpoint import main as write_random
 
 
 @pytest.fixture(scope="module")

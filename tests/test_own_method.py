@@ -22,7 +22,7 @@ def page() -> dict[str, str]:
 
 def test_the_page_names_three_files(page):
     python, yaml, test = page
-    assert python.startswith("warmexp/unmask/") and yaml.startswith("conf/unmask/") and test.startswith("tests/")
+    assert python.startswith("warmexp/methods/unmask/") and yaml.startswith("conf/unmask/") and test.startswith("tests/")
     lines = [line for line in page[python].splitlines() if line.strip()]
     assert len(lines) <= 30
 

@@ -48,5 +48,5 @@ def test_it_runs_from_another_directory(installed, tmp_path):
     command = [sys.executable, "-P", "-m", "warmexp", "-m", "+sweep=smoke", "--dry-run"]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=240)
     assert done.returncode == 0 and "study smoke: 4 jobs" in done.stdout, done.stderr
-    where = [sys.executable, "-P", "-c", "import warmexp.config as c; print(c.conf_dir())"]
+    where = [sys.executable, "-P", "-c", "import warmexp.config.plan as c; print(c.conf_dir())"]
     assert str(installed) in subprocess.run(where, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120).stdout

@@ -12,12 +12,12 @@ import hydra  # noqa: E402
 from hydra.errors import HydraException  # noqa: E402
 from omegaconf.errors import OmegaConfBaseException  # noqa: E402
 
-from warmexp.config import conf_dir  # noqa: E402
+from warmexp.config.messages import explain  # noqa: E402
+from warmexp.config.plan import conf_dir  # noqa: E402
 from warmexp.errors import UserError  # noqa: E402
-from warmexp.messages import explain  # noqa: E402
-from warmexp.study.end import Asked, end_study  # noqa: E402
-from warmexp.study.job import job, outcome  # noqa: E402
-from warmexp.study.named import register, study_name, sweeper_of  # noqa: E402
+from warmexp.studies.end import Asked, end_study  # noqa: E402
+from warmexp.studies.job import job, outcome  # noqa: E402
+from warmexp.studies.named import register, study_name, sweeper_of  # noqa: E402
 
 GREEK = {"ρ": "rho", "λ": "lambda", "τ": "tau"}
 DRY_RUN = "--dry-run"
@@ -59,9 +59,9 @@ def _end() -> int:
 
 
 def _show(folder) -> None:
-    from warmexp.front.analysis import analyse
-    from warmexp.front.points import load_point
-    from warmexp.front.table import print_table
+    from warmexp.analysis.analysis import analyse
+    from warmexp.analysis.points import load_point
+    from warmexp.report.table import print_table
 
     print_table(analyse([load_point(folder)]))
     print(folder)

@@ -10,8 +10,8 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from warmexp.config import Plan, conf_dir, plan
-from warmexp.study.named import register
+from warmexp.config.plan import Plan, conf_dir, plan
+from warmexp.studies.named import register
 
 
 def composed(overrides: list[str]) -> tuple[DictConfig, dict[str, str]]:
@@ -33,7 +33,7 @@ def planned(overrides: list[str], multirun: bool = False) -> Plan:
 
 def run_overrides(overrides: list[str], say: Callable[[str], None] = lambda _: None) -> tuple[dict[str, Any], Path]:
     """Compose, check, run: the run's summary and folder."""
-    from warmexp.run import run
+    from warmexp.runs.run import run
 
     made = planned(overrides)
     return run(made, say), made.folder

@@ -19,9 +19,9 @@ from warmexp.bench.memory import allocated, memory
 from warmexp.bench.plain import CACHES, Rule
 from warmexp.bench.sharing import tau_sweep
 from warmexp.bench.subject import Subject, lab_checkpoint, lab_prompts, random_backbone, random_prompts
-from warmexp.config import options
-from warmexp.length.fixed import FixedLength
+from warmexp.config.plan import options
 from warmexp.measure import floors
+from warmexp.methods.length.fixed import FixedLength
 
 WORDS = ["--model", "tiny", "--canvas", "16", "--block", "8", "--steps", "4", "--questions", "3", "--batch", "1,3", "--repeats", "2"]
 OURS = [cache for cache in options("cache") if cache in CACHES]

@@ -9,10 +9,10 @@ import torch
 
 from tests.reference.decoder import decode_one
 from tests.reference.models import random_models
-from warmexp.backbone.backbone import Backbone
 from warmexp.bench.compare import divergence
 from warmexp.bench.plain import Answer, Rule, plain_decode
 from warmexp.decode.state import Question
+from warmexp.models.backbone import Backbone
 
 CANVAS, BLOCK = 12, 4
 RULES = (Rule(0.2), Rule(0.9), Rule(steps=3))

@@ -13,7 +13,7 @@ from warmexp.calibrate.examples import examples, read_run
 from warmexp.errors import UserError
 from warmexp.io import read_lines
 from warmexp.lab.problems import load
-from warmexp.proposer.calibration import FEATURES, Calibration, read_calibration
+from warmexp.proposers.calibration import FEATURES, Calibration, read_calibration
 
 N = 10
 LAB = ["proposer=lab_weak", "proposer.tail=eos", "task.split=calibration", f"task.limit={N}", "tau=0.7"]

@@ -12,7 +12,7 @@ import pytest
 from warmexp.calibrate.examples import Examples
 from warmexp.calibrate.fit import cross_validated, fit
 from warmexp.errors import UserError
-from warmexp.proposer.calibration import FEATURES, Calibration, features, read_calibration
+from warmexp.proposers.calibration import FEATURES, Calibration, features, read_calibration
 
 CURVE = Calibration("isotonic", ("trust",), 0, x=(0.2, 0.6), y=(0.1, 0.9))
 

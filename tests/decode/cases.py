@@ -12,32 +12,32 @@ from hypothesis import strategies as st
 
 from tests.reference.decoder import Answer, decode_one
 from tests.reference.models import random_models
-from warmexp.anchor.edit import EditAnchor
-from warmexp.anchor.none import NoAnchor
-from warmexp.backbone.backbone import Backbone
-from warmexp.cache.dual import DualCache
-from warmexp.cache.freecache import FreeCache
-from warmexp.cache.none import NoCache
-from warmexp.cache.prefix import PrefixCache
 from warmexp.decode.batch import Decoded
 from warmexp.decode.loop import decode
 from warmexp.decode.state import Question
 from warmexp.decode.strategy import Strategies
-from warmexp.init.embed_interp import EmbedInterp
-from warmexp.init.mask import MaskInit
-from warmexp.init.token_inject import TokenInject
-from warmexp.init.verified import Verified
-from warmexp.length.fixed import FixedLength
-from warmexp.remask.budget import BudgetRemask
-from warmexp.remask.exponential import ExponentialRemask
-from warmexp.remask.linear import LinearRemask
-from warmexp.remask.none import NoRemask
+from warmexp.methods.anchor.edit import EditAnchor
+from warmexp.methods.anchor.none import NoAnchor
+from warmexp.methods.cache.dual import DualCache
+from warmexp.methods.cache.freecache import FreeCache
+from warmexp.methods.cache.none import NoCache
+from warmexp.methods.cache.prefix import PrefixCache
+from warmexp.methods.init.embed_interp import EmbedInterp
+from warmexp.methods.init.mask import MaskInit
+from warmexp.methods.init.token_inject import TokenInject
+from warmexp.methods.init.verified import Verified
+from warmexp.methods.length.fixed import FixedLength
+from warmexp.methods.remask.budget import BudgetRemask
+from warmexp.methods.remask.exponential import ExponentialRemask
+from warmexp.methods.remask.linear import LinearRemask
+from warmexp.methods.remask.none import NoRemask
+from warmexp.methods.unmask.agreement import Agreement
+from warmexp.methods.unmask.bonus import Bonus
+from warmexp.methods.unmask.product import Product
+from warmexp.methods.unmask.threshold import Threshold
+from warmexp.methods.unmask.topk import TopK
+from warmexp.models.backbone import Backbone
 from warmexp.rng import uniform
-from warmexp.unmask.agreement import Agreement
-from warmexp.unmask.bonus import Bonus
-from warmexp.unmask.product import Product
-from warmexp.unmask.threshold import Threshold
-from warmexp.unmask.topk import TopK
 
 BUILDERS = {
     "mask": MaskInit,

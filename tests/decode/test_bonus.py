@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tests.decode.cases import BONUS, FROZEN, LINEAR, WINDOWS, cases, check, facts, profile
-from warmexp.unmask.threshold import Threshold
+from warmexp.methods.unmask.threshold import Threshold
 
 PRIORS = st.sampled_from([{"name": "token_inject", "rho": 0.0}, {"name": "token_inject", "rho": 0.4}])
 CASES = cases(inits=PRIORS, unmasks=BONUS, remasks=st.one_of(st.just(FROZEN), LINEAR), most=3)

@@ -134,7 +134,7 @@ def test_choosing_waits_for_nothing(case):
 def test_fewer_than_were_committed_and_the_worst_first(committed, revoked):
     from types import SimpleNamespace
 
-    from warmexp.remask.budget import BudgetRemask
+    from warmexp.methods.remask.budget import BudgetRemask
 
     flags = torch.ones(1, 4, dtype=torch.bool)
     block = SimpleNamespace(revocable=flags, undone=torch.tensor([[0, 2, 1, 0]]), masked=torch.ones(1, 4, dtype=torch.bool))

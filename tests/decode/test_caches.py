@@ -16,10 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.decode.cases import EXPONENTIAL, FREEZING, FROZEN, LINEAR, SOFT, WINDOWS, Case, cases, check, facts, profile
-from warmexp.backbone.keys_values import KeysValues
-from warmexp.cache.dual import DualCache
-from warmexp.cache.prefix import PrefixCache
 from warmexp.errors import UserError
+from warmexp.methods.cache.dual import DualCache
+from warmexp.methods.cache.prefix import PrefixCache
+from warmexp.models.keys_values import KeysValues
 
 REVOKING = st.one_of(LINEAR, EXPONENTIAL)
 NONE = {"name": "none"}

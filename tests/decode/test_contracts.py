@@ -13,16 +13,16 @@ from torch import Tensor
 
 from tests.decode.cases import EXPONENTIAL, FROZEN, LINEAR, build, cases, profile
 from tests.reference.models import random_models
-from warmexp.backbone.backbone import Backbone
-from warmexp.cache.none import NoCache
 from warmexp.decode.loop import decode
 from warmexp.decode.state import DECODED, FIXED, INJECTED, MASK, SOURCES, Canvas, Question, Start
 from warmexp.decode.strategy import Strategies
-from warmexp.init.token_inject import TokenInject
-from warmexp.length.fixed import FixedLength
-from warmexp.remask.linear import LinearRemask
-from warmexp.remask.none import NoRemask
-from warmexp.unmask.threshold import Threshold
+from warmexp.methods.cache.none import NoCache
+from warmexp.methods.init.token_inject import TokenInject
+from warmexp.methods.length.fixed import FixedLength
+from warmexp.methods.remask.linear import LinearRemask
+from warmexp.methods.remask.none import NoRemask
+from warmexp.methods.unmask.threshold import Threshold
+from warmexp.models.backbone import Backbone
 
 INJECTIONS = st.fixed_dictionaries({"name": st.just("token_inject"), "rho": st.sampled_from([0.3, 0.6, 1.0])})
 

@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.decode.cases import BONUS, FREEZING, FROZEN, INITS, LINEAR, UNMASKS, VERIFIED, WINDOWS, cases, facts, profile
-from warmexp.backbone.plain import PlainBackbone
 from warmexp.decode import loop, meter
 from warmexp.decode.loop import stream
 from warmexp.decode.meter import Meter
 from warmexp.decode.reading import Reading
 from warmexp.decode.rows import together
 from warmexp.decode.state import Canvas
-from warmexp.unmask.bonus import Bonus
-from warmexp.unmask.product import Product
+from warmexp.methods.unmask.bonus import Bonus
+from warmexp.methods.unmask.product import Product
+from warmexp.models.plain import PlainBackbone
 
 CACHES = st.one_of(st.just({"name": "none"}), WINDOWS, FREEZING)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.decode.cases import FREEZING, FROZEN, WINDOWS, Case, cases, profile
 from warmexp.decode.batch import Decoded
 from warmexp.decode.loop import decode
-from warmexp.length.eos_stop import EosStop
+from warmexp.methods.length.eos_stop import EosStop
 
 END = 0
 CACHES = st.one_of(st.just({"name": "none"}), WINDOWS, FREEZING)

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from tests.decode.cases import CLEAR, COLD, EXPONENTIAL, FROZEN, LINEAR, UNMASKS, WARM, build, cases, check, facts, profile
 from tests.reference.decoder import decode_one
 from tests.reference.models import ScriptedReference, ScriptedTransformer
-from warmexp.backbone.backbone import Backbone
-from warmexp.cache.none import NoCache
 from warmexp.decode.loop import decode
 from warmexp.decode.state import Question
 from warmexp.decode.strategy import Strategies
-from warmexp.length.fixed import FixedLength
+from warmexp.methods.cache.none import NoCache
+from warmexp.methods.length.fixed import FixedLength
+from warmexp.models.backbone import Backbone
 
 DENSE = cases(
     inits=st.fixed_dictionaries({"name": st.just("token_inject"), "rho": st.sampled_from([0.8, 1.0])}),

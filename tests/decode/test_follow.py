@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from tests.decode.cases import AGREEMENT, CLEAR, FREEZING, FROZEN, LINEAR, SOFT, VERIFIED, WARM, WINDOWS, cases, check, facts, profile
 from tests.reference.decoder import Answer, distance, moved
-from warmexp.anchor.edit import EditAnchor, ends
-from warmexp.backbone.plain import PlainBackbone
 from warmexp.decode.loop import decode
 from warmexp.decode.state import Question
+from warmexp.methods.anchor.edit import EditAnchor, ends
+from warmexp.models.plain import PlainBackbone
 
 ANCHORS = st.fixed_dictionaries(
     {

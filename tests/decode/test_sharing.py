@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tests.decode.cases import COLD, FREEZING, FROZEN, INITS, VERIFIED, WINDOWS, Case, cases, facts, profile
-from warmexp.backbone.backbone import Backbone
 from warmexp.decode.batch import Decoded
 from warmexp.decode.loop import stream
 from warmexp.decode.memory import Answer, Memory, SharingMeter, digests
 from warmexp.decode.meter import Forward, Meter
 from warmexp.decode.reading import Block, Reading
 from warmexp.decode.strategy import Strategies
-from warmexp.unmask.threshold import Threshold
+from warmexp.methods.unmask.threshold import Threshold
+from warmexp.models.backbone import Backbone
 
 TAUS = [{"name": "threshold", "tau": tau, "temperature": 0.0} for tau in (0.2, 0.4, 0.6, 0.9, 1.1)]
 COUNTS = ("nfe", "no_op", "aux_forwards", "token_forwards", "full_forward_equivalents")

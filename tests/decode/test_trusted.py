@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.decode.cases import AGREEMENT, CLEAR, COLD, FROZEN, LINEAR, VERIFIED, WINDOWS, cases, check, facts, profile
 from tests.reference.decoder import Answer
-from warmexp.unmask.agreement import Agreement
+from warmexp.methods.unmask.agreement import Agreement
 
 CASES = cases(inits=VERIFIED, unmasks=AGREEMENT, remasks=st.one_of(st.just(FROZEN), LINEAR), most=3)
 COLD_PRIOR = {"name": "token_inject", "rho": 0.0}

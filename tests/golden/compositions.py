@@ -10,10 +10,10 @@ import json
 from pathlib import Path
 
 from warmexp.api import composed
+from warmexp.config.instantiate import build
 from warmexp.decode.loop import decode
 from warmexp.decode.state import Question
 from warmexp.decode.strategy import Strategies
-from warmexp.instantiate import build
 
 FILE = Path(__file__).parent / "records.json"
 SHOWN = ("ids", "commit_iteration", "source")

@@ -11,7 +11,7 @@ import torch
 
 from tests.golden.compositions import COMPOSITIONS, FILE, load, records
 from warmexp.api import planned
-from warmexp.run import _proposals, _question
+from warmexp.runs.run import _proposals, _question
 
 N = 6
 

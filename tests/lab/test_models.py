@@ -5,7 +5,7 @@ import json
 import pytest
 from safetensors import safe_open
 
-from warmexp.lab.paths import MODELS, MODELS_DIR, model_path
+from warmexp.models.lab_files import MODELS, MODELS_DIR, model_path
 
 LIMIT_ALL, LIMIT_ONE = 12_000_000, 6_000 * 1024
 BLOCK_KEYS = ("attn_norm", "q_proj", "k_proj", "v_proj", "attn_out", "ff_norm", "ff_proj", "up_proj", "ff_out")

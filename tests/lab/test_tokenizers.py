@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from warmexp.lab import problems, tokenizers
-from warmexp.lab.paths import model_path
+from warmexp.models.lab_files import model_path
 
 BACKBONE = AutoTokenizer.from_pretrained(model_path("backbone"))
 PROPOSER = AutoTokenizer.from_pretrained(model_path("proposer_strong"))

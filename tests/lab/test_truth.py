@@ -6,8 +6,8 @@ import pytest
 
 from warmexp.lab import problems
 from warmexp.lab.truth import is_solution, right_tokens, right_until, solutions
-from warmexp.proposer.oracle import OracleProposer
-from warmexp.proposer.proposal import Asked
+from warmexp.proposers.oracle import OracleProposer
+from warmexp.proposers.proposal import Asked
 
 ALL = [*problems.load("calibration"), *problems.load("test", 200), *problems.load("train", 200)]
 

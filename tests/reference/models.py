@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from tests.reference.transformer import PREFIX, ReferenceTransformer, Sizes
-from warmexp.backbone.transformer import ModelConfig, Transformer
-from warmexp.backbone.wanted import Wanted
+from warmexp.models.transformer import ModelConfig, Transformer
+from warmexp.models.wanted import Wanted
 
 
 def published_state(transformer: Transformer) -> dict[str, np.ndarray]:

@@ -21,7 +21,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from warmexp.backbone.weights import DTYPES
 from warmexp.bench.exact import exact
 from warmexp.bench.forwards import forwards
 from warmexp.bench.growth import growth, study
@@ -31,10 +30,11 @@ from warmexp.bench.report import text
 from warmexp.bench.sharing import tau_sweep
 from warmexp.bench.speed import speed
 from warmexp.bench.subject import SHAPES, Subject, build_cache, subject
-from warmexp.environment import environment
 from warmexp.errors import UserError, check_choice, check_range, out_of_memory
 from warmexp.io import write_json
 from warmexp.measure.floors import rates
+from warmexp.models.weights import DTYPES
+from warmexp.runs.environment import environment
 
 PARTS = ("speed", "forwards", "memory", "growth", "runs", "exact", "sharing")
 LAB_ONLY = ("runs", "sharing")

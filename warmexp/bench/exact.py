@@ -12,7 +12,7 @@ from warmexp.bench.compare import divergence
 from warmexp.bench.plain import CACHES, Rule
 from warmexp.bench.speed import ours, plain
 from warmexp.bench.subject import Subject, random_backbone, random_prompts
-from warmexp.length.fixed import FixedLength
+from warmexp.methods.length.fixed import FixedLength
 
 RULES = (Rule(0.3), Rule(0.9), Rule(steps=3))
 

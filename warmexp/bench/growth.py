@@ -90,7 +90,7 @@ def study(questions: int) -> dict[str, Any]:
     """Seconds until the first 1, 2, 4 … runs of a study are done: warm starts on the lab that differ in their seed, in this process,
     from nothing (no proposals stored, no model loaded)."""
     from warmexp.api import run_overrides
-    from warmexp.run import _free_backbone
+    from warmexp.runs.run import _free_backbone
 
     _free_backbone()
     each: list[Seconds] = []

@@ -24,7 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from warmexp.backbone.backbone import Backbone
+from warmexp.models.backbone import Backbone
 
 CACHES = ("none", "prefix", "dual")
 KeysValues = list[tuple[Tensor, Tensor]]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from warmexp.backbone.weights import GIB
 from warmexp.bench.subject import Subject
+from warmexp.models.weights import GIB
 
 SHOWN = 5  # divergences printed; all of them are in the JSON
 

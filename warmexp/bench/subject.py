@@ -12,24 +12,24 @@ from typing import Any
 import torch
 from omegaconf import OmegaConf
 
-from warmexp.backbone.backbone import Backbone
-from warmexp.backbone.checkpoint import Checkpoint
-from warmexp.backbone.random_checkpoint import SHAPES as PUBLISHED
-from warmexp.backbone.transformer import ModelConfig, Transformer
-from warmexp.backbone.weights import DTYPES
 from warmexp.bench.plain import Rule
-from warmexp.config import available_device, conf_dir, options
+from warmexp.config.instantiate import build
+from warmexp.config.plan import available_device, conf_dir, options
 from warmexp.decode.state import Question
 from warmexp.decode.strategy import Strategies
-from warmexp.environment import keep_float32, no_cudnn_attention
 from warmexp.errors import UserError, check_choice, check_range
-from warmexp.init.mask import MaskInit
-from warmexp.instantiate import build
-from warmexp.length.fixed import FixedLength
-from warmexp.remask.none import NoRemask
-from warmexp.task.lab import LabTask
-from warmexp.unmask.threshold import Threshold
-from warmexp.unmask.topk import TopK
+from warmexp.methods.init.mask import MaskInit
+from warmexp.methods.length.fixed import FixedLength
+from warmexp.methods.remask.none import NoRemask
+from warmexp.methods.unmask.threshold import Threshold
+from warmexp.methods.unmask.topk import TopK
+from warmexp.models.backbone import Backbone
+from warmexp.models.checkpoint import Checkpoint
+from warmexp.models.random_checkpoint import SHAPES as PUBLISHED
+from warmexp.models.transformer import ModelConfig, Transformer
+from warmexp.models.weights import DTYPES
+from warmexp.runs.environment import keep_float32, no_cudnn_attention
+from warmexp.tasks.lab import LabTask
 
 # Random weights by size. The head of 100m has LLaDA-8B's share of the arithmetic (7 %).
 SHAPES = {

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from warmexp.errors import UserError, check_range
-from warmexp.proposer.calibration import KINDS
+from warmexp.proposers.calibration import KINDS
 
 ISOTONIC = ("trust", "weakest", "position")
 

@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 from omegaconf import OmegaConf
 
+from warmexp.analysis.points import load_point
 from warmexp.errors import UserError
-from warmexp.front.points import load_point
 from warmexp.io import read_lines
 from warmexp.lab.truth import is_solution, right_tokens
-from warmexp.proposer.calibration import FEATURES, features
+from warmexp.proposers.calibration import FEATURES, features
 
 LABELS = ("truth", "survival", "answer")
 Record = dict[str, Any]

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from warmexp.analysis.calibration import reliability
 from warmexp.calibrate.examples import Examples
 from warmexp.errors import UserError
-from warmexp.front.calibration import reliability
-from warmexp.proposer.calibration import FEATURES, Calibration, design
+from warmexp.proposers.calibration import FEATURES, Calibration, design
 
 FOLDS = 5
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from warmexp.backbone.backbone import Backbone
-from warmexp.backbone.keys_values import KeysValues
 from warmexp.decode.meter import Meter, QuestionSums
 from warmexp.decode.rows import Row
 from warmexp.decode.state import SOURCES, Canvas, Question, Start
 from warmexp.decode.strategy import Strategies
 from warmexp.decode.verify import verified
+from warmexp.models.backbone import Backbone
+from warmexp.models.keys_values import KeysValues
 
 
 @dataclass(frozen=True)

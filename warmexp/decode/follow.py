@@ -1,6 +1,6 @@
 """Proposals that follow what was decoded: a question that enters a block is asked where its proposal now stands, and begins anew there.
 
-An anchor (warmexp/anchor/) moves the proposal, the init makes of it what it makes of any proposal, and what stands before the block stays.
+An anchor (methods/anchor/) moves the proposal, the init makes of it what it makes of any proposal, and what stands before the block stays.
 Reads the canvases of these questions from the device, and of no others.
 """
 

@@ -22,7 +22,6 @@ from itertools import islice
 import torch
 from torch import Tensor
 
-from warmexp.backbone.backbone import Backbone
 from warmexp.decode.batch import Batch, Decoded
 from warmexp.decode.follow import follow
 from warmexp.decode.meter import Meter
@@ -31,6 +30,7 @@ from warmexp.decode.request import forward_of
 from warmexp.decode.rows import Row, stand
 from warmexp.decode.state import Question
 from warmexp.decode.strategy import Strategies
+from warmexp.models.backbone import Backbone
 
 
 def decode(

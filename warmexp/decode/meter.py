@@ -13,10 +13,10 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from warmexp.backbone.backbone import Backbone
-from warmexp.backbone.keys_values import Window
-from warmexp.backbone.shadow import leave_one_out
 from warmexp.decode.state import Canvas
+from warmexp.models.backbone import Backbone
+from warmexp.models.keys_values import Window
+from warmexp.models.shadow import leave_one_out
 
 KINDS = ("full", "window", "block", "aux")
 # Positions that are computed at once; a forward of more goes through the backbone in groups of rows, which bounds its activations. On a
@@ -42,7 +42,7 @@ class Forward:
     embeddings: Tensor | None = None
     kind: str = "full"
     window: Window | None = None
-    hidden: Tensor | None = None  # [R] bool on the host, wanted tokens that what predicts them may not see (backbone/shadow.py)
+    hidden: Tensor | None = None  # [R] bool on the host, wanted tokens that what predicts them may not see (models/shadow.py)
     mixed: Tensor | None = None  # [B, T] bool, where `embeddings` are not those of ids
 
     def mix(self, backbone: Backbone, canvas: Canvas, mixture: Tensor, match: bool = False) -> None:

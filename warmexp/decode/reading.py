@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from warmexp.backbone.wanted import upload
 from warmexp.decode.meter import Said
 from warmexp.decode.rows import Row, Span
 from warmexp.decode.state import Canvas
+from warmexp.models.wanted import upload
 from warmexp.rng import uniform
 
 

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from warmexp.backbone.keys_values import KeysValues
-from warmexp.backbone.wanted import upload
 from warmexp.decode.meter import Forward
 from warmexp.decode.reading import Block
 from warmexp.decode.rows import Row, Span
 from warmexp.decode.state import Canvas
+from warmexp.models.keys_values import KeysValues
+from warmexp.models.wanted import upload
 
 
 def sequences(canvas: Canvas) -> Tensor:

@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from warmexp.backbone.wanted import upload
 from warmexp.decode.state import DECODED, FIXED, INJECTED, Canvas
+from warmexp.models.wanted import upload
 
 if TYPE_CHECKING:
-    from warmexp.backbone.backbone import Backbone
     from warmexp.decode.strategy import Strategies
+    from warmexp.models.backbone import Backbone
 
 # A remask policy that never stops firing would never finish a block: after this many forwards per position of a block the loop
 # stops listening to it (the published rates reach zero long before).

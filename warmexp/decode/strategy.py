@@ -12,10 +12,10 @@ from typing import Protocol
 
 from torch import Tensor
 
-from warmexp.anchor.none import NoAnchor
 from warmexp.decode.reading import Block, Reading
 from warmexp.decode.rows import Row, Span
 from warmexp.decode.state import Question, Start
+from warmexp.methods.anchor.none import NoAnchor
 
 
 class Init(Protocol):
@@ -44,7 +44,7 @@ class Unmask(Protocol):
 
 class Remask(Protocol):
     reads_logits: bool  # as above
-    shadows: bool  # whether revocable tokens are to be read from masked queries that do not see them (backbone/shadow.py)
+    shadows: bool  # whether revocable tokens are to be read from masked queries that do not see them (models/shadow.py)
 
     def candidates(self, source: Tensor) -> Tensor:
         """Which visible positions may be revoked, given where their tokens came from. Same shape, bool."""

@@ -48,7 +48,7 @@ def _score(meter: Meter, canvas: Canvas, injected: Tensor, kind: str) -> tuple[T
 
     visible: one forward that sees all of it; x̂_i is read where it stands, so a backbone that was never trained on visible tokens may
     simply copy it. halves: two forwards, each with every other injected token masked, so that no token vouches for itself. shadow: one
-    forward, in which each token is read from a mask that sees all others; it is two to three times as long (backbone/shadow.py).
+    forward, in which each token is read from a mask that sees all others; it is two to three times as long (models/shadow.py).
     """
     if kind in ("visible", "shadow"):
         return _read(meter, canvas, canvas.ids, injected, shadow=kind == "shadow"), 1

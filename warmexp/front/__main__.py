@@ -8,12 +8,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from warmexp.analysis.analysis import MARGIN, analyse
+from warmexp.analysis.axes import AXES
+from warmexp.analysis.baseline import DEFAULT
+from warmexp.analysis.measured import cores
+from warmexp.analysis.points import FILTERS, collect
 from warmexp.errors import UserError, check_choice
-from warmexp.front.analysis import MARGIN, analyse
-from warmexp.front.axes import AXES
-from warmexp.front.baseline import DEFAULT
-from warmexp.front.measured import cores
-from warmexp.front.points import FILTERS, collect
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -40,8 +40,8 @@ def _study_baseline(folders: Sequence[Path]) -> str | None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table and the paths. Raises UserError for a user's mistake."""
-    from warmexp.front.export import write_front
-    from warmexp.front.table import print_table
+    from warmexp.report.export import write_front
+    from warmexp.report.table import print_table
 
     chosen = _parser().parse_args(arguments)
     for folder in chosen.folders:

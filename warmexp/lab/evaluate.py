@@ -11,7 +11,7 @@ from collections import defaultdict
 import torch
 from torch import Tensor
 
-from warmexp.backbone.transformer import Transformer
+from warmexp.models.transformer import Transformer
 
 STRICT = re.compile(r"#### (\-?[0-9\.\,]+)")  # lm-evaluation-harness, gsm8k, filter strict-match
 

@@ -23,9 +23,9 @@ from torch import Tensor, nn
 from torch.nn.attention import sdpa_kernel
 from transformers import PreTrainedTokenizerFast
 
-from warmexp.backbone.transformer import ModelConfig, Transformer
 from warmexp.lab import evaluate, problems, states, tokenizers
 from warmexp.lab.training import KERNELS, POOL, Average, Pool, build_pool, replace_folder
+from warmexp.models.transformer import ModelConfig, Transformer
 
 log = logging.getLogger("warmexp.lab.train")
 

@@ -3,7 +3,7 @@
     python -m warmexp.measure --checkpoint FOLDER --device cuda --dtype bfloat16 --questions test.jsonl --limit 16 --batch 1,4,16
 
 The questions are decoded by the decode loop itself, from an empty canvas, with a fixed number of forwards per block, so that random
-weights (python -m warmexp.backbone.random_checkpoint) are measured exactly as trained ones would be. Forwards are timed between two
+weights (python -m warmexp.models.random_checkpoint) are measured exactly as trained ones would be. Forwards are timed between two
 synchronisations; the rest of the loop's time is its own.
 """
 
@@ -22,26 +22,26 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from warmexp.backbone.backbone import Backbone
-from warmexp.backbone.checkpoint import Checkpoint
-from warmexp.backbone.weights import DTYPES, GIB
-from warmexp.batches import empty_cache
-from warmexp.cache.none import NoCache
-from warmexp.config import available_device
+from warmexp.config.plan import available_device
 from warmexp.decode.loop import decode
 from warmexp.decode.meter import Meter
 from warmexp.decode.state import Question
 from warmexp.decode.strategy import Strategies
-from warmexp.environment import environment, keep_float32, no_cudnn_attention
 from warmexp.errors import UserError, check_range, out_of_memory
-from warmexp.hub import model_folder, shards
-from warmexp.init.mask import MaskInit
 from warmexp.io import write_json
-from warmexp.length.fixed import FixedLength
 from warmexp.measure.floors import Rates, forward_work, rates, wait
-from warmexp.remask.none import NoRemask
-from warmexp.task.data import read_file
-from warmexp.unmask.topk import TopK
+from warmexp.methods.cache.none import NoCache
+from warmexp.methods.init.mask import MaskInit
+from warmexp.methods.length.fixed import FixedLength
+from warmexp.methods.remask.none import NoRemask
+from warmexp.methods.unmask.topk import TopK
+from warmexp.models.backbone import Backbone
+from warmexp.models.checkpoint import Checkpoint
+from warmexp.models.hub import model_folder, shards
+from warmexp.models.weights import DTYPES, GIB
+from warmexp.runs.batches import empty_cache
+from warmexp.runs.environment import environment, keep_float32, no_cudnn_attention
+from warmexp.tasks.data import read_file
 
 PROMPT = "Question: {question}\nAnswer:"
 

@@ -13,8 +13,8 @@ from functools import partial
 
 import torch
 
-from warmexp.backbone.linear import Linear, packs
-from warmexp.backbone.transformer import Transformer
+from warmexp.models.linear import Linear, packs
+from warmexp.models.transformer import Transformer
 
 # Large enough to leave the caches behind (an H200's L2 holds 50 MB) and to fill the device.
 COPY_BYTES = {"cuda": 1 << 30, "cpu": 1 << 27}

@@ -1,0 +1,131 @@
+"""Points become a front: who is not dominated, what each run saves against the baseline's own front, and which differences are real.
+
+Runs are compared where backbone, task and questions are the same; such runs are a group, and every group has its own front and baseline.
+`pooled` puts all runs into one group, and every picture and table then says so. Everything here is a pure function of run folders: the
+points say which, their records are read. Resampling is seeded, so the same folders always give the same front.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from warmexp.analysis.axes import axis
+from warmexp.analysis.baseline import DEFAULT, select
+from warmexp.analysis.group import Together, numbers, results
+from warmexp.analysis.measured import Measured, measure_all
+from warmexp.analysis.points import Point
+from warmexp.analysis.quality import quality_curves
+from warmexp.analysis.result import Asked, Front, Group, Result
+from warmexp.errors import UserError, check_range
+
+MARGIN = 0.01
+
+
+def analyse(
+    points: Sequence[Point],
+    *,
+    x: str = "nfe",
+    baseline: str = DEFAULT,
+    pooled: bool = False,
+    margin: float = MARGIN,
+    left_out: Sequence[str] = (),
+    reference: float | None = None,
+    processes: int = 1,
+) -> Front:
+    """Everything about a set of runs that the table, the pictures and the report show.
+
+    Args:
+        points: finished runs, all collected with the same accuracy filter; their records are read.
+        x: an axis of axes.AXES. baseline: a selector (baseline.select). margin: of non-inferiority, a share of the questions.
+        pooled: compare runs on different questions, backbones or tasks with each other.
+        reference: x of the hypervolume's reference point, whose accuracy is 0; by default a tenth beyond the dearest run. A study compared
+            with another by its hypervolume needs the same one.
+        left_out: sentences about folders that did not become points, passed through. processes: that read records (measured.measure_all).
+    Raises:
+        UserError: for an unknown axis, a wrong margin or selector.
+    """
+    axis(x)
+    check_range("margin", margin, 0.0, 1.0, "how much accuracy may be lost, as a share of the questions", open_low=True)
+    if reference is not None and not 0 < reference < math.inf:
+        raise UserError(f"reference={reference} is not above 0: it is the {x} of the hypervolume's reference point.")
+    filters = {p.accuracy_filter for p in points}
+    if len(filters) > 1:
+        raise ValueError("points with different accuracy filters have no common front")
+    measured, unread = _measured(points, x, processes)
+    accuracy = filters.pop() if filters else "flexible"
+    asked = Asked(x=x, accuracy=accuracy, selector=baseline, margin=margin, pooled=pooled, reference=reference)
+    return _front(measured, asked, (*left_out, *unread))
+
+
+def along(front: Front, x: str) -> Front:
+    """The same runs along another axis, without reading their records again; runs whose records lack it are left out.
+
+    The reference point is the default one: what was stated for an axis says nothing about another.
+
+    Raises:
+        UserError: for an unknown axis.
+    """
+    axis(x)
+    measured = [run.measured for run in front.runs if x in run.measured.x]
+    asked = Asked(x=x, accuracy=front.accuracy, selector=front.selector, margin=front.margin, pooled=front.pooled)
+    return _front(measured, asked, front.left_out)
+
+
+def _front(measured: list[Measured], asked: Asked, left_out: Sequence[str]) -> Front:
+    chosen = {p.run_id for p in select([m.point for m in measured], asked.selector)}
+    together = [Together.of(part, asked.x, chosen) for part in _parts(measured, asked.pooled)]
+    groups = [numbers(one, asked.reference) for one in together]
+    order = {one.point.run_id: i for i, one in enumerate(measured)}
+    runs = [run for number, one in enumerate(together) for run in results(one, number, asked.margin)]
+    runs.sort(key=lambda run: order[run.point.run_id])
+    caveats = tuple(_caveats(runs, groups, asked))
+    found = {"groups": tuple(groups), "runs": tuple(runs), "prior_quality": quality_curves(runs)}
+    return Front(**vars(asked), caveats=caveats, left_out=tuple(left_out), **found)
+
+
+def _measured(points: Sequence[Point], x: str, processes: int) -> tuple[list[Measured], list[str]]:
+    """The points with their records, and a sentence for each whose records cannot be used."""
+    measured, unread = [], []
+    for point, one in zip(points, measure_all(points, processes), strict=True):
+        if isinstance(one, UserError):
+            unread.append(str(one))
+        elif x in one.x:
+            measured.append(one)
+        else:
+            unread.append(f"{point.folder}: its records are of an earlier version and say nothing about {x}.")
+    return measured, unread
+
+
+def _parts(measured: list[Measured], pooled: bool) -> list[list[Measured]]:
+    """Comparable runs together, the largest group first."""
+    parts: dict[tuple, list[Measured]] = {}
+    for one in measured:
+        parts.setdefault(() if pooled else (one.point.backbone, one.point.model, one.point.task, one.point.questions), []).append(one)
+    return sorted(parts.values(), key=lambda part: (-len(part), -part[0].point.n))
+
+
+def _caveats(runs: list[Result], groups: list[Group], asked: Asked) -> list[str]:
+    """What a reader must know before comparing, one sentence each."""
+    found = []
+    if asked.pooled:
+        for what, values in (
+            ("tasks", {r.point.task for r in runs}),
+            ("backbones", {(r.point.backbone, r.point.model) for r in runs}),
+            ("sets of questions", {r.point.questions for r in runs}),
+        ):
+            if len(values) > 1:
+                found.append(f"Pooled: these runs used {len(values)} different {what}.")
+    elif len(groups) > 1:
+        found.append(f"{len(groups)} groups of runs differ in questions, task or backbone: each has its own front, none is compared.")
+    for number, group in enumerate(groups):
+        others = sum(run.group == number and not run.is_baseline for run in runs)
+        if others and not group.baseline_runs:
+            found.append(
+                f"No run on these {group.task} questions (n = {group.n}) matches the baseline {asked.selector}: no saving can be said."
+            )
+        elif others and len(group.baseline_front) == 1:
+            found.append("The baseline's front is a single point: vary its threshold (+sweep=threshold) for savings at equal accuracy.")
+    if asked.x == "nfe" and any(r.measured.aux_forwards > 0 for r in runs):
+        found.append("NFE leaves out auxiliary forwards (a self-draft's): x=full_forward_equivalents counts them.")
+    return found

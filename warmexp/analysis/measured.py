@@ -1,0 +1,106 @@
+"""A run question by question: what its records say about cost and correctness, as arrays in the order of the questions' ids."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from typing import Any
+
+import numpy as np
+
+from warmexp.analysis.axes import AXES
+from warmexp.analysis.calibration import Calibration, calibrate
+from warmexp.analysis.points import FILTERS, Point
+from warmexp.analysis.proposals import Injected, injected
+from warmexp.analysis.readout import Readout, readout
+from warmexp.analysis.survival import ByTruth, by_trust_and_truth
+from warmexp.errors import UserError
+from warmexp.io import read_lines
+
+_WORTH_IT = 2**27  # bytes of records
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A point with its n questions, sorted by id.
+
+    x: axis -> [n] float64, axes that the records lack are absent. correct: filter -> [n] bool. proposal_right: filter -> [n] bool, empty
+    for a cold start. tokens: [n] response tokens before the first end token, None where the records do not count them.
+    """
+
+    point: Point
+    ids: tuple[str, ...]
+    x: dict[str, np.ndarray]
+    correct: dict[str, np.ndarray]
+    proposal_right: dict[str, np.ndarray]
+    tokens: np.ndarray | None
+    aux_forwards: float  # mean per question
+    injected: Injected | None  # None where no token was injected
+    calibration: dict[str, Calibration | None]
+    survival: ByTruth | None  # None where no token was injected
+    readout: Readout | None  # None where the records do not say
+
+    @property
+    def right(self) -> np.ndarray:
+        """[n] bool by the point's own filter."""
+        return self.correct[self.point.accuracy_filter]
+
+
+def measure(point: Point) -> Measured:
+    """Read a point's records.jsonl.
+
+    Raises:
+        UserError: one sentence, where the records are damaged, or are not those of the point's n questions.
+    """
+    rows = sorted(read_lines(point.folder / "records.jsonl"), key=lambda r: str(r["id"]))
+    if len(rows) != point.n or point.n == 0:
+        raise UserError(f"{point.folder}: records.jsonl has {len(rows)} questions and summary.json {point.n}: run it again.")
+    proposed = all(r.get("proposal") for r in rows)
+    return Measured(
+        point=point,
+        ids=tuple(str(r["id"]) for r in rows),
+        x={name: values for name, axis in AXES.items() if (values := _values(rows, axis.read)) is not None},
+        correct={name: np.array([r["correct"][name] for r in rows], dtype=bool) for name in FILTERS if name in rows[0]["correct"]},
+        proposal_right={name: np.array([r["proposal"][f"correct_{name}"] for r in rows], bool) for name in FILTERS} if proposed else {},
+        tokens=_values(rows, lambda r: r["response_tokens"]),
+        aux_forwards=float(np.mean([r.get("aux_forwards", 0) for r in rows])),
+        injected=injected(rows, point.accuracy_filter),
+        calibration=calibrate(rows, point.accuracy_filter),
+        survival=by_trust_and_truth(rows, point.accuracy_filter),
+        readout=readout(rows, point.accuracy_filter),
+    )
+
+
+def measure_all(points: Sequence[Point], processes: int = 1) -> list[Measured | UserError]:
+    """Every point measured, or why it cannot be. Parsing is what takes the time, so large records can be read by several processes.
+
+    processes: more than one only from a program that can be imported again (its work is under `if __name__ == "__main__"`).
+    """
+    size = sum(file.stat().st_size for p in points if (file := p.folder / "records.jsonl").is_file())
+    if processes == 1 or size < _WORTH_IT:
+        return [_attempt(point) for point in points]
+    # Not forked: the process that finishes a study holds threads, and perhaps a GPU.
+    with ProcessPoolExecutor(min(processes, len(points)), mp_context=get_context("spawn")) as pool:
+        return list(pool.map(_attempt, points))
+
+
+def cores() -> int:
+    """How many processes can run at once here."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _attempt(point: Point) -> Measured | UserError:
+    try:
+        return measure(point)
+    except UserError as error:
+        return error
+
+
+def _values(rows: list[dict[str, Any]], read: Callable[[dict[str, Any]], float]) -> np.ndarray | None:
+    try:
+        return np.array([read(r) for r in rows], dtype=np.float64)
+    except KeyError:  # records of an earlier version
+        return None

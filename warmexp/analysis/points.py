@@ -1,0 +1,258 @@
+"""Run folders become points on the NFE–accuracy plane.
+
+A point is read from a run's `config.yaml` and `summary.json` alone (`records.jsonl` only where the summary does not identify the
+questions). This module knows nothing about models, decoding or trackers, and asks no method to be registered: what it shows of a
+method is what the run's own config says.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+FILTERS = ("strict", "flexible")
+COLD_START = "mask"  # the init that uses no proposal
+_SYMBOLS = {"rho": "ρ", "lam": "λ", "lambda": "λ", "p": "p"}  # what a label shows of an init
+_GROUPS = ("init", "remask", "unmask", "proposer", "cache", "length", "anchor", "task", "backbone")
+
+Interval = tuple[float, float]
+Setting = str | int | float | bool | None
+
+
+@dataclass(frozen=True)
+class Point:
+    """One finished run. Accuracies are fractions in [0, 1], NFE is forwards per question, seconds are of the whole run."""
+
+    run_id: str
+    folder: Path
+    label: str  # names the run among those it was collected with
+    method: str  # the init
+    parameters: str  # of the init, e.g. "ρ=0.5"
+    remask: str
+    unmask: str
+    tau: float | None  # None where the unmasking policy has no threshold
+    proposer: str  # "none" for a cold start
+    backbone: str
+    task: str
+    oracle: bool  # saw the reference solution: never on a front
+    status: str
+    n: int
+    questions: str  # a hash of which questions; points are comparable where it is equal
+    nfe: float
+    nfe_ci95: Interval
+    accuracy_filter: str  # which of the two `accuracy` is
+    accuracy_strict: float
+    accuracy_strict_ci95: Interval
+    accuracy_flexible: float
+    accuracy_flexible_ci95: Interval
+    proposal_accuracy: float | None  # by the same filter; None for a cold start
+    seconds: float
+    settings: tuple[tuple[str, Setting], ...] = ()  # the config's leaves, as dotted keys
+    model: str = ""  # a hash of the backbone's weights: one name (`checkpoint`) may stand for several
+
+    @property
+    def accuracy(self) -> float:
+        return self.accuracy_strict if self.accuracy_filter == "strict" else self.accuracy_flexible
+
+    @property
+    def accuracy_ci95(self) -> Interval:
+        return self.accuracy_strict_ci95 if self.accuracy_filter == "strict" else self.accuracy_flexible_ci95
+
+    @property
+    def variant(self) -> str:
+        """The method with its parameters and remask schedule, without proposer and threshold."""
+        name = " ".join(filter(None, (self.method, self.parameters)))
+        return name if self.remask == "none" else f"{name} + {self.remask} remask"
+
+
+def load_point(folder: Path | str, accuracy: str = "flexible") -> Point:
+    """Read one run folder.
+
+    Args:
+        folder: holds config.yaml and summary.json (and records.jsonl).
+        accuracy: "strict" or "flexible", which filter `Point.accuracy` and `Point.proposal_accuracy` follow.
+    Raises:
+        ValueError: one sentence, where the folder is not that of a finished run or the filter is unknown.
+    """
+    if accuracy not in FILTERS:
+        raise ValueError(f"accuracy={accuracy} is not one of {', '.join(FILTERS)}")
+    folder = Path(folder)
+    summary, config = _summary(folder), _config(folder)
+    if summary.get("status") != "finished":
+        raise ValueError(f"{folder}: the run's status is {summary.get('status')}, not finished")
+    try:
+        return _point(folder, config, summary, accuracy)
+    except KeyError as missing:
+        raise ValueError(f"{folder}: config.yaml or summary.json lacks {missing}") from None
+    except (TypeError, AttributeError, ValueError) as error:
+        raise ValueError(f"{folder}: config.yaml or summary.json is not that of a run ({error})") from None
+
+
+def collect(root: Path | str | Iterable[Path | str], accuracy: str = "flexible") -> tuple[list[Point], list[str]]:
+    """Read every run folder at or below one or several folders.
+
+    Returns:
+        the points, cold starts first and oracle runs last; and one sentence per run folder that was left out, saying which and why.
+    """
+    roots = [root] if isinstance(root, (str, Path)) else list(root)
+    points: dict[str, Point] = {}
+    left_out: list[str] = []
+    for folder in (found for one in roots for found in _run_folders(Path(one))):
+        try:
+            point = load_point(folder, accuracy)
+        except ValueError as error:
+            left_out.append(str(error))
+            continue
+        first = points.setdefault(point.run_id, point)
+        if first.folder.resolve() != folder.resolve():
+            left_out.append(f"{folder}: the same run as {first.folder}")
+    return sorted(_told_apart(list(points.values())), key=_order), left_out
+
+
+def _run_folders(root: Path) -> list[Path]:
+    """Folders that look like a run's. What lies inside one (figures, a tracker's own files) is not searched, nor is what is hidden.
+
+    A study's folder (studies/folder.py) holds no runs but names them; they lie in the outputs folder above it.
+    """
+    if not root.is_dir():
+        return []
+    jobs = sorted((root / "jobs").glob("*.json"), key=lambda file: (len(file.name), file.name))
+    if named := [name for file in jobs if (name := _job_folder(file))]:
+        return [root.parent.parent / name for name in named]
+    if (root / "summary.json").is_file() or all((root / name).is_file() for name in ("config.yaml", "records.jsonl")):
+        return [root]
+    below = sorted(child for child in root.iterdir() if child.is_dir() and not child.name.startswith("."))
+    return [found for child in below for found in _run_folders(child)]
+
+
+def _job_folder(file: Path) -> str | None:
+    try:
+        return json.loads(file.read_text(encoding="utf-8")).get("folder")
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+def _summary(folder: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads((folder / "summary.json").read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise ValueError(f"{folder}: no summary.json, so the run is not finished") from None
+    except (OSError, TypeError, ValueError) as error:
+        raise ValueError(f"{folder}: summary.json cannot be read ({error})") from None
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    try:
+        return dict(OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"), resolve=True))
+    except FileNotFoundError:
+        raise ValueError(f"{folder}: no config.yaml") from None
+    except (OSError, TypeError, ValueError, YAMLError, OmegaConfBaseException) as error:
+        raise ValueError(f"{folder}: config.yaml cannot be read ({' '.join(str(error).split())})") from None
+
+
+def _point(folder: Path, config: dict[str, Any], summary: dict[str, Any], accuracy: str) -> Point:
+    choices = config["choices"]
+    init, unmask = config.get("init") or {}, config.get("unmask") or {}
+    proposal_accuracy = summary.get(f"proposal_accuracy_{accuracy}")
+    tau = unmask.get("tau")
+    point = Point(
+        run_id=str(summary["run_id"]),
+        folder=folder,
+        label="",
+        method=str(choices["init"]),
+        parameters=" ".join(filter(None, (_parameters(init), "" if choices.get("anchor", "none") == "none" else "re-anchored"))),
+        remask=str(choices.get("remask", "none")),
+        unmask=str(choices.get("unmask", "none")),
+        tau=None if tau is None else float(tau),
+        proposer="none" if proposal_accuracy is None else str(choices.get("proposer", "none")),
+        backbone=str(choices.get("backbone", "none")),
+        task=str(choices.get("task", "none")),
+        oracle=bool(summary.get("oracle", False)),
+        status=str(summary["status"]),
+        n=int(summary["n"]),
+        questions=str(summary.get("questions_sha256") or _questions(folder)),
+        nfe=float(summary["nfe_mean"]),
+        nfe_ci95=_interval(summary["nfe_ci95"]),
+        accuracy_filter=accuracy,
+        accuracy_strict=float(summary["accuracy_strict"]),
+        accuracy_strict_ci95=_interval(summary["accuracy_strict_ci95"]),
+        accuracy_flexible=float(summary["accuracy_flexible"]),
+        accuracy_flexible_ci95=_interval(summary["accuracy_flexible_ci95"]),
+        proposal_accuracy=None if proposal_accuracy is None else float(proposal_accuracy),
+        seconds=float(summary["seconds_total"]),
+        settings=_settings(config),
+        model=str(((config.get("identity") or {}).get("backbone") or {}).get("model", "")),
+    )
+    threshold = point.unmask if point.tau is None else f"τ={_number(point.tau)}"
+    source = "" if point.proposer == "none" else f"from {point.proposer}"
+    return replace(point, label=" ".join(filter(None, (point.variant, source, threshold))))
+
+
+def _told_apart(points: list[Point]) -> list[Point]:
+    """Runs that would share a label get the settings in which they differ appended, or the start of the run id."""
+    by_label: dict[str, list[Point]] = defaultdict(list)
+    for point in points:
+        by_label[point.label].append(point)
+    out = []
+    for label, group in by_label.items():
+        if len(group) == 1:
+            out += group
+            continue
+        settings = [dict(point.settings) for point in group]
+        keys = sorted({key for one in settings for key in one if len({other.get(key) for other in settings}) > 1})
+        extra = [", ".join(f"{key}={one.get(key, '-')}" for key in keys[:3]) for one in settings]
+        unique = len(set(extra)) == len(extra)
+        out += [replace(p, label=f"{label} ({e if unique else p.run_id[:8]})") for p, e in zip(group, extra, strict=True)]
+    return out
+
+
+def _order(point: Point) -> tuple:
+    cold = point.method == COLD_START
+    return point.oracle, not cold, point.proposer, point.method, point.parameters, point.remask, point.unmask, point.tau or 0.0
+
+
+def _settings(config: dict[str, Any]) -> tuple[tuple[str, Setting], ...]:
+    """The leaves of the config that describe the method, as dotted keys; class names are left out, the choices stand for them."""
+    kept = {name: config[name] for name in (*_GROUPS, "choices", "seed") if name in config}
+    return tuple(sorted(((key, value) for key, value in _leaves("", kept) if not key.endswith("_target_")), key=lambda leaf: leaf[0]))
+
+
+def _leaves(prefix: str, node: Any) -> list[tuple[str, Setting]]:
+    if not isinstance(node, dict):
+        return [(prefix, node if node is None or isinstance(node, (str, int, float, bool)) else str(node))]
+    return [leaf for key, value in node.items() for leaf in _leaves(f"{prefix}.{key}" if prefix else str(key), value)]
+
+
+def _questions(folder: Path) -> str:
+    with (folder / "records.jsonl").open(encoding="utf-8") as lines:
+        ids = sorted(str(json.loads(line)["id"]) for line in lines if line.strip())
+    return hashlib.sha256("\n".join(ids).encode()).hexdigest()
+
+
+def _interval(pair: Any) -> Interval:
+    low, high = pair
+    return float(low), float(high)
+
+
+def _shown(key: str, value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and not (key == "p" and value == 0)
+
+
+def _parameters(init: dict[str, Any]) -> str:
+    """An init's numbers, and how long a soft prior lasts where that is longer than the first forward."""
+    shown = [f"{sign}={_number(init[key])}" for key, sign in _SYMBOLS.items() if _shown(key, init.get(key))]
+    duration = init.get("duration")
+    return " ".join([*shown, duration] if isinstance(duration, str) and duration != "first" else shown)
+
+
+def _number(value: float) -> str:
+    return f"{value:.4g}"

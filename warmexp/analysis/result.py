@@ -1,0 +1,228 @@
+"""What an analysis says: runs with their intervals and comparisons, groups of runs that may be compared, and front.json."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import warmexp
+from warmexp.analysis.axes import axis
+from warmexp.analysis.baseline import Saved
+from warmexp.analysis.compare import Paired
+from warmexp.analysis.jsonable import jsonable
+from warmexp.analysis.measured import Measured
+from warmexp.analysis.points import Point
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Result:
+    """One run in its group. x is in the axis' unit per question, accuracy a share by the chosen filter.
+
+    saved, paired: None with the reason beside it. by_proposal, calibration: see proposals.py and calibration.py.
+    """
+
+    measured: Measured
+    group: int
+    x: float
+    x_ci95: tuple[float, float]
+    on_front: bool
+    is_baseline: bool
+    saved: Saved | None
+    saved_reason: str | None
+    paired: Paired | None
+    paired_reason: str | None
+    by_proposal: dict[str, Any] | None
+
+    @property
+    def point(self) -> Point:
+        return self.measured.point
+
+    @property
+    def accuracy(self) -> float:
+        return self.point.accuracy
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Runs that differ in the threshold alone, cheapest first, as one curve."""
+
+    label: str
+    runs: tuple[str, ...]
+    hypervolume: float
+    aup: float | None
+    is_baseline: bool
+
+
+@dataclass(frozen=True)
+class AtQuality:
+    """A run. rate: of corruption, None but for an oracle. proposal_accuracy: share of proposals that are right, None for a cold start."""
+
+    run: str
+    proposer: str
+    rate: float | None
+    proposal_accuracy: float | None
+    x: float
+    x_ci95: tuple[float, float]
+    accuracy: float
+    accuracy_ci95: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class QualityCurve:
+    """oracles: by rising rate. proposers: the same method with real proposers. cold: the baseline run that the oracle's are paired with."""
+
+    group: int
+    label: str
+    kind: str
+    oracles: tuple[AtQuality, ...]
+    proposers: tuple[AtQuality, ...]
+    cold: AtQuality | None
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that may be compared. front, baseline_front: (x, accuracy) of the non-dominated runs and of the corners of the baseline's hull.
+
+    hypervolume: share of the rectangle up to the reference point that the front dominates. aup: of the front; None where the records do
+    not count tokens. The baseline's own numbers stand beside them.
+    """
+
+    backbone: str
+    task: str
+    questions: tuple[str, ...]
+    n: int  # different questions
+    front: tuple[tuple[float, float], ...]
+    baseline_runs: tuple[str, ...]
+    baseline_front: tuple[tuple[float, float], ...]
+    reference_x: float
+    hypervolume: float
+    aup: float | None
+    baseline_hypervolume: float | None
+    baseline_aup: float | None
+    curves: tuple[Curve, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What a front is asked for: see analysis.analyse. selector: of the baseline."""
+
+    x: str
+    accuracy: str
+    selector: str
+    margin: float
+    pooled: bool
+    reference: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Front(Asked):
+    """What front.json holds. groups: largest first; the first one's numbers are also front.json's own. prior_quality: see quality.py."""
+
+    caveats: tuple[str, ...]
+    left_out: tuple[str, ...]
+    groups: tuple[Group, ...]
+    runs: tuple[Result, ...]
+    prior_quality: tuple[QualityCurve, ...]
+
+    @property
+    def x_label(self) -> str:
+        return axis(self.x).label
+
+    @cached_property
+    def varying(self) -> tuple[str, ...]:
+        """Dotted keys of the config in which the runs differ, without those that follow from a choice that differs anyway."""
+        settings = [dict(run.point.settings) for run in self.runs]
+        keys = sorted({key for one in settings for key in one})
+        return tuple(key for key in keys if _differs(settings, key) and not _follows(settings, key))
+
+    def to_json(self) -> dict[str, Any]:
+        """front.json, format 1: plain JSON values, no NaN."""
+        first = self.groups[0] if self.groups else None
+        questions = {q: {"n": run.point.n, "task": run.point.task} for run in self.runs for q in [run.point.questions]}
+        return jsonable(
+            {
+                "format": FORMAT,
+                "warmexp": warmexp.__version__,
+                "x": self.x,
+                "x_label": self.x_label,
+                "accuracy": self.accuracy,
+                "pooled": self.pooled,
+                "margin": self.margin,
+                "caveats": self.caveats,
+                "left_out": self.left_out,
+                "questions": questions,
+                "baseline": {
+                    "selector": self.selector,
+                    "runs": first.baseline_runs if first else [],
+                    "front": first.baseline_front if first else [],
+                    "hypervolume": first.baseline_hypervolume if first else None,
+                    "aup": first.baseline_aup if first else None,
+                },
+                "reference_point": {"x": first.reference_x if first else None, "accuracy": 0},
+                "hypervolume": first.hypervolume if first else None,
+                "aup": first.aup if first else None,
+                "front": first.front if first else [],
+                "curves": first.curves if first else [],
+                "groups": self.groups,
+                "prior_quality": self.prior_quality,
+                "varying": self.varying,
+                "runs": [_run_json(run) for run in self.runs],
+            }
+        )
+
+
+def _differs(settings: list[dict], key: str) -> bool:
+    return len({str(one.get(key)) for one in settings}) > 1
+
+
+def _follows(settings: list[dict], key: str) -> bool:
+    """Whether the group's choice tells the value: `proposer.path` is the same in all runs of one proposer."""
+    choice = f"choices.{key.partition('.')[0]}"
+    if key == choice or not any(choice in one for one in settings):
+        return False
+    return all(not _differs([one for one in settings if one.get(choice) == value], key) for value in {one.get(choice) for one in settings})
+
+
+def _run_json(run: Result) -> dict[str, Any]:
+    point, measured = run.point, run.measured
+    return {
+        "run_id": point.run_id,
+        "folder": str(point.folder),
+        "label": point.label,
+        "method": point.method,
+        "parameters": point.parameters,
+        "remask": point.remask,
+        "unmask": point.unmask,
+        "variant": point.variant,
+        "proposer": point.proposer,
+        "backbone": point.backbone,
+        "task": point.task,
+        "tau": point.tau,
+        "oracle": point.oracle,
+        "n": point.n,
+        "questions": point.questions,
+        "group": run.group,
+        "x": run.x,
+        "x_ci95": run.x_ci95,
+        "accuracy": point.accuracy,
+        "accuracy_ci95": point.accuracy_ci95,
+        "accuracies": {"strict": point.accuracy_strict, "flexible": point.accuracy_flexible},
+        "proposal_accuracy": point.proposal_accuracy,
+        "metrics": {name: float(values.mean()) for name, values in measured.x.items()},
+        "aux_forwards": measured.aux_forwards,
+        "tokens": None if measured.tokens is None else float(measured.tokens.mean()),
+        "on_front": run.on_front,
+        "is_baseline": run.is_baseline,
+        "saved": run.saved,
+        "saved_reason": run.saved_reason,
+        "paired": run.paired,
+        "paired_reason": run.paired_reason,
+        "by_proposal": run.by_proposal,
+        "calibration": measured.calibration,
+        "survival": measured.survival,
+        "readout": measured.readout,
+        "settings": dict(point.settings),
+    }

@@ -1,0 +1,371 @@
+"""From a composed Hydra configuration to a plan: every check that needs no weights, and the run's identity.
+
+The identity is a hash of what changes records (models, revisions, questions, method, seed) and of nothing else (device, batch size,
+paths, tracker), so the same experiment has the same run folder wherever and however it is run.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from warmexp.config.instantiate import build
+from warmexp.decode.strategy import Strategies
+from warmexp.errors import UserError, check_choice, check_range, closest
+from warmexp.models.checkpoint import Checkpoint
+from warmexp.models.compiled import check_compiler
+from warmexp.proposers.proposal import Proposer
+from warmexp.runs.devices import workers
+from warmexp.tasks.task import Task, TaskQuestion
+
+GROUPS = ("backbone", "proposer", "init", "unmask", "remask", "cache", "length", "anchor", "task", "tracker")
+STRATEGIES = ("init", "unmask", "remask", "cache", "length")
+# Keys people type; groups read them as ${top:KEY,DEFAULT}.
+SHARED = {"rho": "init=token_inject", "lambda": "init=embed_interp", "p": "init=embed_interp", "tau": "unmask=threshold"}
+PLAIN = {"seed": int, "device": str, "batch_size": int, "engine": str, "outputs": str}
+ENGINES = ("fast", "compiled", "plain")
+STUDY = ("name", "baseline")
+BASELINE = "init=mask remask=none"  # what study.baseline=null stands for
+# Raised when records change meaning, so that old folders are not taken for new ones.
+RECORD_FORMAT = 2
+_TOP = re.compile(r"\$\{top:(\w+)")
+_FOLDER = re.compile(r"[\w=+-][\w.,=+-]*")
+_SELECTOR = re.compile(r"[\w.]+=\S+")
+
+OmegaConf.register_new_resolver("top", lambda name, default, *, _root_: default if _root_.get(name) is None else _root_[name], replace=True)
+OmegaConf.register_new_resolver("workers", workers, replace=True)
+
+
+def conf_dir() -> Path:
+    """The Hydra configuration: inside the package when installed from a wheel, beside it in a checkout."""
+    return _shipped("conf")
+
+
+def sweeps_dir() -> Path:
+    """The named studies, found like `conf_dir`."""
+    return _shipped("sweeps")
+
+
+def _shipped(name: str) -> Path:
+    package = Path(__file__).resolve().parent.parent
+    inside = package / name
+    return inside if inside.is_dir() else package.parent / name
+
+
+@dataclass
+class Plan:
+    """A run, checked and ready: everything is built but no weights are loaded.
+
+    config: the resolved configuration, as stored in the run folder. warnings: sentences for the user.
+    """
+
+    backbone: Checkpoint
+    proposer: Proposer
+    strategies: Strategies
+    task: Task
+    tracker: Any
+    questions: list[TaskQuestion]
+    prompts: dict[str, tuple[int, ...]]
+    seed: int
+    device: str
+    batch_size: int
+    engine: str
+    share: bool | str
+    outputs: Path
+    choices: dict[str, str]
+    config: dict[str, Any]
+    identity: dict[str, Any]
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def run_id(self) -> str:
+        """Readable method names and a hash of the identity."""
+        digest = hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()[:10]
+        names = [self.choices["task"], self.choices["init"]]
+        if self.strategies.init.reads_proposal:
+            names.append(self.choices["proposer"])
+        if self.choices["remask"] != "none":
+            names.append(self.choices["remask"])
+        return "-".join([*names, digest])
+
+    @property
+    def folder(self) -> Path:
+        return self.outputs / self.run_id
+
+    @property
+    def shares(self) -> bool:
+        """Whether forwards are taken from and put into the process's memory (decode/memory.py)."""
+        wanted = self.device == "cpu" if self.share == "auto" else self.share
+        return bool(wanted) and self.engine == "fast" and not self.strategies.cache.keeps
+
+    @property
+    def oracle(self) -> bool:
+        return self.strategies.init.reads_proposal and self.proposer.oracle
+
+
+def plan(cfg: DictConfig, choices: dict[str, str], multirun: bool = False) -> Plan:
+    """Check a composed configuration and build what it names.
+
+    multirun: in a sweep, a key that the chosen groups do not read is a warning (the runs are identical and fold into one).
+    Raises:
+        UserError: one sentence that names the key, the value and the remedy.
+    """
+    choices = {group: str(choices.get(group) or "none") for group in GROUPS}
+    warnings: list[str] = []
+    _check_keys(cfg)
+    for complaint in _unread(cfg, choices):
+        if not multirun:
+            raise UserError(complaint)
+        warnings.append(complaint)
+    built = {group: build(group, cfg[group]) for group in GROUPS}
+    strategies = Strategies(*(built[name] for name in STRATEGIES), anchor=built["anchor"])
+    vacuous = _check_pairs(built, choices)
+    if vacuous:
+        if not multirun:
+            raise UserError(vacuous)
+        warnings.append(vacuous)
+        choices["remask"] = "none"
+        from warmexp.methods.remask.none import NoRemask
+
+        strategies = dataclasses.replace(strategies, remask=NoRemask())
+    device = available_device(str(cfg.device))
+    if cfg.engine == "compiled":
+        check_compiler(device)
+    backbone, task = built["backbone"], built["task"]
+    if not strategies.init.reads_proposal:
+        choices["proposer"] = "none"
+    proposer = built["proposer"]
+    if strategies.init.reads_proposal:
+        proposer.bind(backbone, strategies.length.canvas_length, task)
+    proposer_identity = _proposer_identity(proposer) if strategies.init.reads_proposal else None
+    questions = task.load()
+    conversations = any(q.turns for q in questions)
+    if conversations:
+        backbone.check_turns()
+    prompts = _prompts(backbone, strategies.length.canvas_length, questions)
+    if hasattr(strategies.init, "longer"):
+        _check_room(backbone, strategies, prompts, choices)
+    identity = {
+        "format": RECORD_FORMAT,
+        "backbone": backbone.identity(),
+        "proposer": proposer_identity,
+        **{name: _identity_of(getattr(strategies, name)) for name in STRATEGIES},
+        **({"anchor": _identity_of(strategies.anchor)} if strategies.anchor.moves else {}),
+        "task": task.identity(),
+        "questions": questions_sha256(questions),
+        "seed": int(cfg.seed),
+        **({"turns": [backbone.template_start, backbone.template_turn_end]} if conversations else {}),
+    }
+    config = OmegaConf.to_container(cfg, resolve=True)
+    config.pop("hydra", None)
+    return Plan(
+        backbone=backbone,
+        proposer=proposer,
+        strategies=strategies,
+        task=task,
+        tracker=built["tracker"],
+        questions=questions,
+        prompts=prompts,
+        seed=int(cfg.seed),
+        device=device,
+        batch_size=int(cfg.batch_size),
+        engine=str(cfg.engine),
+        share=cfg.share,
+        outputs=Path(str(cfg.outputs)).expanduser(),
+        choices=choices,
+        config={**config, "choices": choices},
+        identity=identity,
+        warnings=warnings,
+    )
+
+
+def questions_sha256(questions: list[TaskQuestion]) -> str:
+    """A hash of ids, prompts (with their turns) and targets: two runs with the same value are on the same questions."""
+    rows = [[q.id, q.prompt, q.target, *([q.turns] if q.turns else [])] for q in questions]
+    return hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode()).hexdigest()[:16]
+
+
+def _check_keys(cfg: DictConfig) -> None:
+    known = [*GROUPS, *SHARED, *PLAIN, "share", "study", "experiment", "hydra"]
+    for key in cfg:
+        if key not in known:
+            raise UserError(f"{key} is not a key of the configuration{closest(str(key), known)}; --help lists them.")
+    for group in GROUPS:
+        if OmegaConf.is_missing(cfg, group) or not isinstance(cfg.get(group), DictConfig):
+            raise UserError(f"{group}={cfg.get(group)} is not an option: choose one of {', '.join(options(group))}.")
+    for key in SHARED:
+        value = cfg[key]
+        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
+            raise UserError(f"{key}={value} is not a number.")
+    for key, kind in PLAIN.items():
+        value = cfg[key]
+        if isinstance(value, bool) or not isinstance(value, kind):
+            raise UserError(f"{key}={value} is not {'a whole number' if kind is int else 'a word'}.")
+    _check_study(cfg.study)
+    check_choice("engine", cfg.engine, ENGINES)
+    if cfg.share != "auto" and not isinstance(cfg.share, bool):
+        raise UserError(f"share={cfg.share} is not one of auto, true, false: whether jobs of one process share forwards.")
+    check_range("batch_size", cfg.batch_size, 1, 2**20, "the number of questions decoded together")
+    check_range("seed", cfg.seed, 0, 2**63 - 1, "the key of every random draw")
+
+
+def _check_study(study: Any) -> None:
+    if not isinstance(study, DictConfig):
+        raise UserError(f"study={study} is not a node: set {' and '.join(f'study.{key}' for key in STUDY)}.")
+    for key, value in study.items():
+        if key not in STUDY:
+            raise UserError(f"study.{key} is not a key of study{closest(str(key), STUDY)}; it has {', '.join(STUDY)}.")
+        if value is not None and not isinstance(value, str):
+            raise UserError(f"study.{key}={value} is not a word.")
+    if study.name is not None and not _FOLDER.fullmatch(study.name):
+        raise UserError(f"study.name={study.name} cannot name a folder: use letters, digits and . , _ = + - (not first a dot).")
+    for word in (study.baseline or BASELINE).split():
+        if not _SELECTOR.fullmatch(word):
+            raise UserError(f"study.baseline: '{word}' selects no run: write words key=value, such as {BASELINE}.")
+        key, _, value = word.partition("=")
+        if key in GROUPS:
+            check_choice(f"study.baseline: {key}", value, options(key))
+
+
+def options(group: str) -> list[str]:
+    """The options a group has."""
+    return sorted(p.stem for p in (conf_dir() / group).glob("*.yaml"))
+
+
+def _unread(cfg: DictConfig, choices: dict[str, str]) -> list[str]:
+    """A sentence per shared key that was given and that no chosen group reads."""
+    read = _keys_read(cfg)
+    return [
+        f"{key}={cfg[key]} is read by {readers(key)} and by nothing chosen here ({_chosen(key, choices)}): drop it or choose that."
+        for key in SHARED
+        if cfg[key] is not None and key not in read
+    ]
+
+
+def reads(cfg: DictConfig, key: str) -> bool:
+    """Whether the chosen options have a use for a key: a shared one that they read, or one of their own."""
+    if key in SHARED:
+        return key in _keys_read(cfg)
+    parent, _, name = key.rpartition(".")
+    node = OmegaConf.select(cfg, parent) if parent else cfg
+    return isinstance(node, DictConfig) and name in node
+
+
+def _keys_read(cfg: DictConfig) -> set[str]:
+    return set(_TOP.findall(json.dumps({group: OmegaConf.to_container(cfg[group], resolve=False) for group in GROUPS})))
+
+
+def readers(key: str) -> str:
+    """The group options that read a shared key, from the files themselves."""
+    files = sorted(conf_dir().glob("*/*.yaml"))
+    found = [f"{f.parent.name}={f.stem}" for f in files if key in _TOP.findall(f.read_text(encoding="utf-8"))]
+    return ", ".join(found) or "no group"
+
+
+def _chosen(key: str, choices: dict[str, str]) -> str:
+    groups = dict.fromkeys(reader.split("=")[0] for reader in readers(key).split(", "))
+    return ", ".join(f"{group}={choices.get(group)}" for group in groups)
+
+
+def _check_pairs(built: dict[str, Any], choices: dict[str, str]) -> str | None:
+    """Impossible pairs raise; the sentence that is returned tells of a remask policy that could never revoke anything."""
+    init, remask = built["init"], built["remask"]
+    if init.reads_proposal and choices["proposer"] == "none":
+        others = [name for name in options("proposer") if name != "none"]
+        raise UserError(f"init={choices['init']} needs a proposal but proposer=none: choose proposer={', '.join(others)}.")
+    if getattr(built["unmask"], "reads_prior", False) and not init.reads_proposal:
+        raise UserError(
+            f"unmask={choices['unmask']} compares with a proposal and init={choices['init']} reads none:"
+            " choose init=token_inject rho=0 for a cold canvas, or unmask=threshold."
+        )
+    if built["anchor"].moves and not init.reads_proposal:
+        raise UserError(
+            f"anchor={choices['anchor']} moves a proposal and init={choices['init']} reads none: choose anchor=none, or another init."
+        )
+    tail = getattr(init, "needs_tail", None)
+    if tail and built["proposer"].tail != tail:
+        raise UserError(f"init={choices['init']} uses what follows a proposal: set proposer.tail={tail} (it is {built['proposer'].tail}).")
+    if remask.shadows and built["cache"].keeps:
+        raise UserError(
+            f"remask.score=shadow reads tokens from masks beside the row, for which cache={choices['cache']} keeps no place:"
+            " choose cache=none, or remask.score=visible."
+        )
+    if getattr(remask, "scope", None) == "injected" and not init.injects:
+        return (
+            f"remask={choices['remask']} with remask.scope=injected revokes injected tokens and init={choices['init']} injects none:"
+            " choose remask.scope=decoded, or remask=none."
+        )
+    return None
+
+
+def available_device(device: str) -> str:
+    """A device's name as given, `auto` resolved; UserError where it is not there."""
+    import torch
+
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        parsed = torch.device(device)
+    except RuntimeError:
+        raise UserError(f"device={device} is not a device: choose auto, cpu, cuda or cuda:N.") from None
+    if parsed.type == "cuda" and (not torch.cuda.is_available() or (parsed.index or 0) >= torch.cuda.device_count()):
+        raise UserError(f"device={device} is not there ({torch.cuda.device_count()} CUDA devices found): choose device=cpu or device=auto.")
+    if parsed.type not in ("cpu", "cuda"):
+        raise UserError(f"device={device} is not supported: choose auto, cpu, cuda or cuda:N.")
+    return device
+
+
+def _proposer_identity(proposer: Proposer) -> dict[str, Any]:
+    calibration = {"calibration": proposer.calibrator.sha256} if proposer.calibrator else {}
+    return {**proposer.identity(), "tail": proposer.tail, **calibration}
+
+
+def _identity_of(strategy: Any) -> dict[str, Any]:
+    return {"class": type(strategy).__name__, **dataclasses.asdict(strategy)}
+
+
+# The questions of the last plan as tokens: the points of a study share them.
+_encoded: dict[str, dict[str, tuple[int, ...]]] = {}
+
+
+def _prompts(backbone: Checkpoint, canvas_length: int, questions: list[TaskQuestion]) -> dict[str, tuple[int, ...]]:
+    """Prompt ids by question id; a prompt that leaves no room for the canvas is refused before weights are loaded."""
+    limit = backbone.config.max_sequence_length
+    prompts = _encode(backbone, questions)
+    for question, ids in prompts.items():
+        if len(ids) + canvas_length > limit:
+            raise UserError(
+                f"{question} has {len(ids)} prompt tokens; with length.canvas_length={canvas_length} that is more than the backbone's"
+                f" max_sequence_length={limit}: choose a smaller canvas or a shorter prompt"
+                " (where examples stand before the question, task.num_fewshot=0 leaves them out)."
+            )
+        if not ids:
+            raise UserError(f"{question} has an empty prompt: check task.prompt and backbone.template.")
+    return prompts
+
+
+def _check_room(backbone: Checkpoint, strategies: Strategies, prompts: dict[str, tuple[int, ...]], choices: dict[str, str]) -> None:
+    """Room for what an init puts into the longest prompt."""
+    limit, canvas = backbone.config.max_sequence_length, strategies.length.canvas_length
+    more = strategies.init.longer(backbone.tokenizer, canvas)
+    question, ids = max(prompts.items(), key=lambda item: len(item[1]))
+    if len(ids) + more + canvas > limit:
+        raise UserError(
+            f"{question} has {len(ids)} prompt tokens, to which init={choices['init']} may add {more}; with length.canvas_length={canvas}"
+            f" that is more than the backbone's max_sequence_length={limit}: choose a smaller canvas, shorter prompts or another init."
+        )
+
+
+def _encode(backbone: Checkpoint, questions: list[TaskQuestion]) -> dict[str, tuple[int, ...]]:
+    key = json.dumps([backbone.identity(), backbone.template_start, backbone.template_turn_end, questions_sha256(questions)])
+    if key not in _encoded:
+        _encoded.clear()
+        _encoded[key] = {q.id: tuple(backbone.tokenizer.encode_turns(q.turns or (q.prompt,))) for q in questions}
+    return _encoded[key]

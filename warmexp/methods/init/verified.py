@@ -1,0 +1,71 @@
+"""A proposal that is verified before any of it is kept: what passes starts on the canvas, the rest is masked.
+
+arXiv 2512.19004 commits a proposal's tokens first and doubts them afterwards, one at a time. Here nothing is kept that the backbone does
+not confirm, as in speculative decoding (2211.17192) and in draft-and-verify for masked diffusion (FreeDave, 2510.00294; WINO,
+2507.18578): the proposal is read once as a whole, and kept up to the first token that fails, because what follows a mistake builds on it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from warmexp.decode.state import Question, Start
+from warmexp.decode.verify import SCORES
+from warmexp.errors import check_choice, check_range
+from warmexp.methods.init.token_inject import slots
+
+KEEPS = ("prefix", "each")
+_SURE = 1e-6  # probabilities are moved this far from 0 and 1 before their odds are taken
+
+
+@dataclass
+class Verified:
+    """x_i = x̂_i while every token up to i passes, else M. Token i passes iff logit q_i + w·logit min(t_i, c) ≥ logit θ.
+
+    q_i = p_θ(x̂_i | the rest of the proposal) is the backbone's word (decode/verify.py), t_i the author's own probability (its trust): two
+    independent witnesses, whose odds multiply. θ is what both together have to reach; t_i = 1/2 leaves it to the backbone alone.
+
+    theta: θ in (0, 1). weight: w ≥ 0; 0 asks the backbone alone. cap: c in [1/2, 1), so that no author, and none who says nothing
+    (whose trust is 1 everywhere), can vouch for a token by itself. score: how q is read, `visible`,
+    `shadow` (one forward each) or `halves` (two). keep_rule: `prefix`, as above, or `each`: every token that passes, wherever it stands.
+    whole: in [0, 1]; a proposal with Π t_i below it, over its text and the end behind it, is not read at all: its author doubts that it is
+    right as a whole. It costs no forward, and unmask=agreement can still use it. 0 reads every proposal.
+    """
+
+    theta: float = 0.98
+    weight: float = 1.0
+    cap: float = 0.95
+    score: str = "visible"
+    keep_rule: str = "prefix"
+    whole: float = 0.0
+    reads_proposal = True
+    injects = True
+    verifies = True
+
+    def __post_init__(self) -> None:
+        check_range("init.theta", self.theta, 1e-4, 1 - 1e-4, "the probability that backbone and author together have to reach")
+        check_range("init.weight", self.weight, 0, 100, "the weight of the author's own probability")
+        check_range("init.cap", self.cap, 0.5, 1 - 1e-4, "the most that an author's word can be worth")
+        check_choice("init.score", self.score, SCORES)
+        check_choice("init.keep_rule", self.keep_rule, KEEPS)
+        check_range("init.whole", self.whole, 0, 1, "the probability that its author gives to the whole of a proposal that is read")
+
+    def start(self, question: Question, length: int, seed: int) -> Start:
+        tokens, covered = slots(question, length)
+        if math.prod(question.trust[: question.written + 1]) < self.whole:
+            covered = 0
+        return Start(tokens, torch.arange(length) < covered, torch.zeros(length, dtype=torch.bool))
+
+    def soft_weight(self, forwards: Tensor) -> Tensor | None:
+        return None
+
+    def keep(self, score: Tensor, trust: Tensor, injected: Tensor) -> Tensor:
+        """Which injected tokens stay. score, trust: [B, L] float64, q and t where injected; all results [B, L] bool."""
+        odds = score.logit(_SURE) + self.weight * trust.nan_to_num(0.5).clamp(max=self.cap).logit(1e-4)
+        passed = injected & (odds >= torch.tensor(self.theta, dtype=torch.float64).logit())
+        given = injected.cumsum(1) == 0  # what stands before the first token in question
+        return passed if self.keep_rule == "each" else (passed | given).long().cumprod(1).bool() & injected

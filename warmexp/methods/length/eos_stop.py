@@ -1,0 +1,18 @@
+"""Stop where the answer ends: blocks behind a committed end token are left alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from warmexp.methods.length.fixed import FixedLength
+
+
+@dataclass
+class EosStop(FixedLength):
+    """As `fixed`, but a question is finished once an end token stands on its canvas and everything up to it is final: decoded, and out of
+    the reach of the remask policy (where one may revoke tokens, that is when their block is left).
+
+    The tokens up to the end are those of `fixed`, in fewer forwards; what was not decoded is given out as end-of-text of source "mask".
+    """
+
+    stops_at_end = True

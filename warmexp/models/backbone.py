@@ -1,0 +1,107 @@
+"""A backbone as the decoder sees it: rows of ids (or input embeddings) in, logits for chosen positions out.
+
+It knows the transformer, the ids of its special tokens and its logit alignment; it knows nothing about canvases or policies.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from warmexp.models.keys_values import Window
+from warmexp.models.transformer import Transformer
+from warmexp.models.wanted import Wanted, upload
+
+ALIGNMENTS = ("aligned", "shifted")
+
+
+@dataclass
+class Backbone:
+    """A loaded transformer and how to read it.
+
+    logits: `aligned` if the hidden state at i predicts the token at i (LLaDA), `shifted` if the one at i-1 does (Dream).
+    end_ids: tokens that end a response (end of text, end of turn); the text after the first of them is not part of the answer.
+    """
+
+    transformer: Transformer
+    mask_id: int
+    eos_id: int
+    logits: str = "aligned"
+    end_ids: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.logits not in ALIGNMENTS:
+            raise ValueError(f"backbone.logits={self.logits} is not one of {', '.join(ALIGNMENTS)}")
+        self.end_ids = tuple(self.end_ids) or (self.eos_id,)
+
+    @property
+    def shift(self) -> int:
+        """How far left of a position the hidden state stands that predicts it."""
+        return int(self.logits == "shifted")
+
+    @property
+    def device(self) -> torch.device:
+        return self.transformer.wte.weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.transformer.wte.weight.dtype
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """[...] long -> [..., d_model]."""
+        return self.transformer.embed(ids)
+
+    def __call__(
+        self,
+        ids: Tensor,
+        lengths: Tensor,
+        row: Tensor,
+        position: Tensor,
+        embeddings: Tensor | None = None,
+        window: Window | None = None,
+    ) -> Tensor:
+        """One forward.
+
+        Args:
+            ids: [B, T] long, each row's tokens from column 0, padded on the right with anything.
+            lengths: [B] long, true lengths; padding is never attended to.
+            row, position: [R] long, the positions whose token distribution is wanted (position ≥ 1 for shifted logits).
+            embeddings: [B, T, d_model], used instead of ids' embeddings when given.
+            window: where ids are not whole rows but the positions `window.starts` and on: the other positions' keys and values.
+        lengths, row and position are used on the host; on a GPU they make it wait.
+        Returns:
+            [R, embedding_size] logits in the weights' dtype.
+        """
+        lengths, row, position = lengths.cpu(), row.cpu(), position.cpu()
+        column = position - self.shift - (window.starts[row] if window else 0)
+        valid = np.arange(window.width if window else ids.shape[1]) < lengths.numpy()[:, None]
+        mask = None if valid.all() else upload(valid[:, None, None], ids.device)
+        width, extra = ids.shape[1], self._padding(*ids.shape)
+        x = pad(self.embed(ids) if embeddings is None else embeddings, (0, 0, 0, extra))
+        wanted = Wanted.of(row, column, len(lengths), x.device, self._rows)
+        if window is not None:
+            hidden = self.transformer(x, mask, window.places(extra), window.layers(), wanted, window.reach)
+        elif extra:
+            hidden = self.transformer(x, mask, keep=[partial(_first, width)] * len(self.transformer.blocks), wanted=wanted)
+        else:
+            hidden = self.transformer(x, mask, wanted=wanted)
+        return self.transformer.head(hidden)[: len(row)]
+
+    @property
+    def _rows(self) -> int:
+        return getattr(self.transformer, "rows", 1)
+
+    def _padding(self, rows: int, width: int) -> int:
+        """Columns to be added, so that all positions together are a multiple of what the transformer prefers."""
+        return -width % (self._rows // math.gcd(self._rows, rows))
+
+
+def _first(count: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    """[B, H, T, D] without what padding has computed."""
+    return keys[:, :, :count], values[:, :, :count]

@@ -1,0 +1,121 @@
+"""Backbones from checkpoints in a published Hugging Face layout: LLaDA's and Dream's (layouts.py), detected from config.json.
+
+`config.json` says the sizes, `*.safetensors` hold the weights, the tokenizer files say the tokens. The lab's backbone is stored in
+exactly LLaDA's layout and read by exactly this code. Nothing that comes with a checkpoint is ever executed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from warmexp.errors import UserError, check_choice, check_range
+from warmexp.models.backbone import ALIGNMENTS, Backbone
+from warmexp.models.compiled import CompiledBackbone
+from warmexp.models.hub import fingerprint, model_folder, resolved_commit
+from warmexp.models.layouts import Layout, read_layout
+from warmexp.models.rope import stretched
+from warmexp.models.tokenizer import BackboneTokenizer
+from warmexp.models.transformer import ModelConfig
+from warmexp.models.weights import DTYPES, load_transformer
+
+
+@dataclass
+class Checkpoint:
+    """A masked diffusion backbone in LLaDA's or Dream's layout. Nothing is loaded before `load`.
+
+    path: `lab:backbone`, a local folder or a hub name; revision: hub revision. dtype: of weights and activations.
+    logits: `aligned` (LLaDA), `shifted` by one (Dream; the lab's backbone), or `auto`: the layout's own.
+    rope_factor: λ ≥ 1 multiplies the rotary base, for prompts longer than the model was trained on (rope.py); 1 changes nothing.
+    template: the text around a prompt; special tokens in it are recognised, those in the prompt itself are not.
+    template_start, template_turn_end: what a conversation of several turns needs beside it: the beginning of the template that stands
+    once, before the first turn (the beginning of text, a system prompt), and what ends an assistant's turn; null: no turns.
+    end_tokens: tokens that end a response beside the checkpoint's end of text.
+    canvas_length, block_length: what it is decoded with unless `length` says otherwise.
+    """
+
+    path: str
+    revision: str | None = None
+    dtype: str = "float32"
+    logits: str = "auto"
+    rope_factor: float = 1.0
+    template: str = "{prompt}"
+    template_start: str = ""
+    template_turn_end: str | None = None
+    end_tokens: list[str] | None = None
+    canvas_length: int = 256
+    block_length: int = 32
+
+    def __post_init__(self) -> None:
+        check_choice("backbone.dtype", self.dtype, DTYPES)
+        check_choice("backbone.logits", self.logits, [*ALIGNMENTS, "auto"])
+        check_range("backbone.rope_factor", self.rope_factor, 1, 1e6, "λ, by which the rotary base is multiplied; 1 leaves it alone")
+        if self.template.count("{prompt}") != 1:
+            raise UserError(f"backbone.template={self.template!r} must contain {{prompt}} exactly once.")
+
+    @cached_property
+    def folder(self) -> Path:
+        return model_folder("backbone.path", self.path, self.revision)
+
+    @cached_property
+    def _read(self) -> tuple[Layout, ModelConfig]:
+        return read_layout(self.folder)
+
+    @property
+    def layout(self) -> Layout:
+        return self._read[0]
+
+    @cached_property
+    def config(self) -> ModelConfig:
+        return stretched(self._read[1], self.rope_factor)
+
+    @property
+    def alignment(self) -> str:
+        """`logits`, resolved."""
+        return self.layout.logits if self.logits == "auto" else self.logits
+
+    @cached_property
+    def tokenizer(self) -> BackboneTokenizer:
+        turns = self.template_start, self.template_turn_end
+        return BackboneTokenizer.load(self.folder, self.config, self.template, self.end_tokens or (), *turns)
+
+    def check_turns(self) -> None:
+        """
+        Raises:
+            UserError: the template has one user turn only, or does not begin with `template_start`.
+        """
+        before, after = self.template.split("{prompt}")
+        if self.template_turn_end is None or not after:
+            raise UserError(
+                f"task.shots=turns needs a chat template, and backbone.template={self.template!r} with"
+                f" backbone.template_turn_end={self.template_turn_end!r} has one user turn only: choose task.shots=turn or none, or an"
+                " instruct model's option such as backbone=llada_8b."
+            )
+        if not before.startswith(self.template_start):
+            raise UserError(
+                f"backbone.template_start={self.template_start!r} is not how backbone.template={self.template!r} begins: give both, or"
+                " task.shots=turn, which reads the template alone."
+            )
+
+    def identity(self) -> dict[str, Any]:
+        """What of this backbone changes results. `revision` is the commit a hub model was resolved to, None for a local folder."""
+        return {
+            "model": fingerprint(self.folder),
+            "revision": resolved_commit(self.folder),
+            "dtype": self.dtype,
+            "logits": self.alignment,
+            "rope_factor": float(self.rope_factor),
+            "template": self.template,
+            "end": self.end_tokens or [],
+        }
+
+    def load(self, device: torch.device, compiled: bool = False) -> Backbone:
+        """The model on a device. compiled: by torch.compile, at its first forwards."""
+        transformer = load_transformer(self.folder, self.layout, self.config, DTYPES[self.dtype], device)
+        ids, kind = self.tokenizer, CompiledBackbone if compiled else Backbone
+        transformer = transformer if compiled else transformer.pack()
+        return kind(transformer, self.config.mask_token_id, self.config.eos_token_id, self.alignment, ids.end_ids)

@@ -1,0 +1,212 @@
+"""A checkpoint of random weights in a published layout, to measure load time, memory and speed at full size without any download:
+
+    python -m warmexp.models.random_checkpoint --layout llada --out FOLDER            # LLaDA-8B's shape, 15 GiB in bfloat16
+    python -m warmexp backbone=checkpoint backbone.path=FOLDER …
+
+It has everything a published one has: config.json, shards with an index, tokenizer files of the family's kind (one token per byte and the
+family's special tokens, at their published ids if the embedding table reaches that far). What it decodes means nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+
+from warmexp.errors import UserError
+from warmexp.models.hub import INDEX
+from warmexp.models.layouts import LAYOUTS
+from warmexp.models.transformer import Transformer
+
+GIB = 1 << 30
+DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
+# The published sizes: LLaDA-8B's and Dream-7B's config.json.
+SHAPES = {
+    "llada": {"d_model": 4096, "layers": 32, "heads": 32, "kv_heads": 32, "mlp": 12288, "rows": 126464},
+    "dream": {"d_model": 3584, "layers": 28, "heads": 28, "kv_heads": 4, "mlp": 18944, "rows": 152064},
+}
+# Special tokens at their published ids; the first two are the end of text and the mask.
+TOKENS = {
+    "llada": {
+        "<|endoftext|>": 126081,
+        "<|mdm_mask|>": 126336,
+        "<|startoftext|>": 126080,
+        "<|start_header_id|>": 126346,
+        "<|end_header_id|>": 126347,
+        "<|eot_id|>": 126348,
+    },
+    "dream": {
+        "<|endoftext|>": 151643,
+        "<|mask|>": 151666,
+        "<|im_start|>": 151644,
+        "<|im_end|>": 151645,
+        "<|beginoftext|>": 151665,
+    },
+}
+BYTES = 256
+
+
+def write(
+    layout: str, out: Path, shape: dict[str, int], dtype: str = "bfloat16", shard_gib: float = 4.0, seed: int = 0, device: str = "cpu"
+) -> int:
+    """Write the checkpoint, one shard in memory at a time; returns the bytes of its weights.
+
+    shape: d_model, layers, heads, kv_heads, mlp (inner width), rows (of the embedding table). device: where the numbers are drawn.
+    Raises:
+        UserError: a shape that is no transformer, or a folder that already holds something.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"--out {out} exists and is not an empty folder: give another.")
+    if shape["rows"] < BYTES + len(TOKENS[layout]):
+        raise UserError(f"--rows {shape['rows']} is too small: {BYTES} bytes and {len(TOKENS[layout])} special tokens need a row each.")
+    published = max(TOKENS[layout].values()) < shape["rows"]
+    tokens = {name: i if published else BYTES + n for n, (name, i) in enumerate(TOKENS[layout].items())}
+    config = _config(layout, shape, dtype, tokens)
+    with torch.device("meta"):
+        transformer = Transformer(LAYOUTS[layout].config(config, f"--out {out}"))
+    shapes = {LAYOUTS[layout].published(name): tuple(tensor.shape) for name, tensor in transformer.state_dict().items()}
+    out.mkdir(parents=True, exist_ok=True)
+    total = _write_shards(out, shapes, DTYPES[dtype], int(shard_gib * GIB), seed, device)
+    (out / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    (_llada_tokenizer if layout == "llada" else _dream_tokenizer)(out, tokens)
+    return total
+
+
+def _write_shards(out: Path, shapes: dict[str, tuple[int, ...]], dtype: torch.dtype, limit: int, seed: int, device: str) -> int:
+    plan: list[list[str]] = [[]]
+    room = limit
+    for name, shape in shapes.items():
+        size = math.prod(shape) * dtype.itemsize
+        if size > room and plan[-1]:
+            plan.append([])
+            room = limit
+        plan[-1].append(name)
+        room -= size
+    generator = torch.Generator(device).manual_seed(seed)
+    weight_map = {}
+    for n, names in enumerate(plan, start=1):
+        file = f"model-{n:05d}-of-{len(plan):05d}.safetensors"
+        tensors = {name: _random(name, shapes[name], dtype, generator) for name in names}
+        save_file(tensors, out / file, metadata={"format": "pt"})
+        weight_map |= dict.fromkeys(names, file)
+    total = sum(math.prod(shape) for shape in shapes.values()) * dtype.itemsize
+    index = {"metadata": {"total_size": total}, "weight_map": weight_map}
+    (out / INDEX).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+    return total
+
+
+def _random(name: str, shape: tuple[int, ...], dtype: torch.dtype, generator: torch.Generator) -> torch.Tensor:
+    """Norms are ones; everything else is normal with the variance that keeps activations at scale."""
+    if len(shape) == 1 and name.endswith("weight"):
+        return torch.ones(shape, dtype=dtype)
+    drawn = torch.randn(shape, dtype=dtype, generator=generator, device=generator.device)
+    return drawn.div_(math.sqrt(shape[-1])).cpu()
+
+
+def _config(layout: str, shape: dict[str, int], dtype: str, tokens: dict[str, int]) -> dict[str, Any]:
+    """config.json with the fields the family publishes."""
+    eos, mask = list(tokens.values())[:2]
+    ids = {"mask_token_id": mask, "eos_token_id": eos, "pad_token_id": eos, "torch_dtype": dtype, "use_cache": False}
+    if layout == "llada":
+        return {
+            "architectures": ["LLaDAModelLM"],
+            "model_type": "llada",
+            "activation_type": "silu",
+            "block_type": "llama",
+            "layer_norm_type": "rms",
+            "d_model": shape["d_model"],
+            "n_layers": shape["layers"],
+            "n_heads": shape["heads"],
+            "n_kv_heads": shape["kv_heads"],
+            "mlp_hidden_size": shape["mlp"],
+            "vocab_size": shape["rows"],
+            "embedding_size": shape["rows"],
+            "max_sequence_length": 4096,
+            "rope": True,
+            "rope_theta": 500000.0,
+            "rms_norm_eps": 1e-5,
+            "include_bias": False,
+            "include_qkv_bias": False,
+            "weight_tying": False,
+            **ids,
+        }
+    return {
+        "architectures": ["DreamModel"],
+        "model_type": "Dream",
+        "hidden_act": "silu",
+        "hidden_size": shape["d_model"],
+        "num_hidden_layers": shape["layers"],
+        "num_attention_heads": shape["heads"],
+        "num_key_value_heads": shape["kv_heads"],
+        "intermediate_size": shape["mlp"],
+        "vocab_size": shape["rows"],
+        "max_position_embeddings": 131072,
+        "rope_theta": 1000000.0,
+        "rope_scaling": None,
+        "rms_norm_eps": 1e-6,
+        "use_sliding_window": False,
+        "tie_word_embeddings": False,
+        **ids,
+    }
+
+
+def _alphabet() -> dict[str, int]:
+    return {character: i for i, character in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
+
+
+def _llada_tokenizer(out: Path, tokens: dict[str, int]) -> None:
+    """tokenizer.json. Special tokens are in the vocabulary too, which lets their ids leave a gap after the bytes."""
+    tokenizer = Tokenizer(models.BPE(vocab=_alphabet() | tokens, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in tokens])
+    tokenizer.save(str(out / "tokenizer.json"))
+
+
+def _dream_tokenizer(out: Path, tokens: dict[str, int]) -> None:
+    """Qwen2's files."""
+    flags = {"lstrip": False, "rstrip": False, "normalized": False, "single_word": False, "special": True}
+    added = {str(i): {"content": name, **flags} for name, i in tokens.items()}
+    (out / "vocab.json").write_text(json.dumps(_alphabet(), ensure_ascii=False), encoding="utf-8")
+    (out / "merges.txt").write_text("#version: 0.2\n", encoding="utf-8")
+    config = {"added_tokens_decoder": added, "tokenizer_class": "DreamTokenizer"}
+    (out / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+def _arguments(words: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m warmexp.models.random_checkpoint", description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--layout", choices=sorted(SHAPES), required=True)
+    parser.add_argument("--out", type=Path, required=True, help="a new or empty folder")
+    for name in SHAPES["llada"]:
+        sizes = ", ".join(f"{shape[name]} for {layout}" for layout, shape in SHAPES.items())
+        parser.add_argument(f"--{name}", type=int, help=f"default {sizes}")
+    parser.add_argument("--dtype", choices=sorted(DTYPES), default="bfloat16")
+    parser.add_argument("--shard-gib", type=float, default=4.0, help="largest shard, in GiB")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="cpu", help="where the numbers are drawn; a GPU is faster")
+    return parser.parse_args(words)
+
+
+def main(words: list[str] | None = None) -> int:
+    options = _arguments(words)
+    given = {name: getattr(options, name) for name in SHAPES[options.layout] if getattr(options, name) is not None}
+    try:
+        total = write(
+            options.layout, options.out, SHAPES[options.layout] | given, options.dtype, options.shard_gib, options.seed, options.device
+        )
+    except UserError as error:
+        print(f"warmexp: {error}", file=sys.stderr)
+        return 2
+    print(f"{options.out}: {options.layout} layout, {total / GIB:.2f} GiB of random weights")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,135 @@
+"""A backbone's tokenizer: prompts in, responses out, and proposals re-encoded from text.
+
+Special tokens are recognised only where the template puts them, never in what a question or a proposer wrote, and nothing is added that
+the template does not say (no second beginning-of-text token).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+from warmexp.errors import UserError
+from warmexp.models.tokenizer_files import read_tokenizer
+from warmexp.models.transformer import ModelConfig
+
+_LOOKS_SPECIAL = re.compile(r"<\|[^|<>\s]+\|>")
+
+
+@dataclass
+class BackboneTokenizer:
+    """template: text around a prompt. end_ids: ids that end a response. special_ids: ids that are never taken from text.
+
+    template_start: the beginning of the template that stands once, before the first turn. template_turn_end: what ends an assistant's
+    turn; None: the template has one user turn only.
+    """
+
+    tokenizer: Tokenizer
+    template: str
+    mask_id: int
+    eos_id: int
+    end_ids: tuple[int, ...]
+    special_ids: frozenset[int]
+    template_start: str = ""
+    template_turn_end: str | None = None
+
+    @classmethod
+    def load(
+        cls,
+        folder: Path,
+        config: ModelConfig,
+        template: str,
+        end_tokens: Sequence[str],
+        template_start: str = "",
+        template_turn_end: str | None = None,
+    ) -> BackboneTokenizer:
+        """Read a checkpoint's tokenizer and check it against its configuration, the template and the end tokens.
+
+        Raises:
+            UserError: no readable tokenizer, no mask token in it, ids beyond the embedding table, or a token it does not have.
+        """
+        tokenizer = read_tokenizer(folder)
+        if tokenizer.id_to_token(config.mask_token_id) is None:
+            raise UserError(f"backbone.path={folder}: its vocabulary has no mask token (mask_token_id={config.mask_token_id}).")
+        largest = max(tokenizer.get_vocab().values())
+        if largest >= config.embedding_size:
+            raise UserError(
+                f"backbone.path={folder}: its tokenizer has ids up to {largest} and its embedding table {config.embedding_size} rows:"
+                " the tokenizer files are another model's."
+            )
+        added = tokenizer.get_added_tokens_decoder()
+        names = {token.content for token in added.values()}
+        for key, text in {"template": template, "template_turn_end": template_turn_end or ""}.items():
+            unknown = [token for token in _LOOKS_SPECIAL.findall(text) if token not in names]
+            if unknown:  # it would silently be spelled out in letters
+                raise UserError(f"backbone.{key} has {unknown[0]}, which is not a token of {folder}: give that model's own template.")
+        unknown = [token for token in end_tokens if tokenizer.token_to_id(token) is None]
+        if unknown:
+            raise UserError(f"backbone.end_tokens={unknown[0]} is not a token of {folder}.")
+        special = {i for i, token in added.items() if token.special} | {config.mask_token_id, config.eos_token_id}
+        end = (config.eos_token_id, *(tokenizer.token_to_id(token) for token in end_tokens))
+        mask, eos = config.mask_token_id, config.eos_token_id
+        return cls(tokenizer, template, mask, eos, end, frozenset(special), template_start, template_turn_end)
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of plain text. A special token spelled out in it is text, and none of its ids is ever returned."""
+        self.tokenizer.encode_special_tokens = True
+        ids = self.tokenizer.encode(text, add_special_tokens=False).ids
+        return [i for i in ids if i not in self.special_ids]
+
+    def encode_prompt(self, prompt: str) -> list[int]:
+        """Ids of a prompt inside the template, whose own special tokens are recognised: one user turn."""
+        return self.encode_turns((prompt,))
+
+    def encode_turns(self, turns: Sequence[str]) -> list[int]:
+        """Ids of a conversation: user, assistant, user, …, the last one the user's, up to where the assistant speaks.
+
+        Each user's text stands in the template, which from the second on lacks `template_start`; `template_turn_end` follows each
+        assistant's. The template's plain text next to what is said is encoded together with it, as one string: a line break after a
+        question mark can be one token with it.
+        """
+        before, after = self.template.split("{prompt}")
+        again = f"{self.template_turn_end or ''}{before.removeprefix(self.template_start)}"
+        around = [before, *[after, again] * (len(turns) // 2), after]
+        last = len(turns)
+        ids: list[int] = []
+        text = ""  # what waits to be encoded as one string
+        for i, (part, said) in enumerate(zip(around, [*turns, ""], strict=True)):
+            tokens = list(self._special.finditer(part))
+            if tokens:
+                left = 0 if i == 0 else tokens[0].start()
+                right = len(part) if i == last else tokens[-1].end()
+                ids += [*self.encode(text + part[:left]), *self._recognised(part[left:right])]
+                text, part = "", part[right:]
+            text += part + said
+        return [*ids, *self.encode(text)]
+
+    def _recognised(self, text: str) -> list[int]:
+        """Ids of the template's text, special tokens and all."""
+        self.tokenizer.encode_special_tokens = False
+        return self.tokenizer.encode(text, add_special_tokens=False).ids
+
+    @cached_property
+    def _special(self) -> re.Pattern[str]:
+        """Any special token, spelled out."""
+        special = [re.escape(t.content) for t in self.tokenizer.get_added_tokens_decoder().values() if t.special]
+        return re.compile("|".join(sorted(special, key=len, reverse=True)) or r"(?!)")
+
+    def until_end(self, ids: tuple[int, ...] | list[int]) -> list[int]:
+        """The response proper: everything before the first end token."""
+        ends = [i for i, token in enumerate(ids) if token in self.end_ids]
+        return list(ids[: ends[0]] if ends else ids)
+
+    def decode(self, ids: list[int]) -> str:
+        return self.tokenizer.decode(ids, skip_special_tokens=True)
+
+    def piece(self, token: int) -> str:
+        """One token as text: special tokens by name; a part of a character is the replacement sign."""
+        if token in self.special_ids:
+            return self.tokenizer.id_to_token(token) or ""
+        return self.tokenizer.decode([token], skip_special_tokens=False)

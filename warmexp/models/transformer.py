@@ -1,0 +1,210 @@
+"""The one transformer: a bidirectional decoder block stack that LLaDA, Dream and the lab's models share.
+
+RMSNorm, rotary positions, grouped-query attention, SwiGLU. It knows nothing about masks, prompts, tokenizers or decoding; which
+position's hidden state predicts which token (aligned or shifted logits) is decided by the caller that picks rows for the head.
+
+Sources: LLaDA (arXiv 2502.09992, its published `config.json`), Dream (arXiv 2508.15487), Qwen2 for biases and grouped queries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from warmexp.models.linear import ROWS, Linear, packs
+from warmexp.models.wanted import Rotary, Wanted
+
+# Positions by which the kept tables of rotary angles grow.
+ROTARY_STEP = 128
+# Takes a layer's keys (rotated) and values [B, H, T, D] of this forward, returns those to attend to.
+Keep = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Sizes of a backbone, under the names LLaDA's `config.json` gives them.
+
+    `vocab_size` counts the tokens that have a meaning, `embedding_size` the rows of the embedding table (padded for speed).
+    """
+
+    d_model: int
+    n_layers: int
+    n_heads: int
+    n_kv_heads: int
+    mlp_hidden_size: int
+    vocab_size: int
+    embedding_size: int
+    max_sequence_length: int
+    mask_token_id: int
+    eos_token_id: int
+    rope_theta: float = 500_000.0
+    rms_norm_eps: float = 1e-5
+    include_qkv_bias: bool = False
+    include_bias: bool = False
+    weight_tying: bool = False
+
+    @property
+    def head_dim(self) -> int:
+        return self.d_model // self.n_heads
+
+
+def rotary_tables(positions: Tensor, head_dim: int, theta: float) -> tuple[Tensor, Tensor]:
+    """cos and sin of the rotary angles, computed in float32 (float64 is kept by the caller's cast).
+
+    Args:
+        positions: [T] or [B, T] integer positions.
+    Returns:
+        two float tensors [..., T, head_dim], the halves repeated (rotate-half convention).
+    """
+    inverse = theta ** (-torch.arange(0, head_dim, 2, device=positions.device, dtype=torch.float64) / head_dim)
+    angle = positions.double()[..., None] * inverse
+    angle = torch.cat((angle, angle), dim=-1)
+    return angle.cos(), angle.sin()
+
+
+def _rotate(x: Tensor, rotary: Rotary) -> Tensor:
+    """Rotary embedding; computed in at least float32, returned in x's dtype. x: [B, H, T, D]."""
+    cos, sin = rotary
+    return (x * cos + x.roll(x.shape[-1] // 2, -1) * sin).to(x.dtype)
+
+
+class RMSNorm(nn.Module):
+    def __init__(self, size: int, eps: float):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(size))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.rms_norm(x, (x.shape[-1],), self.weight.to(x.dtype), self.eps)
+
+
+class Block(nn.Module):
+    """Pre-norm attention and SwiGLU. `ff_proj` is the gate, `up_proj` the value, `ff_out` the way down (LLaDA's names)."""
+
+    def __init__(self, c: ModelConfig):
+        super().__init__()
+        kv = c.n_kv_heads * c.head_dim
+        qkv_bias = c.include_qkv_bias or c.include_bias
+        self.n_heads, self.n_kv_heads, self.head_dim = c.n_heads, c.n_kv_heads, c.head_dim
+        self.attn_norm = RMSNorm(c.d_model, c.rms_norm_eps)
+        self.q_proj = Linear(c.d_model, c.d_model, bias=qkv_bias)
+        self.k_proj = Linear(c.d_model, kv, bias=qkv_bias)
+        self.v_proj = Linear(c.d_model, kv, bias=qkv_bias)
+        self.attn_out = Linear(c.d_model, c.d_model, bias=c.include_bias)
+        self.ff_norm = RMSNorm(c.d_model, c.rms_norm_eps)
+        self.ff_proj = Linear(c.d_model, c.mlp_hidden_size, bias=c.include_bias)
+        self.up_proj = Linear(c.d_model, c.mlp_hidden_size, bias=c.include_bias)
+        self.ff_out = Linear(c.mlp_hidden_size, c.d_model, bias=c.include_bias)
+
+    def forward(
+        self, x: Tensor, rotary: Rotary, attention_mask: Tensor | None, keep: Keep | None = None, wanted: Wanted | None = None
+    ) -> Tensor:
+        """[B, T, d] -> [B, T, d]; or [R, d], the wanted hidden states alone, which only need their own queries and feed-forward."""
+        x = self._attend(x, rotary, attention_mask, keep, wanted)
+        h = self.ff_norm(x)
+        return x + self.ff_out(F.silu(self.ff_proj(h)) * self.up_proj(h))
+
+    def _attend(self, x: Tensor, rotary: Rotary, attention_mask: Tensor | None, keep: Keep | None, wanted: Wanted | None) -> Tensor:
+        h = self.attn_norm(x)
+        k = _rotate(self._heads(self.k_proj(h)), rotary)
+        v = self._heads(self.v_proj(h))
+        if keep is not None:
+            k, v = keep(k, v)
+        if wanted is not None:
+            x, h, rotary = wanted.states_of(wanted.columns_of(x)), wanted.columns_of(h), wanted.rotary_of(rotary)
+        q = _rotate(self._heads(self.q_proj(h)), rotary)
+        if self.n_kv_heads != self.n_heads:
+            repeat = self.n_heads // self.n_kv_heads
+            k, v = k.repeat_interleave(repeat, dim=1), v.repeat_interleave(repeat, dim=1)
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=attention_mask).transpose(1, 2).flatten(2)
+        return x + self.attn_out(mixed if wanted is None else wanted.states_of(mixed))
+
+    def _heads(self, y: Tensor) -> Tensor:
+        """[B, T, H·D] -> [B, H, T, D]."""
+        return y.view(*y.shape[:2], y.shape[2] // self.head_dim, self.head_dim).transpose(1, 2)
+
+
+class Transformer(nn.Module):
+    """Embeddings in, hidden states out, and a head that is applied only to the rows somebody needs.
+
+    Attribute names follow LLaDA's checkpoint keys (`wte`, `blocks`, `ln_f`, `ff_out`), so its key map is a prefix.
+    """
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.config = config
+        self.wte = nn.Embedding(config.embedding_size, config.d_model)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layers))
+        self.ln_f = RMSNorm(config.d_model, config.rms_norm_eps)
+        if not config.weight_tying:
+            self.ff_out = Linear(config.d_model, config.embedding_size, bias=False)
+        self.rows = 1  # products of a multiple of so many rows are preferred
+        self._angles: dict[tuple[torch.device, torch.dtype], Rotary] = {}
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """Token ids [...] -> input embeddings [..., d_model]."""
+        return self.wte(ids)
+
+    def forward(
+        self,
+        embeddings: Tensor,
+        attention_mask: Tensor | None = None,
+        positions: Tensor | None = None,
+        keep: Sequence[Keep] | None = None,
+        wanted: Wanted | None = None,
+        reach: int | None = None,
+    ) -> Tensor:
+        """Hidden states after the final norm.
+
+        Args:
+            embeddings: [B, T, d_model].
+            attention_mask: boolean, broadcastable to [B, heads, T, keys], True where a query may look; None means everywhere.
+            positions: [T] or [B, T] rotary positions; 0 … T-1 by default.
+            keep: per layer, what supplies the keys and values of the positions that are not among these T.
+            reach: more than the largest of `positions`; without it a GPU is waited for to know.
+        Returns:
+            [B, T, d_model], or [R, d_model] for the wanted ones alone, the dtype of the weights.
+        """
+        rotary = self._rotary(embeddings, positions, reach)
+        x = embeddings
+        for n, block in enumerate(self.blocks):
+            x = block(x, rotary, attention_mask, keep[n] if keep else None, wanted if n == len(self.blocks) - 1 else None)
+        return self.ln_f(x)
+
+    def _rotary(self, x: Tensor, positions: Tensor | None, reach: int | None) -> Rotary:
+        if positions is None:
+            return tuple(table[: x.shape[1]] for table in self._tables(x.shape[1], x))
+        tables = self._tables(int(positions.max()) + 1 if reach is None else reach, x)
+        return tuple(t[positions][:, None] if positions.dim() == 2 else t[positions] for t in tables)  # per row: add the head axis
+
+    def _tables(self, reach: int, x: Tensor) -> Rotary:
+        """cos and sin at positions 0 … reach - 1 and some more, kept for the next forward."""
+        key = (x.device, x.dtype)
+        if key not in self._angles or len(self._angles[key][0]) < reach:
+            self._angles[key] = self._made(reach, x)
+        return self._angles[key]
+
+    @torch.inference_mode(False)
+    def _made(self, reach: int, x: Tensor) -> Rotary:
+        positions = torch.arange(-(-reach // ROTARY_STEP) * ROTARY_STEP, device=x.device)
+        cos, sin = rotary_tables(positions, self.config.head_dim, self.config.rope_theta)
+        sin[:, : self.config.head_dim // 2].neg_()
+        wide = torch.promote_types(x.dtype, torch.float32)
+        return cos.to(wide), sin.to(wide)
+
+    def head(self, hidden: Tensor) -> Tensor:
+        """Hidden states [..., d_model] -> logits [..., embedding_size]."""
+        return F.linear(hidden, self.wte.weight) if self.config.weight_tying else self.ff_out(hidden)
+
+    def pack(self) -> Transformer:
+        """Store the weights as the fastest matrix product wants them, where there is a faster one than torch's; no more memory is used
+        than for a second copy of one of them."""
+        for layer in self.modules():
+            if isinstance(layer, Linear) and packs(layer.weight):
+                layer.pack()
+                self.rows = ROWS
+        return self

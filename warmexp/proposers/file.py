@@ -1,0 +1,51 @@
+"""Proposals from a JSONL file: one object per line, {"id": question id, "text": proposed response}."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from warmexp.errors import UserError, check_choice
+from warmexp.jsonl import check_once, read_rows
+from warmexp.proposers.proposal import TAILS, Asked, Proposal, Proposer
+
+
+@dataclass
+class FileProposer(Proposer):
+    """path: the JSONL file. Where a line gives `tokens` ([[start, end, natural-log probability], …], character offsets in the order of the
+    text) and `end` (log-probability of ending there), trust comes from them; without them it is 1.0. tail: see proposal.py."""
+
+    path: str
+    tail: str = "mask"
+
+    def __post_init__(self) -> None:
+        check_choice("proposer.tail", self.tail, TAILS)
+
+    @cached_property
+    def proposals(self) -> dict[str, Proposal]:
+        file = Path(self.path).expanduser()
+        if not file.exists():
+            raise UserError(f'proposer.path={self.path} does not exist: give a JSONL file with lines {{"id": …, "text": …}}.')
+        rows = list(read_rows(file, f"proposer.path={self.path}"))
+        named = [(row.text("id"), row) for row in rows]
+        check_once(named, "leave one of them out")
+        return {name: Proposal.from_row(row) for name, row in named}
+
+    def identity(self) -> dict[str, Any]:
+        digest = hashlib.sha256(json.dumps({k: [v.text, v.tokens, v.end] for k, v in sorted(self.proposals.items())}).encode()).hexdigest()
+        return {"kind": "file", "texts": digest[:16]}
+
+    def propose(self, questions: list[Asked], device: str, seed: int, progress) -> Iterator[tuple[str, Proposal]]:
+        missing = [q.id for q in questions if q.id not in self.proposals]
+        if missing:
+            raise UserError(
+                f"proposer.path={self.path} has no proposal for {len(missing)} of {len(questions)} questions (for example {missing[0]}):"
+                " its ids must be the task's question ids."
+            )
+        for question in questions:
+            yield question.id, self.proposals[question.id]

@@ -1,0 +1,232 @@
+"""A front as a picture for print: one mark per run, intervals on both axes, the baseline's own front as the line to beat.
+
+Colour says which proposer, the marker which init, filled or hollow whether tokens were revised (remask). Runs on different questions stand
+in panels of their own, unless they were pooled on request; then the picture says so. Oracle runs are grey and touch no line.
+The palette is Okabe and Ito's (2008), distinguishable with the common colour-vision deficiencies; no meaning rests on colour alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator, NullFormatter, ScalarFormatter
+
+from warmexp.analysis.points import COLD_START
+from warmexp.analysis.result import Front, Group, Result
+from warmexp.report.labels import Label, place
+
+DPI = 300
+PANELS = 4  # at most; a report shows the rest
+CROWD = 40  # runs of a panel beyond which marks are smaller and only those on a front are named
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+INK, GREY, PALE, WARNING = "#222222", "#8C8C8C", "#DEDEDE", "#A40000"
+MARKERS = ("s", "^", "D", "v", "P", "X", "p", "h")
+_FIRST_MARKERS = ("token_inject", "embed_interp")  # the same marks in every figure, whichever methods are in it
+STYLE = {
+    "font.size": 9,
+    "axes.labelsize": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#555555",
+    "axes.linewidth": 0.8,
+    "xtick.color": "#333333",
+    "ytick.color": "#333333",
+    "savefig.facecolor": "white",
+}
+
+
+def front_picture(front: Front, path: Path | str, title: str | None = None) -> Path:
+    """Write the picture as a PNG of about 2,500 × 1,500 pixels; each further group of runs adds a panel below.
+
+    Args:
+        front: with no runs, the picture says so.
+        path: the file to write; its folder is made.
+        title: a heading; none by default.
+    Returns:
+        the path written.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    panels = max(1, min(len(front.groups), PANELS))
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(8.4, 5.0 + 4.2 * (panels - 1)), dpi=DPI, layout="constrained")
+        FigureCanvasAgg(figure)
+        every_axes = figure.subplots(panels, squeeze=False)[:, 0]
+        colours, markers = _colours(front.runs), _markers(front.runs)
+        parts = [[run for run in front.runs if run.group == number] for number in range(panels)]
+        for number, (axes, runs) in enumerate(zip(every_axes, parts, strict=True)):
+            _panel(axes, front, number, runs, colours, markers)
+        if title:
+            figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
+        _legend(figure, front, colours, markers)
+        figure.draw_without_rendering()  # settles the layout, so that labels are placed in final pixels
+        for number, (axes, runs) in enumerate(zip(every_axes, parts, strict=True)):
+            if runs:
+                _annotate(axes, runs, front.groups[number], colours)
+        figure.savefig(path, format="png")
+    return path
+
+
+def _panel(axes: Axes, front: Front, number: int, runs: list[Result], colours: dict[str, str], markers: dict[str, str]) -> None:
+    axes.set_ylabel(f"accuracy, {front.accuracy} match (%)")
+    axes.grid(color="#EEEEEE", linewidth=0.8)
+    axes.set_axisbelow(True)
+    if not runs:
+        axes.text(0.5, 0.5, "no finished runs", ha="center", va="center", transform=axes.transAxes, color=GREY)
+        axes.set(xticks=[], yticks=[])
+        return
+    group = front.groups[number]
+    _scale(axes, front, runs)
+    axes.set_title("\n".join(_about(front, group, runs)), loc="left", fontsize=8, color=WARNING if front.pooled else "#555555")
+    if len(group.front) > 1:
+        axes.step(*_line(group.front), where="post", color=PALE, linewidth=5, zorder=1)
+    if len(group.baseline_front) > 1:
+        axes.plot(*_line(group.baseline_front), color=INK, linewidth=1.3, zorder=2)
+    size = 1.0 if len(runs) <= CROWD else 0.65
+    for run in runs:
+        _draw(axes, run, GREY if run.point.oracle else colours[run.point.proposer], markers[run.point.method], size)
+
+
+def _line(corners: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
+    return [x for x, _ in corners], [100 * accuracy for _, accuracy in corners]
+
+
+def _scale(axes: Axes, front: Front, runs: list[Result]) -> None:
+    lowest, highest = min(run.x for run in runs), max(run.x for run in runs)
+    wide = lowest > 0 and highest > 12 * lowest  # a linear axis would squeeze the fast runs
+    axes.set_xlabel(front.x_label + (" (log scale)" if wide else ""))
+    left, right = min(run.x_ci95[0] for run in runs), max(run.x_ci95[1] for run in runs)
+    if wide:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(ScalarFormatter())
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.set_xticks(
+            [digit * 10**power for power in range(-4, 8) for digit in (1, 2, 5) if lowest / 2 < digit * 10**power < 2 * highest]
+        )
+        axes.set_xlim(left / 1.15, right * 1.15)
+    else:
+        margin = 0.06 * (right - left) + 0.01 * right
+        axes.set_xlim(max(left - margin, 0 if lowest else -margin), right + margin)
+    low = min(run.point.accuracy_ci95[0] for run in runs)
+    high = max(run.point.accuracy_ci95[1] for run in runs)
+    pad = 0.08 * (high - low) + 0.01
+    axes.set_ylim(100 * max(low - pad, -0.02), 100 * min(high + pad, 1.02))
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=7, integer=True))
+
+
+def _about(front: Front, group: Group, runs: list[Result]) -> list[str]:
+    """The lines above a panel: what all its marks share, and what a reader must know before comparing them."""
+    shared = [f"{group.task} questions, {group.backbone} backbone"] if len(front.groups) > 1 else []
+    taus = {run.point.tau for run in runs}
+    if len(taus) == 1 and None not in taus:
+        shared.append(f"τ = {taus.pop():g}")
+    counts = sorted({run.point.n for run in runs})
+    shared.append(f"n = {', '.join(map(str, counts))}; bars: 95 % intervals")
+    lines = ["; ".join(shared)]
+    if front.pooled:
+        lines += [sentence for sentence in front.caveats if sentence.startswith("Pooled")]
+    if len(front.groups) > PANELS:
+        lines.append(f"{len(front.groups) - PANELS} further groups of runs are not drawn.")
+    return lines
+
+
+def _draw(axes: Axes, run: Result, colour: str, marker: str, size: float) -> None:
+    x, y = run.x, 100 * run.accuracy
+    (left, right), (low, high) = run.x_ci95, run.point.accuracy_ci95
+    bar = {"color": colour, "linewidth": 0.9 * size, "alpha": 0.55 * size, "zorder": 3}
+    axes.plot([left, right], [y, y], **bar)
+    axes.plot([x, x], [100 * low, 100 * high], **bar)
+    axes.plot([x], [y], **_mark(colour, marker, run.point.remask != "none", size), zorder=5)
+
+
+def _mark(colour: str, marker: str, hollow: bool, size: float = 1.0) -> dict:
+    face = "white" if hollow else colour
+    return {
+        "marker": marker,
+        "color": colour,
+        "markerfacecolor": face,
+        "markeredgecolor": colour if hollow else "white",
+        "markeredgewidth": 1.4 if hollow else 0.6,
+        "markersize": size * (6.2 if hollow else 7),
+        "linestyle": "none",
+    }
+
+
+def _colours(runs: Sequence[Result]) -> dict[str, str]:
+    names = sorted({run.point.proposer for run in runs if not run.point.oracle} - {"none"})
+    return {"none": INK} | {name: PALETTE[index % len(PALETTE)] for index, name in enumerate(names)}
+
+
+def _markers(runs: Sequence[Result]) -> dict[str, str]:
+    others = sorted({run.point.method for run in runs} - {COLD_START, *_FIRST_MARKERS})
+    names = (*_FIRST_MARKERS, *others)
+    return {COLD_START: "o"} | {name: MARKERS[index % len(MARKERS)] for index, name in enumerate(names)}
+
+
+def _legend(figure: Figure, front: Front, colours: dict[str, str], markers: dict[str, str]) -> None:
+    points = [run.point for run in front.runs]
+    handles: list[Line2D] = []
+
+    def heading(text: str) -> None:
+        handles.append(Line2D([], [], linestyle="none", label=(" \n" if handles else "") + text))
+
+    proposers = [name for name in colours if name in {p.proposer for p in points if not p.oracle}]
+    if proposers:
+        heading("proposer")
+        names = {"none": "none (cold start)"}
+        handles += [Line2D([], [], **_mark(colours[name], "o", False), label=names.get(name, name)) for name in proposers]
+    methods = [name for name in markers if name in {p.method for p in points}]
+    if methods:
+        heading("init")
+        handles += [Line2D([], [], **_mark("#666666", markers[name], False), label=name) for name in methods]
+    kinds = sorted({p.remask for p in points} - {"none"})
+    if kinds:
+        heading("remask")
+        handles.append(Line2D([], [], **_mark("#666666", "o", False), label="none"))
+        handles.append(Line2D([], [], **_mark("#666666", "o", True), label=", ".join(kinds)))
+    lines = []
+    if any(len(group.baseline_front) > 1 for group in front.groups):
+        lines.append(Line2D([], [], color=INK, linewidth=1.3, label=f"the baseline's own front\n({front.selector})"))
+    if any(len(group.front) > 1 for group in front.groups):
+        lines.append(Line2D([], [], color=PALE, linewidth=5, label="not dominated"))
+    if any(p.oracle for p in points):
+        lines.append(Line2D([], [], **_mark(GREY, "o", False), label="oracle (saw the answer)"))
+    if lines:
+        heading("also")
+        handles += lines
+    if not handles:
+        return
+    legend = figure.legend(handles=handles, loc="outside right upper", frameon=False, fontsize=8.5, handlelength=1.6, labelspacing=0.45)
+    for handle, text in zip(handles, legend.get_texts(), strict=True):
+        if handle.get_linestyle() == "None" and handle.get_marker() in ("None", None, ""):
+            text.set(fontweight="bold", color="#333333")
+            text.set_x(text.get_position()[0] - 24)
+
+
+def _annotate(axes: Axes, runs: Sequence[Result], group: Group, colours: dict[str, str]) -> None:
+    """Write beside each mark what tells it from the others of its kind, as far as there is room; the front comes first."""
+    several_taus = len({run.point.tau for run in runs}) > 1
+    # Where all warm starts share a threshold, only the baseline's runs have thresholds to tell apart.
+    warm_taus = len({(run.point.tau, run.point.unmask) for run in runs if not run.is_baseline}) > 1
+    labels = []
+    named = [r for r in runs if len(runs) <= CROWD or r.on_front or (r.x, r.accuracy) in group.baseline_front]
+    for run in sorted(named, key=lambda r: (not r.on_front, not r.is_baseline, r.x)):
+        point = run.point
+        kin = {other.point.parameters for other in runs if other.point.method == point.method}
+        parts = ["oracle"] if point.oracle else []
+        parts += [point.parameters] if len(kin) > 1 else []
+        if several_taus and (warm_taus or run.is_baseline):
+            parts.append(point.unmask if point.tau is None else f"τ={point.tau:g}")
+        if parts:
+            labels.append(Label(run.x, 100 * run.accuracy, " ".join(parts), GREY if point.oracle else colours[point.proposer]))
+    bars = [((r.x_ci95[0], 100 * r.accuracy), (r.x_ci95[1], 100 * r.accuracy)) for r in runs]
+    bars += [((r.x, 100 * r.point.accuracy_ci95[0]), (r.x, 100 * r.point.accuracy_ci95[1])) for r in runs]
+    bars += [((x, 100 * y), (x2, 100 * y2)) for (x, y), (x2, y2) in pairwise(group.baseline_front)]
+    place(axes, labels, [(r.x, 100 * r.accuracy) for r in runs], bars)

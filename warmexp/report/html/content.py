@@ -1,0 +1,147 @@
+"""What a report embeds: one block for the front, one per set of questions, one per run; each is compressed and unpacked when looked at."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from warmexp.analysis.analysis import along
+from warmexp.analysis.axes import AXES
+from warmexp.analysis.jsonable import jsonable
+from warmexp.analysis.result import Front, Result
+from warmexp.report.html.chosen import common_start, ranked
+from warmexp.report.html.decodes import packed
+from warmexp.report.html.records import records, token_texts
+from warmexp.report.interactive import front_figure
+
+# Characters of base64 that all blocks may take: with Plotly (4.8 MB) and the page itself a report stays under 10 MB.
+BUDGET = 4_600_000
+_SAMPLE, _TRIED = 8, 100  # runs, and questions of each, from which the room that a question takes is estimated
+_OF_RUN = ("settings", "calibration", "survival", "readout")  # told in a run's own block
+_OF_AXIS = ("x", "x_ci95", "on_front", "saved", "saved_reason", "paired", "paired_reason")
+
+Set = list[Result]
+
+
+def blocks(front: Front, title: str, budget: int = BUDGET) -> Iterator[tuple[str, str]]:
+    """(name, base64) of every block: "core", "set-0" …, "run-0" … in the order of front.runs."""
+    sets = _sets(front)
+    questions = [_pack(_questions(members)) for members in sets]
+    core = _core(front, title, sets)
+    per_run, runs = _bounded(front, sets, budget - sum(map(len, [_pack(core), *questions])))
+    yield "core", _pack({**core, "embedded": per_run})
+    yield from ((f"set-{i}", block) for i, block in enumerate(questions))
+    yield from ((f"run-{i}", block) for i, block in enumerate(runs))
+
+
+def _pack(value: Any) -> str:
+    raw = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    return base64.b64encode(gzip.compress(raw, mtime=0)).decode()
+
+
+def _sets(front: Front) -> list[Set]:
+    """Runs on the same questions together."""
+    found: dict[tuple, Set] = {}
+    for run in front.runs:
+        found.setdefault((run.point.questions, run.measured.ids), []).append(run)
+    return list(found.values())
+
+
+def _core(front: Front, title: str, sets: list[Set]) -> dict[str, Any]:
+    whole = front.to_json()
+    place = {run.point.run_id: i for i, members in enumerate(sets) for run in members}
+    runs = []
+    for run, raw in zip(front.runs, whole["runs"], strict=True):
+        settings = {key: raw["settings"].get(key) for key in whole["varying"]}
+        kept = {key: value for key, value in raw.items() if key not in (*_OF_RUN, *_OF_AXIS)}
+        runs.append({**kept, "settings": settings, "set": place[run.point.run_id]})
+    return {
+        "title": title,
+        **{key: whole[key] for key in ("warmexp", "x", "accuracy", "caveats", "left_out", "varying", "margin")},
+        "selector": front.selector,
+        "axes": [_axis(front if name == front.x else along(front, name), name) for name in AXES if _has(front, name)],
+        "sets": [{"n": len(members[0].measured.ids), "task": members[0].point.task} for members in sets],
+        "runs": runs,
+    }
+
+
+def _has(front: Front, name: str) -> bool:
+    return any(name in run.measured.x for run in front.runs)
+
+
+def _axis(front: Front, name: str) -> dict[str, Any]:
+    whole = front.to_json()
+    figure = json.loads(front_figure(whole).to_json())
+    return {
+        "key": name,
+        "label": AXES[name].label,
+        "unit": AXES[name].unit,
+        "digits": AXES[name].digits,
+        "figure": {"data": figure["data"], "layout": figure["layout"]},
+        "groups": whole["groups"],
+        "quality": whole["prior_quality"],
+        "runs": {run["run_id"]: {key: run[key] for key in _OF_AXIS} for run in whole["runs"]},
+    }
+
+
+def _questions(members: Set) -> dict[str, Any]:
+    """The questions' texts, from the first run that still has its records."""
+    ids = members[0].measured.ids
+    for run in members:
+        found = records(run.point.folder, ids)
+        if found:
+            break
+    texts = [found[i].get("question", "") if i in found else "" for i in ids]
+    start = common_start([text for text in texts if text])
+    targets = [found[i].get("target", "") if i in found else "" for i in ids]
+    return {"ids": ids, "start": texts[0][:start] if texts else "", "questions": [text[start:] for text in texts], "targets": targets}
+
+
+def _bounded(front: Front, sets: list[Set], budget: int) -> tuple[int, list[str]]:
+    """The runs' blocks with as many questions each as the budget allows; the same questions for all runs of a set."""
+    order: dict[str, list[int]] = {}
+    for members in sets:
+        reference = next((run for run in members if run.is_baseline), members[0]).measured.right
+        best = ranked([run.measured.right for run in members], reference)
+        order |= {run.point.run_id: best for run in members}
+
+    def made(runs: Sequence[Result], per_run: int) -> list[str]:
+        return [_pack(_run(run, order[run.point.run_id][:per_run])) for run in runs]
+
+    few = front.runs[:: max(1, len(front.runs) // _SAMPLE)]
+    per_run = max((run.point.n for run in front.runs), default=0)
+    if per_run > _TRIED and few:
+        one = sum(map(len, made(few, _TRIED))) / (_TRIED * len(few))  # a question's share, by a sample of the runs
+        per_run = min(per_run, max(0, int(budget / (one * len(front.runs)))))
+    while True:
+        blocks = made(front.runs, per_run)
+        size = sum(map(len, blocks))
+        if size <= budget or per_run == 0:
+            return per_run, blocks
+        per_run = max(0, int(0.95 * per_run * budget / size))
+
+
+def _run(run: Result, chosen: list[int]) -> dict[str, Any]:
+    measured, folder = run.measured, run.point.folder
+    found = records(folder, [measured.ids[i] for i in chosen])
+    rows = [(i, found[measured.ids[i]]) for i in chosen if measured.ids[i] in found]
+    proposed = measured.proposal_right.get(run.point.accuracy_filter)
+    return {
+        "settings": dict(run.point.settings),
+        "calibration": jsonable(measured.calibration),
+        "survival": jsonable(measured.survival),
+        "readout": jsonable(measured.readout),
+        "correct": _bits(measured.right),
+        "proposal": None if proposed is None else _bits(proposed),
+        "nfe": measured.x["nfe"].astype(int).tolist(),
+        **packed(rows, token_texts(folder)),
+    }
+
+
+def _bits(values: np.ndarray) -> str:
+    return "".join("01"[bool(value)] for value in values)

@@ -1,0 +1,77 @@
+"""A front's tables: for the terminal (rich) and for a README (Markdown). Both show the same cells (cells.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from warmexp.analysis.result import Front, Result
+from warmexp.report.cells import (
+    numbers_line,
+    run_cells,
+    run_columns,
+    run_notes,
+    saving_cells,
+    saving_columns,
+    saving_notes,
+)
+
+_TEXT_COLUMNS = 2  # the first ones; the rest are numbers, aligned right
+
+
+def print_table(front: Front, console: Console | None = None) -> None:
+    """The tables on standard output: as wide as the terminal, and not folded to 80 columns where there is none."""
+    if console is None:
+        console = Console()
+        console = console if console.is_terminal else Console(width=160)
+    for title, columns, rows, notes in _tables(front):
+        console.print(_rich(title, columns, rows, notes))
+    for sentence in (*front.caveats, *front.left_out):
+        console.print(escape(sentence), soft_wrap=True)
+
+
+def markdown(front: Front) -> str:
+    """The same tables in GitHub's Markdown, ending in a newline."""
+    parts = []
+    for title, columns, rows, notes in _tables(front):
+        lines = [columns, tuple("---" if index < _TEXT_COLUMNS else "---:" for index in range(len(columns)))]
+        for run, cells in rows:
+            cells = [cell.replace("|", "\\|") for cell in cells]
+            lines.append((f"**{cells[0]}**" if run.on_front else cells[0], *cells[1:]))
+        parts += [*([f"**{title}**", ""] if title else []), *("| " + " | ".join(line) + " |" for line in lines), "", " ".join(notes), ""]
+    if front.caveats:
+        parts += [" ".join(front.caveats), ""]
+    return "\n".join(parts or ["No runs.", ""])
+
+
+def _tables(front: Front) -> list[tuple[str | None, tuple[str, ...], list[tuple[Result, tuple[str, ...]]], list[str]]]:
+    """Per group, the runs and their savings: title, column names, (run, cells) rows, notes."""
+    tables = []
+    for number, group in enumerate(front.groups):
+        runs = [run for run in front.runs if run.group == number]
+        title = f"{group.n} {group.task} questions, {group.backbone} backbone" if len(front.groups) > 1 else None
+        notes = [*run_notes(front, runs), *([numbers_line(front, group)] if len(runs) > 1 else [])]
+        tables.append((title, run_columns(front), _rows(front, runs, run_cells), notes))
+        compared = [run for run in runs if run.saved or run.paired]
+        if compared:
+            tables.append((None, saving_columns(front), _rows(front, compared, saving_cells), saving_notes(front)))
+    return tables
+
+
+def _rows(front: Front, runs: Sequence[Result], cells: Callable[[Front, Result], tuple[str, ...]]) -> list:
+    return [(run, cells(front, run)) for run in runs]
+
+
+def _rich(title: str | None, columns: Sequence[str], rows: Sequence[tuple[Result, Sequence[str]]], notes: Sequence[str]) -> Table:
+    out = Table(title=title, title_justify="left", caption=" ".join(notes), caption_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for index, name in enumerate(columns):
+        name = name.replace(" [", "\n[").replace(" (", "\n(")  # narrow columns leave room for the method
+        out.add_column(name, justify="right" if index >= _TEXT_COLUMNS else "left", no_wrap=index == _TEXT_COLUMNS)
+    for run, cells in rows:
+        style = "dim" if run.point.oracle else "bold" if run.on_front else None
+        out.add_row(*(escape(cell) for cell in cells), style=style)
+    return out

@@ -1,0 +1,274 @@
+"""One run: questions → proposals → decode → score → records → summary, in a folder that a kill at any moment cannot spoil."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+from omegaconf import OmegaConf
+
+from warmexp.config.plan import Plan, questions_sha256
+from warmexp.decode.loop import stream
+from warmexp.decode.memory import Memory, SharingMeter
+from warmexp.decode.meter import Meter
+from warmexp.decode.state import Question
+from warmexp.errors import UserError
+from warmexp.io import append_lines, read_lines, write_json, write_text
+from warmexp.models.backbone import Backbone
+from warmexp.models.plain import PlainBackbone
+from warmexp.proposers.hf import free_models
+from warmexp.proposers.proposal import Asked, Encoded, Proposal, encode, fit
+from warmexp.proposers.store import proposals_for
+from warmexp.runs.batches import empty_cache, gathered, shrinking
+from warmexp.runs.console import ProgressBar
+from warmexp.runs.devices import placed
+from warmexp.runs.environment import environment, keep_float32, no_cudnn_attention
+from warmexp.runs.record import record_of, texts_of
+from warmexp.runs.summary import summarise
+from warmexp.tasks.task import TaskQuestion
+
+# Seconds between two writes of finished records: a write waits for the disk, and a kill costs what was finished since the last.
+SAVE_EVERY = 0.5
+# The last backbone stays loaded, so the jobs of a sweep in one process load it once.
+_resident: dict[str, Backbone] = {}
+_memory = Memory()  # of its forwards
+
+
+class Locked(UserError):
+    """Another process is working on the run."""
+
+
+def run(plan: Plan, say: Callable[[str], None] = print, wait: bool = False) -> dict[str, Any]:
+    """Carry out a plan and return its summary. A finished run is reused at once; an unfinished one goes on from its last record.
+
+    wait: for another process that is working on the same run, and take over what it leaves.
+    Raises:
+        Locked: another process is working on it, and `wait` is false.
+    """
+    for warning in plan.warnings:
+        say(f"warning: {warning}")
+    with _locked(plan, say, wait):
+        done = finished(plan.folder)
+        if done is not None:
+            say(f"reused {plan.folder} (finished earlier; delete the folder to run it again)")
+            plan.tracker.mirror(plan.run_id, _stored_config(plan), plan.folder)
+            if plan.tracker.note:
+                say(plan.tracker.note)
+            return done
+        with placed(plan, say) as plan:
+            return _run(plan, say)
+
+
+@contextmanager
+def _locked(plan: Plan, say: Callable[[str], None], wait: bool) -> Iterator[None]:
+    """The run's folder, made and held. The operating system lets go of it when the process ends, however it ends."""
+    folder = plan.folder
+    lock = FileLock(folder / ".lock")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            if not wait:
+                raise Locked(
+                    f"{folder} is being worked on by another process: wait for it, then run the same command to reuse it."
+                ) from None
+            say(f"waiting for {folder}: another process is working on it")
+            lock.acquire(poll_interval=0.2)
+    except OSError as error:
+        raise UserError(f"outputs={plan.outputs} cannot be written ({error.strerror}): choose another outputs=FOLDER.") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def finished(folder: Path) -> dict[str, Any] | None:
+    """The summary of a finished run's folder, None where it is not finished."""
+    try:
+        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return summary if summary.get("status") == "finished" else None
+
+
+def _run(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
+    folder, tracker = plan.folder, plan.tracker
+    config = _stored_config(plan)
+    write_text(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(config)))
+    write_json(folder / "questions.json", {"sha256": questions_sha256(plan.questions), "ids": [q.id for q in plan.questions]})
+    if plan.strategies.init.reads_proposal and plan.proposer.calibrator:
+        write_json(folder / "calibration.json", plan.proposer.calibrator.to_json())
+    tracker.start(plan.run_id, config, folder)
+    keep_float32()
+    no_cudnn_attention()
+    try:
+        proposals = _proposals(plan, say)
+        records = _decode_all(plan, proposals, say)
+        summary = summarise(plan.run_id, records, oracle=plan.oracle, questions=questions_sha256(plan.questions))
+        figures = _figures(folder, records)
+        write_json(folder / "summary.json", summary)  # last: its being there means that everything else is
+    except BaseException as error:
+        tracker.fail(str(error) if isinstance(error, UserError) else type(error).__name__)
+        raise
+    tracker.finish(summary, records, figures)
+    if tracker.note:
+        say(tracker.note)
+    return summary
+
+
+def _stored_config(plan: Plan) -> dict[str, Any]:
+    return {**plan.config, "run_id": plan.run_id, "identity": plan.identity}
+
+
+def _proposals(plan: Plan, say: Callable[[str], None]) -> dict[str, tuple[Proposal, Encoded]]:
+    """Proposals first and in one go; the proposer is freed before the backbone is loaded, unless it is to stay resident.
+
+    What the backbone itself proposes comes later, batch by batch.
+    """
+    if not plan.strategies.init.reads_proposal:
+        return {}
+    if not plan.proposer.resident:
+        free_models()  # of an earlier job that kept its own
+    if plan.proposer.from_backbone:
+        return {}
+    make_room = (lambda: None) if plan.proposer.resident else _free_backbone
+    asked = [Asked(q.id, q.prompt, q.solution, q.question, q.turns) for q in plan.questions]
+    plan.proposer.say = say
+    with ProgressBar(len(asked), f"proposing ({plan.choices['proposer']})") as bar:
+        store = plan.outputs / "proposals"
+        texts = proposals_for(plan.proposer, asked, store, plan.device, plan.seed, lambda done, _: bar.update(done), make_room)
+    length, tokenizer = plan.strategies.length.canvas_length, plan.backbone.tokenizer
+    fitted = {q.id: fit(texts[q.id], q.prompt, tokenizer) for q in plan.questions}
+    judge, tail = plan.proposer.judge, plan.proposer.tail
+    encoded = {i: (p, judge(encode(p, tokenizer, length, tail), tokenizer)) for i, p in fitted.items()}
+    if all(not e.ids for _, e in encoded.values()):
+        say("warning: every proposal is empty, so this warm start is a cold start.")
+    return encoded
+
+
+def _decode_all(plan: Plan, proposals: dict[str, tuple[Proposal, Encoded]], say: Callable[[str], None]) -> list[dict[str, Any]]:
+    """Decode what has no record yet, append a record per question, and leave the file in the task's order."""
+    file = plan.folder / "records.jsonl"
+    records = {record["id"]: record for record in read_lines(file)}
+    pending = [q for q in plan.questions if q.id not in records]
+    if records and pending:
+        say(f"resumed {plan.folder}: {len(records)} of {len(plan.questions)} questions were already decoded")
+    if pending:
+        backbone = _backbone(plan)
+        if plan.engine == "plain":
+            backbone = PlainBackbone(**vars(backbone))
+        tokens = plan.strategies.length.canvas_length + max(len(plan.prompts[q.id]) for q in pending)
+        write_json(plan.folder / "environment.json", environment(plan.device, plan.identity, backbone, tokens))
+        # Questions of similar length share a batch, and the longest come first: what does not fit is found out at once.
+        ordered = sorted(pending, key=lambda q: (-len(plan.prompts[q.id]), q.id))
+        with ProgressBar(len(plan.questions), plan.run_id) as bar:
+            work = partial(_decode_some, plan, backbone, proposals)
+            size = 1 if plan.engine == "plain" else plan.batch_size
+            decoded = shrinking(ordered, size, work, say, _remedy(plan, tokens))
+            for rows in gathered((record for _, record in decoded), SAVE_EVERY):
+                append_lines(file, rows)
+                records |= {record["id"]: record for record in rows}
+                nfe, accuracy = _running(records)
+                bar.update(len(records), nfe, accuracy)
+                plan.tracker.progress(len(records), len(plan.questions), nfe, accuracy)
+    ordered_records = [records[q.id] for q in plan.questions]
+    write_text(file, "".join(_line(record) for record in ordered_records))
+    write_json(plan.folder / "tokens.json", texts_of(plan.backbone.tokenizer, ordered_records))
+    return ordered_records
+
+
+def _remedy(plan: Plan, tokens: int) -> str:
+    """tokens: of the longest row."""
+    narrower = " backbone.dtype=bfloat16," if plan.backbone.dtype in ("float64", "float32") else ""
+    alone = " proposer.resident=false," if plan.strategies.init.reads_proposal and plan.proposer.resident else ""
+    nothing_kept = " cache=none," if plan.strategies.cache.keeps else ""
+    return (
+        f"device={plan.device} cannot hold the backbone and one question of {tokens} tokens, of which"
+        f" length.canvas_length={plan.strategies.length.canvas_length}; free memory there, or choose another"
+        f" device=…,{narrower}{alone}{nothing_kept} a smaller length.canvas_length or shorter prompts; what was decoded so far is kept, and"
+        " the same command goes on from it."
+    )
+
+
+def _line(record: dict[str, Any]) -> str:
+    return json.dumps(record, ensure_ascii=False, separators=(",", ":")) + "\n"
+
+
+def _running(records: dict[str, dict[str, Any]]) -> tuple[float, float]:
+    n = len(records)
+    return sum(r["nfe"] for r in records.values()) / n, sum(r["correct"]["flexible"] for r in records.values()) / n
+
+
+def _backbone(plan: Plan) -> Backbone:
+    compiled = plan.engine == "compiled"
+    key = f"{plan.identity['backbone']} on {plan.device}{', compiled' if compiled else ''}"
+    if key not in _resident:
+        _free_backbone()
+        _resident[key] = plan.backbone.load(torch.device(plan.device), compiled)
+    return _resident[key]
+
+
+def _free_backbone() -> None:
+    _resident.clear()
+    _memory.clear()
+    empty_cache()
+
+
+def _decode_some(
+    plan: Plan, backbone: Backbone, proposals: dict[str, tuple[Proposal, Encoded]], questions: Sequence[TaskQuestion], size: int
+) -> Iterator[tuple[TaskQuestion, dict[str, Any]]]:
+    """Questions and their records, `size` decoded at a time, in the order in which they are finished."""
+    meter = SharingMeter(backbone, memory=_memory) if plan.shares else Meter(backbone)
+    proposals = dict(proposals)
+    drafts = plan.strategies.init.reads_proposal and plan.proposer.from_backbone
+
+    def asked() -> Iterator[Question]:
+        for i, question in enumerate(questions):
+            if drafts and i % size == 0:
+                prompts = [Question(q.id, plan.prompts[q.id]) for q in questions[i : i + size]]
+                drafted = plan.proposer.draft(meter, prompts, plan.backbone.tokenizer)
+                proposals.update({i: (p, plan.proposer.judge(e, plan.backbone.tokenizer)) for i, (p, e) in drafted.items()})
+            yield _question(plan, question, proposals.get(question.id))
+
+    by_id = {question.id: question for question in questions}
+    for result in stream(backbone, asked(), plan.strategies, plan.seed, meter, size):
+        question = by_id[result.id]
+        yield question, record_of(plan, question, result, proposals.get(question.id))
+
+
+def _question(plan: Plan, question: TaskQuestion, proposal: tuple[Proposal, Encoded] | None) -> Question:
+    if proposal is None:
+        return Question(question.id, plan.prompts[question.id])
+    encoded = proposal[1]
+    trust = encoded.trust if encoded.calibrated is None else encoded.calibrated
+    prompt = _told(plan, question, *proposal) if hasattr(plan.strategies.init, "told") else plan.prompts[question.id]
+    return Question(question.id, prompt, encoded.ids, trust, encoded.written, encoded.numeric)
+
+
+def _told(plan: Plan, question: TaskQuestion, proposal: Proposal, encoded: Encoded) -> tuple[int, ...]:
+    """The prompt with the proposal in it, of which no more is told than would fit on the canvas."""
+    tokenizer, limit, canvas = plan.backbone.tokenizer, plan.backbone.config.max_sequence_length, plan.strategies.length.canvas_length
+    text = tokenizer.decode(list(encoded.ids)) if encoded.cut else proposal.text
+    ids = tuple(tokenizer.encode_turns(plan.strategies.init.told(question.turns or (question.prompt,), text)))
+    if len(ids) + canvas > limit:
+        raise UserError(
+            f"{question.id} has {len(ids)} prompt tokens with the proposal in it; with length.canvas_length={canvas} that is more than the"
+            f" backbone's max_sequence_length={limit}: choose a smaller canvas, or another init than {plan.choices['init']}."
+        )
+    return ids
+
+
+def _figures(folder: Path, records: list[dict[str, Any]]) -> list[Path]:
+    from warmexp.runs.figure import nfe_histogram
+
+    path = folder / "figures" / "nfe.png"
+    path.parent.mkdir(exist_ok=True)
+    nfe_histogram(records, path)
+    return [path]

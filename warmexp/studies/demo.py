@@ -1,0 +1,46 @@
+"""`make demo`: the study in sweeps/demo.yaml on the embedded lab, then its picture and table where the README has them."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from warmexp.__main__ import main as warmexp
+from warmexp.errors import UserError
+from warmexp.io import write_text
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m warmexp.studies.demo", description=__doc__)
+    parser.add_argument("--limit", type=int, help="questions per run (default: the study's)")
+    parser.add_argument("--outputs", type=Path, default=Path("outputs"), help="where run folders go (default: outputs)")
+    chosen = parser.parse_args(arguments)
+    limit = [f"task.limit={chosen.limit}"] if chosen.limit else []
+
+    started = time.perf_counter()
+    sys.argv = ["warmexp", "-m", "+sweep=demo", "study.name=demo", *limit, f"outputs='{chosen.outputs}'"]
+    warmexp()
+
+    from warmexp.analysis.analysis import analyse
+    from warmexp.analysis.points import load_point
+    from warmexp.report.figure import front_picture
+    from warmexp.report.table import markdown
+    from warmexp.studies.folder import StudyFolder
+
+    jobs = StudyFolder(chosen.outputs / "studies" / "demo").asked()
+    points = [load_point(chosen.outputs / job.folder, accuracy="strict") for job in jobs]
+    front = analyse(points)
+    picture, text = chosen.outputs / "demo.png", chosen.outputs / "demo.md"
+    front_picture(front, picture, title=f"The lab, {points[0].n} questions")
+    write_text(text, markdown(front))
+    print(f"{len(points)} runs in {time.perf_counter() - started:.0f} s\npicture: {picture}\ntable:   {text}\nruns:    {chosen.outputs}")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except UserError as error:
+        print(f"warmexp: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,83 @@
+"""The end of a study: its front printed, drawn and written, its failures listed."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+
+from warmexp.config.instantiate import build
+from warmexp.config.plan import BASELINE
+from warmexp.runs.run import finished
+from warmexp.studies.folder import FAILED, Job, StudyFolder
+
+
+class Asked(Callback):
+    """Hydra's callback that keeps the configuration with which a multirun was asked for; whichever sweeper and launcher carry it out."""
+
+    config: DictConfig | None = None
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        Asked.config = config
+
+
+def end_study(cfg: DictConfig) -> int:
+    """Print the front of what is finished, write it into the study's folder, list what failed.
+
+    Args:
+        cfg: the configuration with which the study was asked for, Hydra's own node included.
+    Returns:
+        how many jobs have no finished run.
+    """
+    study, outputs = StudyFolder(cfg.hydra.sweep.dir), Path(str(cfg.outputs)).expanduser()
+    sweeper = cfg.hydra.sweeper
+    if sweeper.get("dry_run"):
+        return 0
+    asked = study.asked() if "grids" in sweeper else None
+    jobs, failures = _outcome(study, asked, outputs)
+    folders = list(dict.fromkeys(outputs / job.folder for job in jobs))
+    try:
+        if folders:
+            _front(folders, study.folder, cfg)
+    finally:  # said last, and whatever became of the front
+        if failures:
+            print(f"{len(failures)} failed:", *failures, sep="\n  ", file=sys.stderr, flush=True)
+    return len(failures)
+
+
+def _outcome(study: StudyFolder, asked: Sequence[Job] | None, outputs: Path) -> tuple[list[Job], list[str]]:
+    """The jobs whose run is finished, and a sentence about each of the others."""
+    states = {job.number: job for job in study.states()}
+    done, failures = [], []
+    for job in states.values() if asked is None else asked:
+        if job.folder and finished(outputs / job.folder) is not None:
+            done.append(job)
+            continue
+        state = states.get(job.number)
+        reason = state.reason if state and state.status == FAILED else "its process ended before the run was finished"
+        failures.append(f"{job.label}: {reason}")
+    return done, failures
+
+
+def _front(folders: Sequence[Path], study: Path, cfg: DictConfig) -> None:
+    from warmexp.analysis.analysis import analyse
+    from warmexp.analysis.measured import cores
+    from warmexp.analysis.points import collect
+    from warmexp.report.export import write_front
+    from warmexp.report.table import print_table
+    from warmexp.tracking.study import log_study
+
+    points, left_out = collect(folders)
+    front = analyse(points, baseline=cfg.study.baseline or BASELINE, left_out=left_out, processes=cores())
+    print_table(front)
+    with FileLock(study / ".front.lock"):  # several workers may end the same study
+        paths = write_front(front, study / "front", title=f"Study {study.name}")
+        print(*(f"{name + ':':<8}{path}" for name, path in paths.items()), sep="\n", flush=True)
+        note = log_study(build("tracker", cfg.tracker), front, study, study.name)
+    if note:
+        print(note, flush=True)

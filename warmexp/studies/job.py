@@ -1,0 +1,122 @@
+"""The function that Hydra calls: one run, alone or as a job of a study, in whatever process or machine a launcher puts it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import traceback
+from dataclasses import replace
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from warmexp.config.plan import Plan, plan
+from warmexp.errors import UserError
+from warmexp.runs.devices import OWN
+from warmexp.studies.folder import FAILED, FINISHED, RUNNING, Job, StudyFolder
+
+# Set for a job that is to come back later to a run that another process is working on, instead of waiting for it.
+IF_BUSY = "WARMEXP_IF_BUSY"
+BUSY = "busy"
+
+# What a run that is no job of a study came to; read by the command line.
+outcome: list[Path | UserError] = []
+_said: set[str] = set()
+
+
+def job(cfg: DictConfig) -> tuple[float, float] | str | None:
+    """One run.
+
+    Returns:
+        (forwards per question, flexible accuracy), the objectives of a search; None where it failed; BUSY where another process works
+        on it and it was not to wait.
+    """
+    runtime = HydraConfig.get()
+    choices = dict(runtime.runtime.choices)
+    if runtime.mode == RunMode.MULTIRUN:
+        return _study_job(cfg, choices, runtime)
+    from warmexp.runs.run import run
+
+    try:
+        planned = plan(cfg, choices)
+        summary = run(planned, say)
+    except UserError as error:  # not raised through Hydra, which would print more than a sentence
+        outcome.append(error)
+        return None
+    outcome.append(planned.folder)
+    return summary["nfe_mean"], summary["accuracy_flexible"]
+
+
+def _study_job(cfg: DictConfig, choices: dict[str, str], runtime) -> tuple[float, float] | str | None:
+    """A job never raises: its failure is its own, is written down, and the others go on."""
+    from warmexp.runs.run import Locked, run
+
+    study = StudyFolder(runtime.sweep.dir)
+    me = study.job(runtime.overrides.task, int(runtime.job.num)).with_(status=RUNNING)
+    started = time.perf_counter()
+    patient = os.environ.get(IF_BUSY) != "return"
+    try:
+        planned = _apart(plan(cfg, choices, multirun=True), runtime)
+        me = me.with_(run_id=planned.run_id, folder=planned.run_id)
+        study.write(me)
+        summary = run(planned, say, wait=patient)
+    except Locked:
+        return BUSY
+    except Exception as error:
+        _write(study, me.with_(status=FAILED, reason=_reason(error, study, me), seconds=_since(started)))
+        return None
+    me = me.with_(status=FINISHED, seconds=_since(started))
+    _write(study, me)
+    say(f"{_place(study, me)}: {summary['nfe_mean']:.1f} forwards, {100 * summary['accuracy_flexible']:.1f} % right")
+    return summary["nfe_mean"], summary["accuracy_flexible"]
+
+
+def _apart(planned: Plan, runtime) -> Plan:
+    """With a launcher of several processes, a job that may choose its GPU takes one that no other job holds."""
+    alone = runtime.launcher._target_.endswith(".BasicLauncher")
+    return planned if alone or planned.device != "cuda" or planned.config["device"] != "auto" else replace(planned, device=OWN)
+
+
+def _reason(error: Exception, study: StudyFolder, me: Job) -> str:
+    """The sentence for a failure; where it is no user's mistake, the traceback is kept beside the job's file."""
+    if isinstance(error, UserError):
+        reason = str(error)
+    else:
+        text = " ".join(str(error).split())[:300]
+        reason = f"{type(error).__name__}: {text}" if text else type(error).__name__
+        file = study.jobs / f"{me.number}.traceback.txt"
+        try:
+            file.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+            reason += f" ({file})"
+        except OSError:
+            traceback.print_exception(error)
+    print(f"{_place(study, me)}: failed: {reason}", file=sys.stderr, flush=True)
+    return reason
+
+
+def _write(study: StudyFolder, me: Job) -> None:
+    """A result is not lost because it cannot be noted down."""
+    try:
+        study.write(me)
+    except UserError as error:
+        print(f"warmexp: {error}", file=sys.stderr, flush=True)
+
+
+def _place(study: StudyFolder, me: Job) -> str:
+    asked = study.asked()
+    return f"[{me.number + 1}{f'/{len(asked)}' if asked else ''}] {me.label}"
+
+
+def _since(started: float) -> float:
+    return round(time.perf_counter() - started, 3)
+
+
+def say(sentence: str) -> None:
+    """A line for the user; a study repeats no warning."""
+    if sentence.startswith("warning") and sentence in _said:
+        return
+    _said.add(sentence)
+    print(sentence, flush=True)

@@ -1,0 +1,126 @@
+"""A study from its points to the end of its last job: plan, fold, leave out what is finished, launch the rest, come back to the busy."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.errors import HydraException
+from hydra.plugins.sweeper import Sweeper
+from omegaconf import OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from warmexp.config.messages import explain
+from warmexp.config.plan import BASELINE, plan
+from warmexp.errors import UserError
+from warmexp.runs.run import finished
+from warmexp.studies.dry_run import print_forecast
+from warmexp.studies.fold import Point, fold
+from warmexp.studies.folder import FAILED, FINISHED, Job, StudyFolder, labels
+from warmexp.studies.job import BUSY, IF_BUSY
+
+# A launcher that gives up because one of its processes died is asked again for the others; this often in all.
+_ROUNDS = 3
+
+
+def sweep(sweeper: Sweeper, overrides: Sequence[Sequence[str]]) -> list[Any]:
+    """Carry out a study, or tell what it would do.
+
+    Args:
+        sweeper: has Hydra's config, context and launcher.
+        overrides: a command line per point.
+    Returns:
+        what the jobs returned.
+    Raises:
+        UserError: no point can be run, and all for the same reason.
+    """
+    points, folded = fold([point_of(sweeper, tuple(words)) for words in overrides])
+    problems = {point.problem for point in points}
+    if len(problems) == 1 and None not in problems:
+        raise UserError(problems.pop())
+    points = [_lean(sweeper, point) for point in points]
+    possible = [point for point in points if not point.problem]
+    done = [point for point in possible if finished(point.folder) is not None]
+    # What is finished needs no job, unless a tracker is to be told of it.
+    todo = [point for point in possible if point not in done or point.choices["tracker"] != "none"]
+    study = StudyFolder(sweeper.config.hydra.sweep.dir)
+    print(f"study {study.folder.name}: {len(points)} jobs, {len(done)} of them finished", flush=True)
+    if folded:
+        print(folded, flush=True)
+    if sweeper.dry_run:
+        print_forecast(points)
+        return []
+    names = labels([point.overrides for point in points])
+    jobs = [Job(i, point.overrides, name, point.run_id, point.run_id) for i, (point, name) in enumerate(zip(points, names, strict=True))]
+    study.ask(jobs, name=sweeper.config.study.name, baseline=sweeper.config.study.baseline or BASELINE)
+    for job, point in zip(jobs, points, strict=True):
+        if point.problem:
+            study.write(job.with_(status=FAILED, reason=point.problem))
+        elif point not in todo:
+            study.write(job.with_(status=FINISHED, seconds=0.0))
+        else:
+            study.forget(job)
+    return _launch(sweeper, study, [(job, point) for job, point in zip(jobs, points, strict=True) if point in todo])
+
+
+def _launch(sweeper: Sweeper, study: StudyFolder, todo: list[tuple[Job, Point]]) -> list[Any]:
+    """Launch jobs until none is left that another process was working on or whose own process died.
+
+    In the first round a job leaves a busy run alone, so that several workers share a study; after it, it waits.
+    """
+    returned: list[Any] = []
+    for attempt in range(_ROUNDS):
+        if not todo:
+            break
+        patience = f"++hydra.job.env_set.{IF_BUSY}={'return' if attempt == 0 else 'wait'}"
+        try:
+            results = sweeper.launcher.launch([[*job.overrides, patience] for job, _ in todo], initial_job_idx=todo[0][0].number)
+        except Exception as error:  # the launcher's own: a worker was killed, a cluster refused
+            print(f"warmexp: the launcher gave up: {_said(error)}", file=sys.stderr, flush=True)
+            failed = {job.number for job in study.states() if job.status == FAILED}
+            todo = [(job, point) for job, point in todo if job.number not in failed and finished(point.folder) is None]
+            continue
+        values = [_value(result, study, job) for result, (job, _) in zip(results, todo, strict=True)]
+        returned += [value for value in values if value != BUSY]
+        todo = [pair for pair, value in zip(todo, values, strict=True) if value == BUSY]
+    return returned
+
+
+def _value(result: JobReturn, study: StudyFolder, job: Job) -> Any:
+    """What a job returned; None where it did not live to return anything, which is then written down for it."""
+    if result.status == JobStatus.COMPLETED:
+        return result.return_value
+    try:
+        _ = result.return_value
+    except Exception as error:
+        study.write(job.with_(status=FAILED, reason=_said(error)))
+    return None
+
+
+def _said(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
+
+
+def point_of(sweeper: Sweeper, words: tuple[str, ...]) -> Point:
+    """What a command line would run. It is composed and checked, so that a mistake is known before the first job starts."""
+    try:
+        cfg = sweeper.hydra_context.config_loader.load_sweep_config(sweeper.config, list(words))
+        choices = dict(OmegaConf.to_container(cfg.hydra.runtime.choices))
+        with open_dict(cfg):
+            del cfg["hydra"]
+        planned = plan(cfg, choices, multirun=True)
+        return Point(words, planned.run_id, planned.folder, len(planned.questions), planned.choices)
+    except (UserError, HydraException, OmegaConfBaseException) as error:
+        return Point(words, None, None, 0, {}, explain(error))
+    except Exception as error:  # one point's defect is not the others'
+        return Point(words, None, None, 0, {}, _said(error))
+
+
+def _lean(sweeper: Sweeper, point: Point) -> Point:
+    """A point without the words that do nothing for it, so that its run's configuration does not show one of many values."""
+    if not point.idle:
+        return point
+    lean = point_of(sweeper, tuple(word for word in point.overrides if word.partition("=")[0] not in point.idle))
+    return lean if lean.run_id == point.run_id else point

@@ -1,0 +1,75 @@
+"""Questions of one's own: a JSONL file, and a regular expression that finds the answer in a response."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from warmexp.errors import UserError
+from warmexp.jsonl import Row, check_once
+from warmexp.tasks.data import read_file
+from warmexp.tasks.score import INVALID, exact_match
+from warmexp.tasks.task import TaskQuestion, check_prompt, subset
+
+
+@dataclass
+class JsonlTask:
+    """path: one object per line, its question in `question_field` and its reference in `answer_field`.
+    limit, subset_seed: see task.subset. prompt: text around the question. stop: strings that end a response.
+
+    pattern: a regular expression whose first group (or whose whole match, if it has no group) is the answer. The `strict` filter takes its
+    first match in a response, the `flexible` one its last. A reference in which the pattern matches is a solution whose last match is the
+    target; any other reference is the target as it stands. Answers are compared as GSM8K's are (`score.exact_match`): without commas and
+    dollar signs, a full stop at the end and the difference of capital letters.
+
+    A question's id is its field `id` where it has one, else its line's number; the draws of a run are keyed by it.
+    """
+
+    path: str
+    question_field: str = "question"
+    answer_field: str = "answer"
+    pattern: str = "#### (\\S+)"
+    limit: int | None = None
+    subset_seed: int | None = None
+    prompt: str = "Question: {question}\nAnswer:"
+    stop: list[str] = field(default_factory=lambda: ["Question:"])
+
+    def __post_init__(self) -> None:
+        check_prompt("task.prompt", self.prompt)
+        subset([], self.limit, self.subset_seed)
+        try:
+            re.compile(self.pattern)
+        except re.error as error:
+            raise UserError(f"task.pattern={self.pattern} is not a regular expression ({error}): escape special characters.") from None
+
+    @cached_property
+    def _regex(self) -> re.Pattern[str]:
+        return re.compile(self.pattern)
+
+    def identity(self) -> dict[str, Any]:
+        return {"kind": "jsonl", "pattern": self.pattern, "prompt": self.prompt, "stop": list(self.stop)}
+
+    def load(self) -> list[TaskQuestion]:
+        rows = read_file("task.path", self.path, (self.question_field, self.answer_field))
+        numbered = [self._question(i, row) for i, row in enumerate(rows)]
+        check_once([(question.id, row) for question, row in zip(numbered, rows, strict=True)], "give every question one of its own")
+        return subset(numbered, self.limit, self.subset_seed)
+
+    def _question(self, i: int, row: Row) -> TaskQuestion:
+        solution, question = row.text(self.answer_field), row.text(self.question_field)
+        found = self._found(solution)
+        prompt = self.prompt.replace("{question}", question)
+        name = row.text("id") if "id" in row.values else f"jsonl-{i:05d}"
+        return TaskQuestion(name, prompt, solution, found[-1] if found else solution.strip(), question)
+
+    def _found(self, text: str) -> list[str]:
+        return [(match[1] if self._regex.groups else match[0]) or "" for match in self._regex.finditer(text)]
+
+    def extract(self, text: str) -> dict[str, str]:
+        found = self._found(text)
+        return {"strict": found[0], "flexible": found[-1]} if found else {"strict": INVALID, "flexible": INVALID}
+
+    def matches(self, extracted: str, target: str) -> bool:
+        return exact_match(extracted, target)

@@ -1,0 +1,50 @@
+"""The lab's word problems: small sums in GSM8K's shape, generated, with fixed splits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from warmexp.errors import check_choice
+from warmexp.tasks.score import NumberScoring
+from warmexp.tasks.task import TaskQuestion, check_prompt, subset
+
+
+@dataclass
+class LabTask(NumberScoring):
+    """split: train, calibration or test. limit, subset_seed: see task.subset. prompt: text around the question. stop: cuts a response."""
+
+    split: str = "test"
+    limit: int | None = None
+    subset_seed: int | None = None
+    prompt: str = "Question: {question}\nAnswer:"
+    stop: list[str] = field(default_factory=lambda: ["Question:"])
+
+    def __post_init__(self) -> None:
+        from warmexp.lab.problems import SPLITS
+
+        check_choice("task.split", self.split, SPLITS)
+        check_prompt("task.prompt", self.prompt)
+        subset([], self.limit, self.subset_seed)
+
+    def identity(self) -> dict[str, Any]:
+        return {"kind": "lab", "prompt": self.prompt, "stop": list(self.stop)}
+
+    def load(self) -> list[TaskQuestion]:
+        from warmexp.lab.problems import load
+
+        problems = load(self.split, self.limit if self.subset_seed is None else None)
+        chosen = subset(problems, self.limit, self.subset_seed)
+        return [TaskQuestion(p.id, self.prompt.replace("{question}", p.question), p.solution, p.answer, p.question) for p in chosen]
+
+    def right_tokens(self, question: str, pieces: Sequence[str], ended: bool) -> int:
+        """See task.Task."""
+        from warmexp.lab.truth import is_solution, right_tokens
+
+        right = sum(right_tokens(question, pieces))
+        return right + (ended and right == len(pieces) and is_solution(question, "".join(pieces)))
+
+    def training(self, limit: int) -> list[TaskQuestion]:
+        """The first `limit` questions of the training split, whatever split this task reads."""
+        return replace(self, split="train", limit=limit, subset_seed=None).load()

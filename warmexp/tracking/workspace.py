@@ -1,0 +1,147 @@
+"""`python -m warmexp.tracking.workspace STUDY`: a saved W&B workspace of a study, built as code (needs `warmexp[workspaces]`).
+
+It shows the runs of the study's group: accuracy against forwards, seconds and the proposal's accuracy, parallel coordinates over the
+settings that vary, the front's own figure and table, and the table of runs, cheapest first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from warmexp.errors import UserError
+from warmexp.io import write_json
+from warmexp.tracking import content
+from warmexp.tracking.client import choose, first_line, quiet_client
+from warmexp.tracking.secrets import without_secrets
+
+if TYPE_CHECKING:
+    from wandb_workspaces.workspaces import Section, Workspace
+
+FILE = "wandb_workspace.json"  # in the study's folder: the address of the saved view
+_COST = {
+    "nfe": "nfe_mean", "full_forward_equivalents": "full_forward_equivalents_mean", "token_forwards": "token_forwards_mean",
+    "seconds": "seconds_total",
+}  # fmt: skip
+_MOST_RUNS = 1000
+
+
+def build(front: dict[str, Any], group: str, entity: str, project: str) -> Workspace:
+    """The workspace as wandb-workspaces' own object; nothing is sent. front: what front.json holds."""
+    quiet_client()
+    from wandb_workspaces import expr, workspaces
+
+    cost, accuracy = _COST[front["x"]], f"accuracy_{front['accuracy']}"
+    varying = list(dict.fromkeys(content.flat_key(key) for key in front["varying"]))
+    runs = workspaces.RunsetSettings(
+        filters=[expr.Metric("Group") == group],
+        order=[expr.Ordering(expr.Summary(cost), ascending=True)],
+        pinned_columns=[*(f"config:{key}" for key in varying[:8]), f"summary:{cost}", f"summary:{accuracy}"],
+    )
+    settings = workspaces.WorkspaceSettings(max_runs=_MOST_RUNS)
+    sections = _sections(cost, accuracy, varying)
+    return workspaces.Workspace(entity, project, f"study {group}", sections, settings=settings, runset_settings=runs)
+
+
+def _sections(cost: str, accuracy: str, varying: list[str]) -> list[Section]:
+    import wandb_workspaces.reports.v2 as panels
+    from wandb_workspaces.workspaces import Section
+
+    def scatter(title: str, x: str, y: str) -> Any:
+        return panels.ScatterPlot(title=title, x=panels.SummaryMetric(x), y=panels.SummaryMetric(y))
+
+    column = panels.ParallelCoordinatesPlotColumn
+    lines = [*(column(panels.Config(key)) for key in varying), column(panels.SummaryMetric(cost), inverted=True)]
+    lines.append(column(panels.SummaryMetric(accuracy)))
+    points = [
+        scatter("What a forward buys", cost, accuracy),
+        scatter("What a second buys", "seconds_total", accuracy),
+        scatter("What the proposal was worth", f"proposal_{accuracy}", accuracy),
+    ]
+    front = [panels.MediaBrowser(title="The front", media_keys=["front_figure"]), panels.WeavePanelSummaryTable(table_name="front")]
+    return [
+        Section(name="Forwards and accuracy", panels=points, is_open=True),
+        Section(name="Settings", panels=[panels.ParallelCoordinatesPlot(title="Settings", columns=lines)], is_open=True),
+        Section(name="The front", panels=front, is_open=True),
+    ]
+
+
+def save(study: Path, front: dict[str, Any], group: str, entity: str, project: str) -> str:
+    """Save the workspace, over the one that was saved for this study before.
+
+    Returns:
+        its address.
+    Raises:
+        Exception: whatever the client raises.
+    """
+    from wandb_workspaces.workspaces import Workspace
+
+    new, before = build(front, group, entity, project), _address(study)
+    if before and f"/{entity}/{project}?" in before:
+        try:
+            old = Workspace.from_url(before)
+        except Exception:  # deleted there
+            pass
+        else:
+            old.sections, old.settings, old.runset_settings = new.sections, new.settings, new.runset_settings
+            new = old
+    new.save()
+    write_json(study / FILE, {"url": new.url})
+    return new.url
+
+
+def _address(study: Path) -> str | None:
+    try:
+        return json.loads((study / FILE).read_text(encoding="utf-8"))["url"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line. Exit status: 0, or 2 with one sentence."""
+    asked = _parser().parse_args(arguments)
+    try:
+        address = _save(asked)
+    except UserError as error:
+        print(f"warmexp: {error}", file=sys.stderr)
+        return 2
+    print(f"workspace: {address}")
+    return 0
+
+
+def _save(asked: argparse.Namespace) -> str:
+    study = asked.study
+    try:
+        front = json.loads((study / "front" / "front.json").read_text(encoding="utf-8"))
+        group = asked.group or study.resolve().name
+    except (OSError, ValueError):
+        raise UserError(f"{study} has no front/front.json: name a study's folder, such as outputs/studies/NAME.") from None
+    if find_spec("wandb_workspaces") is None:
+        raise UserError("wandb-workspaces is not installed: pip install 'warmexp[workspaces]'.")
+    mode, why = choose("online")
+    if mode != "online":
+        raise UserError(f"W&B cannot be reached ({why}): a workspace is saved on its server.")
+    try:
+        entity = asked.entity or quiet_client().Api().default_entity
+        return save(study, front, group, entity, asked.project)
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"W&B did not save the workspace ({without_secrets(first_line(error))}); check --entity and --project.") from None
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m warmexp.tracking.workspace", description="Save a W&B workspace of a study.")
+    parser.add_argument("study", type=Path, metavar="STUDY", help="a study's folder, such as outputs/studies/NAME")
+    parser.add_argument("--project", default="warmexp")
+    parser.add_argument("--entity", help="default: the API key's own")
+    parser.add_argument("--group", help="the runs' group; default: the study's name")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
