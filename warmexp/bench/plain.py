@@ -93,7 +93,7 @@ def plain_decode(
             else:
                 left, right = start, end if cache == "dual" else len(x)
                 logits = network.logits(x, left, right, kept=kept)
-            logits[:, mask] = -torch.inf
+            backbone.rule_out(logits)
             token = logits.argmax(-1)
             confidence = logits.to(torch.float64).softmax(-1).gather(1, token[:, None])[:, 0]
             position = torch.arange(left, right, device=x.device)

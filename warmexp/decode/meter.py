@@ -165,7 +165,7 @@ class Meter:
         """Run one forward for `questions` (one per row of the request) and enter it in the ledger.
 
         Returns:
-            [R, vocabulary] float64 logits with the mask token ruled out (minus infinity): a backbone may never commit its own mask.
+            [R, vocabulary] float64 logits with minus infinity for what is never committed: the mask, and ids that no token has.
         """
         started = time.perf_counter()
         device, vocabulary = self.backbone.device, self.backbone.transformer.wte.weight.shape[0]
@@ -175,8 +175,7 @@ class Meter:
         seconds = time.perf_counter() - started
         computed, lengths = tuple(request.computed.tolist()), tuple(request.lengths.tolist())
         self._enter(LedgerRow(request.kind, questions, computed, lengths, no_op or (False,) * len(questions), seconds))
-        logits[:, self.backbone.mask_id] = -torch.inf
-        return logits
+        return self.backbone.rule_out(logits)
 
     @torch.inference_mode()
     def read(self, request: Forward, questions: tuple[str, ...], asked: Tensor) -> Said:

@@ -27,6 +27,7 @@ class Backbone:
 
     logits: `aligned` if the hidden state at i predicts the token at i (LLaDA), `shifted` if the one at i-1 does (Dream).
     end_ids: tokens that end a response (end of text, end of turn); the text after the first of them is not part of the answer.
+    textless: runs [first, past the last) of ids that stand for no token: rows that fill up the embedding table.
     """
 
     transformer: Transformer
@@ -34,6 +35,7 @@ class Backbone:
     eos_id: int
     logits: str = "aligned"
     end_ids: tuple[int, ...] = ()
+    textless: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
         if self.logits not in ALIGNMENTS:
@@ -52,6 +54,12 @@ class Backbone:
     @property
     def dtype(self) -> torch.dtype:
         return self.transformer.wte.weight.dtype
+
+    def rule_out(self, logits: Tensor) -> Tensor:
+        """Minus infinity, in place, for what is never committed: the mask and the ids that no token has. logits: [R, vocabulary]."""
+        for first, past in ((self.mask_id, self.mask_id + 1), *self.textless):
+            logits[:, first:past] = -torch.inf
+        return logits
 
     def embed(self, ids: Tensor) -> Tensor:
         """[...] long -> [..., d_model]."""

@@ -21,7 +21,7 @@ from warmexp.models.layouts import Layout, read_layout
 from warmexp.models.rope import stretched
 from warmexp.models.tokenizer import BackboneTokenizer
 from warmexp.models.transformer import ModelConfig
-from warmexp.models.weights import DTYPES, load_transformer
+from warmexp.models.weights import DTYPES, check_weights, load_transformer
 
 
 @dataclass
@@ -73,6 +73,12 @@ class Checkpoint:
     def config(self) -> ModelConfig:
         return stretched(self._read[1], self.rope_factor)
 
+    @cached_property
+    def _model(self) -> str:
+        """Which model it is. What is wrong with its weights is said before all of them are read."""
+        check_weights(self.folder, *self._read)
+        return fingerprint(self.folder)
+
     @property
     def alignment(self) -> str:
         """`logits`, resolved."""
@@ -104,18 +110,32 @@ class Checkpoint:
     def identity(self) -> dict[str, Any]:
         """What of this backbone changes results. `revision` is the commit a hub model was resolved to, None for a local folder."""
         return {
-            "model": fingerprint(self.folder),
+            "model": self._model,
             "revision": resolved_commit(self.folder),
             "dtype": self.dtype,
             "logits": self.alignment,
             "rope_factor": float(self.rope_factor),
             "template": self.template,
             "end": self.end_tokens or [],
+            # Which of its files' settings are not followed, where there are any: earlier versions followed them.
+            **({"set_aside": list(self.tokenizer.set_aside)} if self.tokenizer.set_aside else {}),
+            **({"textless": [list(run) for run in self._textless]} if self._textless else {}),
         }
 
+    @cached_property
+    def _textless(self) -> tuple[tuple[int, int], ...]:
+        return self.tokenizer.textless(self.config.embedding_size, self.config.vocab_size)
+
     def load(self, device: torch.device, compiled: bool = False) -> Backbone:
-        """The model on a device. compiled: by torch.compile, at its first forwards."""
+        """The model on a device. compiled: by torch.compile, at its first forwards.
+
+        Raises:
+            UserError: what is wrong with the weights, or that they are others than when `identity` was asked for.
+        """
         transformer = load_transformer(self.folder, self.layout, self.config, DTYPES[self.dtype], device)
+        if "_model" in vars(self) and fingerprint(self.folder) != self._model:
+            raise UserError(f"backbone.path={self.path} was changed while it was in use: run the same command again.")
         ids, kind = self.tokenizer, CompiledBackbone if compiled else Backbone
         transformer = transformer if compiled else transformer.pack()
-        return kind(transformer, self.config.mask_token_id, self.config.eos_token_id, self.alignment, ids.end_ids)
+        config = self.config
+        return kind(transformer, config.mask_token_id, config.eos_token_id, self.alignment, ids.end_ids, self._textless)

@@ -6,8 +6,6 @@ said here, in one sentence that names the configuration key.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import re
 import socket
@@ -15,15 +13,14 @@ from functools import lru_cache
 from pathlib import Path
 from urllib.parse import urlparse
 
-from warmexp.errors import UserError
+from warmexp.errors import UserError, check_choice
+from warmexp.models.files import ADAPTER_CONFIG, INDEX, SUFFIXES, adapters, read_json, readable, shards
+from warmexp.models.fingerprint import fingerprint
 
-# What is ever read from a checkpoint: no *.bin, no *.pt, no *.py.
-FILES = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
-INDEX = "model.safetensors.index.json"
+__all__ = ["INDEX", "fingerprint", "model_folder", "offline_if_unreachable", "read_json", "resolved_commit", "shards"]
+
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-# Whole files are hashed up to this size; above it the header, size and both ends stand for the weights (16 GB would take a minute).
-_HASH_WHOLE = 64 << 20
 
 
 def model_folder(key: str, path: str, revision: str | None = None) -> Path:
@@ -34,25 +31,28 @@ def model_folder(key: str, path: str, revision: str | None = None) -> Path:
         path: `lab:NAME` for a shipped model, a local folder, or a hub name `organisation/model`.
         revision: hub revision (a commit, branch or tag); a local folder has none.
     Raises:
-        UserError: not there, no safetensors weights, a shard missing, or not reachable.
+        UserError: not there, no safetensors weights, a shard missing, a file that is no regular file, or not reachable.
     """
-    if revision is not None and (path.startswith("lab:") or Path(path).expanduser().exists()):
-        raise UserError(f"{key}={path} is a local folder, which has no revision {revision}: set {key.split('.')[0]}.revision=null.")
     if path.startswith("lab:"):
-        from warmexp.models.lab_files import model_path
-
-        folder = model_path(path.removeprefix("lab:"))
+        folder = _lab_folder(key, path)
     else:
-        folder = Path(path).expanduser()
-        if not folder.is_dir():
-            if folder.exists():
-                raise UserError(f"{key}={path} is a file: give the folder that holds config.json and the safetensors weights.")
-            if not _HUB_NAME.fullmatch(path):
-                raise UserError(f"{key}={path} does not exist: give a local checkpoint folder or a hub name like organisation/model.")
-            folder = _download(key, path, revision)
-    if not (folder / "config.json").is_file():
+        folder = _local(key, path)
+    if folder is not None and revision is not None:
+        raise UserError(f"{key}={path} is a local folder, which has no revision {revision}: set {key.split('.')[0]}.revision=null.")
+    if folder is None:
+        if not _HUB_NAME.fullmatch(path):
+            raise UserError(f"{key}={path} does not exist: give a local checkpoint folder or a hub name like organisation/model.")
+        folder = _download(key, path, revision)
+    files = readable(key, folder)
+    weights = [file for file in files if file.suffix == ".safetensors" and file not in adapters(folder)]
+    if folder / ADAPTER_CONFIG in files and not weights:
+        raise UserError(
+            f"{key}={path} holds an adapter (LoRA) of {_base(key, folder)} and no model: merge it first (peft's merge_and_unload, then"
+            " save_pretrained with the base model's tokenizer) and give the merged folder."
+        )
+    if folder / "config.json" not in files:
         raise UserError(f"{key}={path} has no config.json: give a checkpoint in Hugging Face layout.")
-    if not list(folder.glob("*.safetensors")):
+    if not weights:
         pickles = sorted(p.name for p in folder.iterdir() if p.suffix in (".bin", ".pt", ".pth", ".ckpt"))
         why = f"only {pickles[0]}, a pickle, which is never loaded" if pickles else "no weights"
         raise UserError(f"{key}={path} holds {why}: give a checkpoint with safetensors weights.")
@@ -60,24 +60,35 @@ def model_folder(key: str, path: str, revision: str | None = None) -> Path:
     return folder
 
 
-def shards(key: str, folder: Path) -> list[Path]:
-    """The safetensors files that hold a checkpoint's weights: those its index names, or all there are.
+def _lab_folder(key: str, path: str) -> Path:
+    from warmexp.models.lab_files import MODELS, model_path
 
-    Raises:
-        UserError: the index names a file that is not there.
-    """
-    index = folder / INDEX
-    if not index.is_file():
-        return sorted(folder.glob("*.safetensors"))
-    weight_map = read_json(key, index).get("weight_map")
-    if not isinstance(weight_map, dict) or not weight_map:
-        raise UserError(f"{key}: {INDEX} of {folder} names no weights: download it again.")
-    names = sorted({Path(str(name)).name for name in weight_map.values()})
-    absent = [name for name in names if not (folder / name).is_file()]
-    if absent:
-        more = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
-        raise UserError(f"{key}={folder} lacks {absent[0]}{more}, which its {INDEX} names: download it again.")
-    return [folder / name for name in names]
+    name = path.removeprefix("lab:")
+    check_choice(f"{key}=lab:NAME, where NAME", name, MODELS)
+    return model_path(name)
+
+
+def _local(key: str, path: str) -> Path | None:
+    """A folder of this machine, None where there is nothing of that name."""
+    try:
+        folder = Path(path).expanduser()
+        if folder.is_dir():
+            return folder
+        there = folder.exists()
+    except (OSError, RuntimeError, ValueError) as error:  # too long a name, no such user, a null character
+        raise UserError(f"{key}={path!r} cannot be a folder ({error}): give a local checkpoint folder or a hub name.") from None
+    if there:
+        raise UserError(f"{key}={path} is a file: give the folder that holds config.json and the safetensors weights.")
+    return None
+
+
+def _base(key: str, folder: Path) -> str:
+    """The model an adapter says it was trained on."""
+    try:
+        name = read_json(key, folder / ADAPTER_CONFIG).get("base_model_name_or_path")
+    except UserError:
+        name = None
+    return name if isinstance(name, str) and name.isprintable() and 0 < len(name) < 200 else "another model"
 
 
 def resolved_commit(folder: Path) -> str | None:
@@ -100,7 +111,7 @@ def _download(key: str, name: str, revision: str | None) -> Path:
     try:
         # The endpoint is given so that HF_ENDPOINT is read now, as above, and not when the library was imported.
         endpoint = os.environ.get("HF_ENDPOINT")
-        return Path(snapshot_download(name, revision=revision, allow_patterns=list(FILES), endpoint=endpoint))
+        return Path(snapshot_download(name, revision=revision, allow_patterns=[f"*{suffix}" for suffix in SUFFIXES], endpoint=endpoint))
     except GatedRepoError:
         raise UserError(f"{key}={at} is gated: accept its licence on the hub and set HF_TOKEN (or `hf auth login`).") from None
     except RevisionNotFoundError:
@@ -132,28 +143,3 @@ def offline_if_unreachable(seconds: float = 3.0) -> bool:
         except ImportError:
             pass
         return True
-
-
-@lru_cache(maxsize=64)
-def fingerprint(folder: Path) -> str:
-    """What a model is, whatever its folder is called: a hash of configuration, tokenizer and weights (16 hex digits)."""
-    digest = hashlib.sha256()
-    for file in sorted(p for p in folder.iterdir() if p.suffix in (".json", ".safetensors", ".model", ".jinja", ".txt")):
-        digest.update(file.name.encode())
-        size = file.stat().st_size
-        with file.open("rb") as handle:
-            if size <= _HASH_WHOLE:
-                digest.update(handle.read())
-            else:
-                digest.update(str(size).encode() + handle.read(1 << 20))
-                handle.seek(-(1 << 20), os.SEEK_END)
-                digest.update(handle.read())
-    return digest.hexdigest()[:16]
-
-
-def read_json(key: str, file: Path) -> dict:
-    """A checkpoint's JSON file, or one sentence."""
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{key}: {file.name} of {file.parent} cannot be read ({error}).") from None

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from warmexp.errors import UserError
-from warmexp.models.hub import read_json
+from warmexp.models.fields import Fields
+from warmexp.models.files import read_json, shown
 from warmexp.models.transformer import ModelConfig
 
 
@@ -54,54 +55,83 @@ class Layout:
         Raises:
             UserError: a field is missing, or has a value that this transformer does not implement.
         """
+        fields = Fields(raw, where)
         for name, value in self.fixed.items():
             if raw.get(name, value) != value:
-                raise UserError(f"{where}: config.json has {name}={raw[name]!r}, only {value!r} is implemented.")
-        missing = [name for name in self.required if raw.get(name) is None]
+                raise fields.refuse(name, f"only {value!r} is implemented")
+        for name in _PLAIN:
+            if raw.get(name):  # null and false are absence
+                raise fields.refuse(name, "which is not implemented")
+        missing = [name for name in self.required if name not in fields]
         if missing:
             raise UserError(f"{where}: config.json lacks {', '.join(missing)}: give a checkpoint in {self.name}'s published layout.")
-        config = ModelConfig(**self.sizes(raw))
+        config = ModelConfig(**self.sizes(fields))
         if config.d_model % config.n_heads or config.n_heads % config.n_kv_heads or config.head_dim % 2:
             raise UserError(
                 f"{where}: config.json has {config.n_heads} heads and {config.n_kv_heads} key-value heads for a width of"
                 f" {config.d_model}, which do not divide: check the checkpoint."
             )
+        if fields.whole("head_dim", config.head_dim) != config.head_dim:
+            raise fields.refuse("head_dim", f"only its width divided by its heads, {config.head_dim}, is implemented")
+        if config.vocab_size > config.embedding_size:
+            raise fields.refuse("vocab_size", f"which is more than the {config.embedding_size} rows of its embedding table: check it")
+        ends = (config.eos_token_id, *config.end_token_ids)
+        if config.mask_token_id in ends:
+            raise fields.refuse("mask_token_id", "which is also the end of text: check the checkpoint")
+        if max(ends) >= config.vocab_size:
+            raise fields.refuse("eos_token_id", f"which is beyond its vocab_size={config.vocab_size}: check the checkpoint")
         return config
 
 
-def _llada_sizes(raw: dict[str, Any]) -> dict[str, Any]:
-    names = ("d_model", "n_layers", "n_heads", "mlp_hidden_size", "vocab_size", "max_sequence_length", "mask_token_id", "eos_token_id")
+def _llada_sizes(c: Fields) -> dict[str, Any]:
+    names = ("d_model", "n_layers", "n_heads", "mlp_hidden_size", "vocab_size", "max_sequence_length")
+    if c.raw.get("multi_query_attention") and c.raw.get("n_kv_heads") != 1:
+        raise c.refuse("multi_query_attention", "which needs n_kv_heads=1: check the checkpoint")
+    rows = c.whole("embedding_size", c.whole("vocab_size"))
     return {
-        **{name: raw[name] for name in names},
-        "n_kv_heads": raw.get("n_kv_heads") or raw["n_heads"],
-        "embedding_size": raw.get("embedding_size") or raw["vocab_size"],
-        "rope_theta": float(raw["rope_theta"]),
-        "rms_norm_eps": float(raw["rms_norm_eps"]),
-        "include_bias": bool(raw.get("include_bias", False)),
-        "include_qkv_bias": bool(raw.get("include_qkv_bias", False)),
-        "weight_tying": bool(raw.get("weight_tying", False)),
+        **{name: c.whole(name) for name in names},
+        "n_kv_heads": c.whole("n_kv_heads", c.whole("n_heads")),
+        "embedding_size": rows,
+        "include_bias": c.flag("include_bias", False),
+        "include_qkv_bias": c.flag("include_qkv_bias", False),
+        "weight_tying": c.flag("weight_tying", False),
+        **_common(c, rows),
     }
 
 
-def _dream_sizes(raw: dict[str, Any]) -> dict[str, Any]:
+def _dream_sizes(c: Fields) -> dict[str, Any]:
+    rows, kinds = c.whole("vocab_size"), c.raw.get("layer_types")
+    if kinds is not None and (not isinstance(kinds, list) or any(kind != "full_attention" for kind in kinds)):
+        raise c.refuse("layer_types", "only full_attention is implemented")
     return {
-        "d_model": raw["hidden_size"],
-        "n_layers": raw["num_hidden_layers"],
-        "n_heads": raw["num_attention_heads"],
-        "n_kv_heads": raw.get("num_key_value_heads") or raw["num_attention_heads"],
-        "mlp_hidden_size": raw["intermediate_size"],
-        "vocab_size": raw["vocab_size"],
-        "embedding_size": raw["vocab_size"],
-        "max_sequence_length": raw["max_position_embeddings"],
-        "mask_token_id": raw["mask_token_id"],
-        "eos_token_id": raw["eos_token_id"],
-        "rope_theta": float(raw["rope_theta"]),
-        "rms_norm_eps": float(raw["rms_norm_eps"]),
+        "d_model": c.whole("hidden_size"),
+        "n_layers": c.whole("num_hidden_layers"),
+        "n_heads": c.whole("num_attention_heads"),
+        "n_kv_heads": c.whole("num_key_value_heads", c.whole("num_attention_heads")),
+        "mlp_hidden_size": c.whole("intermediate_size"),
+        "vocab_size": rows,
+        "embedding_size": rows,
+        "max_sequence_length": c.whole("max_position_embeddings"),
         "include_qkv_bias": True,  # Qwen2's blocks always have them and its config.json has no field for it
-        "weight_tying": bool(raw.get("tie_word_embeddings", False)),
+        "weight_tying": c.flag("tie_word_embeddings", False),
+        **_common(c, rows),
     }
 
 
+def _common(c: Fields, rows: int) -> dict[str, Any]:
+    """What both families call the same. eos_token_id may be a list: the first fills up a response, each of them ends it."""
+    eos, *others = c.tokens("eos_token_id", rows)
+    return {
+        "mask_token_id": c.token("mask_token_id", rows),
+        "eos_token_id": eos,
+        "end_token_ids": tuple(others),
+        "rope_theta": c.rope_theta(),
+        "rms_norm_eps": c.real("rms_norm_eps", 0, 1),
+    }
+
+
+# Fields of either family that would make it another network, or its stored numbers other numbers.
+_PLAIN = ("clip_qkv", "use_mrope", "quantization_config")
 _LLADA_PARTS = ("attn_norm", "q_proj", "k_proj", "v_proj", "attn_out", "ff_norm", "ff_proj", "up_proj", "ff_out")
 
 LLADA = Layout(
@@ -110,8 +140,8 @@ LLADA = Layout(
     model_type="llada",
     architecture="LLaDAModelLM",
     required=(
-        "d_model", "n_layers", "n_heads", "mlp_hidden_size", "vocab_size", "max_sequence_length", "rope_theta", "rms_norm_eps",
-        "mask_token_id", "eos_token_id",
+        "d_model", "n_layers", "n_heads", "mlp_hidden_size", "vocab_size", "max_sequence_length", "rms_norm_eps", "mask_token_id",
+        "eos_token_id",
     ),
     fixed={
         "activation_type": "silu",
@@ -124,6 +154,7 @@ LLADA = Layout(
         "input_emb_norm": False,
         "scale_logits": False,
         "rope": True,
+        "rope_full_precision": True,
         "alibi": False,
     },
     sizes=_llada_sizes,
@@ -139,9 +170,9 @@ DREAM = Layout(
     architecture="DreamModel",
     required=(
         "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size", "max_position_embeddings",
-        "rope_theta", "rms_norm_eps", "mask_token_id", "eos_token_id",
+        "rms_norm_eps", "mask_token_id", "eos_token_id",
     ),
-    fixed={"hidden_act": "silu", "use_sliding_window": False, "rope_scaling": None},
+    fixed={"hidden_act": "silu", "use_sliding_window": False},
     sizes=_dream_sizes,
     tensors={"wte": "model.embed_tokens", "ln_f": "model.norm", "ff_out": "lm_head"},
     block="model.layers.{n}.",
@@ -169,9 +200,15 @@ def read_layout(folder: Path) -> tuple[Layout, ModelConfig]:
     """
     raw = read_json("backbone.path", folder / "config.json")
     where = f"backbone.path={folder}"
-    architectures = raw.get("architectures") or []
+    architectures = raw.get("architectures")
+    architectures = architectures if isinstance(architectures, list) else [architectures]
     for layout in LAYOUTS.values():
         if raw.get("model_type") == layout.model_type or layout.architecture in architectures:
             return layout, layout.config(raw, where)
     known = " and ".join(f"{layout.name} (model_type {layout.model_type})" for layout in LAYOUTS.values())
-    raise UserError(f"{where}: config.json has model_type={raw.get('model_type')}; the layouts that can be read are {known}.")
+    raise UserError(f"{where}: config.json has model_type={_kind(raw)}; the layouts that can be read are {known}.")
+
+
+def _kind(raw: dict[str, Any]) -> str:
+    value = raw.get("model_type")
+    return value if isinstance(value, str) and len(value) < 80 else shown(value)

@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from tokenizers import Tokenizer
+import numpy as np
+from tokenizers import AddedToken, Tokenizer
 
 from warmexp.errors import UserError
-from warmexp.models.tokenizer_files import read_tokenizer
+from warmexp.models.files import shown
+from warmexp.models.tokenizer_files import as_at_inference, library_errors, read_tokenizer
 from warmexp.models.transformer import ModelConfig
 
 _LOOKS_SPECIAL = re.compile(r"<\|[^|<>\s]+\|>")
@@ -26,7 +28,7 @@ class BackboneTokenizer:
     """template: text around a prompt. end_ids: ids that end a response. special_ids: ids that are never taken from text.
 
     template_start: the beginning of the template that stands once, before the first turn. template_turn_end: what ends an assistant's
-    turn; None: the template has one user turn only.
+    turn; None: the template has one user turn only. set_aside: settings of a training that its files held (tokenizer_files.py).
     """
 
     tokenizer: Tokenizer
@@ -37,6 +39,7 @@ class BackboneTokenizer:
     special_ids: frozenset[int]
     template_start: str = ""
     template_turn_end: str | None = None
+    set_aside: tuple[str, ...] = ()
 
     @classmethod
     def load(
@@ -54,16 +57,26 @@ class BackboneTokenizer:
             UserError: no readable tokenizer, no mask token in it, ids beyond the embedding table, or a token it does not have.
         """
         tokenizer = read_tokenizer(folder)
+        set_aside = as_at_inference(tokenizer)
+        where = f"backbone.path={folder}"
         if tokenizer.id_to_token(config.mask_token_id) is None:
-            raise UserError(f"backbone.path={folder}: its vocabulary has no mask token (mask_token_id={config.mask_token_id}).")
-        largest = max(tokenizer.get_vocab().values())
+            raise UserError(f"{where}: its vocabulary has no mask token (mask_token_id={config.mask_token_id}).")
+        with library_errors(f"{where}: its tokenizer does not work"):
+            vocabulary = tokenizer.get_vocab()
+            tokenizer.encode("a b", add_special_tokens=False)
+        largest = max(vocabulary.values())
         if largest >= config.embedding_size:
             raise UserError(
-                f"backbone.path={folder}: its tokenizer has ids up to {largest} and its embedding table {config.embedding_size} rows:"
+                f"{where}: its tokenizer has ids up to {largest} and its embedding table {config.embedding_size} rows:"
                 " the tokenizer files are another model's."
             )
-        added = tokenizer.get_added_tokens_decoder()
-        names = {token.content for token in added.values()}
+        names = {token.content for token in tokenizer.get_added_tokens_decoder().values()}
+        beyond = max((i for name, i in vocabulary.items() if name not in names), default=0)
+        if beyond >= config.vocab_size:
+            raise UserError(
+                f"{where}: its tokenizer has ids up to {beyond} for text and config.json vocab_size={config.vocab_size}: one of them is"
+                " another model's."
+            )
         for key, text in {"template": template, "template_turn_end": template_turn_end or ""}.items():
             unknown = [token for token in _LOOKS_SPECIAL.findall(text) if token not in names]
             if unknown:  # it would silently be spelled out in letters
@@ -71,15 +84,17 @@ class BackboneTokenizer:
         unknown = [token for token in end_tokens if tokenizer.token_to_id(token) is None]
         if unknown:
             raise UserError(f"backbone.end_tokens={unknown[0]} is not a token of {folder}.")
-        special = {i for i, token in added.items() if token.special} | {config.mask_token_id, config.eos_token_id}
-        end = (config.eos_token_id, *(tokenizer.token_to_id(token) for token in end_tokens))
         mask, eos = config.mask_token_id, config.eos_token_id
-        return cls(tokenizer, template, mask, eos, end, frozenset(special), template_start, template_turn_end)
+        end = tuple(dict.fromkeys([eos, *config.end_token_ids, *map(tokenizer.token_to_id, end_tokens)]))
+        _make_special(tokenizer, (mask, *end))
+        special = {i for i, token in tokenizer.get_added_tokens_decoder().items() if token.special} | {mask, eos}
+        return cls(tokenizer, template, mask, eos, end, frozenset(special), template_start, template_turn_end, set_aside)
 
     def encode(self, text: str) -> list[int]:
         """Ids of plain text. A special token spelled out in it is text, and none of its ids is ever returned."""
         self.tokenizer.encode_special_tokens = True
-        ids = self.tokenizer.encode(text, add_special_tokens=False).ids
+        with library_errors(f"the backbone's tokenizer cannot encode {shown(text)}"):
+            ids = self.tokenizer.encode(text, add_special_tokens=False).ids
         return [i for i in ids if i not in self.special_ids]
 
     def encode_prompt(self, prompt: str) -> list[int]:
@@ -112,7 +127,8 @@ class BackboneTokenizer:
     def _recognised(self, text: str) -> list[int]:
         """Ids of the template's text, special tokens and all."""
         self.tokenizer.encode_special_tokens = False
-        return self.tokenizer.encode(text, add_special_tokens=False).ids
+        with library_errors(f"the backbone's tokenizer cannot encode {shown(text)}"):
+            return self.tokenizer.encode(text, add_special_tokens=False).ids
 
     @cached_property
     def _special(self) -> re.Pattern[str]:
@@ -133,3 +149,20 @@ class BackboneTokenizer:
         if token in self.special_ids:
             return self.tokenizer.id_to_token(token) or ""
         return self.tokenizer.decode([token], skip_special_tokens=False)
+
+    def textless(self, rows: int, vocab_size: int) -> tuple[tuple[int, int], ...]:
+        """Runs [first, past the last) of the ids below `rows` that no token has, or that are beyond the vocabulary: what fills up an
+        embedding table. A canvas must not get one of them, for nobody could read it."""
+        has_text = np.zeros(rows, dtype=bool)
+        has_text[list(self.tokenizer.get_vocab().values())] = True
+        has_text[vocab_size:] = False
+        edges = np.flatnonzero(np.diff(np.concatenate(([True], has_text, [True]))))
+        return tuple((int(first), int(past)) for first, past in edges.reshape(-1, 2))
+
+
+def _make_special(tokenizer: Tokenizer, ids: Sequence[int]) -> None:
+    """Mark the added tokens among `ids` as special: spelled out in a text they are text, whatever their flag says."""
+    added = tokenizer.get_added_tokens_decoder()
+    for token in (added[i] for i in ids if i in added and not added[i].special):
+        flags = {name: getattr(token, name) for name in ("single_word", "lstrip", "rstrip", "normalized")}
+        tokenizer.add_special_tokens([AddedToken(token.content, special=True, **flags)])

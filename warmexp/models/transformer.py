@@ -29,6 +29,7 @@ class ModelConfig:
     """Sizes of a backbone, under the names LLaDA's `config.json` gives them.
 
     `vocab_size` counts the tokens that have a meaning, `embedding_size` the rows of the embedding table (padded for speed).
+    `end_token_ids`: further tokens that end a text, where `eos_token_id` is a list of several.
     """
 
     d_model: int
@@ -46,6 +47,7 @@ class ModelConfig:
     include_qkv_bias: bool = False
     include_bias: bool = False
     weight_tying: bool = False
+    end_token_ids: tuple[int, ...] = ()
 
     @property
     def head_dim(self) -> int:

@@ -7,6 +7,8 @@ missing, unexpected and mis-shaped tensors), then the memory they will need.
 from __future__ import annotations
 
 import os
+import re
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +16,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from warmexp.errors import UserError, out_of_memory
-from warmexp.models.hub import shards
+from warmexp.models.files import shards
 from warmexp.models.layouts import Layout
 from warmexp.models.transformer import ModelConfig, Transformer
 
@@ -22,10 +24,12 @@ DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.
 GIB = 1 << 30
 # safetensors' names of the types that weights are published in
 _STORED = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+# What older versions stored beside the weights and nobody reads: config.json says what the rotary angles are.
+_BUFFERS = ("rotary_emb.inv_freq", "rotary_emb.cos_cached", "rotary_emb.sin_cached")
 
 
 @dataclass(frozen=True)
-class _Stored:
+class Stored:
     """A tensor's header: the shard it is in, its shape and its type."""
 
     shard: Path
@@ -37,19 +41,17 @@ def load_transformer(folder: Path, layout: Layout, config: ModelConfig, dtype: t
     """The transformer with a checkpoint's weights; there is never a second copy of them in host memory.
 
     Raises:
-        UserError: naming missing, unexpected and mis-shaped tensors, a shard that cannot be read, or memory needed and memory free.
+        UserError: what `check_weights` says, a tied head that is another, or memory needed and memory free.
     """
-    with torch.device("meta"):
-        transformer = Transformer(config)
-    wanted = {layout.published(name): (name, tuple(tensor.shape)) for name, tensor in transformer.state_dict().items()}
-    stored = _headers(folder)
-    _check_tensors(folder, {name: shape for name, (_, shape) in wanted.items()}, stored)
-    _check_memory(folder, stored, dtype, device)
+    stored = check_weights(folder, layout, config)
+    _check_head(folder, layout, config, stored)
+    wanted, transformer = _wanted(layout, config)
+    _check_memory(folder, [stored[name] for name in wanted], dtype, device)
     loaded: dict[str, torch.Tensor] = {}
-    for shard in dict.fromkeys(tensor.shard for tensor in stored.values()):
+    for shard in dict.fromkeys(stored[name].shard for name in wanted):
         try:
             with safe_open(shard, framework="pt", device=str(device)) as file:
-                for name in (name for name, tensor in stored.items() if tensor.shard == shard):
+                for name in (name for name in wanted if stored[name].shard == shard):
                     loaded[wanted[name][0]] = file.get_tensor(name).to(dtype)
         except (SafetensorError, OSError, RuntimeError, MemoryError) as error:
             if out_of_memory(error):
@@ -61,28 +63,94 @@ def load_transformer(folder: Path, layout: Layout, config: ModelConfig, dtype: t
     return transformer.requires_grad_(False).eval()
 
 
-def _headers(folder: Path) -> dict[str, _Stored]:
+def check_weights(folder: Path, layout: Layout, config: ModelConfig) -> dict[str, Stored]:
+    """Name -> header of every stored tensor, once they are known to be config.json's. Nothing but headers is read, and nothing is built
+    before the number of layers and the size of the embedding table are known to be those of a file that is there.
+
+    Raises:
+        UserError: naming missing, unexpected and mis-shaped tensors, or a shard that cannot be read.
+    """
+    stored = _headers(folder)
+    layers = _layers(layout, stored)
+    if layers != config.n_layers:
+        raise UserError(
+            f"backbone.path={folder}: config.json has {config.n_layers} layers and the weights {layers}: one is another model's."
+        )
+    table = layout.published("wte.weight")
+    if table in stored and stored[table].shape != (config.embedding_size, config.d_model):
+        wanted = {table: (config.embedding_size, config.d_model)}
+    else:
+        wanted = {name: shape for name, (_, shape) in _wanted(layout, config)[0].items()}
+    _check_tensors(folder, layout, config, wanted, stored)
+    return stored
+
+
+def _wanted(layout: Layout, config: ModelConfig) -> tuple[dict[str, tuple[str, tuple[int, ...]]], Transformer]:
+    """Published name -> (our name, shape), and the transformer without its weights."""
+    with torch.device("meta"):
+        transformer = Transformer(config)
+    return {layout.published(name): (name, tuple(tensor.shape)) for name, tensor in transformer.state_dict().items()}, transformer
+
+
+def _headers(folder: Path) -> dict[str, Stored]:
     """Name -> header of every tensor in every shard. Opening a shard also tells whether it has all its bytes."""
-    found: dict[str, _Stored] = {}
+    found: dict[str, Stored] = {}
     for shard in shards("backbone.path", folder):
         try:
             with safe_open(shard, framework="pt", device="cpu") as file:
                 for name in file.keys():  # noqa: SIM118 (not a dict)
                     header = file.get_slice(name)
-                    found[name] = _Stored(shard, tuple(header.get_shape()), header.get_dtype())
+                    if name in found:
+                        raise UserError(
+                            f"backbone.path={folder}: {_few([name])} is in {found[name].shard.name} and in {shard.name}: remove the file"
+                            " that is another model's."
+                        )
+                    found[name] = Stored(shard, tuple(header.get_shape()), header.get_dtype())
         except (SafetensorError, OSError) as error:
             raise UserError(_unreadable(folder, shard, error)) from None
     return found
+
+
+def _layers(layout: Layout, stored: dict[str, Stored]) -> int:
+    """How many blocks the weights have: one more than the largest number."""
+    before, after = (re.escape(part) for part in layout.block.split("{n}"))
+    numbers = [int(match[1]) for match in map(re.compile(rf"{before}(\d{{1,9}}){after}").match, stored) if match]
+    return max(numbers, default=-1) + 1
+
+
+def _check_head(folder: Path, layout: Layout, config: ModelConfig, stored: dict[str, Stored]) -> None:
+    """A head that is said to be the embedding table and is stored beside it must be equal to it: one of the two would be ignored."""
+    names = layout.published("wte.weight"), layout.published("ff_out.weight")
+    if not config.weight_tying or names[1] not in stored:
+        return
+    equal = stored[names[0]].shape == stored[names[1]].shape
+    try:
+        with ExitStack() as opened:
+            files = [opened.enter_context(safe_open(stored[name].shard, framework="pt", device="cpu")) for name in names]
+            table, head = (file.get_slice(name) for file, name in zip(files, names, strict=True))
+            rows = range(0, config.embedding_size, 4096)  # in pieces: a table is a gigabyte
+            equal = equal and all(torch.equal(table[i : i + 4096].double(), head[i : i + 4096].double()) for i in rows)
+    except (SafetensorError, OSError) as error:
+        raise UserError(_unreadable(folder, stored[names[1]].shard, error)) from None
+    if not equal:
+        raise UserError(
+            f"backbone.path={folder}: config.json says that the head is the embedding table (weight_tying, tie_word_embeddings) and"
+            f" {names[1]} is another: set that field to what the model was trained with."
+        )
 
 
 def _unreadable(folder: Path, shard: Path, error: Exception) -> str:
     return f"backbone.path={folder}: {shard.name} cannot be read ({error}): it is damaged or cut short, download it again."
 
 
-def _check_tensors(folder: Path, wanted: dict[str, tuple[int, ...]], stored: dict[str, _Stored]) -> None:
+def _check_tensors(
+    folder: Path, layout: Layout, config: ModelConfig, wanted: dict[str, tuple[int, ...]], stored: dict[str, Stored]
+) -> None:
+    complete = len(wanted) > 1  # not only the one tensor that does not fit
+    unread = {layout.published("ff_out.weight")} if config.weight_tying else set()
     problems = {
         "missing": [name for name in wanted if name not in stored],
-        "unexpected": [name for name in stored if name not in wanted],
+        "unexpected": [n for n in stored if complete and n not in wanted and n not in unread and not n.endswith(_BUFFERS)],
         "mis-shaped": [
             f"{name} {list(stored[name].shape)} instead of {list(shape)}"
             for name, shape in wanted.items()
@@ -91,17 +159,18 @@ def _check_tensors(folder: Path, wanted: dict[str, tuple[int, ...]], stored: dic
         "quantized": [f"{name} ({tensor.type})" for name, tensor in stored.items() if name in wanted and tensor.type not in _STORED],
     }
     said = [f"{what}: {_few(names)}" for what, names in problems.items() if names]
+    lora = "; a LoRA adapter is in them: merge it first" if any(".lora_" in name for name in problems["unexpected"]) else ""
     if said:
-        raise UserError(f"backbone.path={folder}: the weights do not fit config.json ({'; '.join(said)}).")
+        raise UserError(f"backbone.path={folder}: the weights do not fit config.json ({'; '.join(said)}){lora}.")
 
 
 def _few(names: list[str], n: int = 4) -> str:
-    return ", ".join(names[:n]) + (f" and {len(names) - n} more" if len(names) > n else "")
+    return ", ".join(name[:120] for name in names[:n]) + (f" and {len(names) - n} more" if len(names) > n else "")
 
 
-def _check_memory(folder: Path, stored: dict[str, _Stored], dtype: torch.dtype, device: torch.device) -> None:
+def _check_memory(folder: Path, tensors: list[Stored], dtype: torch.dtype, device: torch.device) -> None:
     """Refuse what cannot fit. Activations are not counted: only a load that is bound to fail is refused."""
-    sizes = [(torch.Size(tensor.shape).numel(), _STORED[tensor.type]) for tensor in stored.values()]
+    sizes = [(torch.Size(tensor.shape).numel(), _STORED[tensor.type]) for tensor in tensors]
     needed = sum(n for n, _ in sizes) * dtype.itemsize
     # A tensor that is stored in another type is there twice while it is converted.
     needed += max((n * kind.itemsize for n, kind in sizes if kind != dtype), default=0)

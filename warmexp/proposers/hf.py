@@ -15,6 +15,7 @@ from warmexp.errors import UserError, check_choice, check_range, out_of_memory
 from warmexp.models.hub import fingerprint, model_folder
 from warmexp.proposers.proposal import TAILS, Asked, Proposal, Proposer
 from warmexp.proposers.spans import decoded_spans
+from warmexp.proposers.tokenizer import as_at_inference, encoded_prompts
 from warmexp.runs.batches import empty_cache, halving
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -70,9 +71,14 @@ class HFProposer(Proposer):
     def folder(self) -> Path:
         return model_folder("proposer.path", self.path, self.revision)
 
+    @cached_property
+    def _which(self) -> str:
+        """Which model it is, for as long as this proposer is in use."""
+        return fingerprint(self.folder, "proposer.path")
+
     def identity(self) -> dict[str, Any]:
         options = {name: getattr(self, name) for name in ("dtype", "prompt", "chat_template", "stop", "max_new_tokens")}
-        return {"kind": "hf", "model": fingerprint(self.folder), **options, "stop": list(self.stop)}
+        return {"kind": "hf", "model": self._which, **options, "stop": list(self.stop)}
 
     def propose(self, questions: list[Asked], device: str, seed: int, progress) -> Iterator[tuple[str, Proposal]]:
         """Longest prompts last, so that a batch holds prompts of similar length; the model is freed at the end unless it is resident."""
@@ -106,10 +112,13 @@ class HFProposer(Proposer):
 
     def _model(self, device: str) -> tuple[Any, Any]:
         """Model and tokenizer, loaded or still there. Never more than one proposer is in memory."""
-        key = f"{fingerprint(self.folder)} {self.dtype} {device}"
+        key = f"{self._which} {self.dtype} {device}"
         if key not in _resident:
             free_models()
             _resident[key] = self._load(device)
+            if fingerprint(self.folder, "proposer.path") != self._which:
+                free_models()
+                raise UserError(f"proposer.path={self.path} was changed while it was in use: run the same command again.")
         return _resident[key]
 
     def _load(self, device: str) -> tuple[Any, Any]:
@@ -119,7 +128,7 @@ class HFProposer(Proposer):
         transformers_logging.disable_progress_bar()  # its bar would be drawn over ours
         transformers_logging.set_verbosity_error()
         try:
-            tokenizer = AutoTokenizer.from_pretrained(self.folder, trust_remote_code=False, padding_side="left")
+            tokenizer = as_at_inference(AutoTokenizer.from_pretrained(self.folder, trust_remote_code=False, padding_side="left"))
             if self.chat_template and not tokenizer.chat_template:
                 raise UserError(f"proposer.chat_template=true but the tokenizer of {self.path} has none: set proposer.chat_template=false.")
             model = AutoModelForCausalLM.from_pretrained(
@@ -162,7 +171,7 @@ class HFProposer(Proposer):
 
         started = time.perf_counter()
         # A chat template already contains the beginning-of-text token.
-        inputs = tokenizer(prompts, return_tensors="pt", padding=True, add_special_tokens=not self.chat_template).to(model.device)
+        inputs = encoded_prompts(tokenizer, prompts, beginning=not self.chat_template).to(model.device)
         recorder = _LogProbabilities()
         limit = getattr(model.config, "max_position_embeddings", None) or 2**20
         room = limit - inputs["input_ids"].shape[1]
