@@ -15,6 +15,8 @@ from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 
+from warmexp.console import show
+
 _POLL_SECONDS = 2.0
 # A result file may reach this machine's view of a shared file system later than the news that its job has left the queue.
 _GRACE_SECONDS = 10.0
@@ -64,7 +66,7 @@ class Slurm(SlurmLauncher):
         executor.update_parameters(**options)
         calls = [(list(words), "hydra.sweep.dir", i, "", Singleton.get_state()) for i, words in enumerate(job_overrides, initial_job_idx)]
         jobs = executor.map_array(self, *zip(*calls, strict=True))
-        print(f"{len(jobs)} jobs went to Slurm as {jobs[0].job_id.split('_')[0]}; their logs: {jobs[0].paths.folder.parent}", flush=True)
+        show(f"{len(jobs)} jobs went to Slurm as {jobs[0].job_id.split('_')[0]}; their logs: {jobs[0].paths.folder.parent}")
         return [_outcome(job) for job in jobs]
 
 

@@ -26,7 +26,7 @@ def checkpoint(tmp_path_factory) -> Path:
 @pytest.fixture
 def quiet_home(tmp_path, monkeypatch) -> Path:
     """A home, working and cache directory of its own, and no key of any tracker."""
-    for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_DISABLED", "HF_TOKEN"):
+    for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_DISABLED", "WANDB_PROJECT", "WANDB_ENTITY", "HF_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))

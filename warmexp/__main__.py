@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 
 # Hydra then raises its errors instead of printing and exiting, so that a user's mistake becomes one sentence here.
 _FULL_ERROR = os.environ.setdefault("HYDRA_FULL_ERROR", "1")
@@ -14,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException  # noqa: E402
 
 from warmexp.config.messages import explain  # noqa: E402
 from warmexp.config.plan import conf_dir  # noqa: E402
+from warmexp.console import complain, show  # noqa: E402
 from warmexp.errors import UserError  # noqa: E402
 from warmexp.studies.end import Asked, end_study  # noqa: E402
 from warmexp.studies.job import job, outcome  # noqa: E402
@@ -51,7 +53,7 @@ def _end() -> int:
     """What comes after the last job, and the exit status."""
     if outcome:
         (result,) = outcome
-        if isinstance(result, UserError):
+        if isinstance(result, Exception):
             raise result
         _show(result)
         return 0
@@ -64,7 +66,7 @@ def _show(folder) -> None:
     from warmexp.report.table import print_table
 
     print_table(analyse([load_point(folder)]))
-    print(folder)
+    show(folder)
 
 
 def main() -> None:
@@ -80,11 +82,14 @@ def main() -> None:
         app()
         status = _end()
     except (UserError, HydraException, OmegaConfBaseException) as error:
-        print(f"warmexp: {explain(error)}", file=sys.stderr)
+        complain(f"warmexp: {explain(error)}")
         sys.exit(2)
     except KeyboardInterrupt:
-        print("warmexp: interrupted; what was decoded is kept, and the same command goes on from there.", file=sys.stderr)
+        complain("warmexp: interrupted; what was decoded is kept, and the same command goes on from there.")
         sys.exit(130)
+    except Exception:  # a defect; what it says may hold anything
+        complain(traceback.format_exc().rstrip())
+        sys.exit(1)
     if status:
         sys.exit(status)
 

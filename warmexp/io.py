@@ -12,6 +12,7 @@ from typing import Any
 
 from warmexp.errors import UserError
 from warmexp.jsonl import BadLine, lines, parse
+from warmexp.secrets import json_without_secrets
 
 
 def read_lines(file: Path) -> list[dict[str, Any]]:
@@ -87,4 +88,5 @@ def write_text(file: Path, text: str) -> None:
 
 
 def write_json(file: Path, value: Any) -> None:
-    write_text(file, json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+    """Replace a JSON file. Secrets are left out of it."""
+    write_text(file, json_without_secrets(value, indent=2, ensure_ascii=False, default=str) + "\n")

@@ -13,6 +13,7 @@ import pytest
 from tests.tracking.stored import messages, stored
 from warmexp.errors import UserError
 from warmexp.runs.console import ProgressBar
+from warmexp.secrets import REMOVED
 from warmexp.tracking.content import metrics, run_key
 from warmexp.tracking.none import NoTracker
 from warmexp.tracking.wandb import WandbTracker
@@ -197,3 +198,30 @@ def test_a_tracked_run_end_to_end(quiet_home, checkpoint):
     found = stored(offline)
     assert found["summary"]["nfe_mean"] == summary["nfe_mean"] and found["run"]["group"] == "g"
     assert found["config"]["init"] == "mask" and found["config"]["run_id"] == plan.run_id and found["config"]["tau"] == 0.9
+
+
+def test_tags_that_wandb_refuses_do_not_stop_tracking(quiet_home, figure):
+    tracker = WandbTracker(tags=["", "  ", "x" * 100, "a", "a ", "ghp_aB3dE5fG7hJ9kL2mN4pQ6rS8tU0vW"], name="hf_" + "a" * 30)
+    offline = tracked(tracker, quiet_home / "run", figure)
+    assert "warning" not in tracker.note
+    found = stored(offline)["run"]
+    assert found["tags"][-3:] == ["x" * 64, "a", REMOVED] and found["name"] == REMOVED
+
+
+def test_project_and_entity_of_the_environment(quiet_home, monkeypatch):
+    from warmexp.api import composed
+    from warmexp.config.instantiate import build
+
+    def made(**given):
+        return WandbTracker(**given).destination
+
+    assert (made().project, made().entity) == ("warmexp", None)
+    monkeypatch.setenv("WANDB_PROJECT", "mine")
+    monkeypatch.setenv("WANDB_ENTITY", "us")
+    assert (made().project, made().entity) == ("mine", "us")
+    assert (made(project="p", entity="e").project, made(project="p", entity="e").entity) == ("p", "e")
+    cfg, _ = composed(["tracker=wandb"])
+    assert build("tracker", cfg.tracker).destination.project == cfg.tracker.project == "mine"  # as config.yaml keeps it
+    monkeypatch.setenv("WANDB_PROJECT", "")  # as good as none
+    cfg, _ = composed(["tracker=wandb"])
+    assert build("tracker", cfg.tracker).destination.project == made().project == "warmexp"

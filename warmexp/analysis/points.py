@@ -15,9 +15,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
+from warmexp.secrets import without_secrets
+from warmexp.stored_config import read_config
 
 FILTERS = ("strict", "flexible")
 COLD_START = "mask"  # the init that uses no proposal
@@ -86,7 +85,7 @@ def load_point(folder: Path | str, accuracy: str = "flexible") -> Point:
     if accuracy not in FILTERS:
         raise ValueError(f"accuracy={accuracy} is not one of {', '.join(FILTERS)}")
     folder = Path(folder)
-    summary, config = _summary(folder), _config(folder)
+    summary, config = without_secrets(_summary(folder)), read_config(folder)
     if summary.get("status") != "finished":
         raise ValueError(f"{folder}: the run's status is {summary.get('status')}, not finished")
     try:
@@ -148,15 +147,6 @@ def _summary(folder: Path) -> dict[str, Any]:
         raise ValueError(f"{folder}: no summary.json, so the run is not finished") from None
     except (OSError, TypeError, ValueError) as error:
         raise ValueError(f"{folder}: summary.json cannot be read ({error})") from None
-
-
-def _config(folder: Path) -> dict[str, Any]:
-    try:
-        return dict(OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"), resolve=True))
-    except FileNotFoundError:
-        raise ValueError(f"{folder}: no config.yaml") from None
-    except (OSError, TypeError, ValueError, YAMLError, OmegaConfBaseException) as error:
-        raise ValueError(f"{folder}: config.yaml cannot be read ({' '.join(str(error).split())})") from None
 
 
 def _point(folder: Path, config: dict[str, Any], summary: dict[str, Any], accuracy: str) -> Point:

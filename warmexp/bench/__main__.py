@@ -30,6 +30,7 @@ from warmexp.bench.report import text
 from warmexp.bench.sharing import tau_sweep
 from warmexp.bench.speed import speed
 from warmexp.bench.subject import SHAPES, Subject, build_cache, subject
+from warmexp.console import complain, show
 from warmexp.errors import UserError, check_choice, check_range, out_of_memory
 from warmexp.io import write_json
 from warmexp.measure.floors import rates
@@ -47,7 +48,7 @@ def measure(chosen: argparse.Namespace, keep: Callable[[dict[str, Any]], None]) 
     started = time.perf_counter()
 
     def say(sentence: str) -> None:
-        print(f"[{time.perf_counter() - started:6.1f} s] {sentence}", file=sys.stderr, flush=True)
+        complain(f"[{time.perf_counter() - started:6.1f} s] {sentence}")
 
     caches, batches = chosen.cache, chosen.batch
     for cache in caches:
@@ -165,16 +166,16 @@ def main(words: list[str] | None = None) -> int:
             raise UserError(f"--out {chosen.out} cannot be made ({error.strerror}): give another folder.") from None
         result = measure(chosen, partial(write_json, chosen.out / "bench.json"))
     except UserError as error:
-        print(f"warmexp: {error}", file=sys.stderr)
+        complain(f"warmexp: {error}")
         return 2
     except Exception as error:
         if not out_of_memory(error):
             raise
-        print(f"warmexp: --batch {max(chosen.batch)} does not fit into the memory of --device {chosen.device}: lower it.", file=sys.stderr)
+        complain(f"warmexp: --batch {max(chosen.batch)} does not fit into the memory of --device {chosen.device}: lower it.")
         return 2
-    print(text(result))
+    show(text(result))
     picture(result, chosen.out / "bench.png")
-    print(chosen.out)
+    show(chosen.out)
     return 0
 
 

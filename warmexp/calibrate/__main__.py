@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from warmexp.console import complain, show
 from warmexp.errors import UserError, check_range
 from warmexp.proposers.calibration import KINDS
 
@@ -53,16 +54,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "splits": splits, "runs": [run.folder.name for run in runs], "raw": vars(raw), "cross_validated": vars(fitted),
     }  # fmt: skip
     if "test" in splits:
-        print("warning: fitted on the test split: what is measured there with it is flattered.")
-    print(f"{len(found.right)} tokens of {questions} questions, {100 * found.right.mean():.1f} % right by {label}")
+        show("warning: fitted on the test split: what is measured there with it is flattered.")
+    show(f"{len(found.right)} tokens of {questions} questions, {100 * found.right.mean():.1f} % right by {label}")
     for name, one in (("raw trust", raw), (f"{chosen.kind}, on other questions", fitted)):
-        print(f"  {name:32s} ECE {one.ece:.4f}   Brier {one.brier:.4f}")
+        show(f"  {name:32s} ECE {one.ece:.4f}   Brier {one.brier:.4f}")
     try:
         chosen.out.parent.mkdir(parents=True, exist_ok=True)
         chosen.out.write_text(json.dumps(made.to_json() | {"notes": notes}, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         raise UserError(f"--out {chosen.out} cannot be written ({error.strerror}): choose another file.") from None
-    print(f"proposer.calibration={chosen.out}")
+    show(f"proposer.calibration={chosen.out}")
 
 
 def _label(chosen: argparse.Namespace, runs: Sequence) -> str:
@@ -84,7 +85,7 @@ if __name__ == "__main__":
     try:
         main()
     except UserError as error:
-        print(f"warmexp: {error}", file=sys.stderr)
+        complain(f"warmexp: {error}")
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from omegaconf import OmegaConf
 
 from warmexp.analysis.points import load_point
 from warmexp.errors import UserError
 from warmexp.io import read_lines
 from warmexp.lab.truth import is_solution, right_tokens
 from warmexp.proposers.calibration import FEATURES, features
+from warmexp.stored_config import read_config
 
 LABELS = ("truth", "survival", "answer")
 Record = dict[str, Any]
@@ -56,14 +56,20 @@ def read_run(folder: Path) -> Run:
         load_point(folder)
     except ValueError as error:
         raise UserError(f"{error}: name the folders of finished runs.") from None
-    config = OmegaConf.load(folder / "config.yaml")
-    lab = OmegaConf.select(config, "identity.task.kind") == "lab"
+    config = read_config(folder)
+    lab = _at(config, "identity", "task", "kind") == "lab"
     try:
         found = json.loads((folder / "tokens.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         raise UserError(f"{folder} has no readable tokens.json: delete the folder and make the run again.") from None
     records = read_lines(folder / "records.jsonl")
-    return Run(folder, lab, OmegaConf.select(config, "task.split"), records, {int(i): text for i, text in found.items()})
+    return Run(folder, lab, _at(config, "task", "split"), records, {int(i): text for i, text in found.items()})
+
+
+def _at(config: Any, *keys: str) -> Any:
+    for key in keys:
+        config = config.get(key) if isinstance(config, dict) else None
+    return config
 
 
 def examples(runs: Sequence[Run], label: str, cold: Run | None, back: int, behind_right: bool) -> Examples:

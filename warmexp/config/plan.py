@@ -23,6 +23,7 @@ from warmexp.models.checkpoint import Checkpoint
 from warmexp.models.compiled import check_compiler
 from warmexp.proposers.proposal import Proposer
 from warmexp.runs.devices import workers
+from warmexp.secrets import clean_text, is_secret
 from warmexp.tasks.task import Task, TaskQuestion
 
 GROUPS = ("backbone", "proposer", "init", "unmask", "remask", "cache", "length", "anchor", "task", "tracker")
@@ -146,6 +147,7 @@ def plan(cfg: DictConfig, choices: dict[str, str], multirun: bool = False) -> Pl
         proposer.bind(backbone, strategies.length.canvas_length, task)
     proposer_identity = _proposer_identity(proposer) if strategies.init.reads_proposal else None
     questions = task.load()
+    _check_ids(questions)
     conversations = any(q.turns for q in questions)
     if conversations:
         backbone.check_turns()
@@ -184,6 +186,15 @@ def plan(cfg: DictConfig, choices: dict[str, str], multirun: bool = False) -> Pl
         identity=identity,
         warnings=warnings,
     )
+
+
+def _check_ids(questions: list[TaskQuestion]) -> None:
+    """An id names its question everywhere and is never changed, so a secret cannot be taken out of it."""
+    if not is_secret("\n".join(q.id for q in questions)):
+        return
+    for number, question in enumerate(questions, 1):
+        if is_secret(question.id):
+            raise UserError(f"the id of question {number} looks like a secret ({clean_text(question.id)}): give it another id.")
 
 
 def questions_sha256(questions: list[TaskQuestion]) -> str:

@@ -13,6 +13,7 @@ from warmexp.analysis.axes import AXES
 from warmexp.analysis.baseline import DEFAULT
 from warmexp.analysis.measured import cores
 from warmexp.analysis.points import FILTERS, collect
+from warmexp.console import complain, show
 from warmexp.errors import UserError, check_choice
 
 
@@ -59,14 +60,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise UserError(f"baseline={chosen.baseline} matches none of the {len(front.runs)} runs: --baseline names the runs to beat.")
     print_table(front)
     for name, path in write_front(front, chosen.out or chosen.folders[0] / "front").items():
-        print(f"{name}: {path}")
+        show(f"{name}: {path}")
 
 
 if __name__ == "__main__":
     try:
         main()
     except UserError as error:
-        print(f"warmexp: {error}", file=sys.stderr)
+        complain(f"warmexp: {error}")
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

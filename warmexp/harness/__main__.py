@@ -21,6 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from warmexp.api import planned
 from warmexp.config.messages import explain
+from warmexp.console import complain, show
 from warmexp.errors import UserError, closest
 from warmexp.io import write_json
 from warmexp.models.hub import offline_if_unreachable
@@ -33,7 +34,7 @@ def evaluate(
     num_fewshot: int | None = None,
     include_path: str | None = None,
     uncut: bool = False,
-    say: Callable[[str], None] = print,
+    say: Callable[[str], None] = show,
 ) -> dict[str, Any]:
     """The harness's results, with the pipeline and its cost under "config".
 
@@ -121,21 +122,21 @@ def main(argv: list[str] | None = None) -> None:
         if given.output_path:
             write_json(Path(given.output_path), results)
     except (UserError, HydraException, OmegaConfBaseException) as error:
-        print(f"warmexp: {explain(error)}", file=sys.stderr)
+        complain(f"warmexp: {explain(error)}")
         sys.exit(2)
     except KeyboardInterrupt:
-        print("warmexp: interrupted; what was decoded is kept, and the same command goes on from there.", file=sys.stderr)
+        complain("warmexp: interrupted; what was decoded is kept, and the same command goes on from there.")
         sys.exit(130)
 
 
 def _report(results: dict[str, Any]) -> None:
     from lm_eval.utils import make_table
 
-    print(make_table(results))
+    show(make_table(results))
     if results.get("groups"):
-        print(make_table(results, "groups"))
+        show(make_table(results, "groups"))
     cost = results["config"]
-    print(f"{cost['n']} questions, NFE {cost['nfe_mean']:.2f} per question, {cost['seconds_decode']:.1f} s of decoding")
+    show(f"{cost['n']} questions, NFE {cost['nfe_mean']:.2f} per question, {cost['seconds_decode']:.1f} s of decoding")
 
 
 if __name__ == "__main__":

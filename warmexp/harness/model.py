@@ -15,6 +15,7 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
 
 from warmexp.config.plan import Plan, questions_sha256
+from warmexp.console import show
 from warmexp.errors import UserError
 from warmexp.io import read_lines
 from warmexp.runs.run import run
@@ -50,7 +51,7 @@ class Pipeline(LM):
     is document 5 of the harness's `gsm8k`), so that a run here and a run there make the same random draws.
     """
 
-    def __init__(self, plan: Plan, uncut: bool = False, say: Callable[[str], None] = print) -> None:
+    def __init__(self, plan: Plan, uncut: bool = False, say: Callable[[str], None] = show) -> None:
         super().__init__()
         if plan.strategies.init.reads_proposal and (plan.proposer.oracle or plan.choices["proposer"] in _NEED_MORE):
             raise UserError(

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from warmexp.config.plan import available_device
+from warmexp.console import complain, show
 from warmexp.decode.loop import decode
 from warmexp.decode.meter import Meter
 from warmexp.decode.state import Question
@@ -235,9 +236,9 @@ def main(words: list[str] | None = None) -> int:
         if options.out:
             write_json(options.out, result)
     except UserError as error:
-        print(f"warmexp: {error}", file=sys.stderr)
+        complain(f"warmexp: {error}")
         return 2
-    print(table(result))
+    show(table(result))
     return 0
 
 

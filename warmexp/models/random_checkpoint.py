@@ -20,6 +20,7 @@ import torch
 from safetensors.torch import save_file
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
+from warmexp.console import complain, show
 from warmexp.errors import UserError
 from warmexp.models.hub import INDEX
 from warmexp.models.layouts import LAYOUTS
@@ -202,9 +203,9 @@ def main(words: list[str] | None = None) -> int:
             options.layout, options.out, SHAPES[options.layout] | given, options.dtype, options.shard_gib, options.seed, options.device
         )
     except UserError as error:
-        print(f"warmexp: {error}", file=sys.stderr)
+        complain(f"warmexp: {error}")
         return 2
-    print(f"{options.out}: {options.layout} layout, {total / GIB:.2f} GiB of random weights")
+    show(f"{options.out}: {options.layout} layout, {total / GIB:.2f} GiB of random weights")
     return 0
 
 

@@ -16,6 +16,7 @@ from filelock import FileLock
 from warmexp.io import append_lines, read_lines
 from warmexp.jsonl import Row, check_once
 from warmexp.proposers.proposal import Asked, Proposal, Proposer
+from warmexp.secrets import is_secret
 from warmexp.tasks.task import TaskQuestion
 
 # Raised when a stored proposal changes meaning, so that old files are not read: 2 has `end` and spans right for every tokenizer.
@@ -59,7 +60,8 @@ def proposals_for(
             by_id = {q.id: key for key, q in wanted.items()}
             for question, proposal in proposer.propose(missing, device, seed, progress):
                 known[by_id[question]] = proposal
-                append_lines(file, [{"prompt_sha256": by_id[question], **proposal.to_json()}])
+                if not is_secret(proposal.text):  # changed it would be another proposal, and as it is it may not be kept
+                    append_lines(file, [{"prompt_sha256": by_id[question], **proposal.to_json()}])
     return {q.id: known[prompt_sha256(q)] for q in questions}
 
 

@@ -14,6 +14,7 @@ from warmexp.errors import UserError
 from warmexp.io import write_text
 from warmexp.report.figure import front_picture
 from warmexp.report.quality_figure import quality_picture
+from warmexp.secrets import without_secrets
 
 
 def write_front(front: Front, folder: Path | str, title: str = "warmexp report") -> dict[str, Path]:
@@ -32,7 +33,7 @@ def write_front(front: Front, folder: Path | str, title: str = "warmexp report")
     except OSError as error:
         raise UserError(f"{folder} cannot be written ({error.strerror}): choose another folder.") from None
     paths = {name: folder / file for name, file in (("json", "front.json"), ("csv", "front.csv"), ("png", "front.png"))}
-    content = front.to_json()
+    content = without_secrets(front.to_json())
     write_text(paths["json"], json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     write_text(paths["csv"], csv_text(content))
     front_picture(front, paths["png"])

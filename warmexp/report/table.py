@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 
 from rich import box
@@ -10,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from warmexp.analysis.result import Front, Result
+from warmexp.console import tolerant, visible
 from warmexp.report.cells import (
     numbers_line,
     run_cells,
@@ -19,6 +21,7 @@ from warmexp.report.cells import (
     saving_columns,
     saving_notes,
 )
+from warmexp.secrets import clean_text
 
 _TEXT_COLUMNS = 2  # the first ones; the rest are numbers, aligned right
 
@@ -26,12 +29,12 @@ _TEXT_COLUMNS = 2  # the first ones; the rest are numbers, aligned right
 def print_table(front: Front, console: Console | None = None) -> None:
     """The tables on standard output: as wide as the terminal, and not folded to 80 columns where there is none."""
     if console is None:
-        console = Console()
-        console = console if console.is_terminal else Console(width=160)
+        console = Console(file=tolerant(sys.stdout))
+        console = console if console.is_terminal else Console(file=sys.stdout, width=160)
     for title, columns, rows, notes in _tables(front):
         console.print(_rich(title, columns, rows, notes))
     for sentence in (*front.caveats, *front.left_out):
-        console.print(escape(sentence), soft_wrap=True)
+        console.print(escape(visible(clean_text(sentence))), soft_wrap=True)
 
 
 def markdown(front: Front) -> str:
@@ -67,11 +70,13 @@ def _rows(front: Front, runs: Sequence[Result], cells: Callable[[Front, Result],
 
 
 def _rich(title: str | None, columns: Sequence[str], rows: Sequence[tuple[Result, Sequence[str]]], notes: Sequence[str]) -> Table:
-    out = Table(title=title, title_justify="left", caption=" ".join(notes), caption_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    caption = escape(visible(" ".join(notes)))
+    title = title and escape(visible(title))
+    out = Table(title=title, title_justify="left", caption=caption, caption_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for index, name in enumerate(columns):
         name = name.replace(" [", "\n[").replace(" (", "\n(")  # narrow columns leave room for the method
         out.add_column(name, justify="right" if index >= _TEXT_COLUMNS else "left", no_wrap=index == _TEXT_COLUMNS)
     for run, cells in rows:
         style = "dim" if run.point.oracle else "bold" if run.on_front else None
-        out.add_row(*(escape(cell) for cell in cells), style=style)
+        out.add_row(*(escape(visible(cell)) for cell in cells), style=style)
     return out

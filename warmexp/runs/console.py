@@ -8,6 +8,8 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from warmexp.console import visible
+
 
 class ProgressBar:
     """Use as a context manager. total: number of questions; label: what is being done."""
@@ -15,7 +17,7 @@ class ProgressBar:
     def __init__(self, total: int, label: str, console: Console | None = None):
         console = console or Console(file=sys.stderr)
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
@@ -24,7 +26,7 @@ class ProgressBar:
             transient=True,
             disable=not console.is_terminal,
         )
-        self._task = self._progress.add_task(label, total=total, running="")
+        self._task = self._progress.add_task(visible(label), total=total, running="")
 
     def __enter__(self) -> ProgressBar:
         self._progress.start()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from itertools import accumulate
 from typing import Any
 
 from warmexp.config.plan import Plan
@@ -12,6 +13,7 @@ from warmexp.models.tokenizer import BackboneTokenizer
 from warmexp.proposers.proposal import Encoded, Proposal
 from warmexp.proposers.store import prompt_sha256
 from warmexp.runs.readout import correct_after
+from warmexp.secrets import is_secret, secret_spans, without_secrets
 from warmexp.tasks.response import response_text, uncut_text
 from warmexp.tasks.task import TaskQuestion
 
@@ -25,7 +27,7 @@ def record_of(plan: Plan, question: TaskQuestion, result: Decoded, proposal: tup
     tokenizer, task = plan.backbone.tokenizer, plan.task
     response, uncut = (text(tokenizer, result.ids, task.stop) for text in (response_text, uncut_text))
     extracted = {**task.extract(response), **{f"{name}_uncut": value for name, value in task.extract(uncut).items()}}
-    return {
+    record = {
         "id": question.id,
         "prompt_sha256": prompt_sha256(question),
         "question": question.prompt,
@@ -52,6 +54,31 @@ def record_of(plan: Plan, question: TaskQuestion, result: Decoded, proposal: tup
         "confidence": [None if c is None else round(c, 4) for c in result.confidence],
         "revocations": [list(event) for event in result.revocations],
     }
+    return without_a_secret(record, tokenizer)
+
+
+def without_a_secret(record: dict[str, Any], tokenizer: BackboneTokenizer) -> dict[str, Any]:
+    """The record, already scored, without secrets: neither in its texts nor spelled by its tokens, which become mask tokens there."""
+    proposal = record["proposal"]
+    texts = [record["question"], record["target"], tokenizer.decode(record["ids"]), proposal["text"] if proposal else ""]
+    if not is_secret("\n".join(texts)):
+        return record
+    record = without_secrets(record)
+    for holder in (record, record["proposal"]):
+        if holder:
+            hidden = _spelled(holder["ids"], tokenizer)
+            holder["ids"] = [tokenizer.mask_id if i in hidden else token for i, token in enumerate(holder["ids"])]
+    gone = {i for i, token in enumerate(record["ids"]) if token == tokenizer.mask_id}
+    record["revocations"] = [[n, i, tokenizer.mask_id if i in gone else token, *rest] for n, i, token, *rest in record["revocations"]]
+    return record
+
+
+def _spelled(ids: Sequence[int], tokenizer: BackboneTokenizer) -> set[int]:
+    """The positions whose tokens spell a secret, or a part of one."""
+    pieces = [tokenizer.piece(i) for i in ids]
+    ends = list(accumulate(map(len, pieces)))
+    spans = secret_spans("".join(pieces))
+    return {i for i, end in enumerate(ends) if any(start < end and end - len(pieces[i]) < stop for start, stop in spans)}
 
 
 def _correct(plan: Plan, question: TaskQuestion, ids: Sequence[int]) -> dict[str, bool]:

@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 from omegaconf import OmegaConf
 
 from warmexp.config.plan import Plan, questions_sha256
+from warmexp.console import show
 from warmexp.decode.loop import stream
 from warmexp.decode.memory import Memory, SharingMeter
 from warmexp.decode.meter import Meter
@@ -31,6 +32,7 @@ from warmexp.runs.devices import placed
 from warmexp.runs.environment import environment, keep_float32, no_cudnn_attention
 from warmexp.runs.record import record_of, texts_of
 from warmexp.runs.summary import summarise
+from warmexp.secrets import without_secrets
 from warmexp.tasks.task import TaskQuestion
 
 # Seconds between two writes of finished records: a write waits for the disk, and a kill costs what was finished since the last.
@@ -44,7 +46,7 @@ class Locked(UserError):
     """Another process is working on the run."""
 
 
-def run(plan: Plan, say: Callable[[str], None] = print, wait: bool = False) -> dict[str, Any]:
+def run(plan: Plan, say: Callable[[str], None] = show, wait: bool = False) -> dict[str, Any]:
     """Carry out a plan and return its summary. A finished run is reused at once; an unfinished one goes on from its last record.
 
     wait: for another process that is working on the same run, and take over what it leaves.
@@ -101,7 +103,7 @@ def finished(folder: Path) -> dict[str, Any] | None:
 def _run(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
     folder, tracker = plan.folder, plan.tracker
     config = _stored_config(plan)
-    write_text(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(config)))
+    write_text(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(without_secrets(config))))
     write_json(folder / "questions.json", {"sha256": questions_sha256(plan.questions), "ids": [q.id for q in plan.questions]})
     if plan.strategies.init.reads_proposal and plan.proposer.calibrator:
         write_json(folder / "calibration.json", plan.proposer.calibrator.to_json())

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from warmexp.__main__ import main as warmexp
+from warmexp.console import complain, show
 from warmexp.errors import UserError
 from warmexp.io import write_text
 
@@ -35,12 +36,12 @@ def main(arguments: list[str] | None = None) -> None:
     picture, text = chosen.outputs / "demo.png", chosen.outputs / "demo.md"
     front_picture(front, picture, title=f"The lab, {points[0].n} questions")
     write_text(text, markdown(front))
-    print(f"{len(points)} runs in {time.perf_counter() - started:.0f} s\npicture: {picture}\ntable:   {text}\nruns:    {chosen.outputs}")
+    show(f"{len(points)} runs in {time.perf_counter() - started:.0f} s\npicture: {picture}\ntable:   {text}\nruns:    {chosen.outputs}")
 
 
 if __name__ == "__main__":
     try:
         main()
     except UserError as error:
-        print(f"warmexp: {error}", file=sys.stderr)
+        complain(f"warmexp: {error}")
         sys.exit(2)

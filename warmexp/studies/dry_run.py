@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from warmexp.console import show
 from warmexp.io import read_lines
 from warmexp.runs.run import finished
 from warmexp.studies.fold import Point
@@ -17,7 +18,7 @@ def print_forecast(points: Sequence[Point]) -> None:
     left: list[tuple[tuple[str, ...], int]] = []
     for number, (point, name) in enumerate(zip(points, labels([point.overrides for point in points]), strict=True), 1):
         state, questions = _state(point)
-        print(f"[{number}/{len(points)}] {name}: {state}")
+        show(f"[{number}/{len(points)}] {name}: {state}")
         if point.problem:
             continue
         summary = finished(point.folder)
@@ -25,7 +26,7 @@ def print_forecast(points: Sequence[Point]) -> None:
             left.append((_method(point), questions))
         else:
             pace.setdefault(_method(point), []).append(summary["seconds_total"] / summary["n"])
-    print(f"left: {len(left)} jobs, {sum(n for _, n in left)} questions, {_estimate(pace, left)}; nothing was run")
+    show(f"left: {len(left)} jobs, {sum(n for _, n in left)} questions, {_estimate(pace, left)}; nothing was run")
     sys.stdout.flush()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from omegaconf import DictConfig
 
 from warmexp.config.instantiate import build
 from warmexp.config.plan import BASELINE
+from warmexp.console import complain, show
 from warmexp.runs.run import finished
 from warmexp.studies.folder import FAILED, Job, StudyFolder
 
@@ -46,7 +46,7 @@ def end_study(cfg: DictConfig) -> int:
             _front(folders, study.folder, cfg)
     finally:  # said last, and whatever became of the front
         if failures:
-            print(f"{len(failures)} failed:", *failures, sep="\n  ", file=sys.stderr, flush=True)
+            complain(f"{len(failures)} failed:", *(f"  {failure}" for failure in failures))
     return len(failures)
 
 
@@ -77,7 +77,7 @@ def _front(folders: Sequence[Path], study: Path, cfg: DictConfig) -> None:
     print_table(front)
     with FileLock(study / ".front.lock"):  # several workers may end the same study
         paths = write_front(front, study / "front", title=f"Study {study.name}")
-        print(*(f"{name + ':':<8}{path}" for name, path in paths.items()), sep="\n", flush=True)
+        show(*(f"{name + ':':<8}{path}" for name, path in paths.items()))
         note = log_study(build("tracker", cfg.tracker), front, study, study.name)
     if note:
-        print(note, flush=True)
+        show(note)

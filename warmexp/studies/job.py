@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 import traceback
 from dataclasses import replace
@@ -14,8 +13,10 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from warmexp.config.plan import Plan, plan
+from warmexp.console import complain, show
 from warmexp.errors import UserError
 from warmexp.runs.devices import OWN
+from warmexp.secrets import clean_text
 from warmexp.studies.folder import FAILED, FINISHED, RUNNING, Job, StudyFolder
 
 # Set for a job that is to come back later to a run that another process is working on, instead of waiting for it.
@@ -23,7 +24,7 @@ IF_BUSY = "WARMEXP_IF_BUSY"
 BUSY = "busy"
 
 # What a run that is no job of a study came to; read by the command line.
-outcome: list[Path | UserError] = []
+outcome: list[Path | Exception] = []
 _said: set[str] = set()
 
 
@@ -43,7 +44,7 @@ def job(cfg: DictConfig) -> tuple[float, float] | str | None:
     try:
         planned = plan(cfg, choices)
         summary = run(planned, say)
-    except UserError as error:  # not raised through Hydra, which would print more than a sentence
+    except Exception as error:  # not raised through Hydra, which would print more than a sentence, and as it comes
         outcome.append(error)
         return None
     outcome.append(planned.folder)
@@ -89,11 +90,11 @@ def _reason(error: Exception, study: StudyFolder, me: Job) -> str:
         reason = f"{type(error).__name__}: {text}" if text else type(error).__name__
         file = study.jobs / f"{me.number}.traceback.txt"
         try:
-            file.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+            file.write_text(clean_text("".join(traceback.format_exception(error))), encoding="utf-8")
             reason += f" ({file})"
         except OSError:
             traceback.print_exception(error)
-    print(f"{_place(study, me)}: failed: {reason}", file=sys.stderr, flush=True)
+    complain(f"{_place(study, me)}: failed: {reason}")
     return reason
 
 
@@ -102,7 +103,7 @@ def _write(study: StudyFolder, me: Job) -> None:
     try:
         study.write(me)
     except UserError as error:
-        print(f"warmexp: {error}", file=sys.stderr, flush=True)
+        complain(f"warmexp: {error}")
 
 
 def _place(study: StudyFolder, me: Job) -> str:
@@ -119,4 +120,4 @@ def say(sentence: str) -> None:
     if sentence.startswith("warning") and sentence in _said:
         return
     _said.add(sentence)
-    print(sentence, flush=True)
+    show(sentence)

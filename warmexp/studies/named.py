@@ -15,6 +15,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
 from warmexp.config.plan import sweeps_dir
+from warmexp.secrets import clean_text
 
 # Words that say where and how a study is run, not what it is.
 _NEUTRAL = re.compile(r"\W*(outputs|device|batch_size|tracker|study|sweep|hydra/launcher|hydra\.(?!sweeper\.(grids|params)))\b")
@@ -32,8 +33,8 @@ def register() -> tuple[str, ...]:
 
 
 def essence(words: Sequence[str]) -> tuple[str, ...]:
-    """The overrides that say what is run, sorted: two command lines with the same ones are the same study or job."""
-    return tuple(sorted(word for word in words if not _NEUTRAL.match(word)))
+    """The overrides that say what is run, sorted, without secrets: two command lines with the same ones are the same study or job."""
+    return tuple(sorted(clean_text(word) for word in words if not _NEUTRAL.match(word)))
 
 
 def study_name(arguments: Sequence[str]) -> str | None:

@@ -23,6 +23,7 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.trial import Trial, TrialState
 
 from warmexp.config.plan import GROUPS, reads
+from warmexp.console import show
 from warmexp.errors import UserError, check_choice, check_range
 from warmexp.studies.named import essence
 from warmexp.studies.sweep import point_of
@@ -91,12 +92,12 @@ class Trials(OptunaSweeperImpl):
         done = len(study.get_trials(deepcopy=False, states=[TrialState.COMPLETE]))
         self.n_trials, self.job_idx = self.wanted - done, len(study.trials)
         self.sampler = self.make_sampler(seed=self.seed + len(study.trials))
-        print(f"search {self.study_name}: {done} of {self.wanted} trials done", flush=True)
+        show(f"search {self.study_name}: {done} of {self.wanted} trials done")
         if self.n_trials > 0 and not self.dry_run:
             try:
                 super().sweep(arguments)
             except Exhausted as why:
-                print(f"the search ends early: {why}", flush=True)
+                show(f"the search ends early: {why}")
 
     def _check(self, study: optuna.Study, space: Space, fixed: list[str]) -> None:
         """The search is the one that its storage holds; the ends of a new one's space are all valid."""

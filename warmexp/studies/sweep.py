@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from warmexp.config.messages import explain
 from warmexp.config.plan import BASELINE, plan
+from warmexp.console import complain, show
 from warmexp.errors import UserError
 from warmexp.runs.run import finished
 from warmexp.studies.dry_run import print_forecast
@@ -46,9 +46,9 @@ def sweep(sweeper: Sweeper, overrides: Sequence[Sequence[str]]) -> list[Any]:
     # What is finished needs no job, unless a tracker is to be told of it.
     todo = [point for point in possible if point not in done or point.choices["tracker"] != "none"]
     study = StudyFolder(sweeper.config.hydra.sweep.dir)
-    print(f"study {study.folder.name}: {len(points)} jobs, {len(done)} of them finished", flush=True)
+    show(f"study {study.folder.name}: {len(points)} jobs, {len(done)} of them finished")
     if folded:
-        print(folded, flush=True)
+        show(folded)
     if sweeper.dry_run:
         print_forecast(points)
         return []
@@ -78,7 +78,7 @@ def _launch(sweeper: Sweeper, study: StudyFolder, todo: list[tuple[Job, Point]])
         try:
             results = sweeper.launcher.launch([[*job.overrides, patience] for job, _ in todo], initial_job_idx=todo[0][0].number)
         except Exception as error:  # the launcher's own: a worker was killed, a cluster refused
-            print(f"warmexp: the launcher gave up: {_said(error)}", file=sys.stderr, flush=True)
+            complain(f"warmexp: the launcher gave up: {_said(error)}")
             failed = {job.number for job in study.states() if job.status == FAILED}
             todo = [(job, point) for job, point in todo if job.number not in failed and finished(point.folder) is None]
             continue

@@ -10,11 +10,12 @@ import argparse
 import sys
 from pathlib import Path
 
+from warmexp.console import complain, show
 from warmexp.errors import UserError
+from warmexp.secrets import without_secrets
 from warmexp.tracking import content, sent
 from warmexp.tracking.client import choose, first_line
 from warmexp.tracking.found import Item, find
-from warmexp.tracking.secrets import without_secrets
 from warmexp.tracking.study import log_study
 from warmexp.tracking.wandb import WandbTracker
 
@@ -50,17 +51,17 @@ def main(arguments: list[str] | None = None) -> int:
         if not asked.dry_run:
             _check(asked)
     except UserError as error:
-        print(f"warmexp: {error}", file=sys.stderr)
+        complain(f"warmexp: {error}")
         return 2
     for sentence in left_out:
-        print(f"left out: {sentence}", file=sys.stderr)
+        complain(f"left out: {sentence}")
     failures = 0
     for number, (item, tracker) in enumerate(zip(items, trackers, strict=True), 1):
         said = _attempt(planned if asked.dry_run else send, item, tracker)
         failures += said.startswith("warning")
-        print(f"[{number}/{len(items)}] {item.name}: {said}", flush=True)
+        show(f"[{number}/{len(items)}] {item.name}: {said}")
         if tracker.mode == "online" and not asked.dry_run and choose("online")[0] != "online":
-            print("warmexp: the server has stopped answering; the same command goes on from here.", file=sys.stderr)
+            complain("warmexp: the server has stopped answering; the same command goes on from here.")
             return 1
     return 1 if failures else 0
 
@@ -100,8 +101,8 @@ def _check(asked: argparse.Namespace) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m warmexp.tracking.backfill", description=__doc__.split("\n\n")[0])
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="run folders, study folders, or a folder of them")
-    parser.add_argument("--project", help="default: the one that the run was computed with, otherwise warmexp")
-    parser.add_argument("--entity", help="default: the one that the run was computed with, otherwise the API key's own")
+    parser.add_argument("--project", help="default: the one that the run was computed with, otherwise WANDB_PROJECT or warmexp")
+    parser.add_argument("--entity", help="default: the one that the run was computed with, otherwise WANDB_ENTITY or the API key's own")
     parser.add_argument("--group", help="default: the one that the run was computed with, otherwise its study")
     parser.add_argument("--tag", action="append", default=[], help="may be given several times")
     parser.add_argument("--offline", action="store_true", help="write files for `wandb sync` instead of sending")

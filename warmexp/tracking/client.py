@@ -13,7 +13,8 @@ from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
-from warmexp.tracking.secrets import key_in_netrc, server, without_secrets
+from warmexp.secrets import without_secrets
+from warmexp.tracking.server import key_in_netrc, server
 
 MODES = ("auto", "online", "offline")
 _ANSWER_SECONDS = 3.0
@@ -88,11 +89,9 @@ def open_run(to: Destination, wanted: Wanted, folder: Path) -> Opened:
         "project": to.project,
         "entity": to.entity,
         "id": wanted.key,
-        "name": wanted.name,
-        "group": wanted.group,
+        **without_secrets({"name": wanted.name, "group": wanted.group, "config": wanted.config}),
         "job_type": wanted.job_type,
-        "tags": [tag[:64] for tag in wanted.tags] or None,
-        "config": without_secrets(wanted.config),
+        "tags": _tags(wanted.tags) or None,
         "dir": str(folder.resolve()),  # the client's own process keeps the directory it was started in
         "reinit": "finish_previous",
     }
@@ -116,6 +115,12 @@ def open_run(to: Destination, wanted: Wanted, folder: Path) -> Opened:
     run = wandb.init(mode="offline", settings=settings, **options)
     where = str(Path(run.dir).parent)
     return Opened(run, False, where, f"W&B run kept offline ({why}) in {where}; to upload it: wandb sync {where}")
+
+
+def _tags(words: list[str]) -> list[str]:
+    """W&B refuses a run for a tag that is empty or longer than 64 characters."""
+    short = (str(word).strip()[:64].strip() for word in without_secrets(words))
+    return list(dict.fromkeys(tag for tag in short if tag))
 
 
 def quiet_client() -> Any:

@@ -11,7 +11,7 @@ import json
 import re
 from typing import Any
 
-from warmexp.tracking.secrets import without_secrets
+from warmexp.secrets import without_secrets
 
 CHOICES = ("backbone", "proposer", "init", "unmask", "remask", "cache", "length", "anchor", "task")
 # Written by their group, typed at the top: the value that counts is the group's, defaults included.

@@ -7,12 +7,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
+from warmexp.stored_config import read_config
 
 
 def config(folder: Path) -> dict[str, Any]:
-    """config.yaml."""
-    return dict(OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"), resolve=True))
+    """config.yaml. Raises ValueError, a sentence that names the folder."""
+    return read_config(folder)
 
 
 def finished(folder: Path) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 from warmexp.errors import UserError
 from warmexp.io import write_json
 from warmexp.tracking.client import Destination, choose
-from warmexp.tracking.secrets import server
+from warmexp.tracking.server import server
 
 FILE = "wandb.json"
 

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from warmexp.secrets import without_secrets
 from warmexp.tracking import sent
 from warmexp.tracking.client import Destination, Opened, Wanted, first_line, open_run, remember
-from warmexp.tracking.secrets import server, without_secrets
+from warmexp.tracking.server import server
 
 
 class Session:

@@ -6,9 +6,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from warmexp.secrets import holds_secret, without_secrets
 from warmexp.tracking import content, sent, workspace
 from warmexp.tracking.client import Wanted, first_line, quiet_client
-from warmexp.tracking.secrets import holds_secret, without_secrets
 from warmexp.tracking.session import Session
 from warmexp.tracking.wandb import WandbTracker
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from warmexp.errors import UserError, check_choice, check_range
+from warmexp.secrets import without_secrets
 from warmexp.tracking import content, folders, sent
 from warmexp.tracking.client import MODES, Destination, Wanted, quiet_client
-from warmexp.tracking.secrets import without_secrets
 from warmexp.tracking.session import Session
 
 _PROGRESS_SECONDS = 5.0
@@ -20,13 +20,14 @@ _NOT_IN_A_NAME = set("/\\#?%:")
 
 @dataclass
 class WandbTracker:
-    """project, entity, group, tags, name: as in `wandb.init` (name defaults to the run id, group to the study).
+    """project, entity, group, tags, name: as in `wandb.init` (name defaults to the run id, group to the study, project to WANDB_PROJECT,
+    otherwise warmexp, entity to WANDB_ENTITY, otherwise the API key's own).
 
     mode: `auto` is online where an API key is configured and the server answers, otherwise offline; `online`; `offline`.
     sample_rows: records shown in the table of samples.
     """
 
-    project: str = "warmexp"
+    project: str | None = None
     entity: str | None = None
     group: str | None = None
     tags: list[str] = field(default_factory=list)
@@ -35,9 +36,11 @@ class WandbTracker:
     sample_rows: int = 20
 
     def __post_init__(self) -> None:
+        self.project = self.project or os.environ.get("WANDB_PROJECT") or "warmexp"
+        self.entity = self.entity or os.environ.get("WANDB_ENTITY") or None
         check_choice("tracker.mode", self.mode, MODES)
         check_range("tracker.sample_rows", self.sample_rows, 0, 10**6, "the number of records in the table of samples")
-        if not self.project or _NOT_IN_A_NAME & set(self.project):
+        if _NOT_IN_A_NAME & set(self.project):
             raise UserError(f"tracker.project={self.project} cannot name a W&B project: leave out {' '.join(sorted(_NOT_IN_A_NAME))}")
         self._session: Session | None = None
         self._next = 0.0

@@ -23,7 +23,9 @@ from omegaconf import OmegaConf
 from warmexp.api import composed
 from warmexp.config.messages import explain
 from warmexp.config.plan import GROUPS, SHARED, reads, sweeps_dir
+from warmexp.console import complain, show
 from warmexp.errors import UserError, closest
+from warmexp.secrets import without_secrets
 from warmexp.studies.grids import grid_words
 
 RUN = ["${env}", "${interpreter}", "-m", "warmexp"]
@@ -128,14 +130,14 @@ def _listed(word: Override) -> list[str]:
 def main() -> None:
     """Print the file."""
     if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
-        print(__doc__)
+        show(__doc__)
         sys.exit(0 if len(sys.argv) > 1 else 2)
     try:
         made = sweep_file(sys.argv[1], sys.argv[2:])
     except (UserError, HydraException) as error:
-        print(f"warmexp: {explain(error)}", file=sys.stderr)
+        complain(f"warmexp: {explain(error)}")
         sys.exit(2)
-    print(yaml.safe_dump(made, sort_keys=False, allow_unicode=True, width=1000), end="")
+    show(yaml.safe_dump(without_secrets(made), sort_keys=False, allow_unicode=True, width=1000), end="")
 
 
 if __name__ == "__main__":

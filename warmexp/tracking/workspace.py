@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from warmexp.console import complain, show
 from warmexp.errors import UserError
 from warmexp.io import write_json
+from warmexp.secrets import without_secrets
 from warmexp.tracking import content
 from warmexp.tracking.client import choose, first_line, quiet_client
-from warmexp.tracking.secrets import without_secrets
 
 if TYPE_CHECKING:
     from wandb_workspaces.workspaces import Section, Workspace
@@ -107,9 +109,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         address = _save(asked)
     except UserError as error:
-        print(f"warmexp: {error}", file=sys.stderr)
+        complain(f"warmexp: {error}")
         return 2
-    print(f"workspace: {address}")
+    show(f"workspace: {address}")
     return 0
 
 
@@ -137,8 +139,8 @@ def _save(asked: argparse.Namespace) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m warmexp.tracking.workspace", description="Save a W&B workspace of a study.")
     parser.add_argument("study", type=Path, metavar="STUDY", help="a study's folder, such as outputs/studies/NAME")
-    parser.add_argument("--project", default="warmexp")
-    parser.add_argument("--entity", help="default: the API key's own")
+    parser.add_argument("--project", default=os.environ.get("WANDB_PROJECT") or "warmexp", help="default: WANDB_PROJECT, otherwise warmexp")
+    parser.add_argument("--entity", default=os.environ.get("WANDB_ENTITY") or None, help="default: WANDB_ENTITY, otherwise the key's own")
     parser.add_argument("--group", help="the runs' group; default: the study's name")
     return parser
 

@@ -18,6 +18,7 @@ from warmexp.report.html.chosen import common_start, ranked
 from warmexp.report.html.decodes import packed
 from warmexp.report.html.records import records, token_texts
 from warmexp.report.interactive import front_figure
+from warmexp.secrets import json_without_secrets
 
 # Characters of base64 that all blocks may take: with Plotly (4.8 MB) and the page itself a report stays under 10 MB.
 BUDGET = 4_600_000
@@ -40,7 +41,7 @@ def blocks(front: Front, title: str, budget: int = BUDGET) -> Iterator[tuple[str
 
 
 def _pack(value: Any) -> str:
-    raw = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    raw = json_without_secrets(value, ensure_ascii=False, separators=(",", ":")).encode()  # packed, no filter can read it
     return base64.b64encode(gzip.compress(raw, mtime=0)).decode()
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from warmexp.secrets import is_secret
+
 _SOURCES = {"mask": "m", "injected": "i", "decoded": "d", "fixed": "f"}
 
 
@@ -28,6 +30,8 @@ def _row(place: int, record: dict[str, Any], number: Callable[[int], int]) -> di
     if record.get("proposal"):
         row["proposal"] = record["proposal"].get("text", "")
     if not all(name in record for name in ("ids", "commit_iteration", "source")):
+        return row
+    if is_secret(record.get("response_uncut", row["response"])):  # its tokens would spell it
         return row
     row["ids"] = [number(token) for token in record["ids"]]
     row["at"] = record["commit_iteration"]

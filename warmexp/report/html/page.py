@@ -10,6 +10,7 @@ from importlib.resources import files
 from string import Template
 
 from warmexp.report.interactive import plotly_script
+from warmexp.secrets import clean_text
 
 
 def page(title: str, blocks: Iterable[tuple[str, str]]) -> str:
@@ -20,7 +21,7 @@ def page(title: str, blocks: Iterable[tuple[str, str]]) -> str:
     plotly = plotly_script().replace("</script", "<\\/script")
     return Template(assets.joinpath("template.html").read_text(encoding="utf-8")).substitute(
         policy=_policy(script, plotly),
-        title=escape(title),
+        title=escape(clean_text(title)),
         style=assets.joinpath("style.css").read_text(encoding="utf-8"),
         data="\n".join(f'<script type="text/plain" id="{name}">{block}</script>' for name, block in blocks),
         script=script,

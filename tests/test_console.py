@@ -1,0 +1,62 @@
+"""What is printed: a terminal acts on nothing that came from a file, and a console that lacks a character is no error."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.test_sinks import run_main
+from warmexp.console import show, visible
+
+ESCAPES = "\x1b]0;owned\x07\x1b[31mred\x9b2J\rfake\u202e\u2028"
+
+
+def test_control_characters_are_made_visible():
+    shown = visible(f"a{ESCAPES}b\tc\nd")
+    assert shown == r"a\x1b]0;owned\x07\x1b[31mred\x9b2J\rfake\u202e\u2028b" + "\tc\nd"
+    assert visible("τ=0.9 ρ=0.5, 日本語, e\u0301, \U0001f600") == "τ=0.9 ρ=0.5, 日本語, e\u0301, \U0001f600"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8"])
+def test_a_console_without_a_character_gets_its_number(encoding):
+    raw = io.BytesIO()
+    stream = io.TextIOWrapper(raw, encoding=encoding)
+    show("τ ≥ 0.5 \ud800", file=stream)
+    assert raw.getvalue().endswith(b"\n") and b"\xed" not in raw.getvalue()
+
+
+def test_only_one_function_prints():
+    """Nothing in the package prints but `console.show`; rich prints the tables, from cells that were made visible."""
+    root = Path(__file__).parents[1]
+    for file in [*root.glob("warmexp/**/*.py"), *root.glob("hydra_plugins/*.py")]:
+        text = file.read_text(encoding="utf-8")
+        assert not re.search(r"(?<![.\w])print\(|sys\.std(out|err)\.write", text), file
+
+
+def test_an_id_with_escapes_does_nothing_to_the_terminal(quiet_home, monkeypatch, capfd):
+    file = quiet_home / "q.jsonl"
+    file.write_text(json.dumps({"id": f"q{ESCAPES}", "question": "a " * 5000, "answer": "#### 2"}) + "\n")
+    assert run_main(monkeypatch, "task=jsonl", f"task.path={file}") == 2
+    said = capfd.readouterr().err
+    assert r"\x1b]0;owned\x07" in said and not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", said)
+
+
+def test_a_folder_and_a_configuration_with_escapes_do_nothing_to_the_terminal(quiet_home, capfd):
+    from warmexp.api import run_overrides
+    from warmexp.front.__main__ import main
+
+    _, folder = run_overrides(["task.limit=2", f"outputs={quiet_home}"])
+    hostile = quiet_home / "runs\x1b[31m"
+    hostile.mkdir()
+    config = (folder / "config.yaml").read_text().replace("init: mask", f"init: {json.dumps('mask' + ESCAPES)}")
+    folder = folder.rename(hostile / "run\x1b[2J")
+    (folder / "config.yaml").write_text(config)
+    (hostile / "no run\x1b]0;owned\x07").mkdir()
+    (hostile / "no run\x1b]0;owned\x07" / "summary.json").write_text("{}")
+    main([str(hostile)])
+    said = "".join(capfd.readouterr())
+    assert r"\x1b[31m" in said and not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", said)

@@ -1,0 +1,96 @@
+"""config.yaml of a run's folder, which may come from somebody else: read as data, and never resolved.
+
+`${oc.env:NAME}` in it stays the text that it is. What no run writes is refused before anything is built of it: YAML aliases (a few
+lines of them stand for gigabytes), deep nesting, more than a megabyte, tags that make objects.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from warmexp.console import visible
+from warmexp.secrets import without_secrets
+
+_MOST_BYTES = 2**20
+_DEEPEST = 64  # levels
+# Without O_NONBLOCK, opening a FIFO waits for a writer.
+_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """A stored configuration as plain dicts, lists, numbers and texts, without secrets, and without what a terminal would act on.
+
+    Raises:
+        ValueError: one sentence that names the folder and says what is wrong.
+    """
+    try:
+        return _harmless(without_secrets(read_yaml(folder / "config.yaml")))
+    except FileNotFoundError:
+        raise ValueError(f"{folder}: no config.yaml") from None
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{folder}: config.yaml cannot be read ({getattr(error, 'strerror', None) or error})") from None
+
+
+def _harmless(node: Any) -> Any:
+    """Its texts name runs in tables, pictures and warnings of other libraries."""
+    if isinstance(node, dict):
+        return {_harmless(key): _harmless(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_harmless(value) for value in node]
+    return visible(node) if isinstance(node, str) else node
+
+
+def read_yaml(file: Path) -> dict[str, Any]:
+    """A mapping that OmegaConf or a person wrote.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: one clause that says what is wrong with it.
+    """
+    text = _text(file)
+    try:
+        _check_shape(text)
+        found = yaml.load(text, Loader=_Loader)
+    except (yaml.YAMLError, RecursionError, OverflowError, TypeError) as error:
+        raise ValueError(" ".join(str(error).split())[:300]) from None
+    if not isinstance(found, dict):
+        raise ValueError("it is not a mapping")
+    return found
+
+
+def _text(file: Path) -> str:
+    descriptor = os.open(file, _FLAGS)
+    with os.fdopen(descriptor, "rb", closefd=True) as handle:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise ValueError("it is not a regular file")
+        content = handle.read(_MOST_BYTES + 1)
+    if len(content) > _MOST_BYTES:
+        raise ValueError(f"it is larger than {_MOST_BYTES:,} bytes")
+    return content.decode("utf-8")
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+    """Numbers as OmegaConf writes them (1e-05 is one); a date is a text."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in _Loader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(?:\.\d*)?[eE][-+]?\d+$"), list("-+0123456789"))
+
+
+def _check_shape(text: str) -> None:
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.AliasEvent):
+            raise ValueError("it has YAML aliases, which no run writes")
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _DEEPEST:
+            raise ValueError(f"it is nested more than {_DEEPEST} levels deep")
