@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 import subprocess
 import sys
 
@@ -41,8 +42,10 @@ def test_forwards_floors_and_memory(words, tmp_path, capsys, steps, per_block):
     result = json.loads((tmp_path / "out.json").read_text())
     nfe = 32 // 8 * per_block  # a block of 8 takes no more than 8 forwards
     assert [row["batch"] for row in result["batches"]] == [1, 2, 3]
-    # On the CPU rows of one length go through the backbone together, and those of another length after them.
-    assert [row["forwards"] for row in result["batches"]] == [3 * nfe, 2 * nfe, 2 * nfe]
+    # A batch of two and one of one, a batch of all three: a forward of a batch is one forward.
+    assert [row["forwards"] for row in result["batches"]] == [3 * nfe, 2 * nfe, nfe]
+    # On the CPU rows of one length go through the backbone together, and those of another length after them: two lengths among three.
+    assert [row["groups"] for row in result["batches"]] == [3 * nfe, 2 * nfe, 2 * nfe]
     for row in result["batches"]:
         assert row["nfe"] == [nfe] * 3
         for key in ("seconds", "seconds_per_forward", "floor_weights", "floor_flops", "times_the_floor", "peak_bytes"):
@@ -130,3 +133,18 @@ def test_it_needs_neither_tracker_nor_data_sets_nor_harness(words):
     code = f"{blocked}from warmexp.measure.__main__ import main\nsys.exit(main({[*words, '--steps_per_block', '2']!r}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0 and "ms/forward" in done.stdout, done.stderr
+
+
+def test_a_forward_is_the_sum_of_its_groups(words, tmp_path, monkeypatch):
+    """Its seconds and its arithmetic; the weights it has to read once."""
+    clock = iter(range(10**6))  # every reading is a second after the one before
+    monkeypatch.setattr(module.time, "perf_counter", lambda: float(next(clock)))
+    work = []
+    monkeypatch.setattr(module, "forward_work", lambda *shape: work.append(floors.forward_work(*shape)) or work[-1])
+    assert main([*words, "--batch", "3"]) == 0
+    result = json.loads((tmp_path / "out.json").read_text())
+    row = result["batches"][0]
+    assert row["groups"] == 2 * row["forwards"] == len(work) and row["seconds_per_forward"] == 2
+    pairs = [first.flops + second.flops for first, second in zip(work[::2], work[1::2], strict=True)]
+    assert row["floor_flops"] == pytest.approx(statistics.median(pairs) / result["matmul_flops_per_second"])
+    assert row["floor_weights"] == pytest.approx(work[0].bytes / result["copy_bytes_per_second"])

@@ -7,6 +7,7 @@ import torch
 
 from tests.runs.test_run import records
 from warmexp.api import planned, run_overrides
+from warmexp.decode.meter import POSITIONS
 from warmexp.errors import UserError
 from warmexp.models import compiled
 
@@ -18,6 +19,7 @@ def nothing_loaded(monkeypatch):
     """A backbone that another test has left compiled is not taken for this one's."""
     monkeypatch.setattr("warmexp.runs.run._resident", {})
     torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
 
 
 @pytest.mark.parametrize("cache", ["none", "dual"])
@@ -34,6 +36,17 @@ def test_compiled_records_are_those_of_the_fast_engine(tmp_path, monkeypatch, ca
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0
     _, fast = run_overrides([*words, f"outputs={tmp_path}/fast"])
     assert made.name == fast.name and records(made) == records(fast)
+
+
+@pytest.mark.parametrize("cache", ["none", "dual", "prefix", "freecache"])
+def test_nothing_is_compiled_again_and_again(tmp_path, monkeypatch, cache):
+    """torch gives up on a function that it has compiled in eight ways, which beside a cache every forward was."""
+    monkeypatch.setattr(compiled, "BACKEND", "eager")
+    monkeypatch.setattr("warmexp.config.plan.check_compiler", lambda device: None)
+    monkeypatch.setitem(POSITIONS, "cpu", 150)  # groups of one row and of several
+    with torch._dynamo.config.patch(fail_on_recompile_limit_hit=True):
+        run_overrides([*WORDS, f"cache={cache}", "engine=compiled", "batch_size=3", f"outputs={tmp_path}"])
+    assert 0 < torch._dynamo.utils.counters["stats"]["unique_graphs"] <= 3 * 6, torch._dynamo.utils.counters["stats"]
 
 
 def test_without_a_compiler_it_is_refused_at_once(monkeypatch):

@@ -21,6 +21,7 @@ from warmexp.decode.strategy import Strategies
 from warmexp.errors import UserError, check_choice, check_range, closest
 from warmexp.models.checkpoint import Checkpoint
 from warmexp.models.compiled import check_compiler
+from warmexp.models.graphs import check_graphs
 from warmexp.proposers.proposal import Proposer
 from warmexp.runs.devices import workers
 from warmexp.secrets import clean_text, is_secret
@@ -31,7 +32,7 @@ STRATEGIES = ("init", "unmask", "remask", "cache", "length")
 # Keys people type; groups read them as ${top:KEY,DEFAULT}.
 SHARED = {"rho": "init=token_inject", "lambda": "init=embed_interp", "p": "init=embed_interp", "tau": "unmask=threshold"}
 PLAIN = {"seed": int, "device": str, "batch_size": int, "engine": str, "outputs": str}
-ENGINES = ("fast", "compiled", "plain")
+ENGINES = ("fast", "compiled", "graphs", "plain")
 STUDY = ("name", "baseline")
 BASELINE = "init=mask remask=none"  # what study.baseline=null stands for
 # Raised when records change meaning, so that old folders are not taken for new ones.
@@ -139,6 +140,12 @@ def plan(cfg: DictConfig, choices: dict[str, str], multirun: bool = False) -> Pl
     device = available_device(str(cfg.device))
     if cfg.engine == "compiled":
         check_compiler(device)
+    if cfg.engine == "graphs":
+        check_graphs(device)
+        if not strategies.cache.keeps:
+            warnings.append(
+                f"engine=graphs records forwards beside a cache and cache={choices['cache']} keeps nothing: it changes nothing here."
+            )
     backbone, task = built["backbone"], built["task"]
     if not strategies.init.reads_proposal:
         choices["proposer"] = "none"

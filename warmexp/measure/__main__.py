@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +50,8 @@ PROMPT = "Question: {question}\nAnswer:"
 
 @dataclass
 class Timed(Backbone):
-    """A backbone that keeps the seconds of every forward (every group of rows where the meter divides a large one), and its rows, their
-    tokens (padding too) and the rows for the head."""
+    """A backbone that keeps the seconds of every group of rows that the meter divides a forward into, and its rows, their tokens (padding
+    too) and the rows for the head."""
 
     seconds: list[float] = field(default_factory=list)
     shapes: list[tuple[int, int, int]] = field(default_factory=list)
@@ -148,13 +149,16 @@ def _decoded(backbone: Timed, questions: Sequence[Question], size: int, strategi
     results = [r for i in range(0, len(questions), size) for r in decode(backbone, questions[i : i + size], strategies, 0, meter)]
     wait(device)
     total = time.perf_counter() - started
-    forward = statistics.median(backbone.seconds)
-    work = [forward_work(backbone.transformer, *shape) for shape in backbone.shapes]
-    reading = work[0].bytes / measured.bandwidth
-    arithmetic = statistics.median(w.flops for w in work) / measured.flops
+    groups = by_forward([len(row.questions) for row in meter.ledger], backbone.shapes)
+    seconds = iter(backbone.seconds)
+    forward = statistics.median(sum(islice(seconds, len(shapes))) for shapes in groups)
+    work = [[forward_work(backbone.transformer, *shape) for shape in shapes] for shapes in groups]
+    reading = work[0][0].bytes / measured.bandwidth  # weights are needed once per forward, however many groups read them
+    arithmetic = statistics.median(sum(w.flops for w in parts) for parts in work) / measured.flops
     return {
         "batch": size,
-        "forwards": len(backbone.seconds),
+        "forwards": len(groups),
+        "groups": len(backbone.seconds),
         "nfe": [r.cost.nfe for r in results],
         "seconds": total,
         "seconds_per_forward": forward,
@@ -165,6 +169,17 @@ def _decoded(backbone: Timed, questions: Sequence[Question], size: int, strategi
         "questions_per_second": len(questions) / total,
         "peak_bytes": _peak(device),
     }
+
+
+def by_forward(rows: Sequence[int], shapes: Sequence[tuple[int, int, int]]) -> list[list[tuple[int, int, int]]]:
+    """The shapes of every forward's groups. rows: of each forward, all its groups together; shapes: of the groups, rows first, in order."""
+    left, forwards = iter(shapes), []
+    for count in rows:
+        groups: list[tuple[int, int, int]] = []
+        while sum(shape[0] for shape in groups) < count:
+            groups.append(next(left))
+        forwards.append(groups)
+    return forwards
 
 
 def _reset_peak(device: torch.device) -> None:

@@ -16,12 +16,15 @@ import torch
 from warmexp.errors import UserError, check_choice, check_range
 from warmexp.models.backbone import ALIGNMENTS, Backbone
 from warmexp.models.compiled import CompiledBackbone
+from warmexp.models.graphs import GraphedBackbone
 from warmexp.models.hub import fingerprint, model_folder, resolved_commit
 from warmexp.models.layouts import Layout, read_layout
 from warmexp.models.rope import stretched
 from warmexp.models.tokenizer import BackboneTokenizer
 from warmexp.models.transformer import ModelConfig
 from warmexp.models.weights import DTYPES, check_weights, load_transformer
+
+KINDS = {"fast": Backbone, "compiled": CompiledBackbone, "graphs": GraphedBackbone}
 
 
 @dataclass
@@ -126,8 +129,8 @@ class Checkpoint:
     def _textless(self) -> tuple[tuple[int, int], ...]:
         return self.tokenizer.textless(self.config.embedding_size, self.config.vocab_size)
 
-    def load(self, device: torch.device, compiled: bool = False) -> Backbone:
-        """The model on a device. compiled: by torch.compile, at its first forwards.
+    def load(self, device: torch.device, engine: str = "fast") -> Backbone:
+        """The model on a device. engine: how its forwards are computed, a key of KINDS.
 
         Raises:
             UserError: what is wrong with the weights, or that they are others than when `identity` was asked for.
@@ -135,7 +138,7 @@ class Checkpoint:
         transformer = load_transformer(self.folder, self.layout, self.config, DTYPES[self.dtype], device)
         if "_model" in vars(self) and fingerprint(self.folder) != self._model:
             raise UserError(f"backbone.path={self.path} was changed while it was in use: run the same command again.")
-        ids, kind = self.tokenizer, CompiledBackbone if compiled else Backbone
-        transformer = transformer if compiled else transformer.pack()
+        ids, kind = self.tokenizer, KINDS[engine]
+        transformer = transformer.pack() if kind.packs else transformer
         config = self.config
         return kind(transformer, config.mask_token_id, config.eos_token_id, self.alignment, ids.end_ids, self._textless)

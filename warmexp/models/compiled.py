@@ -1,7 +1,11 @@
-"""The backbone's forward through torch.compile (`engine=compiled`): the same operations, traced, fused and turned into code at the start.
+"""The parts of a layer through torch.compile (`engine=compiled`): the same operations, traced, fused and turned into code at the start.
 
-For GPUs, whose kernels wait for launches, and for processors on which packed weights (models/linear.py) gain nothing; they cannot be
-traced, so a compiled backbone has its weights as torch has them.
+For GPUs, on which norms, rotations and the feed-forward's products run as chains of small kernels, and for processors on which packed
+weights (models/linear.py) gain nothing; they cannot be traced, so a compiled backbone has its weights as torch has them.
+
+What is compiled are three functions of tensors per layer, not the forward: what is kept and what is read in between differs from forward
+to forward, in shapes and in kind, and torch gives up compiling a function that has been so in more than eight ways. All layers share what
+is compiled.
 """
 
 from __future__ import annotations
@@ -10,7 +14,7 @@ import importlib.util
 import os
 import shutil
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -19,15 +23,20 @@ from warmexp.errors import UserError
 from warmexp.models.backbone import Backbone
 
 BACKEND = "inductor"
+PARTS = ("keys_values", "queries", "after_attention")  # of a Block
 
 
 @dataclass
 class CompiledBackbone(Backbone):
-    """A backbone whose transformer is compiled for any number of rows and positions. Its weights must not be packed."""
+    """A backbone whose layers are compiled for any number of rows and positions. Its weights must not be packed."""
+
+    packs: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.transformer.compile(dynamic=True, backend=BACKEND)
+        for block in self.transformer.blocks:
+            for part in PARTS:
+                setattr(block, part, torch.compile(getattr(block, part), dynamic=True, backend=BACKEND))
 
     def __call__(self, *args: Any, **named: Any) -> Tensor:
         """As Backbone's.

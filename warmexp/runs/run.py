@@ -209,11 +209,11 @@ def _running(records: dict[str, dict[str, Any]]) -> tuple[float, float]:
 
 
 def _backbone(plan: Plan) -> Backbone:
-    compiled = plan.engine == "compiled"
-    key = f"{plan.identity['backbone']} on {plan.device}{', compiled' if compiled else ''}"
+    engine = "fast" if plan.engine == "plain" else plan.engine
+    key = f"{plan.identity['backbone']} on {plan.device}, {engine}"
     if key not in _resident:
         _free_backbone()
-        _resident[key] = plan.backbone.load(torch.device(plan.device), compiled)
+        _resident[key] = plan.backbone.load(torch.device(plan.device), engine)
     return _resident[key]
 
 
