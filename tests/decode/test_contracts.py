@@ -16,6 +16,7 @@ from tests.reference.models import random_models
 from warmexp.decode.loop import decode
 from warmexp.decode.state import DECODED, FIXED, INJECTED, MASK, SOURCES, Canvas, Question, Start
 from warmexp.decode.strategy import Strategies
+from warmexp.methods.anchor.none import NoAnchor
 from warmexp.methods.cache.none import NoCache
 from warmexp.methods.init.token_inject import TokenInject
 from warmexp.methods.length.fixed import FixedLength
@@ -197,7 +198,7 @@ def test_a_batch_that_cannot_be_decoded_soundly_is_refused():
     """Results are keyed by question id, shifted logits need a token before the canvas, and a mask is no proposal."""
     transformer, _ = random_models(seed=0)
     backbone = Backbone(transformer, mask_id=15, eos_id=14, logits="shifted")
-    strategies = Strategies(TokenInject(1.0), Threshold(0.9), NoRemask(), NoCache(), FixedLength(4, 4))
+    strategies = Strategies(TokenInject(1.0), Threshold(0.9), NoRemask(), NoCache(), FixedLength(4, 4), NoAnchor())
     assert decode(backbone, [], strategies) == []
     for questions, why in (
         ([Question("a", (1,)), Question("a", (2,))], "share an id"),

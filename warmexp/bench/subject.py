@@ -18,6 +18,7 @@ from warmexp.config.plan import available_device, conf_dir, options
 from warmexp.decode.state import Question
 from warmexp.decode.strategy import Strategies
 from warmexp.errors import UserError, check_choice, check_range
+from warmexp.methods.anchor.none import NoAnchor
 from warmexp.methods.init.mask import MaskInit
 from warmexp.methods.length.fixed import FixedLength
 from warmexp.methods.remask.none import NoRemask
@@ -72,7 +73,7 @@ class Subject:
     def strategies(self, cache: str, canvas: int | None = None) -> Strategies:
         unmask = Threshold(self.rule.tau) if self.rule.steps is None else TopK(self.rule.steps)
         length = FixedLength(canvas or self.length.canvas_length, self.length.block_length)
-        return Strategies(MaskInit(), unmask, NoRemask(), build_cache(cache), length)
+        return Strategies(MaskInit(), unmask, NoRemask(), build_cache(cache), length, NoAnchor())
 
     def check_room(self, tokens: int, key: str) -> None:
         limit = self.backbone.transformer.config.max_sequence_length

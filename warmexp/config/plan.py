@@ -17,7 +17,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from warmexp.config.instantiate import build
-from warmexp.decode.strategy import Strategies
+from warmexp.decode.strategy import Setup, Strategies
 from warmexp.errors import UserError, check_choice, check_range, closest
 from warmexp.models.checkpoint import Checkpoint
 from warmexp.models.compiled import check_compiler
@@ -29,6 +29,7 @@ from warmexp.tasks.task import Task, TaskQuestion
 
 GROUPS = ("backbone", "proposer", "init", "unmask", "remask", "cache", "length", "anchor", "task", "tracker")
 STRATEGIES = ("init", "unmask", "remask", "cache", "length")
+METHODS = (*STRATEGIES, "anchor")
 # Keys people type; groups read them as ${top:KEY,DEFAULT}.
 SHARED = {"rho": "init=token_inject", "lambda": "init=embed_interp", "p": "init=embed_interp", "tau": "unmask=threshold"}
 PLAIN = {"seed": int, "device": str, "batch_size": int, "engine": str, "outputs": str}
@@ -127,8 +128,8 @@ def plan(cfg: DictConfig, choices: dict[str, str], multirun: bool = False) -> Pl
             raise UserError(complaint)
         warnings.append(complaint)
     built = {group: build(group, cfg[group]) for group in GROUPS}
-    strategies = Strategies(*(built[name] for name in STRATEGIES), anchor=built["anchor"])
-    vacuous = _check_pairs(built, choices)
+    strategies = Strategies(**{name: built[name] for name in METHODS})
+    vacuous = _check_methods(built, choices)
     if vacuous:
         if not multirun:
             raise UserError(vacuous)
@@ -159,7 +160,7 @@ def plan(cfg: DictConfig, choices: dict[str, str], multirun: bool = False) -> Pl
     if conversations:
         backbone.check_turns()
     prompts = _prompts(backbone, strategies.length.canvas_length, questions)
-    if hasattr(strategies.init, "longer"):
+    if strategies.init.tells:
         _check_room(backbone, strategies, prompts, choices)
     identity = {
         "format": RECORD_FORMAT,
@@ -292,35 +293,12 @@ def _chosen(key: str, choices: dict[str, str]) -> str:
     return ", ".join(f"{group}={choices.get(group)}" for group in groups)
 
 
-def _check_pairs(built: dict[str, Any], choices: dict[str, str]) -> str | None:
-    """Impossible pairs raise; the sentence that is returned tells of a remask policy that could never revoke anything."""
-    init, remask = built["init"], built["remask"]
-    if init.reads_proposal and choices["proposer"] == "none":
-        others = [name for name in options("proposer") if name != "none"]
-        raise UserError(f"init={choices['init']} needs a proposal but proposer=none: choose proposer={', '.join(others)}.")
-    if getattr(built["unmask"], "reads_prior", False) and not init.reads_proposal:
-        raise UserError(
-            f"unmask={choices['unmask']} compares with a proposal and init={choices['init']} reads none:"
-            " choose init=token_inject rho=0 for a cold canvas, or unmask=threshold."
-        )
-    if built["anchor"].moves and not init.reads_proposal:
-        raise UserError(
-            f"anchor={choices['anchor']} moves a proposal and init={choices['init']} reads none: choose anchor=none, or another init."
-        )
-    tail = getattr(init, "needs_tail", None)
-    if tail and built["proposer"].tail != tail:
-        raise UserError(f"init={choices['init']} uses what follows a proposal: set proposer.tail={tail} (it is {built['proposer'].tail}).")
-    if remask.shadows and built["cache"].keeps:
-        raise UserError(
-            f"remask.score=shadow reads tokens from masks beside the row, for which cache={choices['cache']} keeps no place:"
-            " choose cache=none, or remask.score=visible."
-        )
-    if getattr(remask, "scope", None) == "injected" and not init.injects:
-        return (
-            f"remask={choices['remask']} with remask.scope=injected revokes injected tokens and init={choices['init']} injects none:"
-            " choose remask.scope=decoded, or remask=none."
-        )
-    return None
+def _check_methods(built: dict[str, Any], choices: dict[str, str]) -> str | None:
+    """Impossible pairs raise, by each method's own word; the sentence that is returned tells of a method that could never do anything."""
+    setup = Setup(built, choices, options)
+    for name in METHODS:
+        built[name].check(setup)
+    return built["remask"].vacuous(setup)
 
 
 def available_device(device: str) -> str:

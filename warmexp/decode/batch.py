@@ -67,7 +67,7 @@ class Batch:
             return
         length = self.s.length
         starts = [self.s.init.start(question, length.canvas_length, self.seed) for question in questions]
-        if getattr(self.s.init, "verifies", False):
+        if self.s.init.verifies:
             started = self.meter.clock()
             starts = verified(self.meter, self.s.init, questions, starts)
             self.charge(questions, self.meter.clock() - started)

@@ -46,7 +46,7 @@ def _starts(batch: Batch, asked: list[Question], moved: list[Question], given: l
     where it stood); of the others nothing is injected."""
     init, length = batch.s.init, batch.s.length.canvas_length
     starts = [init.start(question, length, batch.seed) for question in moved]
-    if not getattr(init, "verifies", False):
+    if not init.verifies:
         return starts
     for n, (before, question, first) in enumerate(zip(asked, moved, given, strict=True)):
         stands = question.proposal[first:] == before.proposal[first:]

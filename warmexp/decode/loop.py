@@ -79,7 +79,7 @@ def _step(batch: Batch, rows: list[Row], started: float) -> None:
     mixture = canvas.mixture(s.init.soft_weight(canvas.forwards))
     request = forward_of(canvas, block, rows, spans, batch.kept, turn)
     if any(row.mixed for row in rows):
-        request.mix(backbone, canvas, mixture, match=getattr(s.init, "norm", "none") == "match")
+        request.mix(backbone, canvas, mixture, match=s.init.norm == "match")
     if s.remask.shadows and block.any_revocable:
         request.hide(block.sitting, 1 + backbone.shift)
     # A forward is a no-op for a question if nothing is masked and nothing can be revoked; the cursor never lets that happen.
@@ -87,12 +87,11 @@ def _step(batch: Batch, rows: list[Row], started: float) -> None:
         reading = Reading.of(batch.meter.forward(request, block.questions), block, s.unmask.temperature)
     else:
         reading = Reading.said(batch.meter.read(request, block.questions, block.asked), block)
-    if hasattr(s.unmask, "adjust"):
-        reading = s.unmask.adjust(block, reading)
+    reading = s.unmask.adjust(block, reading)
     commit, revoke = _decide(block, reading, s)
     if full:
         canvas.remember(mixture)
-    if getattr(s.init, "by_entropy", False):
+    if s.init.by_entropy:
         canvas.hear(block.positions, reading.entropy(block), block.masked)
     canvas.apply(block.positions, reading.token, reading.confidence, commit, revoke)
     batch.put(turn, canvas, batch.meter.clock() - started)

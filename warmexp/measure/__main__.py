@@ -32,6 +32,7 @@ from warmexp.decode.strategy import Strategies
 from warmexp.errors import UserError, check_range, out_of_memory
 from warmexp.io import write_json
 from warmexp.measure.floors import Rates, forward_work, rates, wait
+from warmexp.methods.anchor.none import NoAnchor
 from warmexp.methods.cache.none import NoCache
 from warmexp.methods.init.mask import MaskInit
 from warmexp.methods.length.fixed import FixedLength
@@ -72,7 +73,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     keep_float32()
     no_cudnn_attention()
     length = FixedLength(options.canvas_length, options.block_length)
-    strategies = Strategies(MaskInit(), TopK(options.steps_per_block), NoRemask(), NoCache(), length)
+    strategies = Strategies(MaskInit(), TopK(options.steps_per_block), NoRemask(), NoCache(), length, NoAnchor())
     checkpoint = Checkpoint(str(model_folder("--checkpoint", options.checkpoint)), dtype=options.dtype)
     questions = _questions(checkpoint, options)
     measured = rates(device, DTYPES[options.dtype])
@@ -137,7 +138,7 @@ def _decoded(backbone: Timed, questions: Sequence[Question], size: int, strategi
     keeps the loop's work on the host from overlapping a forward.
     """
     block = strategies.length.block_length
-    warm_up = Strategies(MaskInit(), TopK(3), NoRemask(), NoCache(), FixedLength(block, block))
+    warm_up = Strategies(MaskInit(), TopK(3), NoRemask(), NoCache(), FixedLength(block, block), NoAnchor())
     decode(backbone, questions[:size], warm_up)  # kernels are loaded and memory is reserved by the first forwards
     backbone.seconds.clear()
     backbone.shapes.clear()

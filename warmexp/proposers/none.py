@@ -11,6 +11,8 @@ from warmexp.proposers.proposal import Asked, Proposal, Proposer
 
 @dataclass
 class NoProposer(Proposer):
+    proposes = False
+
     def identity(self) -> dict[str, Any]:
         return {"kind": "none"}
 

@@ -160,7 +160,7 @@ class Asked:
 class Proposer:
     """Where proposals come from. Options are dataclasses derived from this; the attributes below are what most of them need.
 
-    oracle: whether it has seen the reference solution; such runs are labelled and kept off fronts.
+    proposes: whether it makes any. oracle: whether it has seen the reference solution; such runs are labelled and kept off fronts.
     stored: whether its proposals cost enough to be kept in the store.
     from_backbone: whether the backbone writes them: then it is loaded first and `draft` is called, batch by batch, instead of `propose`.
     resident: whether its model stays in memory after proposing, beside the backbone.
@@ -171,6 +171,7 @@ class Proposer:
 
     calibration: str | None = field(default=None, kw_only=True)
 
+    proposes = True
     oracle = False
     stored = False
     from_backbone = False

@@ -250,7 +250,7 @@ def _question(plan: Plan, question: TaskQuestion, proposal: tuple[Proposal, Enco
         return Question(question.id, plan.prompts[question.id])
     encoded = proposal[1]
     trust = encoded.trust if encoded.calibrated is None else encoded.calibrated
-    prompt = _told(plan, question, *proposal) if hasattr(plan.strategies.init, "told") else plan.prompts[question.id]
+    prompt = _told(plan, question, *proposal) if plan.strategies.init.tells else plan.prompts[question.id]
     return Question(question.id, prompt, encoded.ids, trust, encoded.written, encoded.numeric)
 
 

@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from warmexp.decode.state import Question
+from warmexp.decode.strategy import Anchor
 from warmexp.errors import check_range
 
 
 @dataclass
-class EditAnchor:
+class EditAnchor(Anchor):
     """When a question enters a block at s: x̂_{s+k} ← x̂_{j+k}, trust along, where j minimises δ(j), |s - j| ≤ reach; nothing if no δ(j) ≤
     within.
 

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from warmexp.decode.state import Question
+from warmexp.decode.strategy import Anchor
 
 
 @dataclass
-class NoAnchor:
+class NoAnchor(Anchor):
     """Moves nothing."""
-
-    moves = False
-    verify = 0
-
-    def moved(self, question: Question, decoded: Sequence[int], block_length: int) -> Question:
-        return question

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from warmexp.decode.rows import Row, Span
+from warmexp.decode.strategy import Cache
 
 
 @dataclass
-class FreeCache:
+class FreeCache(Cache):
     """One full forward per question; after it the block and what follows it are computed, and what stands before stays as it was.
 
     settle: let a block's first forward compute the block before it once more, so that what stays are the keys and values of its tokens.

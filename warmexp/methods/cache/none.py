@@ -4,14 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from warmexp.decode.rows import Row, Span
+from warmexp.decode.strategy import Cache
 
 
 @dataclass
-class NoCache:
+class NoCache(Cache):
     """The exact forward."""
-
-    keeps = False
-
-    def span(self, row: Row) -> Span:
-        return Span(0, row.length)

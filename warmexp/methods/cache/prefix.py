@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from warmexp.decode.rows import Row, Span
+from warmexp.decode.strategy import Cache
 from warmexp.errors import UserError, check_choice
 
 FIRST = ("refresh", "window")
 
 
 @dataclass
-class PrefixCache:
+class PrefixCache(Cache):
     """A block's first forward is a full one, whose keys and values are kept; its other forwards compute the block and what follows it.
 
     refresh: when there is another full forward. `block`: at each block, as published. k, a number: also k forwards after the last one; 1

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from warmexp.decode.state import Question, Start
+from warmexp.decode.strategy import Init
 from warmexp.errors import UserError
 from warmexp.methods.init.token_inject import slots
 from warmexp.models.tokenizer import BackboneTokenizer
@@ -22,7 +22,7 @@ _PLACES = ("{prompt}", "{proposal}")
 
 
 @dataclass
-class Context:
+class Context(Init):
     """The prompt becomes `template` with the prompt and the proposal's text in it (of a conversation: the user's last turn); x_i = M for
     every i. An empty proposal leaves the prompt alone; one that is longer than the canvas is cut to it.
 
@@ -31,7 +31,7 @@ class Context:
 
     template: str = "A draft, which may be wrong: {proposal}\n\n{prompt}"
     reads_proposal = True
-    injects = False
+    tells = True
 
     def __post_init__(self) -> None:
         if any(self.template.count(place) != 1 for place in _PLACES):
@@ -40,9 +40,6 @@ class Context:
     def start(self, question: Question, length: int, seed: int) -> Start:
         nothing = torch.zeros(length, dtype=torch.bool)
         return Start(slots(question, length)[0], nothing, nothing)
-
-    def soft_weight(self, forwards: Tensor) -> Tensor | None:
-        return None
 
     def told(self, turns: Sequence[str], proposal: str) -> tuple[str, ...]:
         """A conversation, the user's turn last, with the proposal's text told in it."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from warmexp.decode.state import Question, Start
+from warmexp.decode.strategy import Init
 from warmexp.errors import UserError, check_choice, check_range
 from warmexp.methods.init.token_inject import slots
 from warmexp.rng import uniform
@@ -17,7 +18,7 @@ NORMS = ("none", "match")
 
 
 @dataclass
-class EmbedInterp:
+class EmbedInterp(Init):
     """Eqs. (6)-(7): ids stay masked; masked position i is fed (1-λ)·e_M + λ·E(x̂_i), or e_M alone with probability p.
 
     lam: λ in [0, 1], the proposal's share (the prose of the paper; the recovered code mixes 0.4 proposal with 0.6 mask). 0 is cold.
@@ -39,7 +40,6 @@ class EmbedInterp:
     by_entropy: bool = False
     norm: str = "none"
     reads_proposal = True
-    injects = False
 
     def __post_init__(self) -> None:
         check_range("lambda", self.lam, 0, 1, "the proposal's share of an input embedding")

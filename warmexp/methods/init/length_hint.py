@@ -9,15 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from warmexp.decode.state import Question, Start
+from warmexp.decode.strategy import Init
 from warmexp.errors import check_range
 from warmexp.methods.init.token_inject import slots
 
 
 @dataclass
-class LengthHint:
+class LengthHint(Init):
     """x_i = end-of-text for i ≥ n + slack, else M; n is the length of the proposal's text in the backbone's tokens.
 
     slack: positions left free behind the proposal's end, ≥ 0. Needs `proposer.tail=eos`, which is where the end-of-text comes from.
@@ -36,6 +36,3 @@ class LengthHint:
         position = torch.arange(length)
         ending = (position >= question.written + self.slack) & (position < covered)
         return Start(tokens, ending, torch.zeros(length, dtype=torch.bool))
-
-    def soft_weight(self, forwards: Tensor) -> Tensor | None:
-        return None

@@ -5,21 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from warmexp.decode.state import Question, Start
+from warmexp.decode.strategy import Init
 
 
 @dataclass
-class MaskInit:
+class MaskInit(Init):
     """x_i = M for every i. Reads no proposal."""
-
-    reads_proposal = False
-    injects = False
 
     def start(self, question: Question, length: int, seed: int) -> Start:
         nothing = torch.zeros(length, dtype=torch.bool)
         return Start(torch.zeros(length, dtype=torch.long), nothing, nothing)
-
-    def soft_weight(self, forwards: Tensor) -> Tensor | None:
-        return None

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from warmexp.decode.state import Question, Start
+from warmexp.decode.strategy import Init
 from warmexp.errors import check_choice, check_range
 from warmexp.rng import uniform
 
@@ -31,7 +32,7 @@ def digits_masked(gate: Tensor, question: Question) -> Tensor:
 
 
 @dataclass
-class TokenInject:
+class TokenInject(Init):
     """Eq. (5): g_i ~ Bernoulli(ρ); x_i = x̂_i where g_i = 1, else M. Injected tokens may be revoked by a remask policy.
 
     rho: injection rate in [0, 1]; 0 is the cold start. digits: `keep`, as published, or `mask`: tokens that hold a digit are not injected.
@@ -53,6 +54,3 @@ class TokenInject:
         if self.digits == "mask":
             gate = digits_masked(gate, question)
         return Start(tokens, gate, torch.zeros(length, dtype=torch.bool))
-
-    def soft_weight(self, forwards: Tensor) -> Tensor | None:
-        return None

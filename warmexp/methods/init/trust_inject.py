@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from warmexp.decode.state import Question, Start
+from warmexp.decode.strategy import Init
 from warmexp.errors import check_choice, check_range
 from warmexp.methods.init.token_inject import DIGITS, digits_masked, slots
 
 
 @dataclass
-class TrustInject:
+class TrustInject(Init):
     """Eq. (5) of arXiv 2512.19004 with g_i = 1 for the ⌈ρn⌉ most trusted of n proposal tokens, and only where s_i ≥ floor.
 
     s_i = min(t_{i-back}, …, t_i): an author that writes from left to right goes wrong from some token on, so a token is trusted no more
@@ -48,6 +48,3 @@ class TrustInject:
         if self.digits == "mask":
             gate = digits_masked(gate, question)
         return Start(tokens, gate, torch.zeros(length, dtype=torch.bool))
-
-    def soft_weight(self, forwards: Tensor) -> Tensor | None:
-        return None

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from warmexp.decode.state import Question, Start
+from warmexp.decode.strategy import Init
 from warmexp.decode.verify import SCORES
 from warmexp.errors import check_choice, check_range
 from warmexp.methods.init.token_inject import slots
@@ -23,7 +24,7 @@ _SURE = 1e-6  # probabilities are moved this far from 0 and 1 before their odds 
 
 
 @dataclass
-class Verified:
+class Verified(Init):
     """x_i = x̂_i while every token up to i passes, else M. Token i passes iff logit q_i + w·logit min(t_i, c) ≥ logit θ.
 
     q_i = p_θ(x̂_i | the rest of the proposal) is the backbone's word (decode/verify.py), t_i the author's own probability (its trust): two
@@ -59,9 +60,6 @@ class Verified:
         if math.prod(question.trust[: question.written + 1]) < self.whole:
             covered = 0
         return Start(tokens, torch.arange(length) < covered, torch.zeros(length, dtype=torch.bool))
-
-    def soft_weight(self, forwards: Tensor) -> Tensor | None:
-        return None
 
     def keep(self, score: Tensor, trust: Tensor, injected: Tensor) -> Tensor:
         """Which injected tokens stay. score, trust: [B, L] float64, q and t where injected; all results [B, L] bool."""

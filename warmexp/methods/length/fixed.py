@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from warmexp.decode.strategy import Length
 from warmexp.errors import UserError, check_range
 
 
 @dataclass
-class FixedLength:
+class FixedLength(Length):
     """canvas_length L and block_length W in tokens; W divides L. W = L decodes the whole canvas at once."""
 
     canvas_length: int = 256
     block_length: int = 32
-    stops_at_end = False
 
     def __post_init__(self) -> None:
         check_range("length.canvas_length", self.canvas_length, 1, 2**20, "the number of response positions")

@@ -15,20 +15,14 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from warmexp.decode.reading import Block, Reading
-from warmexp.decode.state import DECODED, INJECTED
+from warmexp.decode.strategy import Remask
 from warmexp.errors import check_choice, check_range
 
 SCOPES = ("injected", "decoded", "all")
 
 
-def in_scope(source: Tensor, scope: str) -> Tensor:
-    """Where the token came from what `scope` names. Same shape, bool."""
-    injected, decoded = source == INJECTED, source == DECODED
-    return {"injected": injected, "decoded": decoded, "all": injected | decoded}[scope]
-
-
 @dataclass
-class BernoulliRemask:
+class BernoulliRemask(Remask):
     """Base of the schedules; a subclass gives `bias_at`.
 
     bias: b_0. At b_k ≤ -1 the rate is 0 whatever the confidence, and the policy asks for no forward.
@@ -37,7 +31,6 @@ class BernoulliRemask:
 
     bias: float = 0.5
     scope: str = "injected"
-    shadows = False
 
     def __post_init__(self) -> None:
         check_range("remask.bias", self.bias, -1, 1, "the bias b_0 that is added to the remask rate in a block's first forward")
@@ -46,9 +39,6 @@ class BernoulliRemask:
     def bias_at(self, visits: Tensor) -> Tensor:
         """b_k, float64, for k = visits."""
         raise NotImplementedError
-
-    def candidates(self, source: Tensor) -> Tensor:
-        return in_scope(source, self.scope)
 
     def may_fire(self, visits: Tensor) -> Tensor:
         return self.bias_at(visits) > -1

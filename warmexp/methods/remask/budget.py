@@ -12,14 +12,15 @@ import torch
 from torch import Tensor
 
 from warmexp.decode.reading import Block, Reading
+from warmexp.decode.strategy import Remask
 from warmexp.errors import check_choice, check_range
-from warmexp.methods.remask.bernoulli import SCOPES, in_scope
+from warmexp.methods.remask.bernoulli import SCOPES
 
 SCORES = ("visible", "shadow")
 
 
 @dataclass
-class BudgetRemask:
+class BudgetRemask(Remask):
     """Revoke the max(0, n - 1) candidates of lowest q_i among those with q_i < θ, n being how many tokens this forward commits.
 
     q_i is the probability of the token that sits at i. A block that holds no mask when it is entered is looked at once, and then every
@@ -36,7 +37,6 @@ class BudgetRemask:
     most: int = 2
     scope: str = "injected"
     score: str = "visible"
-    reads_logits = False
 
     def __post_init__(self) -> None:
         check_range("remask.threshold", self.threshold, 0, 1, "the probability below which a token is doubted", open_low=True)
@@ -47,12 +47,6 @@ class BudgetRemask:
     @property
     def shadows(self) -> bool:
         return self.score == "shadow"
-
-    def candidates(self, source: Tensor) -> Tensor:
-        return in_scope(source, self.scope)
-
-    def may_fire(self, visits: Tensor) -> Tensor:
-        return torch.ones_like(visits, dtype=torch.bool)
 
     def select(self, block: Block, reading: Reading, commit: Tensor) -> Tensor:
         doubted = block.revocable & (reading.sitting < self.threshold) & (block.undone < self.most)

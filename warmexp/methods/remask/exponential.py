@@ -17,7 +17,6 @@ class ExponentialRemask(BernoulliRemask):
     floor: float = -2.0
     base: float = 0.4
     span: float = 40.0
-    reads_logits = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

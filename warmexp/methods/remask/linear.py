@@ -15,7 +15,6 @@ class LinearRemask(BernoulliRemask):
     """b_k = bias - slope·k. The recovered constants, 0.5 and 0.0375, reach 0 at k ≈ 13 and -1 at k = 40."""
 
     slope: float = 0.0375
-    reads_logits = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -27,7 +27,6 @@ class Agreement(Threshold):
     """
 
     low: float = 0.5
-    reads_logits = False
     reads_prior = True
 
     def __post_init__(self) -> None:

@@ -37,6 +37,7 @@ class Bonus(Threshold):
     cap: float = 0.95
     wins: str = "agreed"
     reads_prior = True
+    reads_logits = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

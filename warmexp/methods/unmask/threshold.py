@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from warmexp.decode.reading import Block, Reading
+from warmexp.decode.strategy import Unmask
 from warmexp.errors import UserError, check_range
 
 
 @dataclass
-class Threshold:
+class Threshold(Unmask):
     """Commit every masked position of the block with confidence ≥ τ; the most confident one where none reaches it.
 
     tau: in (0, 1]; anything above 1 is never reached and gives one token per forward.
@@ -20,7 +21,7 @@ class Threshold:
 
     tau: float = 0.9
     temperature: float = 0.0
-    reads_logits = False
+    curve = "tau"
 
     def __post_init__(self) -> None:
         if isinstance(self.tau, bool) or not self.tau > 0:

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 from warmexp.decode.reading import Block, Reading
+from warmexp.decode.strategy import Unmask
 from warmexp.errors import check_range
 
 
 @dataclass
-class TopK:
+class TopK(Unmask):
     """Commit the ⌈m / (s - k)⌉ most confident of the block's m masked positions in its k-th forward (from 0) of s planned ones.
 
     On an untouched block that is LLaDA's published table (⌊m/s⌋, one more in the first m mod s forwards). It is recomputed from what
@@ -23,7 +24,7 @@ class TopK:
 
     steps_per_block: int = 8
     temperature: float = 0.0
-    reads_logits = False
+    curve = "unmask.steps_per_block"
 
     def __post_init__(self) -> None:
         check_range("unmask.steps_per_block", self.steps_per_block, 1, 10**6, "the number of forwards planned for a block")
