@@ -80,3 +80,17 @@ def test_a_resumed_run_equals_an_undisturbed_one(tmp_path):
     tiny(tmp_path / "parts", TINY, resume=True)
     whole, parts = (load_file(tmp_path / n / "backbone/model.safetensors") for n in ("whole", "parts"))
     assert all(torch.equal(whole[k], parts[k]) for k in whole)
+
+
+def test_wrong_numbers_keep_their_way_of_being_written():
+    """The first digit of a number has a space in front, the later ones have none; neither turns into the other, nor into anything else."""
+    ways = np.array([range(10, 20), range(20, 30)])
+    clean = np.random.default_rng(0).integers(8, 32, (200, 40))
+    found = states.corrupt(clean, np.full(200, 40), ways, np.random.default_rng(1))
+    still = (found == clean).mean(1) > 0.2  # rows of which nothing was moved
+    number = (clean >= 10) & (clean < 30) & still[:, None]
+    changed = number & (found != clean)
+    assert changed.sum() > 500
+    same_way = (found // 10 == clean // 10)[changed].mean()
+    assert same_way > 0.9  # the rest stands where rows were moved from some point on
+    assert {*found[number & (clean < 20)]} >= set(range(10, 20)) and {*found[number & (clean >= 20)]} >= set(range(20, 30))

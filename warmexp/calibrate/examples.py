@@ -57,7 +57,7 @@ def read_run(folder: Path) -> Run:
     except ValueError as error:
         raise UserError(f"{error}: name the folders of finished runs.") from None
     config = read_config(folder)
-    lab = _at(config, "identity", "task", "kind") == "lab"
+    lab = _at(config, "identity", "task", "kind") in ("lab", "lab_long")
     try:
         found = json.loads((folder / "tokens.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -48,18 +48,22 @@ def corrupt(clean: np.ndarray, length: np.ndarray, number_ids: np.ndarray, rng: 
 
     Args:
         clean: [B, L] token ids. length: [B] response lengths.
-        number_ids: token ids of the numbers 0, 1, 2, … in order.
+        number_ids: token ids of the numbers 0, 1, 2, … in order, [N]; or [F, N], several ways to write each, none of which turns into
+            another way.
     """
     batch, size = clean.shape
     position = np.arange(size)
     out = clean.copy()
     rate = rng.uniform(0.1, 0.8, (batch, 1))
-    order = {int(t): k for k, t in enumerate(number_ids)}
-    value = np.vectorize(lambda t: order.get(int(t), -1))(clean)
+    number_ids = np.atleast_2d(number_ids)
+    count = number_ids.shape[1]
+    order = np.full(max(clean.max(), number_ids.max()) + 1, -1)
+    order[number_ids.ravel()] = np.arange(number_ids.size)
+    way, value = order[clean] // count, np.where(order[clean] >= 0, order[clean] % count, -1)
     step = rng.integers(1, 6, clean.shape) * rng.choice((-1, 1), clean.shape)
-    near = np.abs(value + step) % len(number_ids)
-    any_number = rng.integers(0, min(61, len(number_ids)), clean.shape)
-    other = number_ids[np.where(rng.random(clean.shape) < 0.5, near, any_number)]
+    near = np.abs(value + step) % count
+    any_number = rng.integers(0, min(61, count), clean.shape)
+    other = number_ids[np.maximum(way, 0), np.where(rng.random(clean.shape) < 0.5, near, any_number)]
     inside = position < length[:, None]
     out = np.where((value >= 0) & inside & (rng.random(clean.shape) < rate), other, out)
     shuffled = rng.permuted(clean.reshape(-1)).reshape(clean.shape)

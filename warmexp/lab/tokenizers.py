@@ -20,8 +20,15 @@ PROMPT = "Question: {question}\nAnswer:"  # a response starts with a space and e
 TRAINING_PROBLEMS = 6_000
 
 
-def _train(vocab_size: int, digits: int, special: list[str], numbers: int) -> PreTrainedTokenizerFast:
-    """BPE over words, punctuation runs, white space and groups of at most `digits` digits, each with its leading space."""
+def train_tokenizer(
+    texts: list[str], vocab_size: int, digits: int, special: list[str], numbers: int, often: int = 3_000
+) -> PreTrainedTokenizerFast:
+    """BPE over words, punctuation runs, white space and groups of at most `digits` digits, each with its leading space.
+
+    Args:
+        texts: to train on. numbers: all numbers below this one become one token, with and without a space, if `digits` lets them.
+        often: how many times each of these numbers is added to the texts; it has to be more frequent than the rarest token.
+    """
     tokenizer = Tokenizer(models.BPE())
     # A group of digits never takes part in a longer token; the space before a word or a number belongs to it, as in GPT-2.
     pattern = Regex(rf" ?\p{{L}}+| ?\p{{N}}{{1,{digits}}}| ?[^\s\p{{L}}\p{{N}}]+|\s+(?!\S)|\s+")
@@ -35,13 +42,8 @@ def _train(vocab_size: int, digits: int, special: list[str], numbers: int) -> Pr
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    texts = []
-    for wordy_share in (0.0, 1.0):
-        for _, problem in zip(range(TRAINING_PROBLEMS), problems.stream(0, wordy_share), strict=False):
-            texts.append(PROMPT.format(question=problem[1].question) + " " + problem[1].solution)
     # Every number, with and without its space, often enough to become one token.
-    texts += [f"{n} {n}" for n in range(numbers)] * 3_000
-    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.train_from_iterator([*texts, *[f"{n} {n}" for n in range(numbers)] * often], trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         eos_token=END,
@@ -53,16 +55,24 @@ def _train(vocab_size: int, digits: int, special: list[str], numbers: int) -> Pr
     )
 
 
+def _texts() -> list[str]:
+    texts = []
+    for wordy_share in (0.0, 1.0):
+        for _, problem in zip(range(TRAINING_PROBLEMS), problems.stream(0, wordy_share), strict=False):
+            texts.append(PROMPT.format(question=problem[1].question) + " " + problem[1].solution)
+    return texts
+
+
 @lru_cache(maxsize=1)
 def train_backbone_tokenizer() -> PreTrainedTokenizerFast:
     """Numbers 0 to 99 are single tokens, with and without a leading space."""
-    return _train(vocab_size=832, digits=2, special=[END, MASK, START], numbers=100)
+    return train_tokenizer(_texts(), vocab_size=832, digits=2, special=[END, MASK, START], numbers=100)
 
 
 @lru_cache(maxsize=1)
 def train_proposer_tokenizer() -> PreTrainedTokenizerFast:
     """Every digit is a token of its own."""
-    return _train(vocab_size=500, digits=1, special=[END], numbers=10)
+    return train_tokenizer(_texts(), vocab_size=500, digits=1, special=[END], numbers=10)
 
 
 def save(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:

@@ -1,7 +1,8 @@
 """Token-wise truth on the lab: a text is right as long as it begins some correct solution of its question.
 
 The lab's problems are generated, so all their correct solutions can be written down: each step in either wording, the operands of a sum
-or a product in either order. Real tasks have no such thing; there only answers can be checked.
+or a product in either order. Real tasks have no such thing; there only answers can be checked. Questions of the long lab, whose ids begin
+with `long-`, are judged as `warmexp.lab.long.truth` says.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from itertools import accumulate, product, takewhile
 
+from warmexp.lab.long.truth import follow
 from warmexp.lab.problems import SPLITS, Step, apply, draw
 
 _ID = re.compile(rf"lab-({'|'.join(SPLITS)})-(\d+)")
@@ -45,6 +47,8 @@ def right_until(question: str, text: str) -> int:
     """How many characters of a response begin some correct solution; spaces in front of it count as right."""
     shift = len(text) - len(text.lstrip(" "))
     body = text[shift:]
+    if question.startswith("long-"):
+        return shift + follow(question, body)[0]
     return shift + max(_common(body, solution) for solution in solutions(question))
 
 
@@ -60,4 +64,6 @@ def right_tokens(question: str, pieces: Sequence[str]) -> list[bool]:
 
 def is_solution(question: str, text: str) -> bool:
     """Whether a whole response is a correct solution, white space around it aside."""
+    if question.startswith("long-"):
+        return follow(question, text.strip()) == (len(text.strip()), True)
     return text.strip() in solutions(question)

@@ -1,10 +1,11 @@
-"""The lab's word problems: small sums in GSM8K's shape, generated, with fixed splits."""
+"""The labs' word problems: small sums in GSM8K's shape, generated, with fixed splits."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from types import ModuleType
+from typing import Any, ClassVar
 
 from warmexp.errors import check_choice
 from warmexp.tasks.score import NumberScoring
@@ -15,6 +16,8 @@ from warmexp.tasks.task import TaskQuestion, check_prompt, subset
 class LabTask(NumberScoring):
     """split: train, calibration or test. limit, subset_seed: see task.subset. prompt: text around the question. stop: cuts a response."""
 
+    kind: ClassVar[str] = "lab"
+
     split: str = "test"
     limit: int | None = None
     subset_seed: int | None = None
@@ -22,19 +25,21 @@ class LabTask(NumberScoring):
     stop: list[str] = field(default_factory=lambda: ["Question:"])
 
     def __post_init__(self) -> None:
-        from warmexp.lab.problems import SPLITS
-
-        check_choice("task.split", self.split, SPLITS)
+        check_choice("task.split", self.split, self._generator().SPLITS)
         check_prompt("task.prompt", self.prompt)
         subset([], self.limit, self.subset_seed)
 
+    @staticmethod
+    def _generator() -> ModuleType:
+        from warmexp.lab import problems
+
+        return problems
+
     def identity(self) -> dict[str, Any]:
-        return {"kind": "lab", "prompt": self.prompt, "stop": list(self.stop)}
+        return {"kind": self.kind, "prompt": self.prompt, "stop": list(self.stop)}
 
     def load(self) -> list[TaskQuestion]:
-        from warmexp.lab.problems import load
-
-        problems = load(self.split, self.limit if self.subset_seed is None else None)
+        problems = self._generator().load(self.split, self.limit if self.subset_seed is None else None)
         chosen = subset(problems, self.limit, self.subset_seed)
         return [TaskQuestion(p.id, self.prompt.replace("{question}", p.question), p.solution, p.answer, p.question) for p in chosen]
 
@@ -48,3 +53,16 @@ class LabTask(NumberScoring):
     def training(self, limit: int) -> list[TaskQuestion]:
         """The first `limit` questions of the training split, whatever split this task reads."""
         return replace(self, split="train", limit=limit, subset_seed=None).load()
+
+
+@dataclass
+class LongLabTask(LabTask):
+    """The same of the long lab: two to eight steps, answers of 45 to 190 tokens."""
+
+    kind: ClassVar[str] = "lab_long"
+
+    @staticmethod
+    def _generator() -> ModuleType:
+        from warmexp.lab.long import problems
+
+        return problems

@@ -1,0 +1,149 @@
+"""The long lab's tokenizers and recipe: texts come back, digits are single, answers fit the canvas, training goes on where it stopped."""
+
+import json
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoTokenizer, LlamaForCausalLM
+
+from warmexp.lab.long import problems, tokenizers
+from warmexp.lab.long.backbone import BACKBONE as BACKBONE_RECIPE
+from warmexp.lab.long.backbone import BackboneTraining
+from warmexp.lab.long.judge import results
+from warmexp.lab.long.proposers import PROPOSERS, ProposerTraining
+from warmexp.lab.long.train import main
+from warmexp.lab.long.training import Stage, run
+from warmexp.lab.muon import Muon, orthogonal
+from warmexp.lab.tokenizers import PROMPT
+
+BACKBONE, PROPOSER = tokenizers.train_backbone_tokenizer(), tokenizers.train_proposer_tokenizer()
+CHOSEN = [*problems.load("test"), *problems.load("calibration"), *problems.load("train", 500)]
+
+TINY = replace(
+    BACKBONE_RECIPE,
+    shape=replace(BACKBONE_RECIPE.shape, d_model=32, n_layers=1, n_heads=1, mlp_hidden_size=48),
+    stages=(Stage(4, "easy"), Stage(8, "full", 0.4, 0.5, (96, 192))),
+    batch=4,
+    pool=200,
+    pool_steps=3,
+)
+TINY_PROPOSER = replace(
+    PROPOSERS["weak"],
+    shape=replace(PROPOSERS["weak"].shape, hidden_size=32, layers=1, target=0.0),
+    stages=(Stage(4, "easy"), Stage(8, "middle")),
+    batch=4,
+    pool=200,
+)
+
+
+def backbone(out, r=TINY, rows=0, **options):
+    return run(BackboneTraining(out, r, rows=rows, decoded=1), **{"log_every": 2, "judge_every": 0} | options)
+
+
+def ids(tokenizer, text):
+    return tokenizer(text, add_special_tokens=False)["input_ids"]
+
+
+@pytest.mark.parametrize("tokenizer", [BACKBONE, PROPOSER], ids=["backbone", "proposer"])
+def test_texts_come_back(tokenizer):
+    for p in CHOSEN[::10]:
+        text = PROMPT.format(question=p.question) + " " + p.solution
+        assert tokenizer.decode(ids(tokenizer, text)) == text
+    for text in ("", " ", "\n\n  x", "a , b .", "12345 007", "größe 数 🙂"):
+        assert tokenizer.decode(ids(tokenizer, text)) == text
+
+
+def test_digits_are_single_and_the_two_tokenizers_disagree_on_words():
+    for n in range(100):
+        for text in (f"{n}", f" {n}"):
+            assert len(ids(BACKBONE, text)) == len(ids(PROPOSER, text)) == len(str(n))
+    assert BACKBONE.mask_token and PROPOSER.mask_token is None and len(BACKBONE) != len(PROPOSER)
+    longer = [len(ids(PROPOSER, p.solution)) / len(ids(BACKBONE, p.solution)) for p in CHOSEN[::20]]
+    assert min(longer) > 1 and np.mean(longer) > 1.1
+
+
+def test_answers_fit_the_canvas_and_are_long():
+    lengths = [len(ids(BACKBONE, " " + p.solution)) + 1 for p in CHOSEN]
+    assert max(lengths) < BACKBONE_RECIPE.shape.canvas == 192
+    assert np.percentile(lengths, 5) > 45 and 80 < np.median(lengths) < 110
+    for wording in range(3):
+        shares = tuple(float(k == wording) for k in range(3))
+        assert max(len(ids(BACKBONE, " " + problems.make("train", k, shares).solution)) for k in range(500)) < 191
+
+
+def test_results_are_found():
+    for p in CHOSEN[::40]:
+        response = ids(BACKBONE, " " + p.solution)
+        lines = p.solution.split("\n")[1:-2]
+        found = [BACKBONE.decode([response[k] for k in place]).strip() for place in results(BACKBONE, response)]
+        assert found == [re.search(r"(?: =| to get) (\d+)", line)[1] for line in lines]
+
+
+def test_orthogonal_updates():
+    torch.manual_seed(0)
+    for shape in ((64, 24), (24, 64)):
+        values = torch.linalg.svdvals(orthogonal(torch.randn(shape)))
+        assert values.min() > 0.6 and values.max() < 1.3
+
+
+def test_muon_agrees_with_torch():
+    """Torch's own rounds to bfloat16 on the way, so only roughly."""
+    torch.manual_seed(0)
+    start = torch.randn(48, 32)
+    ours, theirs = torch.nn.Parameter(start.clone()), torch.nn.Parameter(start.clone())
+    a = Muon([ours], lr=0.02, weight_decay=0.1)
+    b = torch.optim.Muon([theirs], lr=0.02, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
+    for _ in range(3):
+        ours.grad = torch.randn(48, 32)
+        theirs.grad = ours.grad.clone()
+        a.step(), b.step()
+    moved = (ours - start).norm()
+    assert moved > 0.1 and (ours - theirs).norm() < 0.03 * moved
+
+
+def test_training_goes_on_to_the_step_with_equal_weights(tmp_path):
+    whole = backbone(tmp_path / "whole")
+    for stop in (1, 5, None):
+        parts = backbone(tmp_path / "parts", stop_after=stop)
+    assert parts.done == whole.done == 8 and parts.tokens == whole.tokens
+    a, b = (torch.load(tmp_path / n / "state.ckpt", weights_only=True) for n in ("whole", "parts"))
+    assert all(torch.equal(a["net"][k], b["net"][k]) and torch.equal(a["average"][k], b["average"][k]) for k in a["net"])
+    weights = load_file(tmp_path / "parts/model/model.safetensors")
+    assert all(k.startswith("model.transformer.") and w.dtype == torch.bfloat16 for k, w in weights.items())
+    curve = [json.loads(line) for line in (tmp_path / "parts/curve.jsonl").read_text().splitlines()]
+    assert [note["step"] for note in curve] == [2, 4, 6, 8] and "states" in curve[-1]
+
+
+def test_a_proposer_goes_on_and_stops_at_its_target(tmp_path):
+    options = {"log_every": 2, "judge_every": 8}
+    whole = run(ProposerTraining(tmp_path / "whole", TINY_PROPOSER, rows=4), **options)
+    run(ProposerTraining(tmp_path / "parts", TINY_PROPOSER, rows=4), stop_after=3, **options)
+    parts = run(ProposerTraining(tmp_path / "parts", TINY_PROPOSER, rows=4), **options)
+    assert all(torch.equal(a, b) for a, b in zip(whole.net.state_dict().values(), parts.net.state_dict().values(), strict=True))
+    assert whole.finished and parts.finished and not ProposerTraining(tmp_path / "new", TINY_PROPOSER).finished
+    before = parts.done
+    assert run(ProposerTraining(tmp_path / "parts", TINY_PROPOSER), **options).done == before
+    net = LlamaForCausalLM.from_pretrained(tmp_path / "parts/model")
+    assert net.config.vocab_size == len(PROPOSER) and AutoTokenizer.from_pretrained(tmp_path / "parts/model").eos_token_id is not None
+
+
+def test_the_clock_stops_it_with_the_state_kept(tmp_path):
+    assert backbone(tmp_path, until=0.0).done == 0 and (tmp_path / "state.ckpt").exists()
+
+
+def test_a_time_that_is_none_is_refused(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main(["--out", str(tmp_path), "--until", "soon"])
+    assert "--until soon: a time of day such as 18:05" in capsys.readouterr().err
+
+
+def test_a_few_steps_lower_the_loss_and_are_judged(tmp_path):
+    r = replace(TINY, stages=(Stage(28, "easy"), Stage(30, "easy", 0.5, 1.0, (96,))), batch=8, warmup=3)
+    backbone(tmp_path, r, rows=8, log_every=10, judge_every=10)
+    curve = [json.loads(line) for line in (tmp_path / "curve.jsonl").read_text().splitlines()]
+    assert curve[-1]["ar"] < 0.85 * curve[0]["ar"]
+    assert 0 <= curve[-1]["right"] <= 1 and "right_2" in curve[-1] and curve[-1]["forwards"] >= 6 and "forwards" not in curve[0]

@@ -1,0 +1,111 @@
+"""The long lab's backbone: autoregressive first, on small numbers and few steps, then decoding-like masked states with autoregressive
+batches among them, as the quick lab's. docs/lab.md says why, and what it took.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from warmexp.lab import states
+from warmexp.lab.long import judge, tokenizers
+from warmexp.lab.long.data import Pool
+from warmexp.lab.long.problems import SHARES
+from warmexp.lab.long.training import Schedule, Stage, Training
+from warmexp.lab.muon import Muon
+from warmexp.lab.train_backbone import BackboneRecipe, causal, new_backbone, save_backbone
+from warmexp.models.transformer import Transformer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backbone(Schedule):
+    shape: BackboneRecipe
+    muon_lr: float = 5e-3
+    adam_lr: float = 3e-3
+    weight_decay: float = 0.01
+
+
+BACKBONE = Backbone(
+    stages=(
+        Stage(until=240, level="easy"),
+        Stage(until=400, level="middle"),
+        Stage(until=800, level="full"),
+        Stage(until=3_000, level="full", ar_share=0.4, rate=0.5, canvases=(96, 128, 160, 192)),
+        Stage(until=6_000, level="full", ar_share=0.25, rate=0.5, canvases=(192,)),
+    ),
+    shares=SHARES,
+    batch=24,
+    shape=BackboneRecipe(
+        d_model=192,
+        n_layers=6,
+        n_heads=3,
+        mlp_hidden_size=512,
+        canvas=192,
+        block_length=32,
+        mix=replace(states.StateMix(), block_lengths=(32, 32, 32, 16, 48)),
+    ),
+)
+
+
+class BackboneTraining(Training):
+    """rows: held-out problems that are judged each time; decoded: how many of them are decoded."""
+
+    def __init__(self, out: Path, r: Backbone, seed: int = 0, device: str = "cpu", rows: int = 64, decoded: int = 24):
+        self.r, self.rows, self.decoded = r, rows, decoded
+        super().__init__(out, r, seed, device)
+
+    def build(self) -> None:
+        r = self.r
+        self.tokenizer = self.first_tokenizer(tokenizers.train_backbone_tokenizer)
+        self.net = new_backbone(self.tokenizer, r.shape).to(self.device)
+        matrices = [p for p in self.net.blocks.parameters() if p.dim() == 2]
+        chosen = {id(p) for p in matrices}
+        rest = [p for p in self.net.parameters() if id(p) not in chosen]
+        self.opts = [Muon(matrices, r.muon_lr, r.weight_decay), torch.optim.AdamW(rest, lr=r.adam_lr, betas=(0.9, 0.98), weight_decay=0.0)]
+        # With and without a space in front: the first and the later digits of a number.
+        self.digits = np.array([[ids[0] for ids in self.tokenizer([f"{space}{n}" for n in range(10)])["input_ids"]] for space in (" ", "")])
+        self.shown = Transformer(self.net.config).to(self.device)
+
+    def loss(self, pool: Pool, stage: Stage, rng: np.random.Generator) -> tuple[str, Tensor, int]:
+        if rng.random() < stage.ar_share:
+            return "ar", *self._ar(pool, rng)
+        return "states", *self._states(pool, int(rng.choice(stage.canvases)), rng)
+
+    def _ar(self, pool: Pool, rng: np.random.Generator) -> tuple[Tensor, int]:
+        """Next-token loss on responses."""
+        ids, response = (torch.from_numpy(a).to(self.device) for a in pool.whole(self.r.batch, rng))
+        scored = response[:, 1:]
+        hidden = self.net(self.net.embed(ids[:, :-1]), causal(ids.shape[1] - 1, self.device))
+        return F.cross_entropy(self.net.head(hidden[scored]).float(), ids[:, 1:][scored]), ids.numel()
+
+    def _states(self, pool: Pool, canvas: int, rng: np.random.Generator) -> tuple[Tensor, int]:
+        """Weighted loss on decoding-like states; the hidden state at i-1 predicts token i."""
+        net = self.net
+        prompt, clean, slipped, length = pool.canvases(self.r.batch, canvas, rng)
+        s = states.draw(clean, np.minimum(length, canvas), slipped, net.config.mask_token_id, self.digits, rng, self.r.shape.mix)
+        first = prompt.shape[1]
+        x = net.embed(torch.from_numpy(np.concatenate((prompt, s.ids), 1)).to(self.device))
+        if s.soft_weight.any():
+            w = torch.from_numpy(s.soft_weight).to(self.device)[..., None]
+            soft = net.embed(torch.from_numpy(s.soft_ids).to(self.device))
+            x = torch.cat((x[:, :first], x[:, first:] * (1 - w) + soft * w), 1)
+        hidden = net(x)[:, first - 1 : -1]
+        scored = torch.from_numpy(s.weight > 0).to(self.device)
+        loss = F.cross_entropy(net.head(hidden[scored]).float(), torch.from_numpy(clean).to(self.device)[scored], reduction="none")
+        w = torch.from_numpy(s.weight).to(self.device)[scored]
+        return (loss * w).sum() / w.sum(), x.shape[0] * x.shape[1]
+
+    def judge(self, stage: Stage) -> dict[str, float]:
+        self.shown.load_state_dict(self.average.weights)
+        found = judge.numbers_right(self.shown, self.tokenizer, stage.level, self.rows)
+        if stage.ar_share < 1 and self.decoded:
+            found |= judge.decoded(self.shown, self.tokenizer, stage.level, self.decoded, self.r.shape)
+        return found
+
+    def export(self) -> None:
+        save_backbone(self.out / "model", self.net.config, self.average.weights, self.tokenizer)

@@ -1,0 +1,87 @@
+"""The long lab's proposers: causal language models with a tokenizer of their own, each stopped at a chosen accuracy.
+
+A proposer is meant to be wrong at a known rate. `foreign` is as able as `strong` but writes in the wording that the backbone seldom
+chooses, so that what is right and what helps come apart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from transformers import LlamaForCausalLM
+
+from warmexp.lab import evaluate, tokenizers
+from warmexp.lab.long import problems
+from warmexp.lab.long.data import Pool
+from warmexp.lab.long.tokenizers import train_proposer_tokenizer
+from warmexp.lab.long.training import Schedule, Stage, Training
+from warmexp.lab.train_proposers import ProposerRecipe, new_proposer, propose
+from warmexp.lab.training import replace_folder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proposer(Schedule):
+    shape: ProposerRecipe
+    lr: float = 3e-3
+    new_tokens: int = 272
+
+
+def _proposer(hidden_size: int, layers: int, target: float, shares: tuple[float, ...]) -> Proposer:
+    return Proposer(
+        stages=(Stage(until=800, level="easy"), Stage(until=1_600, level="middle"), Stage(until=8_000, level="full")),
+        shares=shares,
+        batch=32,
+        shape=ProposerRecipe(hidden_size=hidden_size, layers=layers, heads=2, target=target),
+    )
+
+
+PROPOSERS = {
+    "weak": _proposer(64, 2, 0.22, (0.45, 0.45, 0.10)),
+    "strong": _proposer(128, 4, 0.68, (0.45, 0.45, 0.10)),
+    "foreign": _proposer(128, 4, 0.68, (0.05, 0.05, 0.90)),
+}
+
+
+class ProposerTraining(Training):
+    """rows: held-out problems that are answered each time."""
+
+    def __init__(self, out: Path, r: Proposer, seed: int = 0, device: str = "cpu", rows: int = 128):
+        self.r, self.rows = r, rows
+        super().__init__(out, r, seed, device)
+
+    def build(self) -> None:
+        self.tokenizer = self.first_tokenizer(train_proposer_tokenizer)
+        self.net = new_proposer(self.tokenizer, self.r.shape).to(self.device)
+        self.opts = [torch.optim.AdamW(self.net.parameters(), lr=self.r.lr, betas=(0.9, 0.98), weight_decay=0.01)]
+
+    def loss(self, pool: Pool, stage: Stage, rng: np.random.Generator) -> tuple[str, Tensor, int]:
+        ids, response = (torch.from_numpy(a).to(self.device) for a in pool.whole(self.r.batch, rng))
+        scored = response[:, 1:]
+        hidden = self.net.model(input_ids=ids[:, :-1], use_cache=False).last_hidden_state
+        return "ar", F.cross_entropy(self.net.lm_head(hidden[scored]).float(), ids[:, 1:][scored]), ids.numel()
+
+    def _average(self) -> LlamaForCausalLM:
+        shown = new_proposer(self.tokenizer, self.r.shape).to(self.device).eval()
+        shown.load_state_dict(self.average.weights)
+        return shown
+
+    def judge(self, stage: Stage) -> dict[str, float]:
+        """Strict accuracy at the stage's level; it is finished where it reaches the target on the last stage's problems."""
+        chosen = [problems.make("calibration", k, level=problems.LEVELS[stage.level]) for k in range(self.rows)]
+        responses = propose(self._average(), self.tokenizer, [p.question for p in chosen], self.r.new_tokens)
+        right = [evaluate.strict_answer(text) == p.answer for text, p in zip(responses, chosen, strict=True)]
+        strict = float(np.mean(right))
+        self.finished = stage is self.schedule.stages[-1] and strict >= self.r.shape.target
+        return {"strict": round(strict, 3)}
+
+    def export(self) -> None:
+        def write(where: Path) -> None:
+            self._average().to(torch.bfloat16).save_pretrained(where)
+            tokenizers.save(self.tokenizer, where)
+
+        replace_folder(self.out / "model", write)

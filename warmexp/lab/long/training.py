@@ -1,0 +1,214 @@
+"""A training that may be stopped at any time and goes on to the step: what the long lab's backbone and proposers share.
+
+Every step's randomness is keyed by (seed, step), and the state file holds weights, optimisers, the running average and the step, so a
+training in parts gives the same weights as one at a stretch. The curve is a file of one JSON object a line.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import time
+from collections import defaultdict, deque
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+from warmexp.lab import tokenizers
+from warmexp.lab.long.data import Pool, texts
+from warmexp.lab.long.problems import LEVELS, SPLITS
+from warmexp.lab.training import Average
+
+log = logging.getLogger("warmexp.lab.train")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Steps up to `until`: which problems; which share of the batches is autoregressive; the learning rate relative to the recipe's;
+    canvas lengths of the other batches, drawn for each whatever the answers' lengths, so that nothing can be read off them."""
+
+    until: int
+    level: str = "full"
+    ar_share: float = 1.0
+    rate: float = 1.0
+    canvases: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """What the recipes share."""
+
+    stages: tuple[Stage, ...]
+    shares: tuple[float, ...]  # of the wordings
+    batch: int
+    pool: int = 8_000  # problems of a pool
+    pool_steps: int = 400  # a fresh pool after so many steps
+    warmup: int = 30
+    decay_from: float = 0.5  # the learning rate falls linearly from this share of all steps on
+    ema: float = 0.99
+
+    @property
+    def steps(self) -> int:
+        return self.stages[-1].until
+
+    def stage(self, step: int) -> Stage:
+        return next(s for s in self.stages if step < s.until)
+
+    def rate(self, step: int) -> float:
+        """Warm up, stay, fall linearly to zero; times the stage's."""
+        fall = (self.steps - step) / max(1.0, self.steps * (1 - self.decay_from))
+        return min(1.0, (step + 1) / self.warmup, fall) * self.stage(step).rate
+
+
+class Training:
+    """Everything that a state file holds, and one step. Subclasses say what is trained and what a batch's loss is."""
+
+    net: nn.Module
+    opts: list[torch.optim.Optimizer]
+    tokenizer: PreTrainedTokenizerFast
+
+    def __init__(self, out: Path, schedule: Schedule, seed: int, device: str):
+        torch.manual_seed(seed)
+        self.out, self.schedule, self.seed, self.device = out, schedule, seed, torch.device(device)
+        self.done, self.tokens, self.seconds, self.finished = 0, 0, 0.0, False
+        out.mkdir(parents=True, exist_ok=True)
+        self.build()
+        self.base = [o.param_groups[0]["lr"] for o in self.opts]
+        self.average = Average(self.net, schedule.ema)
+        self._pool: tuple[tuple, Pool] | None = None
+        self._load()
+
+    def build(self) -> None:
+        """Set tokenizer, net and opts."""
+        raise NotImplementedError
+
+    def loss(self, pool: Pool, stage: Stage, rng: np.random.Generator) -> tuple[str, Tensor, int]:
+        """The kind of batch, its loss, and how many tokens its forward took."""
+        raise NotImplementedError
+
+    def judge(self, stage: Stage) -> dict[str, float]:
+        """Measurements on held-out problems, of the running average; may set `finished`."""
+        raise NotImplementedError
+
+    def export(self) -> None:
+        """Write the running average as a model folder."""
+        raise NotImplementedError
+
+    def first_tokenizer(self, make) -> PreTrainedTokenizerFast:
+        """The one that training began with, so that a later change of the generator's words cannot shift the ids under the weights."""
+        folder = self.out / "tokenizer"
+        if not (folder / "tokenizer.json").exists():
+            tokenizers.save(make(), folder)
+        return AutoTokenizer.from_pretrained(folder)
+
+    @property
+    def file(self) -> Path:
+        return self.out / "state.ckpt"
+
+    def save(self) -> None:
+        state = {
+            "net": self.net.state_dict(),
+            "opts": [o.state_dict() for o in self.opts],
+            "average": self.average.weights,
+            "count": self.average.count,
+            "step": self.done,
+            "tokens": self.tokens,
+            "seconds": self.seconds,
+            "finished": self.finished,
+        }
+        torch.save(state, self.file.with_suffix(".tmp"))
+        self.file.with_suffix(".tmp").replace(self.file)
+
+    def _load(self) -> None:
+        if self.file.exists():
+            saved = torch.load(self.file, map_location=self.device, weights_only=True)
+            self.net.load_state_dict(saved["net"])
+            for o, s in zip(self.opts, saved["opts"], strict=True):
+                o.load_state_dict(s)
+            self.average.weights, self.average.count = saved["average"], saved["count"]
+            self.done, self.tokens, self.seconds = saved["step"], saved["tokens"], saved["seconds"]
+            self.finished = saved.get("finished", False)
+
+    def pool(self) -> Pool:
+        """The pool of this step: which one it is depends on the step alone."""
+        s = self.schedule
+        stage = s.stage(self.done)
+        key = (stage.level, stage.ar_share < 1, self.done // s.pool_steps)
+        if self._pool is None or self._pool[0] != key:
+            start = key[2] * s.pool % (SPLITS["train"] - 2 * s.pool)
+            found = texts(self.tokenizer, LEVELS[stage.level], start, s.pool, s.shares, slips=key[1])
+            self._pool = key, Pool(found, self.tokenizer.eos_token_id)
+        return self._pool[1]
+
+    def step(self) -> tuple[str, float]:
+        """One update; returns the kind of batch and its loss."""
+        rng = np.random.default_rng((self.seed, self.done))
+        stage = self.schedule.stage(self.done)
+        for o, lr in zip(self.opts, self.base, strict=True):
+            o.param_groups[0]["lr"] = lr * self.schedule.rate(self.done)
+        with sdpa_kernel([SDPBackend.MATH]):  # with a mask and in float32 the fused kernel is no faster on the CPU
+            kind, loss, tokens = self.loss(self.pool(), stage, rng)
+            for o in self.opts:
+                o.zero_grad(set_to_none=True)
+            loss.backward()
+        nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
+        for o in self.opts:
+            o.step()
+        self.average.update(self.net)
+        self.done += 1
+        self.tokens += tokens
+        return kind, loss.item()
+
+
+def run(
+    t: Training,
+    until: float = float("inf"),
+    save_every: float = 240.0,
+    log_every: int = 20,
+    judge_every: int = 100,
+    stop_after: int | None = None,
+) -> Training:
+    """Go on until the schedule ends, the aim is reached, the clock says so or SIGTERM comes; then save and export.
+
+    Args:
+        until: seconds since the epoch. save_every: seconds. judge_every: steps, 0 for never. stop_after: leave after this step.
+    """
+    s = t.schedule
+    log.info("%s: %.2f M weights, %d of %d steps done", t.out.name, sum(p.numel() for p in t.net.parameters()) / 1e6, t.done, s.steps)
+    stopped: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: stopped.append(number))
+    losses: dict[str, deque] = defaultdict(lambda: deque(maxlen=log_every))
+    saved = logged = time.time()
+    tokens = t.tokens
+    while t.done < min(s.steps, stop_after or s.steps) and not t.finished and time.time() < until and not stopped:
+        began = time.time()
+        kind, loss = t.step()
+        t.seconds += time.time() - began
+        losses[kind].append(loss)
+        if t.done % log_every == 0:
+            stage = s.stage(t.done - 1)
+            note: dict[str, Any] = {"step": t.done, "level": stage.level, **{k: round(float(np.mean(v)), 4) for k, v in losses.items()}}
+            note |= {"tokens_per_s": round((t.tokens - tokens) / (time.time() - logged)), "tokens": t.tokens}
+            note |= {"minutes": round(t.seconds / 60, 1), "time": datetime.now().strftime("%H:%M")}
+            if judge_every and t.done % judge_every == 0:
+                note |= t.judge(stage)
+            logged, tokens = time.time(), t.tokens
+            log.info("%s %s", t.out.name, json.dumps(note))
+            with open(t.out / "curve.jsonl", "a") as file:
+                file.write(json.dumps(note) + "\n")
+        if time.time() - saved > save_every:
+            t.save()
+            saved = time.time()
+    t.save()
+    t.export()
+    signal.signal(signal.SIGTERM, before)
+    log.info("%s: %d of %d steps done, state saved%s", t.out.name, t.done, s.steps, ", aim reached" if t.finished else "")
+    return t
