@@ -13,31 +13,10 @@ from warmexp.api import composed, planned
 from warmexp.config.instantiate import build
 from warmexp.errors import UserError
 from warmexp.proposers import hf
+from warmexp.proposers.greedy import Written
 from warmexp.proposers.hf import HFProposer
 from warmexp.proposers.proposal import Asked
 from warmexp.runs.run import run
-
-
-@pytest.fixture(scope="module")
-def tiny_llama(tmp_path_factory):
-    """A random transformers model with a tokenizer of its own, as the hub would hold it."""
-    import torch
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-
-    folder = tmp_path_factory.mktemp("llama")
-    alphabet = {c: i for i, c in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
-    inner = Tokenizer(models.BPE(vocab=alphabet, merges=[]))
-    inner.pre_tokenizer, inner.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="<|end|>", pad_token="<|end|>")
-    tokenizer.save_pretrained(folder)
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=257, hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2, max_position_embeddings=512,
-        eos_token_id=256, bos_token_id=None, pad_token_id=256,
-    )  # fmt: skip
-    LlamaForCausalLM(config).save_pretrained(folder)
-    return folder
 
 
 def test_a_transformers_model_proposes(tiny_llama):
@@ -164,35 +143,22 @@ def test_a_chat_template_is_one_user_turn_without_a_second_beginning(tmp_path):
     inner.post_processor = processors.TemplateProcessing(single="<|turn|> $A", special_tokens=[("<|turn|>", begin)])
     tokenizer = write_model(tmp_path, inner, bos_token="<|turn|>", chat_template=CHAT)
     assert tokenizer("Tom").input_ids[0] == begin
-    seen = []
-
-    class Spy:
-        def __call__(self, prompts, **options):
-            made = tokenizer(prompts, **options)
-            seen.append(made["input_ids"][0].tolist())
-            return made
-
-        def __getattr__(self, name):
-            return getattr(tokenizer, name)
-
     proposer = HFProposer(str(tmp_path), chat_template=True, prompt="Solve. {prompt}", max_new_tokens=2, stop=[])
-    model, _ = proposer._load("cpu")
-    text = proposer._prompt("Tom has 5", tokenizer)
-    assert text == "<|turn|>26 Jul 2024\nuser: Solve. Tom has 5<|turn|>model:\n"
-    proposer._generate(model, Spy(), [text])
-    assert seen[0].count(begin) == 2 and seen[0][0] == begin != seen[0][1]
+    asked = [Asked("q", "Tom has 5", "")]
+    assert proposer._texts(asked) == {"q": "<|turn|>26 Jul 2024\nuser: Solve. Tom has 5<|turn|>model:\n"}
+    ids = proposer._prompts(asked)["q"]
+    assert ids.count(begin) == 2 and ids[0] == begin != ids[1]
 
 
 def test_turns_are_messages_or_flat_text(tmp_path):
     """With a chat template the turns are its messages, without one the model reads the same as text; the two are stored apart."""
-    inner = ALL["grouping"]()
-    tokenizer = write_model(tmp_path, inner, chat_template=CHAT)
+    write_model(tmp_path, ALL["grouping"](), chat_template=CHAT)
     turns = ("Tom has 5?", "5", "Nadia has 15?")
     chats, reads = (HFProposer(str(tmp_path), chat_template=chat, prompt="Solve. {prompt}") for chat in (True, False))
-    text = chats._prompt("Tom has 5? 5\n\nNadia has 15?", tokenizer, turns)
+    asked = [Asked("q", "Tom has 5? 5\n\nNadia has 15?", "", turns=turns)]
     said = "user: Solve. Tom has 5?<|turn|>assistant: 5<|turn|>user: Solve. Nadia has 15?<|turn|>"
-    assert text == f"<|turn|>26 Jul 2024\n{said}model:\n"
-    assert reads._prompt("Tom has 5? 5\n\nNadia has 15?", tokenizer, turns) == "Solve. Tom has 5? 5\n\nNadia has 15?"
+    assert chats._texts(asked) == {"q": f"<|turn|>26 Jul 2024\n{said}model:\n"}
+    assert reads._texts(asked) == {"q": "Solve. Tom has 5? 5\n\nNadia has 15?"}
 
 
 def loads(monkeypatch) -> list[weakref.ref]:
@@ -254,10 +220,10 @@ def test_the_proposer_is_gone_after_a_failure(tiny_llama, monkeypatch):
     proposers = loads(monkeypatch)
 
     def fails(*_):
-        raise MemoryError
+        raise KeyError("x")
 
     monkeypatch.setattr(HFProposer, "_generate", fails)
-    with pytest.raises(MemoryError):
+    with pytest.raises(KeyError):
         ask(tiny_llama)
     gc.collect()
     assert len(proposers) == 1 and proposers[0]() is None
@@ -307,7 +273,7 @@ def test_the_published_proposers(name):
 def test_the_few_shot_prompt_of_the_base_model():
     """Examples in the task's own form, each with an answer line, then the task's prompt and nothing after it."""
     proposer = build("proposer", composed(["proposer=llama2_7b"])[0].proposer)
-    prompt = proposer._prompt("Question: How many?\nAnswer:", None)
+    prompt = proposer._texts([Asked("q", "Question: How many?\nAnswer:", "")])["q"]
     *shots, asked = prompt.split("\n\n")
     assert asked == "Question: How many?\nAnswer:" and len(shots) == 4
     for shot in shots:
@@ -326,7 +292,7 @@ def test_a_base_model_is_cut_at_its_first_invented_question(tmp_path):
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="<|endoftext|>")
     stop = build("proposer", composed(["proposer=llama2_7b"])[0].proposer).stop
     ids = inner.encode(" 1 + 2 = 3.\n#### 3\n\nQuestion: How many?\nAnswer: 4\n#### 4\n\nQuestion:").ids
-    made = hf._proposal(tokenizer, inner.encode("Answer:").ids, ids, [-0.1] * len(ids), set(), stop, 0.0)
+    made = hf.proposal_of(tokenizer, inner.encode("Answer:").ids, Written(ids, [-0.1] * len(ids)), set(), stop, 0.0)
     assert made.text == " 1 + 2 = 3.\n#### 3" and made.end is None
     assert made.tokens[-1][1] == len(made.text) and math.isclose(made.tokens[0][2], -0.1)
 
@@ -351,11 +317,11 @@ def test_out_of_memory_halves_a_batch_of_proposals(tiny_llama, monkeypatch):
     expected = ask(tiny_llama, questions, batch_size=5)
     real, sizes = HFProposer._generate, []
 
-    def tight(self, model, tokenizer, prompts):
+    def tight(self, model, tokenizer, prompts, most):
         sizes.append(len(prompts))
         if len(prompts) > 2:
             raise torch.OutOfMemoryError("CUDA out of memory.")
-        return real(self, model, tokenizer, prompts)
+        return real(self, model, tokenizer, prompts, most)
 
     monkeypatch.setattr(HFProposer, "_generate", tight)
     proposer = HFProposer(str(tiny_llama), max_new_tokens=12, batch_size=5)

@@ -12,13 +12,15 @@ from typing import Any
 
 from warmexp.errors import UserError, check_choice
 from warmexp.jsonl import check_once, read_rows
+from warmexp.proposers.markup import cleaned, tell_cleaned
 from warmexp.proposers.proposal import TAILS, Asked, Proposal, Proposer
 
 
 @dataclass
 class FileProposer(Proposer):
     """path: the JSONL file. Where a line gives `tokens` ([[start, end, natural-log probability], …], character offsets in the order of the
-    text) and `end` (log-probability of ending there), trust comes from them; without them it is 1.0. tail: see proposal.py."""
+    text) and `end` (log-probability of ending there), trust comes from them; without them it is 1.0. What a chat model writes around its
+    answer is taken out (markup.py). tail: see proposal.py."""
 
     path: str
     tail: str = "mask"
@@ -34,7 +36,10 @@ class FileProposer(Proposer):
         rows = list(read_rows(file, f"proposer.path={self.path}"))
         named = [(row.text("id"), row) for row in rows]
         check_once(named, "leave one of them out")
-        return {name: Proposal.from_row(row) for name, row in named}
+        written = {name: Proposal.from_row(row) for name, row in named}
+        found = {name: cleaned(proposal) for name, proposal in written.items()}
+        self._cleaned = {name: proposal.text for name, proposal in written.items() if found[name] is not proposal}
+        return found
 
     def identity(self) -> dict[str, Any]:
         digest = hashlib.sha256(json.dumps({k: [v.text, v.tokens, v.end] for k, v in sorted(self.proposals.items())}).encode()).hexdigest()
@@ -47,5 +52,6 @@ class FileProposer(Proposer):
                 f"proposer.path={self.path} has no proposal for {len(missing)} of {len(questions)} questions (for example {missing[0]}):"
                 " its ids must be the task's question ids."
             )
+        tell_cleaned(self.say, [self._cleaned[q.id] for q in questions if q.id in self._cleaned])
         for question in questions:
             yield question.id, self.proposals[question.id]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -12,17 +14,20 @@ from typing import Any
 import torch
 
 from warmexp.errors import UserError, check_choice, check_range, out_of_memory
-from warmexp.models.hub import fingerprint, model_folder
+from warmexp.models.hub import fingerprint, model_folder, read_json
+from warmexp.proposers.chat import DATE, RESERVED, rendered
+from warmexp.proposers.greedy import Written, batched, end_ids, may_pad, write
+from warmexp.proposers.markup import cleaned, tell_cleaned
 from warmexp.proposers.proposal import TAILS, Asked, Proposal, Proposer
 from warmexp.proposers.spans import decoded_spans
-from warmexp.proposers.tokenizer import as_at_inference, encoded_prompts
+from warmexp.proposers.tokenizer import as_at_inference, prompt_ids
 from warmexp.runs.batches import empty_cache, halving
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 # Prompt tokens that a response is decoded behind, so that its first space is its own (spans.py).
 _CONTEXT = 8
-# Some templates write the day's date into the prompt; a proposal must not depend on it. This is the date that Llama 3.1's shows by default.
-_DATE = "26 Jul 2024"
+# Raised when the same model and options propose otherwise: 2 leaves out what a checkpoint's own settings and a row's neighbours did.
+_GREEDY = 2
 
 # The model in memory, with its tokenizer: while it proposes, and after that if it was asked to stay for the jobs that follow in the same
 # process.
@@ -37,14 +42,18 @@ def free_models() -> None:
 
 @dataclass
 class HFProposer(Proposer):
-    """Greedy decoding by `generate`: no sampling, no penalties of the checkpoint's own, no remote code.
+    """Plain greedy decoding (greedy.py): no sampling, no generation settings of the checkpoint's but its end tokens, no remote code.
 
     path: `lab:NAME`, a local folder or a hub name; revision: hub revision. dtype: of the weights.
     prompt: text around the task's prompt ("{prompt}"; put few-shot examples here for a base model). chat_template: wrap it as one user
     turn with the tokenizer's own chat template instead; a prompt of several turns (task.shots=turns) becomes as many messages, with
-    `prompt` around each of the user's. stop: strings that end the response, cut off. max_new_tokens, batch_size: of generation.
+    `prompt` around each of the user's. chat_template_kwargs: what the template reads beside the messages, such as
+    {enable_thinking: false}. stop: strings that end the response, cut off. max_new_tokens, batch_size: of generation.
     resident: keep the model in memory for the jobs that follow in this process, beside the backbone; otherwise it is freed
     before the backbone is loaded. tail: see proposal.py.
+
+    A proposal depends on its own prompt: every row may write max_new_tokens, or what its own prompt leaves of the model's context.
+    With dtype=bfloat16 or float16 a batch of another size may round otherwise, as everywhere.
     """
 
     path: str
@@ -52,6 +61,7 @@ class HFProposer(Proposer):
     dtype: str = "float32"
     prompt: str = "{prompt}"
     chat_template: bool = False
+    chat_template_kwargs: dict[str, Any] | None = None
     stop: list[str] = field(default_factory=lambda: ["Question:"])
     max_new_tokens: int = 256
     batch_size: int = 64
@@ -60,12 +70,21 @@ class HFProposer(Proposer):
     stored = True
 
     def __post_init__(self) -> None:
+        self._cleaned: list[str] = []  # texts from which markup was taken
         check_choice("proposer.dtype", self.dtype, DTYPES)
         check_choice("proposer.tail", self.tail, TAILS)
         check_range("proposer.max_new_tokens", self.max_new_tokens, 1, 2**17, "the number of tokens a proposal may have")
         check_range("proposer.batch_size", self.batch_size, 1, 2**16, "the number of questions in a batch")
         if self.prompt.count("{prompt}") != 1:
             raise UserError(f"proposer.prompt={self.prompt!r} must contain {{prompt}} exactly once.")
+        if self.chat_template_kwargs and not self.chat_template:
+            raise UserError(
+                f"proposer.chat_template_kwargs={self.chat_template_kwargs} is read by a chat template and proposer.chat_template=false:"
+                " set it to true, or leave them out."
+            )
+        taken = RESERVED & set(self.chat_template_kwargs or ())
+        if taken:
+            raise UserError(f"proposer.chat_template_kwargs has {min(taken)}, which the call itself gives to a template: leave it out.")
 
     @cached_property
     def folder(self) -> Path:
@@ -77,25 +96,38 @@ class HFProposer(Proposer):
         return fingerprint(self.folder, "proposer.path")
 
     def identity(self) -> dict[str, Any]:
+        end_ids("proposer.path", self.folder, self._vocabulary)
         options = {name: getattr(self, name) for name in ("dtype", "prompt", "chat_template", "stop", "max_new_tokens")}
-        return {"kind": "hf", "model": self._which, **options, "stop": list(self.stop)}
+        more = {"chat_template_kwargs": dict(self.chat_template_kwargs)} if self.chat_template_kwargs else {}
+        return {"kind": "hf", "greedy": _GREEDY, "model": self._which, **options, "stop": list(self.stop), **more}
+
+    @property
+    def _vocabulary(self) -> int:
+        size = read_json("proposer.path", self.folder / "config.json").get("vocab_size")
+        return size if isinstance(size, int) else 2**31  # some configurations keep it elsewhere
 
     def propose(self, questions: list[Asked], device: str, seed: int, progress) -> Iterator[tuple[str, Proposal]]:
         """Longest prompts last, so that a batch holds prompts of similar length; the model is freed at the end unless it is resident."""
+        self._cleaned.clear()
         try:
-            _, tokenizer = self._model(device)
-            prompts = {q.id: self._prompt(q.prompt, tokenizer, q.turns) for q in questions}
+            prompts = self._prompts(questions)
+            room = {i: self._room(i, len(ids)) for i, ids in prompts.items()}
+            model, _ = self._model(device)
             ordered = sorted(questions, key=lambda q: (len(prompts[q.id]), q.id))
-            batches = [ordered[i : i + self.batch_size] for i in range(0, len(ordered), self.batch_size)]
+            sized = [(q, room[q.id]) for q in ordered]
+            batches = batched(sized, self.max_new_tokens, self.batch_size, may_pad(model))
+            del model  # the batches must not keep it alive when its place is wanted
 
             def generate(batch: Sequence[Asked]) -> list[Proposal]:
-                return self._generate(*self._model(device), [prompts[q.id] for q in batch])
+                most = min(self.max_new_tokens, room[batch[0].id])
+                return self._generate(*self._model(device), [prompts[q.id] for q in batch], most)
 
             done = 0
             for batch, proposals in halving(batches, generate, self._tell, self._remedy(device)):
                 yield from zip((q.id for q in batch), proposals, strict=True)
                 done += len(batch)
                 progress(done, len(ordered))
+            tell_cleaned(self._tell, self._cleaned)
         finally:
             if not self.resident:
                 free_models()
@@ -122,26 +154,18 @@ class HFProposer(Proposer):
         return _resident[key]
 
     def _load(self, device: str) -> tuple[Any, Any]:
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-        from transformers.utils import logging as transformers_logging
+        from transformers import AutoModelForCausalLM, GenerationConfig
 
-        transformers_logging.disable_progress_bar()  # its bar would be drawn over ours
-        transformers_logging.set_verbosity_error()
-        try:
-            tokenizer = as_at_inference(AutoTokenizer.from_pretrained(self.folder, trust_remote_code=False, padding_side="left"))
-            if self.chat_template and not tokenizer.chat_template:
-                raise UserError(f"proposer.chat_template=true but the tokenizer of {self.path} has none: set proposer.chat_template=false.")
+        tokenizer = self.tokenizer
+        with self._one_sentence():
             model = AutoModelForCausalLM.from_pretrained(
-                self.folder, trust_remote_code=False, use_safetensors=True, dtype=DTYPES[self.dtype]
+                self.folder,
+                config=self.config,
+                trust_remote_code=False,
+                use_safetensors=True,
+                dtype=DTYPES[self.dtype],
+                generation_config=GenerationConfig(),
             )
-        except (OSError, ValueError, KeyError, RuntimeError, MemoryError) as error:
-            if out_of_memory(error):
-                raise UserError(self._too_large("cpu")) from None  # a model is read on the host first
-            raise UserError(
-                f"proposer.path={self.path} is not a causal language model transformers can load ({_first_line(error)})."
-            ) from None
-        if tokenizer.pad_token_id is None:
-            tokenizer.pad_token = tokenizer.eos_token
         try:
             return model.to(device).eval(), tokenizer
         except RuntimeError as error:
@@ -156,80 +180,106 @@ class HFProposer(Proposer):
             f" device=…{narrower} or a smaller proposer."
         )
 
-    def _prompt(self, prompt: str, tokenizer, turns: tuple[str, ...] = ()) -> str:
+    @cached_property
+    def config(self) -> Any:
+        from transformers import AutoConfig
+
+        with self._one_sentence():
+            config = AutoConfig.from_pretrained(self.folder, trust_remote_code=False)
+        config._attn_implementation = None  # a file could name a kernel to be downloaded and run
+        return config
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        from transformers import AutoTokenizer
+
+        with self._one_sentence():
+            tokenizer = as_at_inference(AutoTokenizer.from_pretrained(self.folder, trust_remote_code=False))
+        if self.chat_template and not tokenizer.chat_template:
+            raise UserError(f"proposer.chat_template=true but the tokenizer of {self.path} has none: set proposer.chat_template=false.")
+        return tokenizer
+
+    @contextmanager
+    def _one_sentence(self) -> Iterator[None]:
+        from transformers.utils import logging as transformers_logging
+
+        transformers_logging.disable_progress_bar()  # its bar would be drawn over ours
+        transformers_logging.set_verbosity_error()
+        try:
+            yield
+        except Exception as error:  # the library raises whatever its many parts raise
+            if out_of_memory(error):
+                raise UserError(self._too_large("cpu")) from None  # a model is read on the host first
+            raise UserError(
+                f"proposer.path={self.path} is not a causal language model transformers can load ({_first_line(error)})."
+            ) from None
+
+    def _prompts(self, questions: Sequence[Asked]) -> dict[str, list[int]]:
+        """Question id -> ids of its prompt. A chat template writes the beginning of text itself."""
+        return {i: prompt_ids(self.tokenizer, text, not self.chat_template) for i, text in self._texts(questions).items()}
+
+    def _texts(self, questions: Sequence[Asked]) -> dict[str, str]:
         if not self.chat_template:
-            return self.prompt.replace("{prompt}", prompt)
-        messages = [
-            {"role": "assistant", "content": text} if i % 2 else {"role": "user", "content": self.prompt.replace("{prompt}", text)}
-            for i, text in enumerate(turns or (prompt,))
+            return {q.id: self.prompt.replace("{prompt}", q.prompt) for q in questions}
+        chats = [
+            [
+                {"role": "assistant", "content": text} if i % 2 else {"role": "user", "content": self.prompt.replace("{prompt}", text)}
+                for i, text in enumerate(q.turns or (q.prompt,))
+            ]
+            for q in questions
         ]
-        return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, date_string=_DATE)
+        with self._one_sentence():
+            template = self.tokenizer.get_chat_template()
+        special = {name: str(token) for name, token in self.tokenizer.special_tokens_map.items() if isinstance(token, str)}
+        variables = {**special, "date_string": DATE.strftime("%d %b %Y"), **(self.chat_template_kwargs or {})}
+        texts = rendered(f"proposer.path={self.path}", template, chats, variables)
+        return dict(zip((q.id for q in questions), texts, strict=True))
 
-    @torch.inference_mode()
-    def _generate(self, model, tokenizer, prompts: list[str]) -> list[Proposal]:
-        from transformers import LogitsProcessorList
+    def _room(self, question: str, length: int) -> int:
+        """Tokens that a response to a prompt of `length` tokens may have in the model's context."""
+        limit = getattr(self.config.get_text_config(), "max_position_embeddings", None) or 2**20
+        if length < 1:
+            raise UserError(f"proposer.path={self.path}: the prompt of {question} has no tokens: check task.prompt and proposer.prompt.")
+        if length >= limit:
+            raise UserError(
+                f"proposer.path={self.path} takes {limit} tokens and the prompt of {question} has {length}: use shorter prompts or another"
+                " proposer."
+            )
+        return limit - length
 
+    def _generate(self, model, tokenizer, prompts: list[list[int]], most: int) -> list[Proposal]:
         started = time.perf_counter()
-        # A chat template already contains the beginning-of-text token.
-        inputs = encoded_prompts(tokenizer, prompts, beginning=not self.chat_template).to(model.device)
-        recorder = _LogProbabilities()
-        limit = getattr(model.config, "max_position_embeddings", None) or 2**20
-        room = limit - inputs["input_ids"].shape[1]
-        if room < 1:
-            raise UserError(f"proposer.path={self.path} takes {limit} tokens and a prompt has {inputs['input_ids'].shape[1]}: use another.")
-        output = model.generate(
-            input_ids=inputs["input_ids"],
-            attention_mask=inputs["attention_mask"],
-            max_new_tokens=min(self.max_new_tokens, room),
-            do_sample=False,
-            num_beams=1,
-            temperature=None,
-            top_p=None,
-            top_k=None,
-            repetition_penalty=1.0,  # Qwen2.5's generation_config.json has 1.1, also for greedy decoding
-            pad_token_id=tokenizer.pad_token_id,
-            logits_processor=LogitsProcessorList([recorder]),
-            **({"stop_strings": list(self.stop), "tokenizer": tokenizer} if self.stop else {}),
-        )
-        new = output[:, inputs["input_ids"].shape[1] :].tolist()
-        logp = torch.stack(recorder.steps, dim=1).tolist()
-        ends = _end_ids(model, tokenizer)
-        contexts = [row[kept.bool()][-_CONTEXT:].tolist() for row, kept in zip(inputs["input_ids"], inputs["attention_mask"], strict=True)]
+        own = end_ids("proposer.path", self.folder, self._vocabulary)
+        ends = sorted({*own, tokenizer.eos_token_id} - {None})
+        rows = write(model, tokenizer, prompts, most, ends, self.stop)
         seconds = (time.perf_counter() - started) / len(prompts)
-        rows = zip(contexts, new, logp, strict=True)
-        return [_proposal(tokenizer, context, ids, p, ends, self.stop, seconds) for context, ids, p in rows]
+        last = {*ends, tokenizer.pad_token_id} - {None}
+        return [self._proposal(tokenizer, ids[-_CONTEXT:], row, last, seconds) for ids, row in zip(prompts, rows, strict=True)]
+
+    def _proposal(self, tokenizer, context: list[int], row: Written, ends: set[int], seconds: float) -> Proposal:
+        written = proposal_of(tokenizer, context, row, ends, self.stop, seconds)
+        if not all(math.isfinite(p) for *_, p in written.tokens) or (written.end is not None and not math.isfinite(written.end)):
+            raise UserError(
+                f"proposer.path={self.path} computes numbers that are not finite with proposer.dtype={self.dtype}: choose another dtype, or"
+                " check its weights."
+            )
+        made = cleaned(written)
+        if made is not written:
+            self._cleaned.append(written.text)
+        return made
 
 
-class _LogProbabilities:
-    """A logits processor that changes nothing and keeps the greedy token's log-probability: one float per token instead of the
-    [batch, vocabulary] scores per step that `output_scores` would keep."""
-
-    def __init__(self) -> None:
-        self.steps: list[torch.Tensor] = []
-
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        self.steps.append(scores.float().log_softmax(-1).amax(-1))
-        return scores
-
-
-def _end_ids(model, tokenizer) -> set[int]:
-    ids = model.generation_config.eos_token_id
-    ids = [] if ids is None else ids if isinstance(ids, list) else [ids]
-    return {*ids, tokenizer.eos_token_id, tokenizer.pad_token_id} - {None}
-
-
-def _proposal(
-    tokenizer, context: list[int], ids: list[int], logp: list[float], ends: set[int], stop: list[str], seconds: float
-) -> Proposal:
+def proposal_of(tokenizer, context: list[int], row: Written, ends: set[int], stop: list[str], seconds: float) -> Proposal:
     """Text up to the first end token or stop string, and the character span of every token in it. context: the prompt's last tokens."""
+    ids, logp = row
     length = next((i for i, token in enumerate(ids) if token in ends), len(ids))
     decode = partial(tokenizer.decode, skip_special_tokens=True, clean_up_tokenization_spaces=False)
     text, spans = decoded_spans(ids[:length], decode, context)
     cut = min((text.find(s) for s in stop if s in text), default=len(text))
-    tokens = [(a, min(b, cut), round(p, 6)) for (a, b), p in zip(spans, logp, strict=False) if a < cut]
+    tokens = [(a, min(b, cut), round(min(p, 0.0), 6)) for (a, b), p in zip(spans, logp, strict=False) if a < cut]
     # A row that a stop string ended is filled up with padding, which may be the end token: that end is not the model's.
     ended = length < len(ids) and not any(s in text for s in stop)
-    return Proposal(text[:cut], tuple(tokens), seconds, round(logp[length], 6) if ended else None)
+    return Proposal(text[:cut], tuple(tokens), seconds, round(min(logp[length], 0.0), 6) if ended else None)
 
 
 def _first_line(error: Exception) -> str:

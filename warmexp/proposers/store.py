@@ -19,8 +19,8 @@ from warmexp.proposers.proposal import Asked, Proposal, Proposer
 from warmexp.secrets import is_secret
 from warmexp.tasks.task import TaskQuestion
 
-# Raised when a stored proposal changes meaning, so that old files are not read: 2 has `end` and spans right for every tokenizer.
-FORMAT = 2
+# Raised when a stored proposal changes meaning, so that old files are not read: 3 has no thoughts and turn markers.
+FORMAT = 3
 
 
 def sha256(text: str) -> str:

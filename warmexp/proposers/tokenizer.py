@@ -18,23 +18,20 @@ def as_at_inference(tokenizer: Any) -> Any:
     return tokenizer
 
 
-def encoded_prompts(tokenizer: Any, prompts: list[str], beginning: bool) -> Any:
-    """Prompts as a batch, padded on the left.
+def prompt_ids(tokenizer: Any, text: str, special: bool) -> list[int]:
+    """Ids of a prompt that a response follows.
 
-    beginning: put in front what the tokenizer puts there by itself (the beginning of text). What it appends is for training: after an
-    end token there is nothing to go on with.
-    Returns:
-        input_ids and attention_mask, [B, T] long.
+    special: add the special tokens with which the tokenizer begins a text. What it would add at the end (an end-of-text token, behind
+    which a model begins something else) is left out.
     """
-    inputs = tokenizer(prompts, return_tensors="pt", padding=True, add_special_tokens=beginning)
-    until = inputs["input_ids"].shape[1] - (_appended(tokenizer) if beginning else 0)
-    for name in ("input_ids", "attention_mask"):
-        inputs[name] = inputs[name][:, :until]
-    return inputs
-
-
-def _appended(tokenizer: Any) -> int:
-    """How many tokens it puts behind a text."""
-    whole, text = tokenizer("a")["input_ids"], tokenizer("a", add_special_tokens=False)["input_ids"]
-    starts = [i for i in range(len(whole)) if whole[i : i + len(text)] == text]
-    return len(whole) - starts[0] - len(text) if starts else 0
+    plain = tokenizer(text, add_special_tokens=False)["input_ids"]
+    if not special:
+        return plain
+    whole = tokenizer(text, add_special_tokens=True)["input_ids"]
+    n = len(plain)
+    for start in range(len(whole) - n + 1):
+        if n and whole[start : start + n] == plain:
+            return whole[: start + n]
+    while whole and whole[-1] == tokenizer.eos_token_id:
+        whole = whole[:-1]
+    return whole
