@@ -30,6 +30,7 @@ from warmexp.runs.batches import empty_cache, gathered, shrinking
 from warmexp.runs.console import ProgressBar
 from warmexp.runs.devices import placed
 from warmexp.runs.environment import environment, keep_float32, no_cudnn_attention
+from warmexp.runs.footprint import Footprint, fitting
 from warmexp.runs.record import record_of, texts_of
 from warmexp.runs.summary import summarise
 from warmexp.secrets import without_secrets
@@ -172,7 +173,8 @@ def _decode_all(plan: Plan, proposals: dict[str, tuple[Proposal, Encoded]], say:
         ordered = sorted(pending, key=lambda q: (-len(plan.prompts[q.id]), q.id))
         with ProgressBar(len(plan.questions), plan.run_id) as bar:
             work = partial(_decode_some, plan, backbone, proposals)
-            size = 1 if plan.engine == "plain" else plan.batch_size
+            footprint = Footprint(plan.backbone.config, plan.strategies, tokens, backbone.dtype, backbone.device)
+            size = 1 if plan.engine == "plain" else fitting(footprint, min(plan.batch_size, len(pending)), say)
             decoded = shrinking(ordered, size, work, say, _remedy(plan, tokens))
             for rows in gathered((record for _, record in decoded), SAVE_EVERY):
                 append_lines(file, rows)

@@ -1,0 +1,71 @@
+"""How many questions a device holds at a time, predicted from sizes before the first forward.
+
+A prediction that is too low costs a halved batch (batches.py), one that is too high a smaller batch than would do. Records are the same.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from warmexp.decode.meter import POSITIONS
+from warmexp.decode.strategy import Strategies
+from warmexp.models.transformer import ModelConfig
+from warmexp.models.weights import GIB, free_memory
+
+# Of the memory that is free, what is planned with: an allocator leaves gaps.
+SHARE = 0.9
+_FLOAT32, _FLOAT64 = 4, 8
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """What decoding needs beside the weights. tokens: of the longest row, canvas included."""
+
+    config: ModelConfig
+    strategies: Strategies
+    tokens: int
+    dtype: torch.dtype
+    device: torch.device
+
+    def bytes(self, questions: int) -> int:
+        """At most, with so many questions at a time."""
+        positions = max(self.tokens, min(questions * self.tokens, POSITIONS.get(self.device.type, POSITIONS["cuda"])))
+        return questions * (self._logits() + self._keys_values()) + positions * self._activations()
+
+    def _logits(self) -> int:
+        """Of a question's block: as the head gives them, in float64, and what policies that read logits make of those."""
+        copies = 5 if self.strategies.reads_logits else 2
+        return self.strategies.length.block_length * self.config.embedding_size * (self.dtype.itemsize + copies * _FLOAT64)
+
+    def _keys_values(self) -> int:
+        """Of a question, where they are kept: of every layer, and of the one that is computed once more, repeated for every head."""
+        if not self.strategies.cache.keeps:
+            return 0
+        heads = self.config.n_layers * self.config.n_kv_heads + self.config.n_heads
+        return 2 * heads * self.config.head_dim * (self.tokens + 1) * self.dtype.itemsize
+
+    def _activations(self) -> int:
+        """Of a position in a layer: eight of its width (input, norm, queries, keys, values, attention, sums), rotations in at least float32,
+        four of the feed-forward's."""
+        wide = 3 * max(self.dtype.itemsize, _FLOAT32) * self.config.d_model
+        return self.dtype.itemsize * (8 * self.config.d_model + 4 * self.config.mlp_hidden_size) + wide
+
+
+def fitting(footprint: Footprint, batch_size: int, say: Callable[[str], None]) -> int:
+    """The batch size, or where that many questions would not fit the largest number that does, at least 1.
+
+    say: told of a smaller one, once.
+    """
+    free = free_memory(footprint.device)
+    if free is None or footprint.bytes(batch_size) <= SHARE * free:
+        return batch_size
+    size = max(1, bisect.bisect_right(range(1, batch_size), SHARE * free, key=footprint.bytes))
+    say(
+        f"batch_size={batch_size} would need about {footprint.bytes(batch_size) / GIB:.1f} GiB beside the weights and device="
+        f"{footprint.device} has {free / GIB:.1f} GiB free: decoding {size} at a time."
+    )
+    return size
