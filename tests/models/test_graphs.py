@@ -14,6 +14,7 @@ from tests.decode.cases import FREEZING, WINDOWS, cases, facts, profile
 from tests.models.recorded import fake_graphs
 from tests.reference.models import random_models
 from tests.runs.test_run import records
+from tests.simulated.cuda import SimulatedCuda
 from warmexp.api import planned, run_overrides
 from warmexp.decode.loop import stream
 from warmexp.errors import UserError
@@ -138,6 +139,7 @@ def test_a_recording_for_which_memory_runs_out_halves_the_batch(backbone, monkey
         forward(engine, store, [0], 8, 4, [16])
 
 
+EXACT = ("ids", "nfe", "commit_iteration", "source", "revocations", "token_forwards")
 WORDS = ["init=token_inject", "proposer=oracle", "proposer.corruption=0.3", "remask=linear", "task.limit=4", "batch_size=3"]
 
 
@@ -155,6 +157,23 @@ def test_a_run_has_the_records_of_the_fast_engine(tmp_path, monkeypatch):
         for one in (row, mine[question]):
             one["confidence"] = [None if c is None else round(c, 9) for c in one["confidence"]]
         assert mine[question] == row
+
+
+def test_a_run_on_a_simulated_device(tmp_path):
+    """Recording and replaying read nothing, upload nothing and mix no devices; records are those without graphs."""
+    words = [*WORDS, "task.limit=3", "batch_size=2", "cache=dual", "device=cuda", "share=false"]
+    found = []
+    for engine in ("graphs", "fast"):
+        with SimulatedCuda(devices=1) as gpu, fake_graphs() as recorded:
+            _, folder = run_overrides([*words, f"engine={engine}", f"outputs={tmp_path}/{engine}"])
+            _free_backbone()
+        found.append({i: {key: row[key] for key in EXACT} for i, row in records(folder).items()})
+        assert bool(recorded) == (engine == "graphs")
+        assert not [place for _, place in gpu.waits if "graphs.py" in place and "upload <" not in place]  # wanted.py's is tested there
+        recorded.clear()
+        gc.collect()
+        assert gpu.allocated == [0], "a recording has outlived the run"
+    assert found[0] == found[1]
 
 
 def test_where_there_are_no_graphs_it_is_refused_at_once():

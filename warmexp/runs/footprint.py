@@ -49,8 +49,8 @@ class Footprint:
         return 2 * heads * self.config.head_dim * (self.tokens + 1) * self.dtype.itemsize
 
     def _activations(self) -> int:
-        """Of a position in a layer: eight of its width (input, norm, queries, keys, values, attention, sums), rotations in at least float32,
-        four of the feed-forward's."""
+        """Of a position in a layer: eight of its width (input, norm, queries, keys, values, attention, sums), three more in at least
+        float32 for the rotation, four of the feed-forward's."""
         wide = 3 * max(self.dtype.itemsize, _FLOAT32) * self.config.d_model
         return self.dtype.itemsize * (8 * self.config.d_model + 4 * self.config.mlp_hidden_size) + wide
 
