@@ -13,6 +13,7 @@ import hydra  # noqa: E402
 from hydra.errors import HydraException  # noqa: E402
 from omegaconf.errors import OmegaConfBaseException  # noqa: E402
 
+from warmexp.config import allowed  # noqa: E402
 from warmexp.config.messages import explain  # noqa: E402
 from warmexp.config.plan import conf_dir  # noqa: E402
 from warmexp.console import complain, show  # noqa: E402
@@ -23,6 +24,7 @@ from warmexp.studies.named import register, study_name, sweeper_of  # noqa: E402
 
 GREEK = {"ρ": "rho", "λ": "lambda", "τ": "tau"}
 DRY_RUN = "--dry-run"
+RERUN = "--experimental-rerun"
 
 app = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(job)
 
@@ -30,6 +32,9 @@ app = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="c
 def _arguments(words: list[str]) -> list[str]:
     """What Hydra is given: Greek keys by their names, a name for a multirun that has none, our own flag as the sweeper's key."""
     words = [_latin(word) for word in words]
+    for word in words:
+        if word.startswith("--e") and RERUN.startswith(word.partition("=")[0]):  # Hydra takes it abbreviated as well
+            raise UserError(f"{RERUN} is refused, since it runs what stands in a pickle: ask for the same run by its overrides.")
     if DRY_RUN in words:
         foreign = [word for word in words if word.startswith("hydra/sweeper=") and word.partition("=")[2] not in ("study", "search")]
         if foreign:
@@ -75,6 +80,7 @@ def main() -> None:
     Exit status: 0; 1 (a job of a study failed, or a defect); 2 (a user's mistake); 130 (interrupted).
     """
     register()
+    allowed.install()
     outcome.clear()
     Asked.config = None
     try:

@@ -10,6 +10,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from warmexp.config import allowed
 from warmexp.config.plan import Plan, conf_dir, plan
 from warmexp.studies.named import register
 
@@ -17,6 +18,7 @@ from warmexp.studies.named import register
 def composed(overrides: list[str]) -> tuple[DictConfig, dict[str, str]]:
     """The configuration that a command line composes, and the option chosen in each group."""
     register()
+    allowed.install()
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         cfg = compose("config", overrides, return_hydra_config=True)

@@ -1,0 +1,197 @@
+"""What a configuration may make Hydra and Python's logging do: known classes, and nothing else that it names.
+
+Hydra instantiates the classes named by `hydra.callbacks`, `hydra.launcher` and `hydra.sweeper`, and logging those of `hydra.job_logging`
+and `hydra.hydra_logging`; a configuration from somebody else could name any. `CheckedLoader` looks at every configuration as soon as it is
+composed, before Hydra acts on it, in this process and in the workers of a launcher, whatever Hydra's own policy is. The classes of our
+own groups are checked where they are built (instantiate.py).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, NoReturn
+
+import hydra._internal.hydra as hydra_internal
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+from warmexp.errors import UserError
+
+CALLBACKS = frozenset({"warmexp.studies.end.Asked", "hydra.experimental.callbacks.LogJobReturnCallback"})
+LAUNCHERS = frozenset({
+    "hydra._internal.core_plugins.basic_launcher.BasicLauncher",
+    "hydra_plugins.warmexp_launchers.Local",
+    "hydra_plugins.warmexp_launchers.Slurm",
+    "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher",
+    "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher",
+    "hydra_plugins.hydra_submitit_launcher.submitit_launcher.LocalLauncher",
+    "hydra_plugins.hydra_ray_launcher.ray_launcher.RayLauncher",
+})  # fmt: skip
+SWEEPERS = frozenset({
+    "hydra._internal.core_plugins.basic_sweeper.BasicSweeper",
+    "hydra_plugins.warmexp_sweeper.StudySweeper",
+    "hydra_plugins.warmexp_search.Search",
+    "hydra_plugins.hydra_optuna_sweeper.optuna_sweeper.OptunaSweeper",
+})  # fmt: skip
+SAMPLERS = frozenset(
+    f"optuna.samplers.{name}Sampler" for name in ("TPE", "Random", "Grid", "CmaEs", "NSGAII", "MOTPE", "QMC", "PartialFixed")
+)
+# Where in Hydra's node a class may be named, and which. *: any one key.
+_TARGETS = {("callbacks", "*"): CALLBACKS, ("launcher",): LAUNCHERS, ("sweeper",): SWEEPERS, ("sweeper", "sampler"): SAMPLERS}
+_HANDLERS = frozenset(
+    {"logging.StreamHandler", "logging.FileHandler", "logging.NullHandler", "logging.Handler", "rich.logging.RichHandler"}
+)
+_STREAMS = frozenset({"ext://sys.stdout", "ext://sys.stderr"})
+# Environment variables that a file may set for a job. Others (PATH, LD_PRELOAD, WANDB_BASE_URL, …) decide what runs and who is told.
+_VARIABLES = re.compile(
+    r"WARMEXP_\w+|(OMP|MKL|OPENBLAS|NUMEXPR)_NUM_THREADS|CUDA_(VISIBLE_DEVICES|LAUNCH_BLOCKING)|TOKENIZERS_PARALLELISM"
+    r"|PYTORCH_(CUDA_)?ALLOC_CONF|CUBLAS_WORKSPACE_CONFIG|(HF_HUB|TRANSFORMERS|HF_DATASETS)_OFFLINE"
+)
+# Of a launcher: lines of a batch script, and where the pickles lie that its jobs run. With the value that needs no typing.
+_TYPED_ONLY = {
+    "setup": None,
+    "additional_parameters": None,
+    "submitit_folder": "${hydra.sweep.dir}/.submitit/%j",
+    "temp_folder": None,
+}
+# An interpolation whose value is a text or a number whatever a file says.
+_PLAIN = re.compile(
+    r"\$\{(?:hydra[.:](?:job\.(?:name|id|num|override_dirname|config_name)|sweep\.(?:dir|subdir)|run\.dir|runtime\.(?:cwd|output_dir))"
+    r"|now:[^${}]*|workers:|python_version:\w*|oc\.env:[^${}]*)\}"
+)
+_REFERENCE = re.compile(r"\$\{[\w.]+\}")
+_SOURCES = re.compile(r"(?:file://|pkg://(?:hydra(?:\.conf)?|hydra_plugins\.[\w.]+|warmexp\.[\w.]+)$|structured://$|(?!\w+://)).*", re.S)
+
+
+class CheckedLoader(ConfigLoaderImpl):
+    """Hydra's loader; it hands out no configuration that `check` refuses."""
+
+    def load_configuration(self, config_name: str | None, overrides: list[str], *more: Any, **named: Any) -> DictConfig:
+        cfg = super().load_configuration(config_name, overrides, *more, **named)
+        check(cfg, overrides)
+        return cfg
+
+    def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
+        cfg = super().load_sweep_config(master_config, sweep_overrides)
+        check(cfg, list(master_config.hydra.overrides.hydra))  # a study's file is no command line
+        return cfg
+
+    def ensure_main_config_source_available(self) -> None:
+        for source in self.config_search_path.get_path():
+            _check_source(source.path)
+        super().ensure_main_config_source_available()
+
+    def _process_config_searchpath(self, config_name: str | None, parsed_overrides: Any, repo: Any) -> None:
+        found = repo.load_config(config_path=config_name) if config_name is not None else None
+        primary = OmegaConf.select(found.config, "hydra.searchpath") if found is not None else None
+        typed = [word.value() for word in parsed_overrides if word.get_key_element() == "hydra.searchpath"]
+        for paths in (primary, *typed):
+            for path in paths if isinstance(paths, (list, ListConfig)) else ():
+                _check_source(path)
+        super()._process_config_searchpath(config_name, parsed_overrides, repo)
+
+
+def install() -> None:
+    """From now on Hydra makes its loader from ours. Called before anything is composed; calling it again changes nothing."""
+    if not issubclass(getattr(hydra_internal, "ConfigLoaderImpl", object), ConfigLoaderImpl):
+        raise ImportError("this version of hydra-core is not known to warmexp: install hydra-core>=1.3.8,<1.5")
+    hydra_internal.ConfigLoaderImpl = CheckedLoader
+
+
+def check(cfg: DictConfig, typed: Sequence[str]) -> None:
+    """Refuse a composed configuration that names what may not run.
+
+    typed: the words of the command line.
+    Raises:
+        UserError: names the key, the value and what is allowed.
+    """
+    node = OmegaConf.to_container(cfg.hydra, resolve=False)
+    for name in ("callbacks", "launcher", "sweeper"):
+        for path, value in _leaves((name,), node.get(name)):
+            _check_text(path, value)
+            if "_target_" in path:
+                _check_target(path, value)
+    for name in ("job_logging", "hydra_logging"):
+        for path, value in _leaves((name,), node.get(name)):
+            _check_text(path, value)
+            _check_logging(path, value)
+    if node["sweeper"] and node["sweeper"].get("custom_search_space") is not None:
+        raise UserError(f"hydra.sweeper.custom_search_space={node['sweeper']['custom_search_space']} is refused: it names code to run.")
+    _check_typed_only(node, typed)
+
+
+def _leaves(path: tuple[str, ...], node: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
+    if isinstance(node, dict) and node:
+        for name, value in node.items():
+            yield from _leaves((*path, str(name)), value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _leaves((*path, "[]"), value)
+    else:
+        yield path, node
+
+
+def _refuse(path: Sequence[str], value: Any, remedy: str) -> NoReturn:
+    raise UserError(f"hydra.{'.'.join(path)}={value} is refused: {remedy}.")
+
+
+def _check_text(path: tuple[str, ...], value: Any) -> None:
+    """Nothing whose value could be a node that was not looked at."""
+    if not isinstance(value, str) or "${" not in value:
+        return
+    alone = _REFERENCE.fullmatch(value) is not None  # amid other text, a reference gives text
+    left = _PLAIN.sub("", value) if alone else _REFERENCE.sub("", _PLAIN.sub("", value))
+    if "${" in left:
+        _refuse(path, value, "write the value itself there")
+
+
+def _check_target(path: tuple[str, ...], value: Any) -> None:
+    place = path[:-1] if path[-1] == "_target_" else path
+    allowed = _TARGETS.get(place) or _TARGETS.get((*place[:-1], "*")) or frozenset()
+    if not isinstance(value, str) or value not in allowed:
+        known = f"only {', '.join(sorted(allowed))} may be named there" if allowed else "no class may be named there"
+        _refuse(path, value, known)
+
+
+def _check_logging(path: tuple[str, ...], value: Any) -> None:
+    name = path[-1]
+    if "()" in path or "." in path or "_target_" in path:
+        _refuse(path, value, "a logging configuration may not name code to run")
+    if name == "class" and str(value) not in _HANDLERS:
+        _refuse(path, value, f"choose one of {', '.join(sorted(_HANDLERS))}")
+    if isinstance(value, str) and re.match(r"(ext|cfg)://", value) and value not in _STREAMS:
+        _refuse(path, value, f"choose one of {', '.join(sorted(_STREAMS))}")
+    if name == "filename" and not (isinstance(value, str) and value.endswith(".log")):
+        _refuse(path, value, "a log's name ends in .log")
+    if name == "style" and str(value) not in ("%", "$"):
+        _refuse(path, value, "choose %")
+
+
+def _check_typed_only(node: dict[str, Any], typed: Sequence[str]) -> None:
+    """What decides which programs run comes from the command line, not from files."""
+    words = [word.lstrip("+~").partition("=")[0] for word in typed]
+
+    def is_typed(key: str) -> bool:
+        return any(f"{word}.".startswith(f"{key}.") or f"{key}.".startswith(f"{word}.") for word in words)
+
+    for name, value in (node["job"].get("env_set") or {}).items():
+        key = f"hydra.job.env_set.{name}"
+        if not _VARIABLES.fullmatch(str(name)) and not is_typed(key):
+            raise UserError(f"{key}={value} is refused in a file: set the variable yourself, or write {key}=… on the command line.")
+    launcher = node.get("launcher") or {}
+    for name, usual in _TYPED_ONLY.items():
+        key, value = f"hydra.launcher.{name}", launcher.get(name)
+        if value and value != usual and not is_typed(key):
+            raise UserError(f"{key}={value} is refused in a file: it decides what is run, so write it on the command line.")
+    for path, value in _leaves(("launcher",), {name: value for name, value in launcher.items() if name not in _TYPED_ONLY}):
+        if isinstance(value, str) and re.search(r"[\x00-\x1f\x7f]", value):
+            _refuse(path, repr(value), "it has control characters")
+    ahead = launcher.get("pre_dispatch")
+    if ahead is not None and not re.fullmatch(r"all|[\d.*+ ]*(n_jobs)?[\d.*+ ]*", str(ahead)):
+        raise UserError(f"hydra.launcher.pre_dispatch={ahead} is refused: write a number, all, or N*n_jobs.")
+
+
+def _check_source(path: str | None) -> None:
+    if path is not None and not _SOURCES.fullmatch(str(path)):
+        raise UserError(f"{path} is refused as a place of configurations: name a folder; a package would be run by looking into it.")
