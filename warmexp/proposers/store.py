@@ -11,10 +11,9 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from filelock import FileLock
-
 from warmexp.io import append_lines, read_lines
 from warmexp.jsonl import Row, check_once
+from warmexp.locks import Lock
 from warmexp.proposers.proposal import Asked, Proposal, Proposer
 from warmexp.secrets import is_secret
 from warmexp.tasks.task import TaskQuestion
@@ -51,7 +50,7 @@ def proposals_for(
     file = folder / f"{sha256(identity)[:16]}.jsonl"
     folder.mkdir(parents=True, exist_ok=True)
     # Several workers may share the folder: whoever comes second waits and finds the first one's work.
-    with FileLock(file.with_suffix(".lock")):
+    with Lock(file.with_suffix(".lock")):
         known = _stored(file)
         wanted = {prompt_sha256(q): q for q in questions}
         missing = [q for key, q in wanted.items() if key not in known]

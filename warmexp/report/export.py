@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -46,16 +47,32 @@ def write_front(front: Front, folder: Path | str, title: str = "warmexp report")
 
 
 def csv_text(content: dict[str, Any]) -> str:
-    """front.json's runs as a table: one line per run, with every axis, the comparison and the settings that vary."""
+    """front.json's runs as a table: one line per run, with every axis, the comparison and the settings that vary.
+
+    Numbers are bare and texts are quoted, so that no separator in a text begins a cell; a text that a spreadsheet would compute, such as
+    =1+1, has an apostrophe before it.
+    """
     rows = [_row(run, content["varying"]) for run in content["runs"]]
     out = io.StringIO()
     if rows:
-        writer = csv.DictWriter(out, fieldnames=list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+        writer = csv.writer(out, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+        writer.writerow(map(_cell, rows[0]))
+        writer.writerows(map(_cell, row.values()) for row in rows)
     return out.getvalue()
 
 
+def _cell(value: Any) -> Any:
+    """What begins like a formula (full-width signs included) is none, unless it is a number."""
+    if not isinstance(value, str) or not _FORMULA.match(value):
+        return value
+    try:
+        float(value)
+        return value
+    except ValueError:
+        return f"'{value}"
+
+
+_FORMULA = re.compile(r"\s*[=+\-@＝＋－＠|%]|[\t\r\n]")
 _PLAIN = ("run_id", "label", "method", "proposer", "tau", "oracle", "group", "n", "x")
 _SAVED = ("x_of_baseline_front_at_equal_accuracy", "saved", "saved_share", "bound")
 _PAIRED = (

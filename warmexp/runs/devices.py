@@ -14,7 +14,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
+
+from warmexp.locks import Lock
 
 if TYPE_CHECKING:
     from warmexp.config.plan import Plan
@@ -61,12 +63,12 @@ def own_device(say: Callable[[str], None]) -> Iterator[str]:
         lock.release()
 
 
-def _take(names: dict[str, str], say: Callable[[str], None]) -> tuple[str, FileLock]:
+def _take(names: dict[str, str], say: Callable[[str], None]) -> tuple[str, Lock]:
     order = sorted(names, key=lambda device: device not in _last)
     waiting = False
     while True:
         for device in order:
-            lock = FileLock(_lock_folder() / f"{names[device]}.lock")
+            lock = Lock(_lock_folder() / f"{names[device]}.lock")
             try:
                 lock.acquire(timeout=0)
             except Timeout:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
+from filelock import Timeout
 from omegaconf import OmegaConf
 
 from warmexp.config.plan import Plan, questions_sha256
@@ -21,6 +21,7 @@ from warmexp.decode.meter import Meter
 from warmexp.decode.state import Question
 from warmexp.errors import UserError
 from warmexp.io import append_lines, read_lines, write_json, write_text
+from warmexp.locks import Lock
 from warmexp.models.backbone import Backbone
 from warmexp.models.plain import PlainBackbone
 from warmexp.proposers.hf import free_models
@@ -72,7 +73,7 @@ def run(plan: Plan, say: Callable[[str], None] = show, wait: bool = False) -> di
 def _locked(plan: Plan, say: Callable[[str], None], wait: bool) -> Iterator[None]:
     """The run's folder, made and held. The operating system lets go of it when the process ends, however it ends."""
     folder = plan.folder
-    lock = FileLock(folder / ".lock")
+    lock = Lock(folder / ".lock", say)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         try:

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from warmexp.config.instantiate import build
 from warmexp.config.plan import BASELINE
 from warmexp.console import complain, show
+from warmexp.locks import Lock
 from warmexp.runs.run import finished
 from warmexp.studies.folder import FAILED, Job, StudyFolder
 
@@ -75,7 +75,7 @@ def _front(folders: Sequence[Path], study: Path, cfg: DictConfig) -> None:
     points, left_out = collect(folders)
     front = analyse(points, baseline=cfg.study.baseline or BASELINE, left_out=left_out, processes=cores())
     print_table(front)
-    with FileLock(study / ".front.lock"):  # several workers may end the same study
+    with Lock(study / ".front.lock"):  # several workers may end the same study
         paths = write_front(front, study / "front", title=f"Study {study.name}")
         show(*(f"{name + ':':<8}{path}" for name, path in paths.items()))
         note = log_study(build("tracker", cfg.tracker), front, study, study.name)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from filelock import FileLock, Timeout
+from filelock import Timeout
 from hydra_plugins.hydra_optuna_sweeper._impl import OptunaSweeperImpl, create_params_from_overrides
 from omegaconf import DictConfig, OmegaConf
 from optuna.distributions import BaseDistribution, CategoricalDistribution, distribution_to_json
@@ -25,6 +25,7 @@ from optuna.trial import Trial, TrialState
 from warmexp.config.plan import GROUPS, reads
 from warmexp.console import show
 from warmexp.errors import UserError, check_choice, check_range
+from warmexp.locks import Lock
 from warmexp.studies.named import essence
 from warmexp.studies.sweep import point_of
 
@@ -68,7 +69,7 @@ class Trials(OptunaSweeperImpl):
         folder = Path(self.sweep_dir)
         folder.mkdir(parents=True, exist_ok=True)
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        lock = FileLock(folder / ".search.lock")
+        lock = Lock(folder / ".search.lock")
         try:
             lock.acquire(timeout=0)
         except Timeout:
