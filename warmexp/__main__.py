@@ -16,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException  # noqa: E402
 from warmexp.config import allowed  # noqa: E402
 from warmexp.config.messages import explain  # noqa: E402
 from warmexp.config.plan import conf_dir  # noqa: E402
+from warmexp.config.plugins import take_words  # noqa: E402
 from warmexp.console import complain, show  # noqa: E402
 from warmexp.errors import UserError  # noqa: E402
 from warmexp.studies.end import Asked, end_study  # noqa: E402
@@ -31,7 +32,7 @@ app = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="c
 
 def _arguments(words: list[str]) -> list[str]:
     """What Hydra is given: Greek keys by their names, a name for a multirun that has none, our own flag as the sweeper's key."""
-    words = [_latin(word) for word in words]
+    words = take_words([_latin(word) for word in words])
     for word in words:
         if word.startswith("--e") and RERUN.startswith(word.partition("=")[0]):  # Hydra takes it abbreviated as well
             raise UserError(f"{RERUN} is refused, since it runs what stands in a pickle: ask for the same run by its overrides.")

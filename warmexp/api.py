@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from warmexp.config import allowed
 from warmexp.config.plan import Plan, conf_dir, plan
+from warmexp.config.plugins import take_words
 from warmexp.studies.named import register
 
 
@@ -19,6 +20,7 @@ def composed(overrides: list[str]) -> tuple[DictConfig, dict[str, str]]:
     """The configuration that a command line composes, and the option chosen in each group."""
     register()
     allowed.install()
+    overrides = take_words(overrides)
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         cfg = compose("config", overrides, return_hydra_config=True)

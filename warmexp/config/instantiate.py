@@ -1,4 +1,4 @@
-"""From a group's YAML node to its dataclass: `_target_` only inside `warmexp.`, unknown keys and wrong types refused by name."""
+"""From a group's YAML node to its dataclass: `_target_` only in what is trusted, unknown keys and wrong types refused by name."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException, ValidationError
 
+from warmexp.config.plugins import VARIABLE, trusts
+from warmexp.decode.strategy import BASES
 from warmexp.errors import UserError, closest
 
 
@@ -39,15 +41,23 @@ def build(group: str, node: DictConfig | dict) -> Any:
 
 
 def _class(group: str, target: str | None) -> type:
-    if not isinstance(target, str) or not target.startswith("warmexp."):
-        raise UserError(f"{group}._target_={target} is refused: only classes inside warmexp. are ever instantiated from a configuration.")
+    if not isinstance(target, str) or not trusts(target):
+        package = str(target).partition(".")[0]
+        raise UserError(
+            f"{group}._target_={target} is refused: only classes inside warmexp. and of trusted packages are instantiated;"
+            f" if you trust it, type plugins=[{package}] or set {VARIABLE}={package}."
+        )
     module, _, name = target.rpartition(".")
     try:
         cls = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise UserError(f"{group}._target_={target} cannot be found ({error}).") from None
-    if not dataclasses.is_dataclass(cls) or not cls.__module__.startswith("warmexp."):
-        raise UserError(f"{group}._target_={target} is refused: it is not a dataclass of warmexp.")
+    base = BASES.get(group, object)
+    if not isinstance(cls, type) or not dataclasses.is_dataclass(cls) or not trusts(cls.__module__):
+        raise UserError(f"{group}._target_={target} is refused: it is not a dataclass of warmexp or of a trusted package.")
+    if not issubclass(cls, base):
+        expected = f"{base.__module__}.{base.__name__}"
+        raise UserError(f"{group}._target_={target} is refused: a class of the group {group} derives from {expected}.")
     return cls
 
 

@@ -8,7 +8,7 @@ from hydra.errors import MissingConfigException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from warmexp.config.plan import GROUPS, PLAIN, SHARED, conf_dir, options
+from warmexp.config.plan import GROUPS, PLAIN, SHARED, option_files, options
 from warmexp.errors import UserError, closest
 
 # Configurations that come with a plugin of Hydra, and what installs it.
@@ -55,7 +55,7 @@ def _unknown(key: str) -> str:
     if parent:
         group = parent.split(".")[0]
         if group in GROUPS:
-            keys = {k for f in (conf_dir() / group).glob("*.yaml") for k in OmegaConf.load(f) if not str(k).startswith("_")}
+            keys = {k for f in option_files(group) for k in OmegaConf.load(f) if not str(k).startswith("_")}
             return f"{key} is not a key of the chosen {group}{closest(name, keys)}: `--cfg job --package {group}` shows the keys it has."
     names = [*GROUPS, *SHARED, *PLAIN, "study", "experiment"]
     near = closest(name, names)

@@ -17,6 +17,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from warmexp.config.instantiate import build
+from warmexp.config.plugins import conf_folders, source_sha256
 from warmexp.decode.strategy import Setup, Strategies
 from warmexp.errors import UserError, check_choice, check_range, closest
 from warmexp.models.checkpoint import Checkpoint
@@ -255,7 +256,12 @@ def _check_study(study: Any) -> None:
 
 def options(group: str) -> list[str]:
     """The options a group has."""
-    return sorted(p.stem for p in (conf_dir() / group).glob("*.yaml"))
+    return sorted({p.stem for p in option_files(group)})
+
+
+def option_files(group: str = "*") -> list[Path]:
+    """The YAML files of a group's options, or of all groups': the project's own and those of trusted packages."""
+    return [file for folder in (conf_dir(), *conf_folders()) for file in sorted(folder.glob(f"{group}/*.yaml"))]
 
 
 def _unread(cfg: DictConfig, choices: dict[str, str]) -> list[str]:
@@ -283,7 +289,7 @@ def _keys_read(cfg: DictConfig) -> set[str]:
 
 def readers(key: str) -> str:
     """The group options that read a shared key, from the files themselves."""
-    files = sorted(conf_dir().glob("*/*.yaml"))
+    files = option_files()
     found = [f"{f.parent.name}={f.stem}" for f in files if key in _TOP.findall(f.read_text(encoding="utf-8"))]
     return ", ".join(found) or "no group"
 
@@ -324,7 +330,8 @@ def _proposer_identity(proposer: Proposer) -> dict[str, Any]:
 
 
 def _identity_of(strategy: Any) -> dict[str, Any]:
-    return {"class": type(strategy).__name__, **dataclasses.asdict(strategy)}
+    source = source_sha256(type(strategy))
+    return {"class": type(strategy).__name__, **dataclasses.asdict(strategy), **({"source": source} if source else {})}
 
 
 # The questions of the last plan as tokens: the points of a study share them.

@@ -218,6 +218,17 @@ class Anchor(Strategy):
             )
 
 
+# The class that a group's classes derive from.
+BASES: dict[str, type[Strategy]] = {
+    "init": Init,
+    "unmask": Unmask,
+    "remask": Remask,
+    "cache": Cache,
+    "length": Length,
+    "anchor": Anchor,
+}
+
+
 @dataclass(frozen=True)
 class Strategies:
     """One of each: a decoding method."""

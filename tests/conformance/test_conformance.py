@@ -1,0 +1,62 @@
+"""Every option of every method group holds to the same contracts; a method that breaks one is told which."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+
+from warmexp.check_method.__main__ import compositions, main
+from warmexp.check_method.suite import conform
+from warmexp.config.plan import options
+from warmexp.decode.strategy import BASES
+from warmexp.methods.unmask.threshold import Threshold
+
+METHODS = [(group, option) for group in BASES for option in options(group)]
+
+
+@pytest.mark.parametrize(("group", "option"), METHODS)
+def test_a_method_conforms(group, option):
+    for name, nodes in compositions([f"{group}={option}"]):
+        for sentence, found in conform(nodes, group, count=2):
+            assert found is None, f"{name}: {sentence} {found}"
+
+
+@dataclass
+class Remembers(Threshold):
+    """A rule with state of its own: from its third look at a question on it commits everything."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.seen = {}
+
+    def select(self, block, reading):
+        for question in block.questions:
+            self.seen[question] = self.seen.get(question, 0) + 1
+        again = torch.tensor([self.seen[question] > 2 for question in block.questions])
+        return block.masked & ((reading.confidence >= self.tau) | again[:, None])
+
+
+@dataclass
+class Counts(Threshold):
+    """A rule that looks at its neighbours: the more questions there are, the more it commits."""
+
+    def select(self, block, reading):
+        return block.masked & (reading.confidence >= self.tau / len(block.questions))
+
+
+@pytest.mark.parametrize(("wrong", "sentence"), [(Remembers, "Used again"), (Counts, "Alone")])
+def test_a_method_that_breaks_a_contract_is_told_which(wrong, sentence, monkeypatch):
+    monkeypatch.setattr("warmexp.config.instantiate.trusts", lambda module: True)
+    _, nodes = compositions(["unmask=threshold"])[0]
+    nodes["unmask"] = {"_target_": f"{__name__}.{wrong.__name__}"}
+    failed = [said for said, found in conform(nodes, "unmask", count=2) if found is not None]
+    assert any(said.startswith(sentence) for said in failed), failed
+
+
+def test_the_command_says_what_holds(capsys):
+    assert main(["unmask=topk"]) == 0
+    said = capsys.readouterr().out
+    assert "unmask=topk, as given" in said and "unmask=topk, warm" in said and "FAILED" not in said
+    assert main([]) == 2 and main(["unmask=nothing"]) == 2
