@@ -9,12 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
+from warmexp.console import complain
 from warmexp.errors import UserError
 from warmexp.models.files import adapters, read_bytes, readable, shards
 
@@ -83,7 +83,7 @@ def _contents(key: str, files: dict[Stat, Path]) -> dict[Stat, str]:
             time.sleep(2 * _TICK)
         size = sum(state[1] for state in unread)
         if size > _LONG:
-            print(f"reading {size / (1 << 30):.1f} GiB of weights once, to know what {key} is", file=sys.stderr)
+            complain(f"reading {size / (1 << 30):.1f} GiB of weights once, to know what {key} is")
         with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
             digests = dict(zip(unread, pool.map(lambda file: _sha256(key, file), unread.values()), strict=True))
         fresh = {s: d for s, d in digests.items() if s == _stat(key, unread[s]) and _settled((s,))}
