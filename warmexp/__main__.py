@@ -14,6 +14,7 @@ from hydra.errors import HydraException  # noqa: E402
 from omegaconf.errors import OmegaConfBaseException  # noqa: E402
 
 from warmexp.config import allowed  # noqa: E402
+from warmexp.config.devices import joined  # noqa: E402
 from warmexp.config.messages import explain  # noqa: E402
 from warmexp.config.plan import conf_dir  # noqa: E402
 from warmexp.config.plugins import take_words  # noqa: E402
@@ -31,8 +32,9 @@ app = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="c
 
 
 def _arguments(words: list[str]) -> list[str]:
-    """What Hydra is given: Greek keys by their names, a name for a multirun that has none, our own flag as the sweeper's key."""
-    words = take_words([_latin(word) for word in words])
+    """What Hydra is given: Greek keys by their names, several devices as a list, a name for a multirun that has none, our
+    own flag as the sweeper's key."""
+    words = take_words([joined(_latin(word)) for word in words])
     for word in words:
         if word.startswith("--e") and RERUN.startswith(word.partition("=")[0]):  # Hydra takes it abbreviated as well
             raise UserError(f"{RERUN} is refused, since it runs what stands in a pickle: ask for the same run by its overrides.")

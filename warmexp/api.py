@@ -11,6 +11,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from warmexp.config import allowed
+from warmexp.config.devices import joined
 from warmexp.config.plan import Plan, conf_dir, plan
 from warmexp.config.plugins import take_words
 from warmexp.studies.named import register
@@ -23,7 +24,7 @@ def composed(overrides: list[str]) -> tuple[DictConfig, dict[str, str]]:
     overrides = take_words(overrides)
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        cfg = compose("config", overrides, return_hydra_config=True)
+        cfg = compose("config", [joined(word) for word in overrides], return_hydra_config=True)
     choices = OmegaConf.to_container(cfg.hydra.runtime.choices)
     with open_dict(cfg):
         del cfg["hydra"]

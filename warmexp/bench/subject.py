@@ -13,8 +13,9 @@ import torch
 from omegaconf import OmegaConf
 
 from warmexp.bench.plain import Rule
+from warmexp.config.devices import available_device
 from warmexp.config.instantiate import build
-from warmexp.config.plan import available_device, conf_dir, options
+from warmexp.config.plan import conf_dir, options
 from warmexp.decode.state import Question
 from warmexp.decode.strategy import Strategies
 from warmexp.errors import UserError, check_choice, check_range

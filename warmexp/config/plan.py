@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from warmexp.config.devices import available_devices, workers, written
 from warmexp.config.instantiate import build
 from warmexp.config.plugins import conf_folders, source_sha256
 from warmexp.decode.strategy import Setup, Strategies
@@ -24,7 +25,6 @@ from warmexp.models.checkpoint import Checkpoint
 from warmexp.models.compiled import check_compiler
 from warmexp.models.graphs import check_graphs
 from warmexp.proposers.proposal import Proposer
-from warmexp.runs.devices import workers
 from warmexp.secrets import clean_text, is_secret
 from warmexp.tasks.task import Task, TaskQuestion
 
@@ -33,7 +33,7 @@ STRATEGIES = ("init", "unmask", "remask", "cache", "length")
 METHODS = (*STRATEGIES, "anchor")
 # Keys people type; groups read them as ${top:KEY,DEFAULT}.
 SHARED = {"rho": "init=token_inject", "lambda": "init=embed_interp", "p": "init=embed_interp", "tau": "unmask=threshold"}
-PLAIN = {"seed": int, "device": str, "batch_size": int, "engine": str, "outputs": str}
+PLAIN = {"seed": int, "device": (str, ListConfig), "batch_size": int, "engine": str, "outputs": str}
 ENGINES = ("fast", "compiled", "graphs", "plain")
 STUDY = ("name", "baseline")
 BASELINE = "init=mask remask=none"  # what study.baseline=null stands for
@@ -67,7 +67,8 @@ def _shipped(name: str) -> Path:
 class Plan:
     """A run, checked and ready: everything is built but no weights are loaded.
 
-    config: the resolved configuration, as stored in the run folder. warnings: sentences for the user.
+    config: the resolved configuration, as stored in the run folder. warnings: sentences for the user. devices: where questions are
+    decoded, a process for each where they are several; device: the first of them, where proposals are made.
     """
 
     backbone: Checkpoint
@@ -87,6 +88,7 @@ class Plan:
     config: dict[str, Any]
     identity: dict[str, Any]
     warnings: list[str] = field(default_factory=list)
+    devices: tuple[str, ...] = ()
 
     @property
     def run_id(self) -> str:
@@ -139,11 +141,11 @@ def plan(cfg: DictConfig, choices: dict[str, str], multirun: bool = False) -> Pl
         from warmexp.methods.remask.none import NoRemask
 
         strategies = dataclasses.replace(strategies, remask=NoRemask())
-    device = available_device(str(cfg.device))
+    devices = available_devices(cfg.device)
     if cfg.engine == "compiled":
-        check_compiler(device)
+        check_compiler(devices[0])
     if cfg.engine == "graphs":
-        check_graphs(device)
+        check_graphs(devices[0])
         if not strategies.cache.keeps:
             warnings.append(
                 f"engine=graphs records forwards beside a cache and cache={choices['cache']} keeps nothing: it changes nothing here."
@@ -176,6 +178,7 @@ def plan(cfg: DictConfig, choices: dict[str, str], multirun: bool = False) -> Pl
     }
     config = OmegaConf.to_container(cfg, resolve=True)
     config.pop("hydra", None)
+    config["device"] = written(cfg.device)
     return Plan(
         backbone=backbone,
         proposer=proposer,
@@ -185,7 +188,8 @@ def plan(cfg: DictConfig, choices: dict[str, str], multirun: bool = False) -> Pl
         questions=questions,
         prompts=prompts,
         seed=int(cfg.seed),
-        device=device,
+        device=devices[0],
+        devices=devices,
         batch_size=int(cfg.batch_size),
         engine=str(cfg.engine),
         share=cfg.share,
@@ -305,23 +309,6 @@ def _check_methods(built: dict[str, Any], choices: dict[str, str]) -> str | None
     for name in METHODS:
         built[name].check(setup)
     return built["remask"].vacuous(setup)
-
-
-def available_device(device: str) -> str:
-    """A device's name as given, `auto` resolved; UserError where it is not there."""
-    import torch
-
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        parsed = torch.device(device)
-    except RuntimeError:
-        raise UserError(f"device={device} is not a device: choose auto, cpu, cuda or cuda:N.") from None
-    if parsed.type == "cuda" and (not torch.cuda.is_available() or (parsed.index or 0) >= torch.cuda.device_count()):
-        raise UserError(f"device={device} is not there ({torch.cuda.device_count()} CUDA devices found): choose device=cpu or device=auto.")
-    if parsed.type not in ("cpu", "cuda"):
-        raise UserError(f"device={device} is not supported: choose auto, cpu, cuda or cuda:N.")
-    return device
 
 
 def _proposer_identity(proposer: Proposer) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from warmexp.config.plan import available_device
+from warmexp.config.devices import available_device
 from warmexp.console import complain, show
 from warmexp.decode.loop import decode
 from warmexp.decode.meter import Meter

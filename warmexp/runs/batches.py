@@ -54,17 +54,28 @@ def halving(
 
 
 def shrinking(
-    items: Sequence[T], size: int, work: Callable[[Sequence[T], int], Iterator[tuple[T, R]]], say: Callable[[str], None], remedy: str
+    items: Iterable[T], size: int, work: Callable[[Iterable[T], int], Iterator[tuple[T, R]]], say: Callable[[str], None], remedy: str
 ) -> Iterator[tuple[T, R]]:
     """Yield what `work(items, size)` yields, and where that runs out of memory, go on with the items it has not yielded at half the size.
 
-    `work` takes up to `size` items at a time and yields each with its result, in any order. Otherwise as `halving`.
+    `work` takes up to `size` items at a time, as it needs them, and yields each with its result, in any order. Otherwise as `halving`.
     """
-    left = list(items)
-    while left:
+    waiting = iter(items)
+    taken: list[T] = []  # and not yielded
+    while True:
+        again, most = tuple(taken), len(taken)
+
+        def supply(again: tuple[T, ...] = again) -> Iterator[T]:
+            nonlocal most
+            yield from again
+            for item in waiting:
+                taken.append(item)
+                most = max(most, len(taken))
+                yield item
+
         try:
-            for item, result in work(tuple(left), size):
-                left.remove(item)
+            for item, result in work(supply(), size):
+                taken.remove(item)
                 yield item, result
         except Exception as error:  # not handled in here, as above
             if not out_of_memory(error):
@@ -72,8 +83,8 @@ def shrinking(
         else:
             return
         empty_cache()
-        tried = min(size, len(left))
-        if tried == 1:
+        tried = min(size, most)
+        if tried <= 1:
             raise UserError(f"out of memory at batch size 1: {remedy}")
         size = (tried + 1) // 2
         say(f"out of memory at batch size {tried}: going on with {size}")

@@ -1,6 +1,8 @@
-"""Several jobs on one machine: each takes a CUDA device of its own, by a lock that the operating system frees when the job's process ends.
+"""Several jobs on one machine: each takes a CUDA device of its own, by a lock that the operating
+system frees when the job's process ends.
 
-Only `device=auto` is shared out like this. Who names a device (`device=cuda:0`, `device=cuda`) gets it, alone or not.
+Only `device=auto`, and a list of devices under a launcher of several processes, are shared out like this. Who names a device
+(`device=cuda:0`, `device=cuda`) gets it, alone or not.
 """
 
 from __future__ import annotations
@@ -28,30 +30,23 @@ _POLL_SECONDS = 1.0
 _last: list[str] = []
 
 
-def workers() -> int:
-    """How many jobs one machine takes at a time: one per CUDA device, one per core where there is none."""
-    import torch
-
-    return torch.cuda.device_count() or os.cpu_count() or 1
-
-
 @contextmanager
 def placed(plan: Plan, say: Callable[[str], None]) -> Iterator[Plan]:
     """The plan on the device that it runs on: its own, held while the context lasts, where `device` is OWN."""
     if plan.device != OWN:
         yield plan
         return
-    with own_device(say) as device:
-        yield replace(plan, device=device)
+    with own_device(say, plan.devices) as device:
+        yield replace(plan, device=device, devices=(device,))
 
 
 @contextmanager
-def own_device(say: Callable[[str], None]) -> Iterator[str]:
+def own_device(say: Callable[[str], None], among: tuple[str, ...] = ()) -> Iterator[str]:
     """A CUDA device that no other job of this user on this machine holds, waited for if need be; `cpu` where there is none.
 
-    say: told once when all devices are taken.
+    say: told once when all devices are taken. among: one of these, or `cuda`: any.
     """
-    names = _devices()
+    names = {device: uuid for device, uuid in _devices().items() if device in among or len(among) < 2}
     if not names:
         yield "cpu"
         return

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from warmexp.runs.environment import environment, keep_float32, no_cudnn_attenti
 from warmexp.runs.footprint import Footprint, fitting
 from warmexp.runs.record import record_of, texts_of
 from warmexp.runs.summary import summarise
+from warmexp.runs.workers import end_workers, on_several
 from warmexp.secrets import without_secrets
 from warmexp.tasks.task import TaskQuestion
 
@@ -165,19 +167,12 @@ def _decode_all(plan: Plan, proposals: dict[str, tuple[Proposal, Encoded]], say:
     if records and pending:
         say(f"resumed {plan.folder}: {len(records)} of {len(plan.questions)} questions were already decoded")
     if pending:
-        backbone = _backbone(plan)
-        if plan.engine == "plain":
-            backbone = PlainBackbone(**vars(backbone))
-        tokens = plan.strategies.length.canvas_length + max(len(plan.prompts[q.id]) for q in pending)
-        write_json(plan.folder / "environment.json", environment(plan.device, plan.identity, backbone, tokens))
         # Questions of similar length share a batch, and the longest come first: what does not fit is found out at once.
         ordered = sorted(pending, key=lambda q: (-len(plan.prompts[q.id]), q.id))
+        on = on_several if len(plan.devices) > 1 else _on_one
         with ProgressBar(len(plan.questions), plan.run_id) as bar:
-            work = partial(_decode_some, plan, backbone, proposals)
-            footprint = Footprint(plan.backbone.config, plan.strategies, tokens, backbone.dtype, backbone.device)
-            size = 1 if plan.engine == "plain" else fitting(footprint, min(plan.batch_size, len(pending)), say)
-            decoded = shrinking(ordered, size, work, say, _remedy(plan, tokens))
-            for rows in gathered((record for _, record in decoded), SAVE_EVERY):
+            decoding = on(plan, ordered, proposals.get, partial(_note_environment, plan), say)
+            for rows in gathered((record for _, record in decoding), SAVE_EVERY):
                 append_lines(file, rows)
                 records |= {record["id"]: record for record in rows}
                 nfe, accuracy = _running(records)
@@ -187,6 +182,35 @@ def _decode_all(plan: Plan, proposals: dict[str, tuple[Proposal, Encoded]], say:
     write_text(file, "".join(_line(record) for record in ordered_records))
     write_json(plan.folder / "tokens.json", texts_of(plan.backbone.tokenizer, ordered_records))
     return ordered_records
+
+
+def _on_one(
+    plan: Plan,
+    questions: Sequence[TaskQuestion],
+    proposal_of: Callable[[str], tuple[Proposal, Encoded] | None],
+    note: Callable[..., None],
+    say: Callable[[str], None],
+) -> Iterator[tuple[TaskQuestion, dict[str, Any]]]:
+    """As workers.on_several, in this process."""
+    end_workers()
+    backbone = loaded(plan)
+    tokens = longest_row(plan, questions)
+    note(environment(plan.device, plan.identity, backbone, tokens))
+    yield from decoded(plan, backbone, questions, proposal_of, min(plan.batch_size, len(questions)), tokens, say)
+
+
+def longest_row(plan: Plan, questions: Sequence[TaskQuestion]) -> int:
+    """Tokens of the longest prompt and its canvas."""
+    return plan.strategies.length.canvas_length + max(len(plan.prompts[q.id]) for q in questions)
+
+
+def _note_environment(plan: Plan, facts: dict[str, Any], devices: Sequence[dict[str, Any]] = ()) -> None:
+    """One device's facts; of several, what each says of itself too."""
+    if devices:
+        own = ("device", "threads", "dtype", "attention", "gpu", "gpu_memory", "compute_capability")
+        each = [{name: one[name] for name in own if name in one} for one in devices]
+        facts = {**facts, "device": ",".join(plan.devices), "devices": each}
+    write_json(plan.folder / "environment.json", facts)
 
 
 def _remedy(plan: Plan, tokens: int) -> str:
@@ -211,41 +235,77 @@ def _running(records: dict[str, dict[str, Any]]) -> tuple[float, float]:
     return sum(r["nfe"] for r in records.values()) / n, sum(r["correct"]["flexible"] for r in records.values()) / n
 
 
-def _backbone(plan: Plan) -> Backbone:
+def loaded(plan: Plan) -> Backbone:
+    """The plan's backbone on its device, with its engine's forward; still there from the run before, or loaded."""
     engine = "fast" if plan.engine == "plain" else plan.engine
     key = f"{plan.identity['backbone']} on {plan.device}, {engine}"
     if key not in _resident:
         _free_backbone()
+        if plan.device.startswith("cuda:"):
+            torch.cuda.set_device(plan.device)  # what names no device goes there too, not to the first one
         _resident[key] = plan.backbone.load(torch.device(plan.device), engine)
-    return _resident[key]
+    return PlainBackbone(**vars(_resident[key])) if plan.engine == "plain" else _resident[key]
 
 
 def _free_backbone() -> None:
+    end_workers()
+    free_own_backbone()
+
+
+def free_own_backbone() -> None:
+    """Of this process; the processes of other devices keep theirs."""
     _resident.clear()
     _memory.clear()
     empty_cache()
 
 
-def _decode_some(
-    plan: Plan, backbone: Backbone, proposals: dict[str, tuple[Proposal, Encoded]], questions: Sequence[TaskQuestion], size: int
+def decoded(
+    plan: Plan,
+    backbone: Backbone,
+    questions: Iterable[TaskQuestion],
+    proposal_of: Callable[[str], tuple[Proposal, Encoded] | None],
+    batch_size: int,
+    tokens: int,
+    say: Callable[[str], None],
 ) -> Iterator[tuple[TaskQuestion, dict[str, Any]]]:
-    """Questions and their records, `size` decoded at a time, in the order in which they are finished."""
+    """Questions and their records in the order in which they are finished, `batch_size` decoded at a time or what fits in memory.
+
+    tokens: of the longest row.
+    """
+    footprint = Footprint(plan.backbone.config, plan.strategies, tokens, backbone.dtype, backbone.device)
+    size = 1 if plan.engine == "plain" else fitting(footprint, batch_size, say)
+    return shrinking(questions, size, partial(_decode_some, plan, backbone, proposal_of), say, _remedy(plan, tokens))
+
+
+def _decode_some(
+    plan: Plan,
+    backbone: Backbone,
+    proposal_of: Callable[[str], tuple[Proposal, Encoded] | None],
+    questions: Iterable[TaskQuestion],
+    size: int,
+) -> Iterator[tuple[TaskQuestion, dict[str, Any]]]:
     meter = SharingMeter(backbone, memory=_memory) if plan.shares else Meter(backbone)
-    proposals = dict(proposals)
     drafts = plan.strategies.init.reads_proposal and plan.proposer.from_backbone
+    taken: dict[str, tuple[TaskQuestion, tuple[Proposal, Encoded] | None]] = {}
 
     def asked() -> Iterator[Question]:
-        for i, question in enumerate(questions):
-            if drafts and i % size == 0:
-                prompts = [Question(q.id, plan.prompts[q.id]) for q in questions[i : i + size]]
-                drafted = plan.proposer.draft(meter, prompts, plan.backbone.tokenizer)
-                proposals.update({i: (p, plan.proposer.judge(e, plan.backbone.tokenizer)) for i, (p, e) in drafted.items()})
-            yield _question(plan, question, proposals.get(question.id))
+        waiting = iter(questions)
+        while some := list(islice(waiting, size if drafts else 1)):
+            proposals = _drafted(plan, meter, some) if drafts else {q.id: proposal_of(q.id) for q in some}
+            for question in some:
+                taken[question.id] = question, proposals[question.id]
+                yield _question(plan, question, proposals[question.id])
 
-    by_id = {question.id: question for question in questions}
     for result in stream(backbone, asked(), plan.strategies, plan.seed, meter, size):
-        question = by_id[result.id]
-        yield question, record_of(plan, question, result, proposals.get(question.id))
+        question, proposal = taken.pop(result.id)
+        yield question, record_of(plan, question, result, proposal)
+
+
+def _drafted(plan: Plan, meter: Meter, questions: Sequence[TaskQuestion]) -> dict[str, tuple[Proposal, Encoded]]:
+    """What the backbone itself proposes."""
+    tokenizer = plan.backbone.tokenizer
+    drafted = plan.proposer.draft(meter, [Question(q.id, plan.prompts[q.id]) for q in questions], tokenizer)
+    return {i: (proposal, plan.proposer.judge(encoded, tokenizer)) for i, (proposal, encoded) in drafted.items()}
 
 
 def _question(plan: Plan, question: TaskQuestion, proposal: tuple[Proposal, Encoded] | None) -> Question:

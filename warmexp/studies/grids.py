@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Sequence
 
+from warmexp.config.devices import joined
 from warmexp.errors import UserError
 
 PINNED = "!"
@@ -21,7 +22,8 @@ def grid_words(grid: str, common: Sequence[str], arguments: Sequence[str]) -> li
     except ValueError as error:
         raise UserError(f"hydra.sweeper.grids: '{grid}' cannot be read ({error}).") from None
     pinned = {_key(word.removeprefix(PINNED)) for word in words if word.startswith(PINNED)}
-    return [*common, *(word.removeprefix(PINNED) for word in words), *(word for word in arguments if _key(word) not in pinned)]
+    words = [*common, *(word.removeprefix(PINNED) for word in words), *(word for word in arguments if _key(word) not in pinned)]
+    return [joined(word) for word in words]
 
 
 def refuse_to_vary(keys: Iterable[str]) -> None:

@@ -75,10 +75,20 @@ def _study_job(cfg: DictConfig, choices: dict[str, str], runtime) -> tuple[float
     return summary["nfe_mean"], summary["accuracy_flexible"]
 
 
+# Launchers of several processes on one machine, between which a list of devices is divided.
+_BESIDE = (".Local", ".JoblibLauncher", ".LocalLauncher")
+
+
 def _apart(planned: Plan, runtime) -> Plan:
-    """With a launcher of several processes, a job that may choose its GPU takes one that no other job holds."""
-    alone = runtime.launcher._target_.endswith(".BasicLauncher")
-    return planned if alone or planned.device != "cuda" or planned.config["device"] != "auto" else replace(planned, device=OWN)
+    """With a launcher of several processes, a job that may choose its GPU takes one that no other job holds; with one that puts them all
+    on this machine, it may choose among the devices that are named."""
+    launcher = str(runtime.launcher._target_)
+    if launcher.endswith(".BasicLauncher"):
+        return planned
+    if len(planned.devices) > 1 and launcher.endswith(_BESIDE):
+        first = planned.devices[0]
+        return replace(planned, device=OWN) if first.startswith("cuda") else replace(planned, devices=(first,))
+    return replace(planned, device=OWN) if planned.device == "cuda" and planned.config["device"] == "auto" else planned
 
 
 def _reason(error: Exception, study: StudyFolder, me: Job) -> str:
