@@ -59,6 +59,18 @@ def refuse(*_, **__):
     raise AssertionError("weights were loaded")
 
 
+@pytest.mark.parametrize("words", [("tau=0.9",), ("-m", "tau=0.8,0.9")])
+def test_a_job_that_hydra_sends_into_a_folder_of_its_own_reads_and_writes_where_it_would_without(study, words):
+    """Questions by a relative path, a relative outputs, a study's folder: all are where the command was given."""
+    Path("q.jsonl").write_text('{"id": "a", "question": "1+1?", "answer": "2"}\n', encoding="utf-8")
+    asked = [*words, "task=jsonl", "task.path=q.jsonl", "study.name=s", "hydra.sweep.subdir=${hydra.job.num}", "hydra.run.dir=elsewhere"]
+    status, said, complaint = study(*asked, "hydra.job.chdir=true")
+    assert status == 0, said + complaint
+    assert len(summaries()) == len(words) and not list(Path("out").rglob("out")) and not list(Path("elsewhere").rglob("*"))
+    if "-m" in words:
+        assert [s["status"] for s in states("s")] == ["finished"] * 2 and Path("out/studies/s/front/front.json").is_file()
+
+
 def test_a_study_runs_by_name_and_again_in_no_time(study, monkeypatch):
     status, said, _ = study("-m", "+sweep=smoke", "task.limit=4")
     assert status == 0 and len(summaries()) == 4 and all(s["n"] == 4 for s in summaries())

@@ -41,9 +41,7 @@ def available_devices(value: Any) -> tuple[str, ...]:
         raise UserError(f"device={shown} names some devices twice: write each by its number, or cuda:all alone.")
     devices = tuple(available_device(word) for word in words)
     if len({device.partition(":")[0] for device in devices}) > 1:
-        raise UserError(
-            f"device={shown} divides a run between kinds of devices whose arithmetic differs: choose devices of one kind."
-        )
+        raise UserError(f"device={shown} divides a run between kinds of devices whose arithmetic differs: choose devices of one kind.")
     return devices
 
 
@@ -62,13 +60,9 @@ def available_device(device: str) -> str:
     try:
         parsed = torch.device(device)
     except RuntimeError:
-        raise UserError(
-            f"device={device} is not a device: choose auto, cpu, cuda, cuda:N, cuda:all or several as cuda:0,cuda:1."
-        ) from None
+        raise UserError(f"device={device} is not a device: choose auto, cpu, cuda, cuda:N, cuda:all or several as cuda:0,cuda:1.") from None
     if parsed.type == "cuda" and (not torch.cuda.is_available() or (parsed.index or 0) >= torch.cuda.device_count()):
-        raise UserError(
-            f"device={device} is not there ({torch.cuda.device_count()} CUDA devices found): choose device=cpu or device=auto."
-        )
+        raise UserError(f"device={device} is not there ({torch.cuda.device_count()} CUDA devices found): choose device=cpu or device=auto.")
     if parsed.type not in ("cpu", "cuda"):
         raise UserError(f"device={device} is not supported: choose auto, cpu, cuda or cuda:N.")
     return device

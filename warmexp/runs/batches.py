@@ -83,8 +83,8 @@ def shrinking(
         else:
             return
         empty_cache()
-        tried = min(size, most)
-        if tried <= 1:
+        tried = min(size, most or size)
+        if tried == 1:
             raise UserError(f"out of memory at batch size 1: {remedy}")
         size = (tried + 1) // 2
         say(f"out of memory at batch size {tried}: going on with {size}")

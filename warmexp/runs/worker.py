@@ -75,9 +75,7 @@ class _Run:
         self.tell("ready", environment(plan.device, plan.identity, backbone, tokens))
         while (first := self._next(hungry=True)) is not None:
             some = self._some(first)
-            for question, record in decoded(
-                plan, backbone, some, self.proposals.get, batch_size, tokens, lambda s: self.tell("say", s)
-            ):
+            for question, record in decoded(plan, backbone, some, self.proposals.get, batch_size, tokens, lambda s: self.tell("say", s)):
                 self.proposals.pop(question.id, None)
                 self.tell("record", record)
 

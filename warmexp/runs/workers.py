@@ -83,10 +83,7 @@ class Pool:
             self.end()
         self.devices = devices
         there = {worker.name: worker for worker in self.workers}
-        self.workers = [
-            there.get(name) or _started(device, devices, name)
-            for name, device in zip(_names(devices), devices, strict=True)
-        ]
+        self.workers = [there.get(name) or _started(device, devices, name) for name, device in zip(_names(devices), devices, strict=True)]
 
     def drop(self, worker: Worker) -> None:
         self.workers.remove(worker)
@@ -107,9 +104,7 @@ atexit.register(end_workers)
 def _names(devices: Sequence[str]) -> list[str]:
     """A device's name, numbered where it is there more than once."""
     times = [devices[: i + 1].count(device) for i, device in enumerate(devices)]
-    return [
-        f"{device} ({n})" if devices.count(device) > 1 else device for device, n in zip(devices, times, strict=True)
-    ]
+    return [f"{device} ({n})" if devices.count(device) > 1 else device for device, n in zip(devices, times, strict=True)]
 
 
 def _started(device: str, devices: tuple[str, ...], name: str) -> Worker:
@@ -226,8 +221,7 @@ class _Round:
     def _note(self) -> None:
         """Of a process that has not said anything yet, its device is known."""
         found = [
-            self.facts.get(name, {"device": device})
-            for name, device in zip(_names(self.plan.devices), self.plan.devices, strict=True)
+            self.facts.get(name, {"device": device}) for name, device in zip(_names(self.plan.devices), self.plan.devices, strict=True)
         ]
         self.note(next(facts for facts in found if len(facts) > 1), found)
 

@@ -37,6 +37,8 @@ def job(cfg: DictConfig) -> tuple[float, float] | str | None:
     """
     runtime = HydraConfig.get()
     choices = dict(runtime.runtime.choices)
+    if runtime.job.chdir:
+        os.chdir(runtime.runtime.cwd)  # outputs and every other path are relative to where the command was given, in all of its jobs
     if runtime.mode == RunMode.MULTIRUN:
         return _study_job(cfg, choices, runtime)
     from warmexp.runs.run import run
