@@ -5,25 +5,31 @@ from __future__ import annotations
 import json
 import os
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from warmexp.errors import UserError
-from warmexp.jsonl import BadLine, lines, parse
+from warmexp.jsonl import BadLine, lines, parse, regular
 from warmexp.secrets import json_without_secrets
 
+Kind = TypeVar("Kind")
 
-def read_lines(file: Path) -> list[dict[str, Any]]:
-    """The complete lines of a JSONL file of ours; a torn last line (no newline, or no JSON) is left out.
+MOST_BYTES = 2**26  # of a file that is read whole
+
+
+def read_lines(file: Path, row: Callable[[int, bytes], Kind | None] = parse, torn: bool = True) -> list[Kind]:
+    """What a JSONL file of ours holds, one row per line; what follows its last newline is torn and is left out.
+
+    row: a row from a line's number and the line, None to leave it out; raises BadLine. torn: a last line that is damaged is torn as well.
 
     Raises:
-        UserError: another line is damaged.
+        UserError: names the first line that is damaged, and what to do.
     """
-    if not file.is_file():
+    if not there(file):
         return []
-    rows: list[dict[str, Any]] = []
+    rows: list[Kind] = []
     bad: BadLine | None = None
     try:
         for number, line in lines(file):
@@ -32,18 +38,56 @@ def read_lines(file: Path) -> list[dict[str, Any]]:
             if not line.endswith(b"\n"):
                 break
             try:
-                row = parse(number, line)
+                made = row(number, line)
             except BadLine as error:
-                bad = error  # torn if it is the last one
+                bad = error
                 continue
-            if row is not None:
-                rows.append(row)
+            if made is not None:
+                rows.append(made)
+        if bad is not None and not torn:
+            raise bad
     except BadLine as error:
-        why = f"{file}, line {error.number} is damaged (it {error.why})"
-        raise UserError(f"{why}: remove that line, or the file, and run again.") from None
+        raise UserError(
+            f"{file}, line {error.number} is damaged (it {error.why}): remove that line, or the file, and a summary.json beside it, and run"
+            " again; what the other lines hold is kept."
+        ) from None
     except OSError as error:
         raise UserError(f"{file} cannot be read ({error.strerror or error}).") from None
     return rows
+
+
+def there(file: Path) -> bool:
+    """Whether something has this name; a link to itself has, and one to nowhere has not."""
+    try:
+        file.stat()
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a name that no file can have
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def read_bytes(file: Path) -> bytes:
+    """A whole file. Raises UserError: it is not there, is no regular file (a pipe or a device may never end), or is too large."""
+    try:
+        with open(file, "rb", opener=regular) as handle:
+            content = handle.read(MOST_BYTES + 1)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file} cannot be read ({getattr(error, 'strerror', None) or error}).") from None
+    if len(content) > MOST_BYTES:
+        raise UserError(f"{file} cannot be read (it is longer than {MOST_BYTES >> 20} MiB).")
+    return content
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """The JSON object that a file holds. Raises UserError: as read_bytes, or it holds something else."""
+    try:
+        value = parse(1, read_bytes(file))
+    except BadLine as error:
+        raise UserError(f"{file} cannot be read (it {error.why}).") from None
+    if value is None:
+        raise UserError(f"{file} cannot be read (it is empty).")
+    return value
 
 
 def append_lines(file: Path, rows: Iterable[dict[str, Any]]) -> None:
@@ -76,10 +120,20 @@ def _last_newline(handle, end: int) -> int:
 
 
 def write_text(file: Path, text: str) -> None:
-    """Replace a file in one step, whoever else is replacing it at the same time."""
+    """Replace a file in one step, whoever else is replacing it at the same time. A lone surrogate, which is no character, becomes `?`."""
+    write_bytes(file, text.encode("utf-8", errors="replace"))
+
+
+def write_bytes(file: Path, content: bytes) -> None:
+    """Replace a file in one step, or leave it as it was. Its folder is made.
+
+    Raises:
+        UserError: it cannot be written.
+    """
     part = file.with_name(f"{file.name}.{uuid.uuid4().hex[:8]}.part")
     try:
-        part.write_text(text, encoding="utf-8")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(content)
         os.replace(part, file)
     except OSError as error:
         with suppress(OSError):

@@ -119,7 +119,7 @@ def objects(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 def lines(file: Path) -> Iterator[tuple[int, bytes]]:
     """Line numbers, from 1, and lines with their newline. Nothing but a newline ends a line: a text may hold other separators."""
-    with open(file, "rb", opener=_regular) as handle:
+    with open(file, "rb", opener=regular) as handle:
         number = 1
         while line := handle.readline(LONGEST + 1):
             if len(line) > LONGEST:
@@ -157,7 +157,7 @@ def parse(number: int, line: bytes) -> dict[str, Any] | None:
     return value
 
 
-def _regular(path: str, flags: int) -> int:
+def regular(path: str, flags: int) -> int:
     """Open a regular file. Looked at before it is opened, because opening a pipe waits for whoever writes into it."""
     if not stat.S_ISREG(os.stat(path).st_mode):
         raise OSError(0, "it is not a regular file")

@@ -18,7 +18,7 @@ from warmexp.analysis.proposals import Injected, injected
 from warmexp.analysis.readout import Readout, readout
 from warmexp.analysis.survival import ByTruth, by_trust_and_truth
 from warmexp.errors import UserError
-from warmexp.io import read_lines
+from warmexp.runs.stored import read_records
 
 _WORTH_IT = 2**27  # bytes of records
 
@@ -55,13 +55,15 @@ def measure(point: Point) -> Measured:
     Raises:
         UserError: one sentence, where the records are damaged, or are not those of the point's n questions.
     """
-    rows = sorted(read_lines(point.folder / "records.jsonl"), key=lambda r: str(r["id"]))
-    if len(rows) != point.n or point.n == 0:
-        raise UserError(f"{point.folder}: records.jsonl has {len(rows)} questions and summary.json {point.n}: run it again.")
+    rows = sorted(read_records(point.folder), key=lambda r: r["id"])
+    if len(rows) != point.n:
+        raise UserError(
+            f"{point.folder}: records.jsonl has {len(rows)} questions and summary.json {point.n}: delete summary.json and run it again."
+        )
     proposed = all(r.get("proposal") for r in rows)
     return Measured(
         point=point,
-        ids=tuple(str(r["id"]) for r in rows),
+        ids=tuple(r["id"] for r in rows),
         x={name: values for name, axis in AXES.items() if (values := _values(rows, axis.read)) is not None},
         correct={name: np.array([r["correct"][name] for r in rows], dtype=bool) for name in FILTERS if name in rows[0]["correct"]},
         proposal_right={name: np.array([r["proposal"][f"correct_{name}"] for r in rows], bool) for name in FILTERS} if proposed else {},

@@ -8,13 +8,16 @@ method is what the run's own config says.
 from __future__ import annotations
 
 import hashlib
-import json
+import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from warmexp.errors import UserError
+from warmexp.io import read_json
+from warmexp.runs.stored import FOLDER, read_records, read_summary
 from warmexp.secrets import without_secrets
 from warmexp.stored_config import read_config
 
@@ -86,13 +89,11 @@ def load_point(folder: Path | str, accuracy: str = "flexible") -> Point:
         raise ValueError(f"accuracy={accuracy} is not one of {', '.join(FILTERS)}")
     folder = Path(folder)
     summary, config = without_secrets(_summary(folder)), read_config(folder)
-    if summary.get("status") != "finished":
-        raise ValueError(f"{folder}: the run's status is {summary.get('status')}, not finished")
     try:
         return _point(folder, config, summary, accuracy)
     except KeyError as missing:
         raise ValueError(f"{folder}: config.yaml or summary.json lacks {missing}") from None
-    except (TypeError, AttributeError, ValueError) as error:
+    except (TypeError, AttributeError, ValueError, OverflowError) as error:
         raise ValueError(f"{folder}: config.yaml or summary.json is not that of a run ({error})") from None
 
 
@@ -105,7 +106,7 @@ def collect(root: Path | str | Iterable[Path | str], accuracy: str = "flexible")
     roots = [root] if isinstance(root, (str, Path)) else list(root)
     points: dict[str, Point] = {}
     left_out: list[str] = []
-    for folder in (found for one in roots for found in _run_folders(Path(one))):
+    for folder in (found for one in roots for found in _run_folders(Path(one), left_out)):
         try:
             point = load_point(folder, accuracy)
         except ValueError as error:
@@ -117,36 +118,57 @@ def collect(root: Path | str | Iterable[Path | str], accuracy: str = "flexible")
     return sorted(_told_apart(list(points.values())), key=_order), left_out
 
 
-def _run_folders(root: Path) -> list[Path]:
+def _run_folders(root: Path, left_out: list[str]) -> Iterator[Path]:
     """Folders that look like a run's. What lies inside one (figures, a tracker's own files) is not searched, nor is what is hidden.
 
-    A study's folder (studies/folder.py) holds no runs but names them; they lie in the outputs folder above it.
+    A study's folder (studies/folder.py) holds no runs but names them; they lie in the outputs folder above it. A folder is searched once,
+    whatever links lead to it. What cannot be searched or read is said in `left_out`.
     """
-    if not root.is_dir():
-        return []
-    jobs = sorted((root / "jobs").glob("*.json"), key=lambda file: (len(file.name), file.name))
-    if named := [name for file in jobs if (name := _job_folder(file))]:
-        return [root.parent.parent / name for name in named]
-    if (root / "summary.json").is_file() or all((root / name).is_file() for name in ("config.yaml", "records.jsonl")):
-        return [root]
-    below = sorted(child for child in root.iterdir() if child.is_dir() and not child.name.startswith("."))
-    return [found for child in below for found in _run_folders(child)]
+    seen: set[tuple[int, int]] = set()
+    waiting = [root]
+    while waiting:
+        folder = waiting.pop()
+        try:
+            place = folder.stat()
+            if not folder.is_dir() or (place.st_dev, place.st_ino) in seen:
+                continue
+            seen.add((place.st_dev, place.st_ino))
+            names = sorted(folder.iterdir(), reverse=True)
+        except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle, until Python 3.12
+            if folder == root or not isinstance(error, FileNotFoundError):
+                left_out.append(f"{folder}: it cannot be searched ({getattr(error, 'strerror', None) or error})")
+            continue
+        if (folder / "jobs").is_dir() and (named := list(named_runs(folder, left_out))):
+            yield from named
+        elif (folder / "summary.json").exists() or all((folder / name).exists() for name in ("config.yaml", "records.jsonl")):
+            yield folder
+        else:
+            waiting += [child for child in names if not child.name.startswith(".")]
 
 
-def _job_folder(file: Path) -> str | None:
-    try:
-        return json.loads(file.read_text(encoding="utf-8")).get("folder")
-    except (OSError, ValueError, AttributeError):
-        return None
+def named_runs(study: Path, left_out: list[str]) -> Iterator[Path]:
+    """The folders of the runs that a study's job files name; a sentence in `left_out` for each file that cannot be read."""
+    for file in sorted((study / "jobs").glob("*.json"), key=lambda file: (len(file.name), file.name)):
+        try:
+            name = read_json(file).get("folder")
+        except UserError as error:
+            left_out.append(str(error))
+            continue
+        if name is None:
+            continue
+        if isinstance(name, str) and re.match(FOLDER, name):
+            yield study.parent.parent / name
+        else:
+            left_out.append(f"{file}: its folder is not the name of one")
 
 
 def _summary(folder: Path) -> dict[str, Any]:
+    if not (folder / "summary.json").exists():
+        raise ValueError(f"{folder}: no summary.json, so the run is not finished")
     try:
-        return dict(json.loads((folder / "summary.json").read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        raise ValueError(f"{folder}: no summary.json, so the run is not finished") from None
-    except (OSError, TypeError, ValueError) as error:
-        raise ValueError(f"{folder}: summary.json cannot be read ({error})") from None
+        return read_summary(folder)
+    except UserError as error:
+        raise ValueError(str(error)) from None
 
 
 def _point(folder: Path, config: dict[str, Any], summary: dict[str, Any], accuracy: str) -> Point:
@@ -223,8 +245,10 @@ def _leaves(prefix: str, node: Any) -> list[tuple[str, Setting]]:
 
 
 def _questions(folder: Path) -> str:
-    with (folder / "records.jsonl").open(encoding="utf-8") as lines:
-        ids = sorted(str(json.loads(line)["id"]) for line in lines if line.strip())
+    try:
+        ids = sorted(record["id"] for record in read_records(folder))
+    except UserError as error:
+        raise ValueError(str(error)) from None
     return hashlib.sha256("\n".join(ids).encode()).hexdigest()
 
 

@@ -11,7 +11,6 @@ Where a proposal fits the canvas with a tail, its end counts as one token.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,9 +20,10 @@ import numpy as np
 
 from warmexp.analysis.points import load_point
 from warmexp.errors import UserError
-from warmexp.io import read_lines
+from warmexp.io import read_json
 from warmexp.lab.truth import is_solution, right_tokens
 from warmexp.proposers.calibration import FEATURES, features
+from warmexp.runs.stored import read_records
 from warmexp.stored_config import read_config
 
 LABELS = ("truth", "survival", "answer")
@@ -59,11 +59,10 @@ def read_run(folder: Path) -> Run:
     config = read_config(folder)
     lab = _at(config, "identity", "task", "kind") in ("lab", "lab_long")
     try:
-        found = json.loads((folder / "tokens.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = {int(i): str(text) for i, text in read_json(folder / "tokens.json").items()}
+    except (UserError, ValueError):
         raise UserError(f"{folder} has no readable tokens.json: delete the folder and make the run again.") from None
-    records = read_lines(folder / "records.jsonl")
-    return Run(folder, lab, _at(config, "task", "split"), records, {int(i): text for i, text in found.items()})
+    return Run(folder, lab, _at(config, "task", "split"), read_records(folder), found)
 
 
 def _at(config: Any, *keys: str) -> Any:

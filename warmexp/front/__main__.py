@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from warmexp.analysis.measured import cores
 from warmexp.analysis.points import FILTERS, collect
 from warmexp.console import complain, show
 from warmexp.errors import UserError, check_choice
+from warmexp.io import read_json
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -33,10 +33,10 @@ def _parser() -> argparse.ArgumentParser:
 def _study_baseline(folders: Sequence[Path]) -> str | None:
     """What the one study among the folders names as its baseline."""
     try:
-        (named,) = [json.loads((folder / "study.json").read_text(encoding="utf-8")) for folder in folders]
-        return named.get("baseline")
-    except (OSError, ValueError, AttributeError):
+        (named,) = [read_json(folder / "study.json").get("baseline") for folder in folders]
+    except (UserError, ValueError):  # ValueError: several folders
         return None
+    return named if isinstance(named, str) else None
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -58,8 +58,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     front = analyse(points, **options, left_out=left_out, processes=cores())
     if chosen.baseline and not any(run.is_baseline for run in front.runs):
         raise UserError(f"baseline={chosen.baseline} matches none of the {len(front.runs)} runs: --baseline names the runs to beat.")
-    print_table(front)
-    for name, path in write_front(front, chosen.out or chosen.folders[0] / "front").items():
+    try:
+        paths = write_front(front, chosen.out or chosen.folders[0] / "front")
+    finally:  # whether it can be written or not; and a console that cannot show it does not keep it from being written
+        print_table(front)
+    for name, path in paths.items():
         show(f"{name}: {path}")
 
 

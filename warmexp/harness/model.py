@@ -17,9 +17,9 @@ from lm_eval.api.model import LM
 from warmexp.config.plan import Plan, questions_sha256
 from warmexp.console import show
 from warmexp.errors import UserError
-from warmexp.io import read_lines
 from warmexp.runs.run import run
 from warmexp.runs.statistics import bootstrap_mean
+from warmexp.runs.stored import read_records
 from warmexp.tasks.response import response_text, uncut_text
 from warmexp.tasks.score import NumberScoring
 from warmexp.tasks.task import TaskQuestion
@@ -84,7 +84,7 @@ class Pipeline(LM):
         questions = {i: TaskQuestion(i, str(r.args[0]), "", "") for i, r in zip(ids, requests, strict=True)}
         plan = self._plan(list(questions.values()))
         run(plan, self.say)
-        self.records |= {record["id"]: record for record in read_lines(plan.folder / "records.jsonl")}
+        self.records |= {record["id"]: record for record in read_records(plan.folder)}
         tokenizer = plan.backbone.tokenizer
         return [self.text(tokenizer, self.records[i]["ids"], _stop(request)) for i, request in zip(ids, requests, strict=True)]
 

@@ -66,7 +66,7 @@ def proposals_for(
 
 def _stored(file: Path) -> dict[str, Proposal]:
     """Prompt hash -> proposal."""
-    rows = [Row(line, f"{file}, line {number}") for number, line in enumerate(read_lines(file), 1)]
+    rows = [Row(line, f"{file}, line {number}") for number, line in enumerate(read_lines(file, torn=False), 1)]
     named = [(row.text("prompt_sha256"), row) for row in rows]
     check_once(named, "remove one of them, or the file")
     return {name: Proposal.from_row(row) for name, row in named}

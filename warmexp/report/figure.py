@@ -8,6 +8,7 @@ The palette is Okabe and Ito's (2008), distinguishable with the common colour-vi
 from __future__ import annotations
 
 from collections.abc import Sequence
+from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from matplotlib.ticker import MaxNLocator, NullFormatter, ScalarFormatter
 
 from warmexp.analysis.points import COLD_START
 from warmexp.analysis.result import Front, Group, Result
+from warmexp.io import write_bytes
 from warmexp.report.labels import Label, place
 
 DPI = 300
@@ -39,6 +41,7 @@ STYLE = {
     "xtick.color": "#333333",
     "ytick.color": "#333333",
     "savefig.facecolor": "white",
+    "text.parse_math": False,  # names of options and tasks are text, whatever signs they hold
 }
 
 
@@ -53,7 +56,6 @@ def front_picture(front: Front, path: Path | str, title: str | None = None) -> P
         the path written.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     panels = max(1, min(len(front.groups), PANELS))
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(8.4, 5.0 + 4.2 * (panels - 1)), dpi=DPI, layout="constrained")
@@ -70,8 +72,15 @@ def front_picture(front: Front, path: Path | str, title: str | None = None) -> P
         for number, (axes, runs) in enumerate(zip(every_axes, parts, strict=True)):
             if runs:
                 _annotate(axes, runs, front.groups[number], colours)
-        figure.savefig(path, format="png")
+        save(figure, path)
     return path
+
+
+def save(figure: Figure, path: Path, dpi: float | str = "figure") -> None:
+    """Draw the whole picture, then write it: a full disk leaves no half of one. Raises UserError."""
+    content = BytesIO()
+    figure.savefig(content, format="png", dpi=dpi)
+    write_bytes(path, content.getvalue())
 
 
 def _panel(axes: Axes, front: Front, number: int, runs: list[Result], colours: dict[str, str], markers: dict[str, str]) -> None:

@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from warmexp.analysis.result import AtQuality, Front
-from warmexp.report.figure import DPI, GREY, INK, MARKERS, PALETTE, STYLE
+from warmexp.report.figure import DPI, GREY, INK, MARKERS, PALETTE, STYLE, save
 
 _RATE, _SHARE = "corruption rate of the oracle", "share of proposals that are right (%)"
 
@@ -31,7 +31,7 @@ def quality_picture(front: Front, path: Path | str) -> Path:
                 _panel(panels[row, column], front, across, accuracy=row == 0)
                 panels[1, column].set_xlabel(across)
         figure.legend(*panels[1, 1].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False, fontsize=8.5)
-        figure.savefig(path, format="png")
+        save(figure, path)
     return path
 
 

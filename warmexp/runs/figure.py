@@ -9,11 +9,13 @@ import numpy as np
 
 
 def nfe_histogram(records: list[dict[str, Any]], path: Path) -> None:
-    """Write a PNG. records: those of records.jsonl."""
+    """Write a PNG. records: those of records.jsonl. Raises UserError where it cannot be written."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib.figure import Figure
+
+    from warmexp.front.figure import save
 
     right = [r["nfe"] for r in records if r["correct"]["flexible"]]
     wrong = [r["nfe"] for r in records if not r["correct"]["flexible"]]
@@ -26,4 +28,4 @@ def nfe_histogram(records: list[dict[str, Any]], path: Path) -> None:
     axes.set(xlabel="NFE (forwards per question)", ylabel="questions")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, title="flexible answer")
-    figure.savefig(path, dpi=150)
+    save(figure, path, dpi=150)

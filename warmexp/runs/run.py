@@ -21,19 +21,20 @@ from warmexp.decode.memory import Memory, SharingMeter
 from warmexp.decode.meter import Meter
 from warmexp.decode.state import Question
 from warmexp.errors import UserError
-from warmexp.io import append_lines, read_lines, write_json, write_text
+from warmexp.io import append_lines, write_json, write_text
 from warmexp.locks import Lock
 from warmexp.models.backbone import Backbone
 from warmexp.models.plain import PlainBackbone
 from warmexp.proposers.hf import free_models
 from warmexp.proposers.proposal import Asked, Encoded, Proposal, encode, fit
-from warmexp.proposers.store import proposals_for
+from warmexp.proposers.store import prompt_sha256, proposals_for
 from warmexp.runs.batches import empty_cache, gathered, shrinking
 from warmexp.runs.console import ProgressBar
 from warmexp.runs.devices import placed
 from warmexp.runs.environment import environment, keep_float32, no_cudnn_attention
 from warmexp.runs.footprint import Footprint, fitting
 from warmexp.runs.record import record_of, texts_of
+from warmexp.runs.stored import finished, read_unfinished
 from warmexp.runs.summary import summarise
 from warmexp.runs.workers import end_workers, on_several
 from warmexp.secrets import without_secrets
@@ -95,15 +96,6 @@ def _locked(plan: Plan, say: Callable[[str], None], wait: bool) -> Iterator[None
         lock.release()
 
 
-def finished(folder: Path) -> dict[str, Any] | None:
-    """The summary of a finished run's folder, None where it is not finished."""
-    try:
-        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return summary if summary.get("status") == "finished" else None
-
-
 def _run(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
     folder, tracker = plan.folder, plan.tracker
     config = _stored_config(plan)
@@ -162,7 +154,7 @@ def _proposals(plan: Plan, say: Callable[[str], None]) -> dict[str, tuple[Propos
 def _decode_all(plan: Plan, proposals: dict[str, tuple[Proposal, Encoded]], say: Callable[[str], None]) -> list[dict[str, Any]]:
     """Decode what has no record yet, append a record per question, and leave the file in the task's order."""
     file = plan.folder / "records.jsonl"
-    records = {record["id"]: record for record in read_lines(file)}
+    records = read_unfinished(plan.folder, {q.id: prompt_sha256(q) for q in plan.questions})
     pending = [q for q in plan.questions if q.id not in records]
     if records and pending:
         say(f"resumed {plan.folder}: {len(records)} of {len(plan.questions)} questions were already decoded")
@@ -334,6 +326,5 @@ def _figures(folder: Path, records: list[dict[str, Any]]) -> list[Path]:
     from warmexp.runs.figure import nfe_histogram
 
     path = folder / "figures" / "nfe.png"
-    path.parent.mkdir(exist_ok=True)
     nfe_histogram(records, path)
     return [path]

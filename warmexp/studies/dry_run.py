@@ -6,8 +6,8 @@ import sys
 from collections.abc import Sequence
 
 from warmexp.console import show
-from warmexp.io import read_lines
-from warmexp.runs.run import finished
+from warmexp.errors import UserError
+from warmexp.runs.stored import finished, read_records
 from warmexp.studies.fold import Point
 from warmexp.studies.folder import labels
 
@@ -36,7 +36,10 @@ def _state(point: Point) -> tuple[str, int]:
         return f"cannot be run: {point.problem}", 0
     if finished(point.folder) is not None:
         return f"finished ({point.folder})", 0
-    done = min(len(read_lines(point.folder / "records.jsonl")), point.questions)
+    try:
+        done = min(len(read_records(point.folder)), point.questions)
+    except UserError as error:
+        return f"cannot go on: {error}", 0
     return (f"{done} of {point.questions} questions done" if done else f"{point.questions} questions"), point.questions - done
 
 

@@ -13,7 +13,7 @@ from warmexp.config.instantiate import build
 from warmexp.config.plan import BASELINE
 from warmexp.console import complain, show
 from warmexp.locks import Lock
-from warmexp.runs.run import finished
+from warmexp.runs.stored import finished
 from warmexp.studies.folder import FAILED, Job, StudyFolder
 
 
@@ -74,9 +74,11 @@ def _front(folders: Sequence[Path], study: Path, cfg: DictConfig) -> None:
 
     points, left_out = collect(folders)
     front = analyse(points, baseline=cfg.study.baseline or BASELINE, left_out=left_out, processes=cores())
-    print_table(front)
     with Lock(study / ".front.lock"):  # several workers may end the same study
-        paths = write_front(front, study / "front", title=f"Study {study.name}")
+        try:
+            paths = write_front(front, study / "front", title=f"Study {study.name}")
+        finally:  # written before it is shown, and shown whether it can be written or not
+            print_table(front)
         show(*(f"{name + ':':<8}{path}" for name, path in paths.items()))
         note = log_study(build("tracker", cfg.tracker), front, study, study.name)
     if note:

@@ -6,14 +6,17 @@ always read from the run's own folder; these files say how it came to that, and 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
 
 from warmexp.errors import UserError
-from warmexp.io import write_json
+from warmexp.io import read_bytes, write_json
+from warmexp.runs.stored import FOLDER
 from warmexp.studies.named import essence
 
 RUNNING, FINISHED, FAILED = "running", "finished", "failed"
@@ -27,21 +30,23 @@ class Job:
     they are known. status: None, running, finished or failed; reason: of a failure. seconds: that the job took, reuse included.
     """
 
-    number: int
+    __pydantic_config__ = ConfigDict(strict=True, allow_inf_nan=False)
+    number: Annotated[int, Field(ge=0, le=2**31)]
     overrides: tuple[str, ...]
     label: str
     run_id: str | None = None
-    folder: str | None = None
+    folder: Annotated[str, Field(pattern=FOLDER)] | None = None
     status: str | None = None
     reason: str | None = None
-    seconds: float | None = None
-
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> Job:
-        return cls(**{**values, "overrides": tuple(values["overrides"])})
+    seconds: Annotated[float, Field(ge=0)] | None = None
 
     def with_(self, **changes: Any) -> Job:
         return replace(self, **changes)
+
+
+class _Asked(TypedDict):
+    __pydantic_config__ = ConfigDict(strict=True)
+    jobs: list[Job]
 
 
 class StudyFolder:
@@ -59,13 +64,15 @@ class StudyFolder:
 
     def asked(self) -> list[Job] | None:
         """The jobs of the study, without their states; None where nobody wrote them down (a search has no list of jobs)."""
-        values = _read(self.folder / "study.json")
-        return None if values is None else [Job.from_json(job) for job in values["jobs"]]
+        try:
+            return _jobs.validate_json(read_bytes(self.folder / "study.json"))["jobs"]
+        except (UserError, ValidationError):
+            return None
 
     def states(self) -> list[Job]:
         """What the jobs said of themselves, in the order of their numbers."""
         found = [_read(file) for file in self.jobs.glob("*.json")]
-        return sorted((Job.from_json(values) for values in found if values is not None), key=lambda job: job.number)
+        return sorted((job for job in found if job is not None), key=lambda job: job.number)
 
     def write(self, job: Job) -> None:
         self._make()
@@ -91,7 +98,7 @@ class StudyFolder:
             if essence(job.overrides) == mine:
                 return job
         number = at_least
-        while (there := _read(self.file(number))) is not None and essence(there["overrides"]) != mine:
+        while (there := _read(self.file(number))) is not None and essence(there.overrides) != mine:
             number += 1
         return Job(number, tuple(overrides), labels([overrides])[0])
 
@@ -103,8 +110,12 @@ def labels(overrides: Sequence[Sequence[str]]) -> list[str]:
     return [" ".join(word for word in one if word in set(essence(one)) - shared) or "the defaults" for one in overrides]
 
 
-def _read(file: Path) -> dict[str, Any] | None:
+def _read(file: Path) -> Job | None:
+    """None where nobody wrote it, or where it is damaged: what it said is then found out again."""
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return _job.validate_json(read_bytes(file))
+    except (UserError, ValidationError):
         return None
+
+
+_job, _jobs = TypeAdapter(Job), TypeAdapter(_Asked)

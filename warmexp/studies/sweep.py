@@ -15,7 +15,7 @@ from warmexp.config.messages import explain
 from warmexp.config.plan import BASELINE, plan
 from warmexp.console import complain, show
 from warmexp.errors import UserError
-from warmexp.runs.run import finished
+from warmexp.runs.stored import finished
 from warmexp.studies.dry_run import print_forecast
 from warmexp.studies.fold import Point, fold
 from warmexp.studies.folder import FAILED, FINISHED, Job, StudyFolder, labels

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 from warmexp.console import complain, show
 from warmexp.errors import UserError
@@ -47,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
     asked = _parser().parse_args(arguments)
     try:
         items, left_out = _items(asked.folders)
-        trackers = [_tracker(item, asked) for item in items]
+        WandbTracker(**_said(asked))  # a mistake in it is nobody else's
         if not asked.dry_run:
             _check(asked)
     except UserError as error:
@@ -56,20 +57,23 @@ def main(arguments: list[str] | None = None) -> int:
     for sentence in left_out:
         complain(f"left out: {sentence}")
     failures = 0
-    for number, (item, tracker) in enumerate(zip(items, trackers, strict=True), 1):
-        said = _attempt(planned if asked.dry_run else send, item, tracker)
+    mode = "offline" if asked.offline else "online"
+    for number, item in enumerate(items, 1):
+        said = _attempt(planned if asked.dry_run else send, item, asked)
         failures += said.startswith("warning")
         show(f"[{number}/{len(items)}] {item.name}: {said}")
-        if tracker.mode == "online" and not asked.dry_run and choose("online")[0] != "online":
+        if mode == "online" and not asked.dry_run and choose("online")[0] != "online":
             complain("warmexp: the server has stopped answering; the same command goes on from here.")
             return 1
     return 1 if failures else 0
 
 
-def _attempt(action, item: Item, tracker: WandbTracker) -> str:
+def _attempt(action, item: Item, asked: argparse.Namespace) -> str:
     """One folder that cannot be read does not keep the others at home."""
     try:
-        return action(item, tracker)
+        return action(item, WandbTracker(**{**item.tracker, **_said(asked)}))
+    except UserError as error:
+        return f"warning: not sent: {without_secrets(str(error))}"
     except Exception as error:
         return f"warning: not sent ({type(error).__name__}: {without_secrets(first_line(error))})."
 
@@ -84,10 +88,10 @@ def _items(roots: list[Path]) -> tuple[list[Item], list[str]]:
     return items, left_out
 
 
-def _tracker(item: Item, asked: argparse.Namespace) -> WandbTracker:
-    """What the command line says, then what the run was computed with."""
+def _said(asked: argparse.Namespace) -> dict[str, Any]:
+    """What the command line says about the tracker; it wins over what a run was computed with."""
     said = {key: value for key in ("project", "entity", "group") if (value := getattr(asked, key))}
-    return WandbTracker(**{**item.tracker, **said}, tags=asked.tag, mode="offline" if asked.offline else "online")
+    return {**said, "tags": asked.tag, "mode": "offline" if asked.offline else "online"}
 
 
 def _check(asked: argparse.Namespace) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from warmexp.errors import UserError
+from warmexp.io import read_json
+from warmexp.runs import stored
 from warmexp.stored_config import read_config
 
 
@@ -15,22 +16,25 @@ def config(folder: Path) -> dict[str, Any]:
     return read_config(folder)
 
 
+def study_of(config: dict[str, Any]) -> str | None:
+    """The study in which a run was computed; None outside studies."""
+    study = config.get("study")
+    name = study.get("name") if isinstance(study, dict) else None
+    return name if isinstance(name, str) else None
+
+
 def finished(folder: Path) -> bool:
     """Whether summary.json says so."""
-    try:
-        return summary(folder).get("status") == "finished"
-    except (OSError, ValueError, TypeError):
-        return False
+    return stored.finished(folder) is not None
 
 
 def summary(folder: Path) -> dict[str, Any]:
-    return dict(json.loads((folder / "summary.json").read_text(encoding="utf-8")))
+    return stored.read_summary(folder)
 
 
 def records(folder: Path, most: int) -> list[dict[str, Any]]:
     """The first records, at most `most`."""
-    with (folder / "records.jsonl").open(encoding="utf-8") as lines:
-        return [json.loads(line) for line in islice(lines, most)]
+    return stored.read_records(folder)[:most]
 
 
 def figures(folder: Path) -> list[Path]:
@@ -40,6 +44,6 @@ def figures(folder: Path) -> list[Path]:
 def environment(folder: Path) -> dict[str, Any]:
     """environment.json, empty where it cannot be read."""
     try:
-        return dict(json.loads((folder / "environment.json").read_text(encoding="utf-8")))
-    except (OSError, ValueError):
+        return read_json(folder / "environment.json")
+    except UserError:
         return {}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from warmexp.errors import UserError
+from warmexp.io import read_json
 from warmexp.tracking import folders
 
 
@@ -30,8 +31,9 @@ class Item:
     @property
     def tracker(self) -> dict[str, Any]:
         """How the run was tracked when it was computed: project, entity, group; empty where it was not."""
-        own = self.config.get("tracker") or {}
-        return {key: own[key] for key in ("project", "entity", "group") if own.get(key)}
+        own = self.config.get("tracker")
+        own = own if isinstance(own, dict) else {}
+        return {key: own[key] for key in ("project", "entity", "group") if isinstance(own.get(key), str) and own[key]}
 
 
 def find(roots: list[Path]) -> tuple[list[Item], list[str]]:
@@ -43,18 +45,29 @@ def find(roots: list[Path]) -> tuple[list[Item], list[str]]:
     from warmexp.analysis.points import collect
 
     studies = [study for root in roots for study in _study_folders(root)]
-    listed = {study: list(_runs_of(study)) for study in studies}
     points, left_out = collect([root for root in roots if root not in studies], "flexible")
+    listed = {study: list(_runs_of(study, left_out)) for study in studies}
     asked = [(folder, study.name) for study in studies for folder in listed[study]]
+    configs = {folder: config for folder in dict.fromkeys(folder for folder, _ in asked) if (config := _config(folder, left_out))}
     for folder in (point.folder.resolve() for point in points):
-        name = (folders.config(folder).get("study") or {}).get("name")
+        config = configs.get(folder) or _config(folder, left_out)
+        if config is None:
+            continue
+        configs[folder], name = config, folders.study_of(config)
         if name or folder not in [run for run, _ in asked]:
             asked.append((folder, name))
-    runs = [Item(folder, name, folders.config(folder)) for folder, name in dict.fromkeys(asked)]
-    fronts = [
-        Item(study, study.name, folders.config(listed[study][0]), front) for study in studies if listed[study] and (front := _front(study))
-    ]
-    return [*runs, *fronts], left_out
+    runs = [Item(folder, name, configs[folder]) for folder, name in dict.fromkeys(asked) if folder in configs]
+    firsts = {study: next((configs[run] for run in listed[study] if run in configs), None) for study in studies}
+    fronts = [Item(study, study.name, config, front) for study, config in firsts.items() if config and (front := _front(study))]
+    return [*runs, *fronts], list(dict.fromkeys(left_out))
+
+
+def _config(folder: Path, left_out: list[str]) -> dict[str, Any] | None:
+    try:
+        return folders.config(folder)
+    except UserError as error:
+        left_out.append(str(error))
+        return None
 
 
 def _study_folders(root: Path) -> Iterator[Path]:
@@ -64,20 +77,18 @@ def _study_folders(root: Path) -> Iterator[Path]:
         yield from sorted(folder for folder in (root / "studies").iterdir() if (folder / "jobs").is_dir())
 
 
-def _runs_of(study: Path) -> Iterator[Path]:
+def _runs_of(study: Path, left_out: list[str]) -> Iterator[Path]:
     """The finished runs of a study; their folders are relative to the folder that holds `studies/`."""
-    for file in sorted((study / "jobs").glob("*.json")):
-        try:
-            name = json.loads(file.read_text(encoding="utf-8")).get("folder")
-            if name and folders.finished(study.parent.parent / name):
-                yield (study.parent.parent / name).resolve()
-        except (OSError, ValueError, AttributeError, TypeError):
-            continue
+    from warmexp.analysis.points import named_runs
+
+    for folder in named_runs(study, left_out):
+        if folders.finished(folder):
+            yield folder.resolve()
 
 
 def _front(study: Path) -> dict[str, Any] | None:
     try:
-        front = json.loads((study / "front" / "front.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        front = read_json(study / "front" / "front.json")
+    except UserError:
         return None
-    return front if isinstance(front, dict) and front.get("format") == 1 else None
+    return front if front.get("format") == 1 else None

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from pydantic import TypeAdapter, ValidationError
+
 from warmexp.errors import UserError
-from warmexp.io import write_json
+from warmexp.io import read_bytes, write_json
 from warmexp.tracking.client import Destination, choose
 from warmexp.tracking.server import server
 
@@ -30,6 +31,9 @@ class Sent:
     online: bool
     where: str
     content: str | None = None
+
+
+_entries = TypeAdapter(list[Sent])
 
 
 def already(folder: Path, to: Destination, key: str, content: str | None = None) -> Sent | None:
@@ -60,8 +64,8 @@ def _uploaded(folder: Path, entry: Sent) -> bool:
 def _read(folder: Path) -> list[Sent]:
     """A file that cannot be read says nothing: the run is then sent again, under the same id."""
     try:
-        return [Sent(**entry) for entry in json.loads((folder / FILE).read_text(encoding="utf-8"))]
-    except (OSError, ValueError, TypeError):
+        return _entries.validate_json(read_bytes(folder / FILE))
+    except (UserError, ValidationError):
         return []
 
 

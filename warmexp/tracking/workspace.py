@@ -7,7 +7,6 @@ settings that vary, the front's own figure and table, and the table of runs, che
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from importlib.util import find_spec
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from warmexp.console import complain, show
 from warmexp.errors import UserError
-from warmexp.io import write_json
+from warmexp.io import read_json, write_json
 from warmexp.secrets import without_secrets
 from warmexp.tracking import content
 from warmexp.tracking.client import choose, first_line, quiet_client
@@ -98,9 +97,10 @@ def save(study: Path, front: dict[str, Any], group: str, entity: str, project: s
 
 def _address(study: Path) -> str | None:
     try:
-        return json.loads((study / FILE).read_text(encoding="utf-8"))["url"]
-    except (OSError, ValueError, KeyError, TypeError):
+        address = read_json(study / FILE).get("url")
+    except UserError:
         return None
+    return address if isinstance(address, str) else None
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -118,9 +118,9 @@ def main(arguments: list[str] | None = None) -> int:
 def _save(asked: argparse.Namespace) -> str:
     study = asked.study
     try:
-        front = json.loads((study / "front" / "front.json").read_text(encoding="utf-8"))
+        front = read_json(study / "front" / "front.json")
         group = asked.group or study.resolve().name
-    except (OSError, ValueError):
+    except (UserError, OSError):
         raise UserError(f"{study} has no front/front.json: name a study's folder, such as outputs/studies/NAME.") from None
     if find_spec("wandb_workspaces") is None:
         raise UserError("wandb-workspaces is not installed: pip install 'warmexp[workspaces]'.")

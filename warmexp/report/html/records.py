@@ -8,11 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from warmexp.errors import UserError
+from warmexp.io import read_json
+
 _ID = re.compile(rb'\{"id": ?("(?:[^"\\]|\\.)*")')  # a run writes the id first
 
 
 def records(folder: Path, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """id -> record, for these ids; none where the file has gone or is damaged since it was measured."""
+    """id -> record, for these ids; none where the file has gone or is damaged since it was measured (stored.py has checked it)."""
     found, wanted = {}, {json.dumps(name, ensure_ascii=ascii).encode() for name in ids for ascii in (True, False)}
     try:
         with (folder / "records.jsonl").open("rb") as lines:
@@ -29,6 +32,6 @@ def records(folder: Path, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
 def token_texts(folder: Path) -> dict[str, str]:
     """Token id -> text; empty for a run of an older format."""
     try:
-        return dict(json.loads((folder / "tokens.json").read_text(encoding="utf-8")))
-    except (OSError, TypeError, ValueError):
+        return {number: str(text) for number, text in read_json(folder / "tokens.json").items()}
+    except UserError:
         return {}
