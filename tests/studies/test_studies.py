@@ -436,3 +436,25 @@ def test_a_killed_study_goes_on_and_two_workers_share_one(study, tmp_path):
     for one, other in zip(alone, shared, strict=True):
         assert len(read_lines(other / "records.jsonl")) == 20
         assert records(one) == records(other)
+
+
+def test_choices_of_a_search_keep_their_commas_spaces_braces_and_digits(study):
+    """Written down and read again, `{prompt}, please` would be two values and 0.54321 another number."""
+    pytest.importorskip("optuna")
+    status, _, said = study(
+        "-m", "hydra/sweeper=search", "hydra.sweeper.n_trials=4", "hydra.sweeper.sampler=random", "task.limit=1", "init=mask",
+        "backbone.template=choice('{prompt}, please: ','{prompt}')", "tau=choice(0.54321,0.98765)", "study.name=s",
+    )  # fmt: skip
+    assert status == 0, said
+    found = [OmegaConf.load(file) for file in Path("out").glob("lab-mask-*/config.yaml")]
+    assert len(found) == 4 and {one.tau for one in found} == {0.54321, 0.98765}
+    assert {one.backbone.template for one in found} == {"{prompt}, please: ", "{prompt}"}
+
+
+def test_choices_of_a_study_keep_their_commas_spaces_and_braces(study):
+    stops = r"task.stop=['a, b'],['{x}',c],['\}']"
+    status, _, complained = study("-m", "task.limit=1", stops, r"backbone.template='{prompt}, please: ',\{prompt\}\,\ now", "study.name=s")
+    assert status == 0, complained
+    found = [OmegaConf.load(file) for file in Path("out").glob("lab-mask-*/config.yaml")]
+    assert {tuple(one.task.stop) for one in found} == {("a, b",), ("{x}", "c"), ("\\}",)}
+    assert {one.backbone.template for one in found} == {"{prompt}, please: ", "{prompt}, now"}

@@ -16,6 +16,8 @@ from typing import Any
 
 import optuna
 from filelock import Timeout
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Transformer
 from hydra_plugins.hydra_optuna_sweeper._impl import OptunaSweeperImpl, create_params_from_overrides
 from omegaconf import DictConfig, OmegaConf
 from optuna.distributions import BaseDistribution, CategoricalDistribution, distribution_to_json
@@ -87,7 +89,9 @@ class Trials(OptunaSweeperImpl):
         self.storage = optuna.storages.RDBStorage(url, engine_kwargs={"isolation_level": "AUTOCOMMIT"})
         self.study_name = str(self.config.study.name)
         study = optuna.create_study(study_name=self.study_name, storage=self.storage, directions=OBJECTIVES, load_if_exists=True)
-        space, fixed = create_params_from_overrides([*self._parse_sweeper_params_config(), *arguments])
+        words = [*self._parse_sweeper_params_config(), *arguments]
+        self.spelled = _spelled(words)
+        space, fixed = create_params_from_overrides(words)
         self._check(study, {key: values for key, values in space.items() if key not in fixed}, _words(fixed))
         _take_up(study)
         done = len(study.get_trials(deepcopy=False, states=[TrialState.COMPLETE]))
@@ -112,14 +116,14 @@ class Trials(OptunaSweeperImpl):
         if "what" not in study.user_attrs:
             for key, values in space.items():
                 for end in _ends(values):
-                    self._check_end(space, fixed, f"{key}={_written(end)}")
+                    self._check_end(space, fixed, self._word(key, end))
             study.set_user_attr("what", what)
 
     def _check_end(self, space: Space, fixed: list[str], word: str) -> None:
         """Some choice of the other groups makes a run with this end of a key's values."""
         key = word.partition("=")[0]
         groups = [
-            [f"{group}={choice}" for choice in values.choices] for group, values in space.items() if _is_group(group) and group != key
+            [self._word(group, choice) for choice in values.choices] for group, values in space.items() if _is_group(group) and group != key
         ]
         complaint = None
         for choices in itertools.product(*groups):
@@ -151,10 +155,16 @@ class Trials(OptunaSweeperImpl):
 
     def _drawn(self, trial: Trial, space: Space, fixed: list[str]) -> list[str]:
         """The words of a trial: groups first, because they say which of the other keys there are."""
-        words = [f"{key}={trial._suggest(key, values)}" for key, values in space.items() if _is_group(key)]
+        words = [self._word(key, trial._suggest(key, values)) for key, values in space.items() if _is_group(key)]
         cfg = self._composed([*fixed, *words])
         others = {key: values for key, values in space.items() if not _is_group(key) and reads(cfg, key)}
-        return words + [f"{key}={_written(trial._suggest(key, values))}" for key, values in others.items()]
+        return words + [self._word(key, trial._suggest(key, values)) for key, values in others.items()]
+
+    def _word(self, key: str, value: Any) -> str:
+        """The word of a command line that gives a key this value: a choice as it was spelled, a number of an interval to four digits,
+        which are as fine as a search needs, and can be read."""
+        spelled = self.spelled.get((key, repr(value)))
+        return f"{key}={spelled or (f'{value:.4g}' if isinstance(value, float) else value)}"
 
     def _composed(self, words: list[str]) -> DictConfig:
         return self.hydra_context.config_loader.load_sweep_config(self.config, words)
@@ -184,6 +194,12 @@ def _words(fixed: dict[str, Any]) -> list[str]:
     return [f"{key}={value}" for key, value in fixed.items()]
 
 
-def _written(value: Any) -> str:
-    """Four digits are as fine as a search needs, and can be read."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+def _spelled(words: list[str]) -> dict[tuple[str, str], str]:
+    """(key, repr of a choice as Optuna is given it) -> the choice with its quotes and escapes: read again, `a, b` would be two values,
+    None a word and 0.12345 another number."""
+    found: dict[tuple[str, str], str] = {}
+    for word in OverridesParser.create().parse_overrides(words):
+        if word.is_choice_sweep():
+            values = zip(word.sweep_iterator(transformer=Transformer.encode), word.sweep_string_iterator(), strict=True)
+            found |= {(word.get_key_element(), repr(value)): spelled for value, spelled in values}
+    return found

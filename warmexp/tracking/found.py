@@ -65,7 +65,7 @@ def find(roots: list[Path]) -> tuple[list[Item], list[str]]:
 def _config(folder: Path, left_out: list[str]) -> dict[str, Any] | None:
     try:
         return folders.config(folder)
-    except UserError as error:
+    except (UserError, ValueError) as error:
         left_out.append(str(error))
         return None
 
