@@ -69,7 +69,8 @@ def in_a_line(rng: random.Random, file: Path) -> None:
 def among_lines(rng: random.Random, file: Path) -> None:
     lines = file.read_bytes().splitlines(keepends=True)
     at = rng.randrange(len(lines))
-    other = rng.choice(
+    rows = (b"\n", b"[]\n", b"{}\n", b"null\n", b"{\n", b"NaN\n", b"\x00" * 64 + b"\n", b"[" * 3000 + b"\n", lines[0], lines[-1])
+    other = rng.choice(rows)
         (b"\n", b"[]\n", b"{}\n", b"null\n", b"{\n", b"NaN\n", b"\x00" * 64 + b"\n", b"[" * 3000 + b"\n", lines[0], lines[-1])
     )
     kind = rng.randrange(4)

@@ -18,19 +18,19 @@ import pytest
 from rich.console import Console
 
 from tests.mutations import damage
+from warmexp.analysis.analysis import analyse
+from warmexp.analysis.points import collect
 from warmexp.api import planned, run_overrides
 from warmexp.errors import UserError
-from warmexp.front.analysis import analyse
-from warmexp.front.export import csv_text, write_front
-from warmexp.front.points import collect
-from warmexp.front.report.content import blocks
-from warmexp.front.table import print_table
-from warmexp.proposer.proposal import Asked, Proposal, Proposer
-from warmexp.proposer.store import proposals_for
-from warmexp.run import run
-from warmexp.study.folder import Job, StudyFolder
-from warmexp.study.sweep import Point, print_forecast
-from warmexp.track import backfill
+from warmexp.proposers.proposal import Asked, Proposal, Proposer
+from warmexp.proposers.store import proposals_for
+from warmexp.report.export import csv_text, write_front
+from warmexp.report.html.content import blocks
+from warmexp.report.table import print_table
+from warmexp.runs.run import run
+from warmexp.studies.folder import Job, StudyFolder
+from warmexp.studies.sweep import Point, print_forecast
+from warmexp.tracking import backfill
 
 QUICK, LONG = range(40), range(1000, 4000)
 PATIENCE = 60  # seconds for what takes a tenth of one
@@ -86,11 +86,8 @@ def tried(whole: Path, tmp_path: Path, seeds: Iterable[int], files: str, use: Ca
         rng = random.Random(f"{files} {seed}")
         copy = tmp_path / "outputs"
         shutil.copytree(whole, copy)
-        there = sorted(
-            file
-            for file in copy.glob(files)
-            if file.is_file() and "kept" not in file.parts and file.name != "config.yaml" and not file.name.startswith(".")
-        )
+        there = [file for file in sorted(copy.glob(files)) if file.is_file() and not file.name.startswith(".")]
+        there = [file for file in there if "kept" not in file.parts]
         done = [damage(rng, [file for file in there if file.is_file()] or there[:1]) for _ in range(rng.choice((1, 1, 1, 2, 3)))]
         try:
             with patience():
@@ -173,7 +170,7 @@ def test_thousands_of_damaged_folders(whole, tmp_path, quiet_home, capsys):
 
 def resumed(words: list[str], before: dict[str, dict], seeds: Iterable[int], monkeypatch) -> None:
     """A run that goes on from a damaged folder refuses in a sentence, or ends with every question right."""
-    monkeypatch.setattr("warmexp.run._figures", lambda folder, records: [])
+    monkeypatch.setattr("warmexp.runs.run._figures", lambda folder, records: [])
     plan = planned(words)
     for seed in seeds:
         rng = random.Random(f"resume {seed}")
