@@ -71,8 +71,6 @@ def among_lines(rng: random.Random, file: Path) -> None:
     at = rng.randrange(len(lines))
     rows = (b"\n", b"[]\n", b"{}\n", b"null\n", b"{\n", b"NaN\n", b"\x00" * 64 + b"\n", b"[" * 3000 + b"\n", lines[0], lines[-1])
     other = rng.choice(rows)
-        (b"\n", b"[]\n", b"{}\n", b"null\n", b"{\n", b"NaN\n", b"\x00" * 64 + b"\n", b"[" * 3000 + b"\n", lines[0], lines[-1])
-    )
     kind = rng.randrange(4)
     if kind == 0:
         del lines[at]
