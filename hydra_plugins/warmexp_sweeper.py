@@ -37,7 +37,7 @@ class StudySweeper(BasicSweeper):
         self.dry_run = dry_run
 
     def sweep(self, arguments: list[str]) -> Any:
-        from warmexp.studies.grids import grid_words, refuse_to_vary
+        from warmexp.studies.grids import grid_words, refuse_to_vary, refuse_too_many
         from warmexp.studies.sweep import sweep
 
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
@@ -45,5 +45,6 @@ class StudySweeper(BasicSweeper):
         for grid in self.grids:
             words = parser.parse_overrides(grid_words(grid, self._parse_config(), arguments))
             refuse_to_vary(word.get_key_element() for word in words if word.is_sweep_override())
+            refuse_too_many(words)
             overrides += self.split_arguments(words, None)[0]
         return sweep(self, overrides)

@@ -18,6 +18,7 @@ from warmexp.config.devices import joined  # noqa: E402
 from warmexp.config.messages import explain  # noqa: E402
 from warmexp.config.plan import conf_dir  # noqa: E402
 from warmexp.config.plugins import take_words  # noqa: E402
+from warmexp.config.words import check_words  # noqa: E402
 from warmexp.console import complain, show  # noqa: E402
 from warmexp.errors import UserError  # noqa: E402
 from warmexp.studies.end import Asked, end_study  # noqa: E402
@@ -38,6 +39,7 @@ def _arguments(words: list[str]) -> list[str]:
     for word in words:
         if word.startswith("--e") and RERUN.startswith(word.partition("=")[0]):  # Hydra takes it abbreviated as well
             raise UserError(f"{RERUN} is refused, since it runs what stands in a pickle: ask for the same run by its overrides.")
+    check_words(words)
     if DRY_RUN in words:
         foreign = [word for word in words if word.startswith("hydra/sweeper=") and word.partition("=")[2] not in ("study", "search")]
         if foreign:

@@ -76,10 +76,10 @@ def front_picture(front: Front, path: Path | str, title: str | None = None) -> P
     return path
 
 
-def save(figure: Figure, path: Path, dpi: float | str = "figure") -> None:
+def save(figure: Figure, path: Path) -> None:
     """Draw the whole picture, then write it: a full disk leaves no half of one. Raises UserError."""
     content = BytesIO()
-    figure.savefig(content, format="png", dpi=dpi)
+    figure.savefig(content, format="png")
     write_bytes(path, content.getvalue())
 
 

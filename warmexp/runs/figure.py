@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from warmexp.io import write_bytes
 
 
 def nfe_histogram(records: list[dict[str, Any]], path: Path) -> None:
@@ -14,8 +17,6 @@ def nfe_histogram(records: list[dict[str, Any]], path: Path) -> None:
 
     matplotlib.use("Agg")
     from matplotlib.figure import Figure
-
-    from warmexp.front.figure import save
 
     right = [r["nfe"] for r in records if r["correct"]["flexible"]]
     wrong = [r["nfe"] for r in records if not r["correct"]["flexible"]]
@@ -28,4 +29,6 @@ def nfe_histogram(records: list[dict[str, Any]], path: Path) -> None:
     axes.set(xlabel="NFE (forwards per question)", ylabel="questions")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, title="flexible answer")
-    save(figure, path, dpi=150)
+    content = BytesIO()
+    figure.savefig(content, format="png", dpi=150)
+    write_bytes(path, content.getvalue())

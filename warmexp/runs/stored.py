@@ -194,7 +194,7 @@ def finished(folder: Path) -> dict[str, Any] | None:
 def _why(error: ValidationError) -> str:
     """The first complaint, without the value it is about, which may be long or anything."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    place = ".".join(str(part)[:40] for part in first["loc"] if part not in ("int", "float"))
+    place = ".".join(str(part)[:40] for part in first["loc"] if not str(part).startswith(("int", "float", "constrained-")))
     return f"{place}: {first['msg']}" if place else str(first["msg"])
 
 

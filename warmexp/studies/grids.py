@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Sequence
+from itertools import islice
+
+from hydra.core.override_parser.types import Override
 
 from warmexp.config.devices import joined
 from warmexp.errors import UserError
 
 PINNED = "!"
+MOST_POINTS = 20_000
 
 
 def grid_words(grid: str, common: Sequence[str], arguments: Sequence[str]) -> list[str]:
@@ -35,6 +39,20 @@ def refuse_to_vary(keys: Iterable[str]) -> None:
     for key in (key.lstrip("+") for key in keys):
         if key.partition(".")[0] in ("outputs", "study", "sweep", "tracker"):
             raise UserError(f"{key} cannot vary within a study: give it one value, and run one study after the other.")
+
+
+def refuse_too_many(words: Iterable[Override]) -> None:
+    """Every point is composed and checked before the first job starts, so a slip in a range would take days and all memory.
+
+    Raises:
+        UserError: the words make more than MOST_POINTS points.
+    """
+    points = 1
+    for word in words:
+        if word.is_sweep_override() and word.is_discrete_sweep():
+            points *= sum(1 for _ in islice(word.sweep_iterator(), MOST_POINTS + 1))
+            if points > MOST_POINTS:
+                raise UserError(f"{word.input_line} makes a study of more than {MOST_POINTS:,} points: choose fewer values, or a step.")
 
 
 def _key(word: str) -> str:
