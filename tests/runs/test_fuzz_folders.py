@@ -32,7 +32,7 @@ from warmexp.studies.folder import Job, StudyFolder
 from warmexp.studies.sweep import Point, print_forecast
 from warmexp.tracking import backfill
 
-QUICK, LONG = range(40), range(1000, 4000)
+QUICK, LONG = range(24), range(1000, 4000)
 PATIENCE = 60  # seconds for what takes a tenth of one
 
 
@@ -151,12 +151,12 @@ def test_fronts_of_damaged_runs(whole, tmp_path):
 
 
 def test_fronts_of_damaged_studies(whole, tmp_path):
-    tried(whole, tmp_path, QUICK[:15], STUDY, shown)
+    tried(whole, tmp_path, QUICK[:10], STUDY, shown)
 
 
 def test_lists_of_damaged_runs_and_studies(whole, tmp_path, quiet_home, capsys):
-    tried(whole, tmp_path, QUICK[:15], STUDY, counted)
-    tried(whole, tmp_path, QUICK[:15], RUNS, counted)
+    tried(whole, tmp_path, QUICK[:10], STUDY, counted)
+    tried(whole, tmp_path, QUICK[:10], RUNS, counted)
 
 
 @pytest.mark.slow
@@ -214,7 +214,7 @@ def undisturbed(checkpoint, quiet_home) -> tuple[list[str], dict[str, dict]]:
 
 
 def test_runs_that_go_on_from_damaged_folders(undisturbed, monkeypatch):
-    resumed(*undisturbed, QUICK[:15], monkeypatch)
+    resumed(*undisturbed, QUICK[:10], monkeypatch)
 
 
 @pytest.mark.slow
@@ -256,7 +256,7 @@ def _asked(questions: list[Asked], folder: Path) -> None:
 
 
 def test_damaged_stores_of_proposals(tmp_path):
-    stores(tmp_path / "proposals", range(120))
+    stores(tmp_path / "proposals", range(60))
 
 
 @pytest.mark.slow
