@@ -60,6 +60,7 @@ NAMED = {
     "log that is no log": logging_of("class: logging.FileHandler, filename: MARK"),
     "format that reaches into objects": logging_of("class: logging.StreamHandler", more="formatters: {f: {format: '{a}', style: '{'}}"),
     "PATH": "hydra: {job: {env_set: {PATH: MARK}}}",
+    "plugins": "hydra: {job: {env_set: {WARMEXP_PLUGINS: MARK}}}",
     "server": "hydra: {job: {env_set: {WANDB_BASE_URL: 'https://elsewhere.example'}}}",
 }  # fmt: skip
 

@@ -45,7 +45,7 @@ _HANDLERS = frozenset(
 _STREAMS = frozenset({"ext://sys.stdout", "ext://sys.stderr"})
 # Environment variables that a file may set for a job. Others (PATH, LD_PRELOAD, WANDB_BASE_URL, …) decide what runs and who is told.
 _VARIABLES = re.compile(
-    r"WARMEXP_\w+|(OMP|MKL|OPENBLAS|NUMEXPR)_NUM_THREADS|CUDA_(VISIBLE_DEVICES|LAUNCH_BLOCKING)|TOKENIZERS_PARALLELISM"
+    r"WARMEXP_(?!PLUGINS\b)\w+|(OMP|MKL|OPENBLAS|NUMEXPR)_NUM_THREADS|CUDA_(VISIBLE_DEVICES|LAUNCH_BLOCKING)|TOKENIZERS_PARALLELISM"
     r"|PYTORCH_(CUDA_)?ALLOC_CONF|CUBLAS_WORKSPACE_CONFIG|(HF_HUB|TRANSFORMERS|HF_DATASETS)_OFFLINE"
 )
 # Of a launcher: lines of a batch script, and where the pickles lie that its jobs run. With the value that needs no typing.
