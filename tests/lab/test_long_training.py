@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoTokenizer, LlamaForCausalLM
 
-from warmexp.lab.long import problems, tokenizers
+from warmexp.lab.long import drills, problems, tokenizers
 from warmexp.lab.long.backbone import BACKBONE as BACKBONE_RECIPE
 from warmexp.lab.long.backbone import BackboneTraining
 from warmexp.lab.long.judge import results
@@ -26,7 +26,7 @@ CHOSEN = [*problems.load("test"), *problems.load("calibration"), *problems.load(
 TINY = replace(
     BACKBONE_RECIPE,
     shape=replace(BACKBONE_RECIPE.shape, d_model=32, n_layers=1, n_heads=1, mlp_hidden_size=48),
-    stages=(Stage(4, "easy"), Stage(8, "full", 0.4, 0.5, (96, 192))),
+    stages=(Stage(4, "easy", drills=0.5), Stage(14, "full", 0.4, 0.5, (96, 192), 0.5)),
     batch=4,
     pool=200,
     pool_steps=3,
@@ -83,6 +83,30 @@ def test_results_are_found():
         assert found == [re.search(r"(?: =| to get) (\d+)", line)[1] for line in lines]
 
 
+@pytest.mark.parametrize("level", problems.LEVELS)
+def test_drills_are_right_sums_and_their_results_are_marked(level):
+    z = problems.LEVELS[level]
+    full, result = drills.rows(BACKBONE, z, 40, np.random.default_rng(3))
+    count = {"+": 0, "-": 0, "x": 0, "/": 0}
+    for row, mark in zip(full, result, strict=True):
+        assert row[-1] in (BACKBONE.eos_token_id, *ids(BACKBONE, "\n"))
+        lines = BACKBONE.decode(row, skip_special_tokens=True).splitlines()
+        marked = BACKBONE.decode(row[mark]).splitlines()
+        assert len(lines) == len(marked) == drills.LINES
+        for line, shown in zip(lines, marked, strict=True):
+            a, b, c = map(int, re.findall(r"\d+", line))
+            op = next(k for k, forms in drills.FORMS.items() if any(same(form, line) for form in forms))
+            a, b = (b, a) if line.startswith("Take") else (a, b)
+            assert {"+": a + b, "-": a - b, "x": a * b, "/": a / b}[op] == c and shown == f" {c}."
+            assert min(a, b, c) >= 1 and max(a, b, c) <= z.limit
+            count[op] += 1
+    assert min(count.values()) > 10
+
+
+def same(form: str, line: str) -> bool:
+    return re.sub(r"\{.\}|\d+", "", form) == re.sub(r"\d+", "", line.rpartition(" ")[0])
+
+
 def test_orthogonal_updates():
     torch.manual_seed(0)
     for shape in ((64, 24), (24, 64)):
@@ -109,13 +133,14 @@ def test_training_goes_on_to_the_step_with_equal_weights(tmp_path):
     whole = backbone(tmp_path / "whole")
     for stop in (1, 5, None):
         parts = backbone(tmp_path / "parts", stop_after=stop)
-    assert parts.done == whole.done == 8 and parts.tokens == whole.tokens
+    assert parts.done == whole.done == 14 and parts.tokens == whole.tokens
     a, b = (torch.load(tmp_path / n / "state.ckpt", weights_only=True) for n in ("whole", "parts"))
     assert all(torch.equal(a["net"][k], b["net"][k]) and torch.equal(a["average"][k], b["average"][k]) for k in a["net"])
     weights = load_file(tmp_path / "parts/model/model.safetensors")
     assert all(k.startswith("model.transformer.") and w.dtype == torch.bfloat16 for k, w in weights.items())
     curve = [json.loads(line) for line in (tmp_path / "parts/curve.jsonl").read_text().splitlines()]
-    assert [note["step"] for note in curve] == [2, 4, 6, 8] and "states" in curve[-1]
+    assert [note["step"] for note in curve] == [2, 4, 6, 8, 10, 12, 14]
+    assert {"ar", "states", "drills", "masked_drills"} <= set((tmp_path / "whole/curve.jsonl").read_text().split('"'))
 
 
 def test_a_proposer_goes_on_and_stops_at_its_target(tmp_path):
@@ -146,4 +171,10 @@ def test_a_few_steps_lower_the_loss_and_are_judged(tmp_path):
     backbone(tmp_path, r, rows=8, log_every=10, judge_every=10)
     curve = [json.loads(line) for line in (tmp_path / "curve.jsonl").read_text().splitlines()]
     assert curve[-1]["ar"] < 0.85 * curve[0]["ar"]
-    assert 0 <= curve[-1]["right"] <= 1 and "right_2" in curve[-1] and curve[-1]["forwards"] >= 6 and "forwards" not in curve[0]
+    assert (
+        0 <= curve[-1]["right"] <= 1
+        and "right_2" in curve[-1]
+        and "right_+" in curve[-1]
+        and curve[-1]["forwards"] >= 6
+        and "forwards" not in curve[0]
+    )

@@ -13,9 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from warmexp.lab import states
-from warmexp.lab.long import judge, tokenizers
+from warmexp.lab.long import drills, judge, tokenizers
 from warmexp.lab.long.data import Pool
-from warmexp.lab.long.problems import SHARES
+from warmexp.lab.long.plots import Level
+from warmexp.lab.long.problems import LEVELS, SHARES
 from warmexp.lab.long.training import Schedule, Stage, Training
 from warmexp.lab.muon import Muon
 from warmexp.lab.train_backbone import BackboneRecipe, causal, new_backbone, save_backbone
@@ -33,10 +34,11 @@ class Backbone(Schedule):
 BACKBONE = Backbone(
     stages=(
         Stage(until=240, level="easy"),
-        Stage(until=400, level="middle"),
-        Stage(until=800, level="full"),
-        Stage(until=3_000, level="full", ar_share=0.4, rate=0.5, canvases=(96, 128, 160, 192)),
-        Stage(until=6_000, level="full", ar_share=0.25, rate=0.5, canvases=(192,)),
+        Stage(until=320, level="middle"),
+        Stage(until=420, level="full", drills=0.8),
+        Stage(until=800, level="full", drills=0.4),
+        Stage(until=3_000, level="full", ar_share=0.4, rate=0.5, canvases=(96, 128, 160, 192), drills=0.15),
+        Stage(until=6_000, level="full", ar_share=0.25, rate=0.5, canvases=(192,), drills=0.05),
     ),
     shares=SHARES,
     batch=24,
@@ -72,7 +74,10 @@ class BackboneTraining(Training):
         self.shown = Transformer(self.net.config).to(self.device)
 
     def loss(self, pool: Pool, stage: Stage, rng: np.random.Generator) -> tuple[str, Tensor, int]:
-        if rng.random() < stage.ar_share:
+        ar = rng.random() < stage.ar_share
+        if stage.drills and rng.random() < stage.drills:
+            return ("drills" if ar else "masked_drills"), *self._drills(ar, LEVELS[stage.level], rng)
+        if ar:
             return "ar", *self._ar(pool, rng)
         return "states", *self._states(pool, int(rng.choice(stage.canvases)), rng)
 
@@ -82,6 +87,20 @@ class BackboneTraining(Training):
         scored = response[:, 1:]
         hidden = self.net(self.net.embed(ids[:, :-1]), causal(ids.shape[1] - 1, self.device))
         return F.cross_entropy(self.net.head(hidden[scored]).float(), ids[:, 1:][scored]), ids.numel()
+
+    def _drills(self, ar: bool, level: Level, rng: np.random.Generator) -> tuple[Tensor, int]:
+        """Loss on the results of bare sums: autoregressive, or with most of the results and a few other tokens masked, all in sight."""
+        ids, result = drills.rows(self.tokenizer, level, self.r.batch, rng)
+        shown, scored = ids, result
+        if not ar:
+            rate = rng.uniform(0.3, 1.0, (len(ids), 1))
+            scored = rng.random(ids.shape) < np.where(result, rate, rng.choice((0.0, 0.15), (len(ids), 1)))
+            scored[:, 0] = False  # nothing stands before it
+            shown = np.where(scored, self.net.config.mask_token_id, ids)
+        x = self.net.embed(torch.from_numpy(shown).to(self.device))
+        hidden = self.net(x, causal(ids.shape[1], self.device) if ar else None)[:, :-1]
+        where = torch.from_numpy(scored[:, 1:]).to(self.device)
+        return F.cross_entropy(self.net.head(hidden[where]).float(), torch.from_numpy(ids).to(self.device)[:, 1:][where]), ids.size
 
     def _states(self, pool: Pool, canvas: int, rng: np.random.Generator) -> tuple[Tensor, int]:
         """Weighted loss on decoding-like states; the hidden state at i-1 predicts token i."""

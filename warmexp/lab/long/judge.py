@@ -40,12 +40,19 @@ def _held_out(tokenizer: PreTrainedTokenizerFast, level: str, rows: int) -> Text
     return texts(tokenizer, problems.LEVELS[level], 0, rows, split="calibration")
 
 
+def _operation(text: str) -> str:
+    """Of the last line's sum, whose result follows."""
+    words = text.split("\n")[-1].split()
+    return next((w for w in reversed(words) if w in "+-x/"), {"Add": "+", "Take": "-", "Multiply": "x", "Divide": "/"}.get(words[0], "?"))
+
+
 @torch.no_grad()
 def numbers_right(net: Transformer, tokenizer: PreTrainedTokenizerFast, level: str, rows: int) -> dict[str, float]:
-    """Share of results with all digits right given the true text before them, causal attention; of all, and by number of steps; and the
-    share of problems with all of them right."""
+    """Share of results with all digits right given the true text before them, causal attention; of all, by number of steps, and by
+    operation; and the share of problems with all of them right."""
     held = _held_out(tokenizer, level, rows)
     by_steps: dict[int, list[bool]] = {}
+    by_op: dict[str, list[bool]] = {}
     whole = []
     order = sorted(range(rows), key=lambda k: len(held.prompt[k]) + len(held.response[k]))
     for start in range(0, rows, 16):
@@ -57,9 +64,11 @@ def numbers_right(net: Transformer, tokenizer: PreTrainedTokenizerFast, level: s
             first, found = len(held.prompt[k]), results(tokenizer, held.response[k])
             right = [all(guess[row, first + p - 1] == ids[row, first + p] for p in place) for place in found]
             by_steps.setdefault(len(found), []).extend(right)
+            for place, good in zip(found, right, strict=True):
+                by_op.setdefault(_operation(tokenizer.decode(held.response[k][: place[0]])), []).append(good)
             whole.append(all(right))
     every = [v for right in by_steps.values() for v in right]
-    shares = {f"right_{n}": round(float(np.mean(v)), 3) for n, v in sorted(by_steps.items())}
+    shares = {f"right_{n}": round(float(np.mean(v)), 3) for n, v in [*sorted(by_steps.items()), *sorted(by_op.items())]}
     return {"right": round(float(np.mean(every)), 4), "whole": round(float(np.mean(whole)), 3), **shares}
 
 

@@ -33,13 +33,15 @@ log = logging.getLogger("warmexp.lab.train")
 @dataclass(frozen=True)
 class Stage:
     """Steps up to `until`: which problems; which share of the batches is autoregressive; the learning rate relative to the recipe's;
-    canvas lengths of the other batches, drawn for each whatever the answers' lengths, so that nothing can be read off them."""
+    canvas lengths of the other batches, drawn for each whatever the answers' lengths, so that nothing can be read off them; which share of
+    either kind of batch is drills."""
 
     until: int
     level: str = "full"
     ar_share: float = 1.0
     rate: float = 1.0
     canvases: tuple[int, ...] = ()
+    drills: float = 0.0
 
 
 @dataclass(frozen=True)
