@@ -43,9 +43,10 @@ _HANDLERS = frozenset(
     {"logging.StreamHandler", "logging.FileHandler", "logging.NullHandler", "logging.Handler", "rich.logging.RichHandler"}
 )
 _STREAMS = frozenset({"ext://sys.stdout", "ext://sys.stderr"})
-# Environment variables that a file may set for a job. Others (PATH, LD_PRELOAD, WANDB_BASE_URL, …) decide what runs and who is told.
+# Environment variables that a file may set for a job. Others (WARMEXP_PLUGINS, PATH, LD_PRELOAD, WANDB_BASE_URL, …) decide what runs and
+# who is told.
 _VARIABLES = re.compile(
-    r"WARMEXP_(?!PLUGINS\b)\w+|(OMP|MKL|OPENBLAS|NUMEXPR)_NUM_THREADS|CUDA_(VISIBLE_DEVICES|LAUNCH_BLOCKING)|TOKENIZERS_PARALLELISM"
+    r"WARMEXP_IF_BUSY|(OMP|MKL|OPENBLAS|NUMEXPR)_NUM_THREADS|CUDA_(VISIBLE_DEVICES|LAUNCH_BLOCKING)|TOKENIZERS_PARALLELISM"
     r"|PYTORCH_(CUDA_)?ALLOC_CONF|CUBLAS_WORKSPACE_CONFIG|(HF_HUB|TRANSFORMERS|HF_DATASETS)_OFFLINE"
 )
 # Of a launcher: lines of a batch script, and where the pickles lie that its jobs run. With the value that needs no typing.
