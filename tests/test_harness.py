@@ -93,7 +93,7 @@ def test_the_command_line(tasks, capsys):
     line = ["--tasks", "gsm8k", "init=mask", "--include_path", str(tasks / "tasks"), "--num_fewshot", "1", "device=cpu", "--limit", "4"]
     harness.main([*line, "length.block_length=48", "--output_path", str(tasks / "out.json")])
     said = capsys.readouterr().out
-    assert "flexible-extract" in said and "4 questions, NFE " in said
+    assert "flexible-extract" in said and "4 answers, NFE " in said
     kept = json.loads((tasks / "out.json").read_text())
     assert kept["config"]["n"] == 4 and kept["n-shot"]["gsm8k"] == 1 and kept["config"]["warmexp"]["choices"]["init"] == "mask"
     prompts = {s["arguments"][0][0] for s in kept["samples"]["gsm8k"]}
@@ -112,6 +112,10 @@ REFUSED = {
         ["gsm8k-test-0000", "1024", "--num_fewshot"],
     ),
     "no data": (["--tasks", "local_broken"], ["local_broken", "cannot be built"]),
+    "another cache": (["--tasks", "gsm8k", "--use_cache", "x"], ["--use_cache is refused", "leave it out"]),
+    "samples without a place": (["--tasks", "gsm8k", "--log_samples"], ["--log_samples", "--output_path"]),
+    "no such caching": (["--tasks", "gsm8k", "--cache_requests", "maybe"], ["--cache_requests maybe", "refresh"]),
+    "a folder that cannot be": (["--tasks", "gsm8k", "--output_path", "/proc/nowhere"], ["--output_path /proc/nowhere"]),
     "no folder for the results": (["--tasks", "gsm8k", "--output_path", "nowhere/out.json"], ["--output_path nowhere/out.json"]),
 }
 
@@ -153,21 +157,139 @@ def test_without_the_harness(monkeypatch):
         harness.evaluate(["gsm8k"], [])
 
 
-def test_requests_that_a_canvas_cannot_follow_are_said_once(quiet_home):
-    """Sampling and other lengths are told of; repeats of a document are answered once; stops are each request's own."""
+def sums(question, **options):
     from lm_eval.api.instance import Instance
 
+    return Instance("generate_until", {}, (question.prompt, options), 0, ("sums", 7, 1))
+
+
+def test_requests_that_a_canvas_cannot_follow_are_said_once(quiet_home):
+    """Sampling and other lengths are told of; stops are each request's own."""
     from warmexp.harness.model import Pipeline
 
     said: list[str] = []
     model = Pipeline(planned(["init=mask", "tau=0.5", "task.limit=1", "device=cpu"]), say=said.append)
     (question,) = LabTask(limit=1).load()
-
-    def request(**options) -> Instance:
-        return Instance("generate_until", {}, (question.prompt, options), 0, ("sums", 7, 1))
-
-    sampled = request(do_sample=True, temperature=0.7, max_gen_toks=32, until="####")
-    first, second, third = model.generate_until([sampled, sampled, request()])
-    assert first == second == third.partition("####")[0] != third
-    assert list(model.records) == ["sums-test-00007"]
+    sampled = sums(question, do_sample=True, temperature=0.7, max_gen_toks=32, until="####")
+    first, second, third = model.generate_until([sampled, sampled, sums(question)])
+    assert first == second == third.partition("####")[0] != third, "nothing is drawn here"
     assert len(said) == 2 and "samples" in said[0] and "up to 32 tokens" in said[1] and "canvas_length=48" in said[1]
+
+
+def test_repeats_are_draws_of_their_own(quiet_home):
+    """A document asked three times: three records, three answers where something is drawn, the first that of a document asked once."""
+    from warmexp.harness.model import Pipeline
+
+    words = ["init=token_inject", "rho=0.5", "proposer=lab_weak", "unmask.temperature=1.5", "device=cpu", "tau=0.3"]
+    questions, models = LabTask(limit=2).load(), [Pipeline.of(words, say=lambda _: None) for _ in range(2)]
+    (once,) = models[0].generate_until([sums(questions[0])])
+    request = sums(questions[0])
+    answers = models[1].generate_until([request, request, request])
+    assert list(models[1].records) == ["sums-test-00007", "sums-test-00007#1", "sums-test-00007#2"]
+    assert answers[0] == once and len(set(answers)) > 1
+    assert models[1].get_model_info()["n"] == 3
+
+
+def test_a_share_of_the_questions(tasks):
+    keys = {"num_fewshot": 0, "include_path": str(tasks / "tasks"), "say": lambda _: None}
+    words = ["init=mask", "length.block_length=48", "tau=0.3", "device=cpu"]
+    for limit, n in ((0.5, 3), (2.0, 2), (0.01, 1)):
+        assert harness.evaluate(["gsm8k"], words, limit=limit, **keys)["config"]["n"] == n
+    for limit in (0, -1, 1.5, float("nan"), float("inf")):
+        with pytest.raises(UserError, match=rf"--limit {limit:g} is neither"):
+            harness.evaluate(["gsm8k"], words, limit=limit, **keys)
+
+
+def test_a_folder_of_results(tasks, capsys):
+    """Made where it is not there; samples in a file for each task, where they are asked for. And the prompts that the harness keeps."""
+    line = ["--tasks", "gsm8k", "init=mask", "--include_path", str(tasks / "tasks"), "--num_fewshot", "0", "device=cpu", "--limit", "0.5"]
+    line += ["length.block_length=48", "tau=0.3"]
+    harness.main([*line, "--output_path", str(tasks / "new" / "out"), "--log_samples"])
+    first, samples = sorted((tasks / "new" / "out").iterdir())
+    rows = [json.loads(text) for text in samples.read_text().splitlines()]
+    assert samples.name.startswith("samples_gsm8k_") and len(rows) == 6 and {row["doc_id"] for row in rows} == {0, 1, 2}
+    kept = json.loads(first.read_text())
+    assert "samples" not in kept and kept["config"]["n"] == 3
+    (tasks / "there").mkdir()
+    harness.main([*line, "--output_path", str(tasks / "there")])
+    (second,) = (tasks / "there").iterdir()
+    assert second.name.startswith("results_") and json.loads(second.read_text())["results"] == kept["results"]
+
+
+def test_kept_prompts(tasks, monkeypatch):
+    """--cache_requests: what is kept is asked again, and gives the same answers."""
+    import lm_eval.caching.cache as cache
+
+    monkeypatch.setattr(cache, "PATH", str(tasks / "kept"))
+    keys = {"num_fewshot": 1, "include_path": str(tasks / "tasks"), "say": lambda _: None}
+    words = ["init=mask", "length.block_length=48", "tau=0.3", "device=cpu"]
+    found = [harness.evaluate(["gsm8k"], words, cache_requests=how, **keys) for how in (None, "true", "true", "refresh")]
+    assert list((tasks / "kept").iterdir()) and all(scores(r) == scores(found[0]) for r in found)
+    assert all(r["config"]["n"] == N and r["samples"]["gsm8k"][0]["resps"] == found[0]["samples"]["gsm8k"][0]["resps"] for r in found)
+
+
+@pytest.fixture
+def few_tasks(monkeypatch):
+    """The harness's own 14,000 tasks take long to list."""
+    from lm_eval.tasks import TaskManager
+
+    real = TaskManager.__init__
+    monkeypatch.setattr(TaskManager, "__init__", lambda self, **keys: real(self, **{**keys, "include_defaults": False}))
+
+
+OWN = ["--num_fewshot", "0", "--limit", "0.5"]
+
+
+def harness_own(monkeypatch, words: list[str]) -> None:
+    """The harness's own command line, with our model in its registry."""
+    from lm_eval.api.registry import model_registry
+
+    from warmexp.harness import lm_eval as command
+
+    monkeypatch.delitem(sys.modules, "warmexp.harness.model", raising=False)  # it registers what nothing else may have registered
+    model_registry._objs.pop("warmexp", None)
+    monkeypatch.setattr(sys, "argv", ["lm_eval", *words])
+    command.main()
+
+
+def test_the_harness_own_command_line(tasks, few_tasks, monkeypatch, capsys):
+    words = ["--model", "warmexp", "--model_args", "init=token_inject", "rho=0.5", "proposer=lab_weak", "remask=linear", "device=cpu"]
+    words += ["--tasks", "gsm8k", "--include_path", str(tasks / "tasks"), *OWN]
+    harness_own(monkeypatch, [*words, "--output_path", str(tasks / "out"), "--log_samples"])
+    ours = harness.evaluate(["gsm8k"], WARM, 0.5, 0, str(tasks / "tasks"), say=lambda _: None)
+    files = {file.name.partition("_")[0]: file for file in (tasks / "out").rglob("*") if file.is_file()}
+    kept = json.loads(files["results"].read_text())
+    assert kept["results"]["gsm8k"] == {**ours["results"]["gsm8k"], **{k: v for k, v in kept["results"]["gsm8k"].items() if "stderr" in k}}
+    assert kept["config"]["n"] == 3 and kept["config"]["warmexp"]["choices"]["init"] == "token_inject" and files["samples"]
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--model_args", "rho=2", "init=token_inject"], "rho=2"),
+        (["--model_args", "inti=mask"], "inti"),
+        (["--model_args", "task=gsm8k"], "task=gsm8k is not read here"),
+        (["--model_args", "uncut=3"], "uncut=3"),
+        (["--model_args", "init=mask", "--use_cache", "x"], "use_cache is refused"),
+        (["--model_args", "init=mask", "--apply_chat_template"], "apply_chat_template is not read"),
+    ],
+)
+def test_the_harness_own_command_line_in_one_sentence(tasks, few_tasks, monkeypatch, capsys, more, said):
+    with pytest.raises(SystemExit) as stop:
+        harness_own(monkeypatch, ["--model", "warmexp", "--tasks", "gsm8k", "--include_path", str(tasks / "tasks"), *OWN, *more])
+    sentence = capsys.readouterr().err.splitlines()[-1]
+    assert stop.value.code == 2 and sentence.startswith("warmexp: ") and said in sentence
+
+
+def test_arguments_become_overrides(quiet_home):
+    from warmexp.harness.model import Pipeline, _hydra
+
+    text = "init=mask,remask=none,proposer=none,tau=0.5,backbone.template='a {prompt} b',length.eos=None"
+    made = Pipeline.create_from_arg_string(text.rpartition(",")[0], {"batch_size": 3, "device": "cpu", "max_batch_size": None})
+    assert made.plan.batch_size == 3 and made.plan.device == "cpu" and made.plan.backbone.template == "a {prompt} b"
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    parser = OverridesParser.create()
+    for value in ("it's", 'a "b"', "a\\", "a\\'b", "x,y=z", "", " a ", [1, "b c"], {"k": "v w"}, True, 0.5, -3, "1e3"):
+        read = parser.parse_override(f"key={_hydra(value)}").value()
+        assert str(getattr(read, "text", read)) == str(value) or read == value, value

@@ -1,4 +1,4 @@
-"""A warmexp pipeline as a model of lm-evaluation-harness: requests in, response texts out. Needs the harness; see harness.py.
+"""A warmexp pipeline as a model of lm-evaluation-harness: requests in, response texts out. Needs the harness; see __main__.py.
 
 It knows the harness's model interface and a checked plan. Prompts, shots, stop strings, filters and metrics are the harness's; decoding is
 one warmexp run on the harness's prompts, so it is batched, metered, resumed after a kill and reused like any other. The run's folder is
@@ -7,16 +7,22 @@ hidden (`outputs/.harness-…`), because targets stay with the harness and the f
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
+from lm_eval.api.registry import register_model
+from lm_eval.utils import simple_parse_args_string
 
-from warmexp.config.plan import Plan, questions_sha256
+from warmexp.api import planned
+from warmexp.config.plan import GROUPS, Plan, questions_sha256
 from warmexp.console import show
 from warmexp.errors import UserError
+from warmexp.harness.library import NO_CACHE
 from warmexp.runs.run import run
 from warmexp.runs.statistics import bootstrap_mean
 from warmexp.runs.stored import read_records
@@ -43,12 +49,16 @@ class Requests(NumberScoring):
         return self.questions
 
 
+@register_model("warmexp")
 class Pipeline(LM):
     """plan: its backbone, proposer and strategies are used, its task and tracker are not. uncut: answer with all that was decoded, see
     tasks/response.py.
 
     `records` keeps, by question id, how each answer came about. A question is called as warmexp's own tasks call it (`gsm8k-test-00005`
-    is document 5 of the harness's `gsm8k`), so that a run here and a run there make the same random draws.
+    is document 5 of the harness's `gsm8k`), so that a run here and a run there make the same random draws. A document that is asked
+    several times (a task's `repeats`) is as many questions, `…#1` being its second, each with draws of its own.
+
+    As the registered model "warmexp", its arguments are the overrides of `python -m warmexp`, and `uncut`.
     """
 
     def __init__(self, plan: Plan, uncut: bool = False, say: Callable[[str], None] = show) -> None:
@@ -62,6 +72,46 @@ class Pipeline(LM):
         self.records: dict[str, dict[str, Any]] = {}
         self.started = False
         self._said: set[str] = set()
+
+    @classmethod
+    def of(cls, overrides: Sequence[str], uncut: bool = False, say: Callable[[str], None] = show) -> Pipeline:
+        """From overrides as on warmexp's command line, without a task.
+
+        Raises:
+            UserError: they name a task, or cannot be run.
+        """
+        for word in overrides:
+            if word.lstrip("+~").partition("=")[0].partition(".")[0] == "task":
+                raise UserError(f"{word} is not read here, because the questions are the harness's: name them with --tasks.")
+        # A plan has questions; this one of the lab's is never asked.
+        return cls(planned([*overrides, "task=lab", "task.limit=1"]), uncut, say)
+
+    @classmethod
+    def create_from_arg_obj(cls, arg_dict: Mapping[str, Any], additional_config: Mapping[str, Any] | None = None) -> Pipeline:
+        """arg_dict: overrides, and `uncut`. additional_config: the harness's `device` and `batch_size`. Its command line gives cuda:0 and 1
+        when nobody asked, so these two stand for our own."""
+        given = dict(arg_dict)
+        uncut = given.pop("uncut", False)
+        if not isinstance(uncut, bool):
+            raise UserError(f"uncut={uncut} is neither true nor false: whether what stands behind the first end token is scored too.")
+        more = additional_config or {}
+        size = str(more.get("batch_size") or "")
+        if more.get("device") not in (None, "cuda:0"):
+            given.setdefault("device", str(more["device"]))
+        if size.isdecimal() and int(size) > 1:
+            given.setdefault("batch_size", int(size))
+        return cls.of([f"{key}={_hydra(value, key)}" for key, value in given.items()], uncut)
+
+    @classmethod
+    def create_from_arg_string(cls, arg_string: str, additional_config: Mapping[str, Any] | None = None) -> Pipeline:
+        """The same from `key=value,key=value`."""
+        return cls.create_from_arg_obj(simple_parse_args_string(arg_string), additional_config)
+
+    def set_cache_hook(self, cache_hook: Any) -> None:
+        raise UserError(NO_CACHE)
+
+    def chat_template(self, chat_template: bool | str = False) -> NoReturn:
+        raise UserError("apply_chat_template is not read here: every prompt goes through backbone.template as one user turn; leave it out.")
 
     def loglikelihood(self, requests: list[Instance]) -> NoReturn:
         self._refuse(requests)
@@ -78,7 +128,7 @@ class Pipeline(LM):
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
         """Response texts, in the order of the requests."""
         self.started = True
-        ids = [_question_id(request, i) for i, request in enumerate(requests)]
+        ids = _question_ids(requests)
         for request in requests:
             self._warn(request)
         questions = {i: TaskQuestion(i, str(r.args[0]), "", "") for i, r in zip(ids, requests, strict=True)}
@@ -145,10 +195,36 @@ class Pipeline(LM):
             self.say(f"warning: {sentence}.")
 
 
-def _question_id(request: Instance, place: int) -> str:
-    """A document's repeats are one question (a pipeline answers it once); its further requests (idx > 0) are others."""
-    document = place if request.doc_id is None else request.doc_id
-    return f"{request.task_name}-test-{document:05d}" + (f"-{request.idx}" if request.idx else "")
+def _question_ids(requests: Sequence[Instance]) -> list[str]:
+    """A document's further requests (idx > 0) and its repeats are questions of their own."""
+    seen: Counter[str] = Counter()
+    ids = []
+    for place, request in enumerate(requests):
+        document = place if request.doc_id is None else request.doc_id
+        name = f"{request.task_name}-test-{document:05d}" + (f"-{request.idx}" if request.idx else "")
+        ids.append(f"{name}#{seen[name]}" if seen[name] else name)
+        seen[name] += 1
+    return ids
+
+
+_PLAIN = re.compile(r"(?!(?i:true|false|null|nan|inf)$)[A-Za-z_./][\w./:@+-]*")  # what Hydra reads as a word
+
+
+def _hydra(value: Any, key: str = "") -> str:
+    """A value that the harness has read, as Hydra reads it. The harness takes the word `none` for no value; as a group's option it is
+    one."""
+    if value is None:
+        return "none" if key in GROUPS else "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (list, tuple)):
+        return "[" + ",".join(map(_hydra, value)) + "]"
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{name}:{_hydra(inner)}" for name, inner in value.items()) + "}"
+    text = str(value)
+    if not isinstance(value, str) or _PLAIN.fullmatch(text):
+        return text
+    return "'" + re.sub(r"(\\*)('|$)", lambda match: match[1] * 2 + ("\\'" if match[2] else ""), text) + "'"
 
 
 def _stop(request: Instance) -> list[str]:
