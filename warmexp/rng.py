@@ -24,6 +24,14 @@ def uniform(seed: int, question: str, purpose: str, shape: int | tuple[int, ...]
     The same draws are thresholded by every rate (ρ, p, r), so runs that differ only in a rate share their luck
     (common random numbers) and nested rates keep nested sets.
     """
+    return np.random.Generator(_generator(seed, question, purpose, step)).random(shape)
+
+
+def bits(seed: int, question: str, purpose: str, count: int, step: int = 0) -> np.ndarray:
+    """[count] uint64, independent draws of 64 bits. The first of them are the same for every count."""
+    return _generator(seed, question, purpose, step).random_raw(count)
+
+
+def _generator(seed: int, question: str, purpose: str, step: int) -> np.random.Philox:
     # 2**64 blocks per step: two steps of one purpose can never overlap.
-    bits = np.random.Philox(key=_key(seed, question, purpose), counter=step << 64)
-    return np.random.Generator(bits).random(shape)
+    return np.random.Philox(key=_key(seed, question, purpose), counter=step << 64)

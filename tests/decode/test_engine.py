@@ -12,15 +12,16 @@ from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.decode.cases import BONUS, FREEZING, FROZEN, INITS, LINEAR, UNMASKS, VERIFIED, WINDOWS, cases, facts, profile
+from tests.simulated.cuda import SimulatedCuda
 from warmexp.decode import loop, meter
 from warmexp.decode.loop import stream
 from warmexp.decode.meter import Meter
 from warmexp.decode.reading import Reading
-from warmexp.decode.rows import together
 from warmexp.decode.state import Canvas
 from warmexp.methods.unmask.bonus import Bonus
 from warmexp.methods.unmask.product import Product
 from warmexp.models.plain import PlainBackbone
+from warmexp.models.wanted import download
 
 CACHES = st.one_of(st.just({"name": "none"}), WINDOWS, FREEZING)
 
@@ -133,8 +134,14 @@ def test_a_read_is_seen():
 
 
 def test_one_copy_brings_everything():
-    """What a GPU's canvas is told with: bytes and long integers, whole rows and one entry a row."""
+    """Whatever the types and shapes, and wherever in memory the tensors begin."""
     wide = [torch.tensor([[True, False, True], [False, True, True]]), torch.tensor([[0, 1, -1], [3, 2, 1]], dtype=torch.int8)]
     narrow = [torch.tensor([5, -(2**40)]), torch.tensor([0, 7])]
-    told = together(wide, narrow)
-    assert all(a.equal(b) and a.dtype == b.dtype for a, b in zip(told, wide + narrow, strict=True))
+    odd = [torch.tensor([[True], [False], [True]]).T, torch.arange(6, dtype=torch.float64).view(2, 3)[:, 1:], torch.zeros(0)]
+    tensors = [*wide, *narrow, *odd]
+    with SimulatedCuda() as gpu:
+        there = [t.to("cuda") for t in tensors]
+        gpu.waits.clear()
+        read = download(there)
+        assert sum(gpu.waits.values()) == 1
+    assert all(a.equal(b) and a.dtype == b.dtype and a.is_cpu for a, b in zip(read, tensors, strict=True))

@@ -28,7 +28,7 @@ import numpy as np
 
 from tests.reference.transformer import Kept, ReferenceTransformer
 from warmexp.decode.state import Question
-from warmexp.rng import uniform
+from warmexp.rng import bits, uniform
 
 MASK = "mask"
 INJECTED = "injected"
@@ -397,7 +397,8 @@ def choose(
     token, confidence = {}, {}
     gumbel = None
     if unmask["temperature"] > 0:
-        u = uniform(seed, question, "gumbel", (len(positions), len(logits[masked[0]])), step=n)
+        states = bits(seed, question, "gumbel", positions.stop, step=n)[positions.start :]
+        u = np.array([[splitmix64(int(state), v) for v in range(len(logits[masked[0]]))] for state in states])
         gumbel = -np.log(-np.log(u))
     for i in masked:
         score = logits[i] if gumbel is None else logits[i] / unmask["temperature"] + gumbel[i - positions.start]
@@ -428,6 +429,14 @@ def choose(
     if len(chosen) < len(ranked):
         margin = min(margin, confidence[ranked[len(chosen) - 1]] - confidence[ranked[len(chosen)]])
     return [(i, token[i], confidence[i]) for i in sorted(chosen)], margin
+
+
+def splitmix64(state: int, v: int) -> float:
+    """The v-th output (from 0) of the generator that starts at `state`, as the middle of one of 2^52 equal parts of (0, 1)."""
+    z = (state + (v + 1) * 0x9E3779B97F4A7C15) % 2**64
+    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+    z = (z ^ z >> 27) * 0x94D049BB133111EB % 2**64
+    return (2 * ((z ^ z >> 31) >> 12) + 1) / 2**53
 
 
 def heard(z: np.ndarray, said: int, trust: float, unmask: dict) -> tuple[np.ndarray, bool]:

@@ -171,6 +171,7 @@ def plan(cfg: DictConfig, choices: dict[str, str], multirun: bool = False) -> Pl
         "proposer": proposer_identity,
         **{name: _identity_of(getattr(strategies, name)) for name in STRATEGIES},
         **({"anchor": _identity_of(strategies.anchor)} if strategies.anchor.moves else {}),
+        **({"sampling": "splitmix64"} if strategies.unmask.temperature > 0 else {}),  # runs of other draws have no such entry
         "task": task.identity(),
         "questions": questions_sha256(questions),
         "seed": int(cfg.seed),

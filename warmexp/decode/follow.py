@@ -1,7 +1,6 @@
 """Proposals that follow what was decoded: a question that enters a block is asked where its proposal now stands, and begins anew there.
 
 An anchor (methods/anchor/) moves the proposal, the init makes of it what it makes of any proposal, and what stands before the block stays.
-Reads the canvases of these questions from the device, and of no others.
 """
 
 from __future__ import annotations
@@ -29,15 +28,14 @@ def follow(batch: Batch, rows: Sequence[Row]) -> bool:
     entering = [i for i, (q, first) in enumerate(zip(questions, firsts, strict=True)) if first > batch.entered.setdefault(q.id, first)]
     if not entering:
         return False
-    started = batch.meter.clock()
     asked = [questions[i] for i in entering]
     given = [firsts[i] for i in entering]
-    decoded = [ids[:first] for ids, first in zip(batch.canvas.ids[entering].tolist(), given, strict=True)]
+    decoded = [rows[i].ids[:first].tolist() for i, first in zip(entering, given, strict=True)]
     moved = [batch.s.anchor.moved(q, d, batch.canvas.block_length) for q, d in zip(asked, decoded, strict=True)]
     for i, question, start, first in zip(entering, moved, _starts(batch, asked, moved, given), given, strict=True):
         batch.entered[question.id] = first
         batch.canvas.lay(i, question, start, first)
-    batch.charge(asked, batch.meter.clock() - started)
+    batch.charge(asked)
     return True
 
 

@@ -56,18 +56,20 @@ def stream(
     batch = Batch(backbone, s, seed, meter or Meter(backbone))
     waiting = iter(questions)
     while True:
-        batch.admit(list(islice(waiting, batch_size - len(batch))))
+        new = list(islice(waiting, batch_size - len(batch)))
+        batch.begin()
+        batch.admit(new)
         if not len(batch):
             return
-        started = batch.meter.clock()
-        rows = stand(batch.canvas, s, backbone)
+        rows = stand(batch.canvas, s, backbone, batch.meter.fetch)
+        batch.charge()  # whoever was worked on last: this is where a GPU is waited for
         if not all(rows):
             yield from batch.leave(rows)
         elif not follow(batch, rows):
-            _step(batch, rows, started)
+            _step(batch, rows)
 
 
-def _step(batch: Batch, rows: list[Row], started: float) -> None:
+def _step(batch: Batch, rows: list[Row]) -> None:
     """One forward of the rows that need everything computed, or of all rows if none does, and the edit that follows from it."""
     backbone, s = batch.backbone, batch.s
     spans = [s.cache.span(row) for row in rows]
@@ -94,7 +96,7 @@ def _step(batch: Batch, rows: list[Row], started: float) -> None:
     if s.init.by_entropy:
         canvas.hear(block.positions, reading.entropy(block), block.masked)
     canvas.apply(block.positions, reading.token, reading.confidence, commit, revoke)
-    batch.put(turn, canvas, batch.meter.clock() - started)
+    batch.put(turn, canvas)
 
 
 def _decide(block: Block, reading: Reading, s: Strategies) -> tuple[Tensor, Tensor | None]:

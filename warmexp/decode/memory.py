@@ -9,6 +9,7 @@ when it was computed, so a run's point on the plane does not depend on the runs 
 from __future__ import annotations
 
 import hashlib
+import time
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor
 
 from warmexp.decode.meter import Forward, LedgerRow, Meter, Said
+from warmexp.models.wanted import download, upload
 
 BUDGET = 512 << 20  # bytes
 _ENTRY = 600  # bytes that Python spends on an answer and its key
@@ -90,28 +92,32 @@ class SharingMeter(Meter):
         for i in sorted(set(range(len(keys))) - set(fresh)):
             self._enter(_remembered(request, questions, answers[i], i))
         token, probability = (np.concatenate([getattr(a, name) for a in answers]) for name in ("token", "probability"))
-        return Said(torch.from_numpy(token).to(asked.device), torch.from_numpy(probability).to(asked.device))
+        return Said(upload(token, asked.device), upload(probability, asked.device))
 
     def _compute(self, request: Forward, rows: slice | Tensor, questions: tuple[str, ...], asked: Tensor) -> list[Answer]:
         wanted, part = request.of(rows)
         said = super().read(part, questions, asked[wanted])
+        started = time.perf_counter()
+        read = self.fetch([said.token, said.probability])
+        self._chose(time.perf_counter() - started)  # a GPU is waited for here, and what is remembered costs what it took
         cost, ends = self.ledger[-1], _ends(part)
         shares = (cost.seconds / len(questions), cost.choosing / len(questions))
-        pieces = (np.split(t.cpu().numpy(), ends[:-1]) for t in (said.token, said.probability))
+        pieces = (np.split(t.numpy(), ends[:-1]) for t in read)
         return [Answer(t.copy(), p.copy(), *shares) for t, p in zip(*pieces, strict=True)]
 
 
 def digests(request: Forward, asked: Tensor) -> list[bytes]:
     """A digest per row of all that the answer depends on besides the weights: its tokens, what is fed in the place of their embeddings,
     and what is asked about which positions, hidden or not."""
-    ids, ends = request.ids.cpu().numpy(), _ends(request)
+    (ids, asked), ends = download([request.ids, asked]), _ends(request)
+    ids = ids.numpy()
     hidden = torch.zeros_like(request.row, dtype=torch.bool) if request.hidden is None else request.hidden
-    wanted = np.split(torch.stack((request.position, asked.cpu(), hidden.long()), 1).numpy(), ends[:-1])
+    wanted = np.split(torch.stack((request.position, asked, hidden.long()), 1).numpy(), ends[:-1])
     parts = [[ids[i, :length], wanted[i]] for i, length in enumerate(request.lengths.tolist())]
     if request.mixed is not None:
         for i, mixed in enumerate(request.mixed.cpu()):
             if mixed.any():
-                parts[i] += [mixed.nonzero().numpy(), request.embeddings[i, mixed.to(asked.device)].cpu().view(torch.uint8).numpy()]
+                parts[i] += [mixed.nonzero().numpy(), request.embeddings[i, mixed.to(request.ids.device)].cpu().view(torch.uint8).numpy()]
     return [_digest(part) for part in parts]
 
 

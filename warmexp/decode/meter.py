@@ -7,16 +7,18 @@ token-forwards, auxiliary forwards, seconds) is a sum over the ledger; nothing c
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from warmexp.decode.state import Canvas
+from warmexp.errors import UserError
 from warmexp.models.backbone import Backbone
 from warmexp.models.keys_values import Window
 from warmexp.models.shadow import leave_one_out
+from warmexp.models.wanted import download, upload
 
 KINDS = ("full", "window", "block", "aux")
 # Positions that are computed at once; a forward of more goes through the backbone in groups of rows, which bounds its activations. On a
@@ -50,14 +52,14 @@ class Forward:
         ids = self.ids
         start = self.window.starts if self.window else torch.zeros_like(self.lengths)
         prompts = self.lengths - canvas.ids.shape[1]
-        columns = (start - prompts)[:, None].to(ids.device) + torch.arange(ids.shape[1], device=ids.device)
+        columns = upload((start - prompts).numpy()[:, None], ids.device) + torch.arange(ids.shape[1], device=ids.device)
         inside = (columns >= 0) & (columns < canvas.ids.shape[1])
         columns = columns.clamp(0, canvas.ids.shape[1] - 1)
         weight = mixture.gather(1, columns)
         active = inside & (weight > 0)
         embeddings = backbone.embed(ids)
         w = weight[..., None].to(embeddings.dtype)
-        mask = backbone.embed(torch.tensor(backbone.mask_id, device=ids.device))
+        mask = backbone.embed(torch.full((), backbone.mask_id, device=ids.device))
         blend = (1 - w) * mask + w * backbone.embed(canvas.prior.gather(1, columns))
         if match:
             blend = blend * (mask.norm() / blend.norm(dim=-1, keepdim=True).clamp(min=torch.finfo(blend.dtype).tiny))
@@ -93,8 +95,8 @@ class Forward:
         place = torch.full_like(self.lengths, -1)
         place[rows] = torch.arange(len(self.lengths[rows]))
         wanted: slice | Tensor = (place[self.row] >= 0).nonzero()[:, 0]
-        if isinstance(rows, slice) and len(wanted):
-            wanted = slice(int(wanted[0]), int(wanted[-1]) + 1)
+        if isinstance(rows, slice):
+            wanted = slice(int(wanted[0]), int(wanted[-1]) + 1) if len(wanted) else slice(0, 0)
         part = (rows, slice(int(self.computed[rows].max())))
         return wanted, replace(
             self,
@@ -150,15 +152,18 @@ class LedgerRow:
 
 @dataclass
 class Meter:
-    """Runs forwards and keeps the ledger. `seconds` of a row run from the call to the return (CUDA work is awaited only at reads).
+    """Runs forwards, keeps the ledger, and reads what the loop has to know from the device.
 
-    spent: seconds that have passed in forwards and in choosing.
+    `seconds` of a row run from the call to the return; what a GPU is still busy with then is waited for in `fetch`, which is nobody's
+    forward: whoever fetches charges it. spent: seconds that have passed in forwards and in choosing.
     """
 
     backbone: Backbone
     ledger: list[LedgerRow] = field(default_factory=list)
     spent: float = 0.0
     _sums: dict[str, QuestionSums] = field(default_factory=dict)
+    # Of forwards whose logits nobody has looked at yet: how long the ledger was then, and of R logits the row (host) and the sum (device).
+    _doubted: list[tuple[int, Tensor, Tensor]] = field(default_factory=list)
 
     @torch.inference_mode()
     def forward(self, request: Forward, questions: tuple[str, ...], no_op: tuple[bool, ...] | None = None) -> Tensor:
@@ -166,6 +171,8 @@ class Meter:
 
         Returns:
             [R, vocabulary] float64 logits with minus infinity for what is never committed: the mask, and ids that no token has.
+        Raises:
+            UserError: the logits are not finite; where the device is asynchronous, the next `fetch` says so.
         """
         started = time.perf_counter()
         device, vocabulary = self.backbone.device, self.backbone.transformer.wte.weight.shape[0]
@@ -175,7 +182,25 @@ class Meter:
         seconds = time.perf_counter() - started
         computed, lengths = tuple(request.computed.tolist()), tuple(request.lengths.tolist())
         self._enter(LedgerRow(request.kind, questions, computed, lengths, no_op or (False,) * len(questions), seconds))
+        self._doubted.append((len(self.ledger), request.row, logits.sum(-1)))  # one NaN or infinity, and the sum is one
+        if logits.is_cpu:
+            self.fetch([])
         return self.backbone.rule_out(logits)
+
+    def fetch(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """Tensors on the host, and with them, in the same copy, whether what forwards have said since the last time was finite.
+
+        Raises:
+            UserError: it was not. Nothing that follows from such a forward has been given out yet.
+        """
+        doubted, self._doubted = self._doubted, []
+        values = download([*tensors, *(total for *_, total in doubted)])
+        for (length, row, _), total in zip(doubted, values[len(tensors) :], strict=True):
+            if not total.isfinite().all():
+                question = self.ledger[length - 1].questions[int(row[~total.isfinite()][0])]
+                n = sum(question in one.questions for one in self.ledger[:length])
+                raise UserError(_not_finite(question, n, self.backbone.dtype))
+        return values[: len(tensors)]
 
     @torch.inference_mode()
     def read(self, request: Forward, questions: tuple[str, ...], asked: Tensor) -> Said:
@@ -203,8 +228,8 @@ class Meter:
             self._sums.setdefault(question, QuestionSums()).add(row, i)
 
     def _chose(self, seconds: float) -> None:
-        """Enter what the last forward's logits took."""
-        row = self.ledger[-1] = replace(self.ledger[-1], choosing=seconds)
+        """Enter what the last forward's logits took, or took more."""
+        row = self.ledger[-1] = replace(self.ledger[-1], choosing=self.ledger[-1].choosing + seconds)
         self.spent += seconds
         for question in row.questions:
             self._sums[question].choosing_seconds += seconds / len(row.questions)
@@ -212,6 +237,14 @@ class Meter:
     def cost(self, question: str) -> QuestionSums:
         """The sums over the ledger that a record stores; they go on growing with it."""
         return self._sums.get(question, QuestionSums())
+
+
+def _not_finite(question: str, n: int, dtype: torch.dtype) -> str:
+    if dtype == torch.float16:
+        remedy = "float16 ends at 65504 and larger numbers are infinite in it: choose backbone.dtype=bfloat16 or float32"
+    else:
+        remedy = "the checkpoint's weights or the numbers in its config.json (such as rope_theta) are damaged: get it again, or another"
+    return f"{question}: the backbone's logits at its forward {n} are not finite; {remedy}. What was decoded before is kept."
 
 
 @dataclass

@@ -16,9 +16,10 @@ from torch import Tensor
 
 from warmexp.decode.meter import Said
 from warmexp.decode.rows import Row, Span
+from warmexp.decode.sampling import sampled
 from warmexp.decode.state import Canvas
 from warmexp.models.wanted import upload
-from warmexp.rng import uniform
+from warmexp.rng import bits, uniform
 
 
 @dataclass
@@ -99,7 +100,15 @@ class Block:
         width = self.positions.shape[1]
         keys = zip(self.questions, self.steps, self.ends, strict=True)
         draws = [uniform(self.seed, q, purpose, end, step=n)[-width:] for q, n, end in keys]
-        return torch.from_numpy(np.stack(draws)).to(self.positions.device)
+        return upload(np.stack(draws), self.positions.device)
+
+    def keys(self, purpose: str) -> Tensor:
+        """[R] long, 64 random bits for every position that is read, keyed by (seed, question, purpose, forward index, position)."""
+        row, column = self.host_at
+        place = np.array(self.ends)[row] - self.positions.shape[1] + column
+        drawn = [bits(self.seed, q, purpose, end, step=n) for q, n, end in zip(self.questions, self.steps, self.ends, strict=True)]
+        found = [drawn[i][j] for i, j in zip(row.tolist(), place.tolist(), strict=True)]
+        return upload(np.array(found, dtype=np.uint64).view(np.int64), self.positions.device)
 
 
 @dataclass
@@ -123,8 +132,8 @@ class Reading:
     @classmethod
     def of(cls, logits: Tensor, block: Block, temperature: float) -> Reading:
         """From logits, which stay readable; above temperature 0 the proposed tokens are sampled."""
-        scored = logits if temperature == 0 else logits / temperature + _gumbel(logits, block)
-        choice = scored.argmax(-1)  # the first of equal maxima
+        # The first of equal maxima.
+        choice = logits.argmax(-1) if temperature == 0 else sampled(logits, temperature, block.keys("gumbel"))
         return cls.said(Said.of(logits, torch.where(block.masked[block.at], choice, block.asked)), block, logits)
 
     @classmethod
@@ -145,16 +154,3 @@ class Reading:
         nats = torch.cat([torch.special.entr(piece.softmax(-1)).sum(-1) for piece in self.logits.split(64)])
         most = math.log(max(2, self.logits.shape[1] - 1))  # all but the mask
         return torch.ones_like(self.confidence).index_put(block.at, (nats / most).clamp(max=1.0))
-
-
-def _gumbel(logits: Tensor, block: Block) -> Tensor:
-    """Gumbel noise [R, V] keyed by (question, forward index) and indexed by (position, token): argmax(z/T + g) samples softmax(z/T)."""
-    row, column = block.host_at
-    noise = np.empty(logits.shape)
-    shape = (block.positions.shape[1], logits.shape[1])
-    for b, (question, step) in enumerate(zip(block.questions, block.steps, strict=True)):
-        mine = row == b
-        if mine.any():
-            noise[mine] = uniform(block.seed, question, "gumbel", shape, step=step)[column[mine]]
-    u = torch.from_numpy(noise).to(logits.device).clamp_(min=torch.finfo(torch.float64).tiny)
-    return -torch.log(-torch.log(u))

@@ -7,7 +7,9 @@ small arrays take a fraction of what torch's take to be dispatched.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,12 +17,13 @@ import torch
 from torch import Tensor
 
 from warmexp.decode.state import DECODED, FIXED, INJECTED, Canvas
-from warmexp.models.wanted import upload
+from warmexp.models.wanted import download, upload
 
 if TYPE_CHECKING:
     from warmexp.decode.strategy import Strategies
     from warmexp.models.backbone import Backbone
 
+Fetch = Callable[[Sequence[Tensor]], list[Tensor]]
 # A remask policy that never stops firing would never finish a block: after this many forwards per position of a block the loop
 # stops listening to it (the published rates reach zero long before).
 REMASK_CAP = 4
@@ -34,7 +37,7 @@ class Row:
     visits: forwards run in this block so far; forwards: run for the question; age: run since the last full one, itself included.
     shifted: the hidden state at i-1 predicts token i. revoked: a token that the last full forward read has been revoked since.
     faded: right of the block is a prior whose weight has changed since the last full forward. mixed: a prior is mixed in now.
-    masked, revocable: [W] bool, of the block: eligible for a commit, and for a revocation.
+    masked, revocable: [W] bool, of the block: eligible for a commit, and for a revocation. ids: [L] the canvas, None where no anchor asks.
     """
 
     start: int
@@ -50,6 +53,7 @@ class Row:
     mixed: bool
     masked: np.ndarray
     revocable: np.ndarray
+    ids: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,7 @@ class Span:
 @dataclass(frozen=True)
 class Told:
     """A canvas on the host: fields [B] or [B, L] of the canvas, and [B, L] bool each, None where nobody asks: mixed, a prior is mixed in
-    now; changed, one whose weight is not that of the last full forward; ends, an end token stands there."""
+    now; changed, one whose weight is not that of the last full forward; ends, an end token stands there; and ids [B, L] long."""
 
     masked: np.ndarray
     source: np.ndarray
@@ -94,9 +98,10 @@ class Told:
     mixed: np.ndarray | None = None
     changed: np.ndarray | None = None
     ends: np.ndarray | None = None
+    ids: np.ndarray | None = None
 
     @classmethod
-    def of(cls, canvas: Canvas, s: Strategies, end_ids: tuple[int, ...]) -> Told:
+    def of(cls, canvas: Canvas, s: Strategies, end_ids: tuple[int, ...], fetch: Fetch) -> Told:
         """The one read."""
         wide = {"masked": canvas.masked, "source": canvas.source, "seen": canvas.seen}
         weight = s.init.soft_weight(canvas.forwards)
@@ -104,23 +109,17 @@ class Told:
             mixture = canvas.mixture(weight)
             wide |= {"mixed": mixture > 0, "changed": canvas.soft & canvas.masked & (mixture != canvas.fed)}
         if s.length.stops_at_end:
-            wide["ends"] = torch.isin(canvas.ids, torch.tensor(end_ids, device=canvas.ids.device))
+            wide["ends"] = reduce(torch.logical_or, [canvas.ids == end for end in end_ids])
+        if s.anchor.moves:
+            wide["ids"] = canvas.ids
         narrow = {name: getattr(canvas, name) for name in ("block", "visits", "forwards", "read_in", "age")}
         both = wide | narrow
-        values = both.values() if canvas.ids.is_cpu else together(list(wide.values()), list(narrow.values()))
-        return cls(**{name: value.numpy() for name, value in zip(both, values, strict=True)})
+        return cls(**{name: value.numpy() for name, value in zip(both, fetch(list(both.values())), strict=True)})
 
 
-def together(wide: list[Tensor], narrow: list[Tensor]) -> list[Tensor]:
-    """Tensors [B, L] of one byte an entry and [B] of eight, on the host after a single copy."""
-    columns = [t.view(torch.uint8) for t in wide] + [t[:, None].view(torch.uint8) for t in narrow]
-    parts = torch.cat(columns, 1).cpu().split([c.shape[1] for c in columns], 1)
-    return [part.contiguous().view(t.dtype).view(t.shape) for part, t in zip(parts, wide + narrow, strict=True)]
-
-
-def stand(canvas: Canvas, s: Strategies, backbone: Backbone) -> list[Row | None]:
-    """Move the cursors; the rows as they stand now, None for those that are finished."""
-    told = Told.of(canvas, s, backbone.end_ids)
+def stand(canvas: Canvas, s: Strategies, backbone: Backbone, fetch: Fetch = download) -> list[Row | None]:
+    """Move the cursors; the rows as they stand now, None for those that are finished. fetch: what reads tensors from the device."""
+    told = Told.of(canvas, s, backbone.end_ids, fetch)
     revocable = _revocable(told, s)
     live, block = _advance(told, revocable, canvas.block_length, s)
     visits = told.visits
@@ -136,7 +135,7 @@ def stand(canvas: Canvas, s: Strategies, backbone: Backbone) -> list[Row | None]
     flags = np.stack((revoked, faded, mixed), 1).tolist()
     cursors = np.stack((block, visits, told.read_in, told.forwards, told.age), 1).tolist()
     shifted = bool(backbone.shift)
-    return [_row(canvas, told.masked[i], revocable[i], i, cursors[i], flags[i], shifted) if live[i] else None for i in range(len(live))]
+    return [_row(canvas, told, revocable[i], i, cursors[i], flags[i], shifted) if live[i] else None for i in range(len(live))]
 
 
 def _prior(told: Told, end: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -147,7 +146,7 @@ def _prior(told: Told, end: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return (told.changed & right).any(1), told.mixed.any(1)
 
 
-def _row(canvas: Canvas, masked: np.ndarray, revocable: np.ndarray, i: int, cursors: list[int], flags: list[bool], shifted: bool) -> Row:
+def _row(canvas: Canvas, told: Told, revocable: np.ndarray, i: int, cursors: list[int], flags: list[bool], shifted: bool) -> Row:
     block, visits, read_in, forwards, age = cursors
     revoked, faded, mixed = flags
     prompt, width = len(canvas.questions[i].prompt), canvas.block_length
@@ -164,8 +163,9 @@ def _row(canvas: Canvas, masked: np.ndarray, revocable: np.ndarray, i: int, curs
         revoked=revoked,
         faded=faded,
         mixed=mixed,
-        masked=masked[first : first + width],
+        masked=told.masked[i, first : first + width],
         revocable=revocable[first : first + width],
+        ids=None if told.ids is None else told.ids[i],
     )
 
 

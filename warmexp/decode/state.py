@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 from torch.nn.utils.rnn import pad_sequence
+
+from warmexp.models.wanted import upload
 
 # Where the token at a position came from. FIXED tokens are never revoked or overwritten (a prompt's tail, a scaffold).
 MASK, INJECTED, DECODED, FIXED = 0, 1, 2, 3
@@ -91,17 +94,15 @@ class Canvas:
 
     @classmethod
     def build(cls, questions: list[Question], starts: list[Start], mask_id: int, block_length: int, device: torch.device) -> Canvas:
-        tokens = torch.stack([s.tokens for s in starts]).to(device)
-        injected = torch.stack([s.injected for s in starts]).to(device)
-        soft = torch.stack([s.soft for s in starts]).to(device)
+        tokens, injected, soft = (_up([getattr(s, name) for s in starts], device) for name in ("tokens", "injected", "soft"))
         rows = torch.zeros(len(questions), dtype=torch.long, device=device)
         length = tokens.shape[1]
         sequence = pad_sequence([torch.tensor([*q.prompt, *[mask_id] * length]) for q in questions], batch_first=True)
         place = torch.tensor([len(q.prompt) for q in questions])[:, None] + torch.arange(length)
         return cls(
             questions=list(questions),
-            sequence=sequence.to(device),
-            place=place.to(device),
+            sequence=upload(sequence.numpy(), device),
+            place=upload(place.numpy(), device),
             ids=torch.where(injected, tokens, mask_id),
             source=torch.where(injected, INJECTED, MASK).to(torch.int8),
             committed_at=torch.full(tokens.shape, -1, dtype=torch.int32, device=device),
@@ -109,10 +110,10 @@ class Canvas:
             undone=torch.zeros(tokens.shape, dtype=torch.long, device=device),
             prior=tokens,
             soft=soft & ~injected,
-            share=torch.stack([torch.ones(tokens.shape[1]) if s.share is None else s.share for s in starts]).double().to(device),
+            share=_up([torch.ones(length, dtype=torch.float64) if s.share is None else s.share.double() for s in starts], device),
             doubt=torch.ones(tokens.shape, dtype=torch.float64, device=device),
-            trust=torch.stack([_trust(q, tokens.shape[1]) for q in questions]).to(device),
-            forwards=torch.tensor([s.forwards for s in starts], device=device),
+            trust=_up([_trust(q, length) for q in questions], device),
+            forwards=upload(np.array([s.forwards for s in starts]), device),
             block=rows.clone(),
             visits=rows.clone(),
             read_in=rows.clone(),
@@ -129,14 +130,18 @@ class Canvas:
         return self.ids == self.mask_id
 
     @property
-    def revocations(self) -> dict[str, list[Revocation]]:
-        """By question id. They are rare, and stay on the device until somebody asks."""
-        for questions, entry in self._log:
-            revoke, *columns = entry.tolist()
-            for row, question in enumerate(questions):
-                for column in [c for c, hit in enumerate(revoke[row]) if hit]:
-                    iteration, position, token, source, stamp = (values[row][column] for values in columns)
-                    self._events.setdefault(question.id, []).append((iteration, position, token, SOURCES[source], stamp))
+    def logged(self) -> list[Tensor]:
+        """What is known of revocations on the device alone. They are rare, and stay there until a question leaves."""
+        return [entry for _, entry in self._log]
+
+    def revocations(self, logged: list[Tensor]) -> dict[str, list[Revocation]]:
+        """All so far, by question id. logged: what `logged` gave, on the host."""
+        for (questions, _), entry in zip(self._log, logged, strict=True):
+            revoke, *columns = entry.numpy()
+            for row, column in zip(*(index.tolist() for index in revoke.nonzero()), strict=True):
+                iteration, position, token, source, stamp = (int(values[row, column]) for values in columns)
+                event = (iteration, position, token, SOURCES[source], stamp)
+                self._events.setdefault(questions[row].id, []).append(event)
         self._log.clear()
         return self._events
 
@@ -172,7 +177,7 @@ class Canvas:
         What an earlier start injected there goes (as a revocation, unless the same token comes back); what was decoded or is fixed stays.
         """
         device, here = self.ids.device, slice(first, None)
-        tokens, injected, soft = (t[here].to(device) for t in (start.tokens, start.injected, start.soft))
+        tokens, injected, soft = (upload(t[here].numpy(), device) for t in (start.tokens, start.injected, start.soft))
         before, origin = self.ids[row, here], self.source[row, here]
         free = (origin == MASK) | (origin == INJECTED)
         after = torch.where(free, torch.where(injected, tokens, self.mask_id), before)
@@ -187,8 +192,8 @@ class Canvas:
         self.source[row, here] = torch.where(free, torch.where(injected, INJECTED, MASK), origin).to(torch.int8)
         self.prior[row, here] = tokens
         self.soft[row, here] = soft & ~injected
-        self.share[row, here] = 1.0 if start.share is None else start.share[here].to(device)
-        self.trust[row] = _trust(question, self.ids.shape[1]).to(device)
+        self.share[row, here] = 1.0 if start.share is None else upload(start.share[here].numpy(), device)
+        self.trust[row] = upload(_trust(question, self.ids.shape[1]).numpy(), device)
         self.forwards[row] += start.forwards
 
     def mixture(self, weight: Tensor | None) -> Tensor:
@@ -209,13 +214,13 @@ class Canvas:
 
     def take(self, rows: list[int]) -> Canvas:
         """The canvas of some rows, a copy."""
-        index = torch.tensor(rows, dtype=torch.long, device=self.ids.device)
+        index = upload(np.array(rows, dtype=np.int64), self.ids.device)
         part = {name: getattr(self, name)[index] for name in _ROWS}
         return replace(self, questions=[self.questions[i] for i in rows], **part)
 
     def put(self, rows: list[int], part: Canvas) -> None:
         """Write what `take` gave back into its rows."""
-        index = torch.tensor(rows, dtype=torch.long, device=self.ids.device)
+        index = upload(np.array(rows, dtype=np.int64), self.ids.device)
         for name in _ROWS:
             getattr(self, name)[index] = getattr(part, name)
 
@@ -230,6 +235,10 @@ class Canvas:
 
 # The fields with one entry per row.
 _ROWS = [f.name for f in fields(Canvas) if f.type == "Tensor"]
+
+
+def _up(rows: list[Tensor], device: torch.device) -> Tensor:
+    return upload(torch.stack(rows).numpy(), device)
 
 
 def _trust(question: Question, length: int) -> Tensor:

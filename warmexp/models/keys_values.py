@@ -90,11 +90,11 @@ class Window:
         """By layer, what writes this forward's [B, H, Q, D] where they belong and gives back [B, H, width, D]. More than Q are left out."""
         first = self.rows[0]
         together = self.rows == list(range(first, first + len(self.rows)))
-        rows = slice(first, first + len(self.rows)) if together else torch.tensor(self.rows, device=self.columns.device)
+        rows = slice(first, first + len(self.rows)) if together else upload(np.array(self.rows), self.columns.device)
         if together and self.common is not None:
             place: tuple[slice | Tensor, slice | Tensor] = (rows, self.common)
         else:
-            place = (torch.tensor(self.rows, device=self.columns.device)[:, None], self.columns)
+            place = (upload(np.array(self.rows)[:, None], self.columns.device), self.columns)
         return [partial(self._keep, *pair, rows, place) for pair in zip(self.store.keys, self.store.values, strict=True)]
 
     def _keep(

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from warmexp.models.backbone import Backbone
-from warmexp.models.wanted import Wanted
+from warmexp.models.wanted import Wanted, upload
 
 
 @torch.inference_mode()
@@ -28,7 +28,7 @@ def leave_one_out(
     device, (rows, width) = ids.device, ids.shape
     shadows = Wanted.of(row[hidden], position[hidden], rows, torch.device("cpu"))
     count = shadows.columns.shape[1]
-    slots = shadows.columns.to(device)
+    slots = upload(shadows.columns.numpy(), device)
     before = (slots - 1).clamp(min=0)
     states = backbone.embed(ids) if embeddings is None else embeddings
     masks = backbone.embed(torch.full_like(slots, backbone.mask_id))
@@ -37,7 +37,7 @@ def leave_one_out(
     places = torch.cat([torch.arange(width, device=device).expand(rows, -1), *[slots, before][:copies]], 1)
 
     column = torch.arange(width, device=device)
-    there = (column < lengths.to(device)[:, None])[:, None]
+    there = (column < upload(lengths.numpy(), device)[:, None])[:, None]
     others = there & (column != slots[..., None])
     alone = torch.eye(count, dtype=torch.bool, device=device)
     sees = torch.zeros(rows, places.shape[1], places.shape[1], dtype=torch.bool, device=device)
@@ -52,4 +52,4 @@ def leave_one_out(
     read = position - backbone.shift
     read[hidden] = width + backbone.shift * count + shadows.flat - row[hidden] * count
     states = backbone.transformer(torch.cat([states, *[masks, neighbours][:copies]], 1), sees[:, None], places, reach=width)
-    return backbone.transformer.head(states[row.to(device), read.to(device)])
+    return backbone.transformer.head(states[upload(row.numpy(), device), upload(read.numpy(), device)])

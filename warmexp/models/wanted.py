@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,5 +61,21 @@ class Wanted:
 
 
 def upload(array: np.ndarray, device: torch.device) -> Tensor:
-    """To the device without waiting for what it is busy with; on a CPU the array itself."""
-    return torch.from_numpy(array).to(device, non_blocking=True)
+    """To the device without waiting for what it is busy with; on a CPU the array itself.
+
+    By way of pinned memory: a copy from any other may wait, and torch keeps pinned memory until the copy is done.
+    """
+    host = torch.from_numpy(array)
+    return host if device.type == "cpu" else host.pin_memory().to(device, non_blocking=True)
+
+
+def download(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """The tensors on the host, after a single copy and so a single wait; on a CPU the tensors themselves."""
+    if all(t.is_cpu for t in tensors):
+        return list(tensors)
+    # Widest entries first: every part then begins at a multiple of its entries' width, as views of other types demand.
+    order = sorted(range(len(tensors)), key=lambda i: -tensors[i].element_size())
+    parts = [tensors[i].contiguous().view(-1).view(torch.uint8) for i in order]
+    read = torch.cat(parts).cpu().split([len(part) for part in parts])
+    found = {i: part.view(tensors[i].dtype).view(tensors[i].shape) for i, part in zip(order, read, strict=True)}
+    return [found[i] for i in range(len(tensors))]

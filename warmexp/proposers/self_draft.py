@@ -64,8 +64,8 @@ class SelfProposer(Proposer):
         request.kind = "aux"
         logits = meter.forward(request, tuple(q.id for q in questions))
         top = logits.max(-1)  # the first of equal maxima
-        ids = top.indices.view(len(questions), length).tolist()
-        logp = (top.values - logits.logsumexp(-1)).view(len(questions), length).tolist()
+        read = meter.fetch([top.indices, top.values - logits.logsumexp(-1)])
+        ids, logp = (t.view(len(questions), length).tolist() for t in read)
         seconds = (time.perf_counter() - started) / len(questions)
         return {q.id: self._proposal(i, p, seconds, backbone, tokenizer) for q, i, p in zip(questions, ids, logp, strict=True)}
 
