@@ -20,7 +20,7 @@ INDEX, SINGLE = "model.safetensors.index.json", "model.safetensors"
 ADAPTER_CONFIG = "adapter_config.json"
 LIMIT = 128 << 20  # bytes of a file that is no weights; the largest published tokenizer.json has about 35 MB
 _ADAPTER = re.compile(r"adapters?([_.-].*)?\.safetensors")
-_NUMBERED = re.compile(r"(.*)-(\d{5})-of-(\d{5})\.safetensors")
+_NUMBERED = re.compile(r"(.*)-([0-9]{5})-of-([0-9]{5})\.safetensors")
 
 
 def readable(key: str, folder: Path) -> list[Path]:
@@ -98,17 +98,19 @@ def shards(key: str, folder: Path) -> list[Path]:
     Raises:
         UserError: a file that the index or a file's own name (00001-of-00002) promises is not there.
     """
-    there = [file for file in readable(key, folder) if file.suffix == ".safetensors"]
-    named = _indexed(key, folder) if folder / INDEX in readable(key, folder) and not _left_behind(key, folder, there) else None
-    if named is None and folder / SINGLE in there:
+    files = readable(key, folder)
+    there = [file for file in files if file.suffix == ".safetensors"]
+    try:
+        named = _indexed(key, folder) if folder / INDEX in files else None
+    except UserError:
+        if folder / SINGLE not in there:
+            raise
+        named = None
+    if folder / SINGLE in there and SINGLE not in (named or ()):
         return [folder / SINGLE]
+    by = f"its {INDEX} names"
     if named is None:
-        found = [file for file in there if not _ADAPTER.fullmatch(file.name)]
-        numbered = [match for file in found if (match := _NUMBERED.fullmatch(file.name))]
-        promised = {f"{stem}-{n:05d}-of-{total}.safetensors" for stem, _, total in (m.groups() for m in numbered) for n in _upto(total)}
-        named, by = sorted(promised) or [file.name for file in found], "the other shards' names promise"
-    else:
-        by = f"its {INDEX} names"
+        named, by = _promised([file.name for file in there if not _ADAPTER.fullmatch(file.name)]), "the other shards' names promise"
     absent = [name for name in named if folder / name not in there]
     if absent:
         more = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
@@ -116,27 +118,19 @@ def shards(key: str, folder: Path) -> list[Path]:
     return [folder / name for name in named]
 
 
-def _upto(total: str) -> range:
-    return range(1, int(total) + 1)
-
-
-def _left_behind(key: str, folder: Path, there: list[Path]) -> bool:
-    """Whether the index does not tell of the model.safetensors that stands beside it."""
-    if folder / SINGLE not in there:
-        return False
-    try:
-        return SINGLE not in _indexed(key, folder)
-    except UserError:
-        return True
+def _promised(names: list[str]) -> list[str]:
+    """All shards of which one is named like 00001-of-00002; the names themselves where none is."""
+    totals = {(match[1], match[3]) for match in map(_NUMBERED.fullmatch, names) if match}
+    return sorted(f"{stem}-{n:05d}-of-{total}.safetensors" for stem, total in totals for n in range(1, int(total) + 1)) or names
 
 
 def _indexed(key: str, folder: Path) -> list[str]:
     weight_map = read_json(key, folder / INDEX).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise UserError(f"{key}: {INDEX} of {folder} names no weights: download it again.")
-    wrong = next((name for name in weight_map.values() if not isinstance(name, str) or not name.endswith(".safetensors")), None)
-    if wrong is not None:
-        raise UserError(f"{key}: {INDEX} of {folder} names {shown(wrong)}, which is no safetensors file: download it again.")
+    wrong = [name for name in weight_map.values() if not isinstance(name, str) or not name.endswith(".safetensors")]
+    if wrong:
+        raise UserError(f"{key}: {INDEX} of {folder} names {shown(wrong[0])}, which is no safetensors file: download it again.")
     return sorted({Path(name).name for name in weight_map.values()})
 
 
