@@ -47,13 +47,32 @@ def test_a_large_file_is_read_once_whatever_process_asks(tmp_path, monkeypatch):
     folder = large(tmp_path / "one", 5)
     read = []
     original = module._sha256
-    monkeypatch.setattr(module, "_sha256", lambda key, file: read.append(file.name) or original(key, file))
+    monkeypatch.setattr(module, "_sha256", lambda key, file, stop: read.append(file.name) or original(key, file, stop))
     first = fingerprint(folder)
     for memory in (module._folders, module._hashes):
         memory.clear()  # another process
     assert fingerprint(folder) == first and read == ["model.safetensors"]
     (folder / "config.json").write_text('{"a": 1}')
     assert fingerprint(folder) != first and read == ["model.safetensors"], "only what changed is read again"
+
+
+def test_an_interrupt_does_not_wait_for_the_rest(tmp_path, monkeypatch):
+    """One of two files cannot be read; the other would take for ever."""
+    folder = tmp_path / "two"
+    folder.mkdir()
+    stopped = []
+
+    def endless(key, file, stop):
+        if file.name == "a":
+            raise KeyboardInterrupt
+        stopped.append(stop.wait(60))
+        return ""
+
+    monkeypatch.setattr(module, "_sha256", endless)
+    states = {(name, 1, 0, 0, 0, 0): tmp_path / name for name in ("a", "b")}
+    with pytest.raises(KeyboardInterrupt):
+        module._contents("key", states)
+    assert stopped == [True]
 
 
 def test_a_change_in_place_is_noticed_though_size_time_and_name_are_as_before(tmp_path):

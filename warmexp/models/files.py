@@ -12,6 +12,8 @@ import stat
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError, safe_open
+
 from warmexp.errors import UserError
 
 # What is ever read from a checkpoint: no *.bin, no *.pt, no *.py.
@@ -62,8 +64,30 @@ def read_bytes(key: str, file: Path) -> bytes:
     except OSError as error:
         raise UserError(f"{key}: {file.name} of {file.parent} cannot be read ({error.strerror}).") from None
     if len(data) > LIMIT:
-        raise UserError(f"{key}: {file.name} of {file.parent} is larger than {LIMIT >> 20} MiB: it is not what its name says.")
+        raise too_large(key, file)
     return data
+
+
+def too_large(key: str, file: Path) -> UserError:
+    return UserError(f"{key}: {file.name} of {file.parent} is larger than {LIMIT >> 20} MiB: it is not what its name says.")
+
+
+def check_complete(key: str, file: Path) -> None:
+    """That a safetensors file has all the bytes its header tells of, and no others; it is not read for that.
+
+    Raises:
+        UserError: it has not, or has no such header.
+    """
+    try:
+        with safe_open(file, framework="np"):
+            pass
+    except (SafetensorError, OSError) as error:
+        raise unreadable(key, file, error) from None
+
+
+def unreadable(key: str, file: Path, error: Exception) -> UserError:
+    reason = " ".join(str(error).split())[:200]  # it may quote the header
+    return UserError(f"{key}={file.parent}: {file.name} cannot be read ({reason}): it is damaged or cut short, download it again.")
 
 
 def read_json(key: str, file: Path) -> dict[str, Any]:
@@ -89,6 +113,11 @@ def shown(value: Any) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
+def named(value: Any) -> str:
+    """A name out of somebody else's file, without quotes where it is one."""
+    return value if isinstance(value, str) and value.isprintable() and len(value) <= 80 else shown(value)
+
+
 def shards(key: str, folder: Path) -> list[Path]:
     """The safetensors files that hold a checkpoint's weights.
 
@@ -101,21 +130,21 @@ def shards(key: str, folder: Path) -> list[Path]:
     files = readable(key, folder)
     there = [file for file in files if file.suffix == ".safetensors"]
     try:
-        named = _indexed(key, folder) if folder / INDEX in files else None
+        promised = _indexed(key, folder) if folder / INDEX in files else None
     except UserError:
         if folder / SINGLE not in there:
             raise
-        named = None
-    if folder / SINGLE in there and SINGLE not in (named or ()):
+        promised = None
+    if folder / SINGLE in there and SINGLE not in (promised or ()):
         return [folder / SINGLE]
     by = f"its {INDEX} names"
-    if named is None:
-        named, by = _promised([file.name for file in there if not _ADAPTER.fullmatch(file.name)]), "the other shards' names promise"
-    absent = [name for name in named if folder / name not in there]
+    if promised is None:
+        promised, by = _promised([file.name for file in there if not _ADAPTER.fullmatch(file.name)]), "the other shards' names promise"
+    absent = [name for name in promised if folder / name not in there]
     if absent:
         more = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
-        raise UserError(f"{key}={folder} lacks {absent[0]}{more}, which {by}: download it again.")
-    return [folder / name for name in named]
+        raise UserError(f"{key}={folder} lacks {named(absent[0])}{more}, which {by}: download it again.")
+    return [folder / name for name in promised]
 
 
 def _promised(names: list[str]) -> list[str]:

@@ -13,10 +13,11 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from threading import Event
 
 from warmexp.console import complain
 from warmexp.errors import UserError
-from warmexp.models.files import adapters, read_bytes, readable, shards
+from warmexp.models.files import LIMIT, adapters, check_complete, read_bytes, readable, shards, too_large
 
 WHOLE = 64 << 20  # files up to this size are read at every call of a process; that takes less than a tenth of a second
 _LONG = 2 << 30  # from here on (unread bytes), it is said that something takes its time
@@ -57,7 +58,14 @@ def _files(key: str, folder: Path) -> list[Path]:
     weights = {*shards(key, folder), *adapters(folder)}
     found = [file for file in readable(key, folder) if file.suffix != ".safetensors" or file in weights]
     templates = folder / "additional_chat_templates"
-    return [*found, *(readable(key, templates) if templates.is_dir() else [])]
+    found += readable(key, templates) if templates.is_dir() else []
+    for file in found:
+        size = file.stat().st_size
+        if file.suffix == ".safetensors" and size > WHOLE:
+            check_complete(key, file)
+        elif file.suffix != ".safetensors" and size > LIMIT:
+            raise too_large(key, file)
+    return found
 
 
 def _stat(key: str, file: Path) -> Stat:
@@ -84,8 +92,12 @@ def _contents(key: str, files: dict[Stat, Path]) -> dict[Stat, str]:
         size = sum(state[1] for state in unread)
         if size > _LONG:
             complain(f"reading {size / (1 << 30):.1f} GiB of weights once, to know what {key} is")
+        stop = Event()
         with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-            digests = dict(zip(unread, pool.map(lambda file: _sha256(key, file), unread.values()), strict=True))
+            try:
+                digests = dict(zip(unread, pool.map(lambda file: _sha256(key, file, stop), unread.values()), strict=True))
+            finally:
+                stop.set()  # an interrupt must not wait for the rest
         fresh = {s: d for s, d in digests.items() if s == _stat(key, unread[s]) and _settled((s,))}
         _append_cache(fresh)
         known |= digests
@@ -93,11 +105,11 @@ def _contents(key: str, files: dict[Stat, Path]) -> dict[Stat, str]:
     return known
 
 
-def _sha256(key: str, file: Path) -> str:
+def _sha256(key: str, file: Path, stop: Event) -> str:
     digest, left = hashlib.sha256(), file.stat().st_size
     try:
         with file.open("rb", buffering=0) as handle:
-            while left > 0 and (chunk := handle.read(min(_CHUNK, left))):
+            while left > 0 and not stop.is_set() and (chunk := handle.read(min(_CHUNK, left))):
                 digest.update(chunk)
                 left -= len(chunk)
     except OSError as error:

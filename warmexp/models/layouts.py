@@ -16,7 +16,7 @@ from typing import Any
 
 from warmexp.errors import UserError
 from warmexp.models.fields import Fields
-from warmexp.models.files import read_json, shown
+from warmexp.models.files import named, read_json
 from warmexp.models.transformer import ModelConfig
 
 
@@ -206,9 +206,4 @@ def read_layout(folder: Path) -> tuple[Layout, ModelConfig]:
         if raw.get("model_type") == layout.model_type or layout.architecture in architectures:
             return layout, layout.config(raw, where)
     known = " and ".join(f"{layout.name} (model_type {layout.model_type})" for layout in LAYOUTS.values())
-    raise UserError(f"{where}: config.json has model_type={_kind(raw)}; the layouts that can be read are {known}.")
-
-
-def _kind(raw: dict[str, Any]) -> str:
-    value = raw.get("model_type")
-    return value if isinstance(value, str) and len(value) < 80 else shown(value)
+    raise UserError(f"{where}: config.json has model_type={named(raw.get('model_type'))}; the layouts that can be read are {known}.")

@@ -64,6 +64,8 @@ class BackboneTokenizer:
         with library_errors(f"{where}: its tokenizer does not work"):
             vocabulary = tokenizer.get_vocab()
             tokenizer.encode("a b", add_special_tokens=False)
+        if len(set(vocabulary.values())) < len(vocabulary):
+            raise UserError(f"{where}: its tokenizer gives two tokens one id: its files are damaged, download them again.")
         largest = max(vocabulary.values())
         if largest >= config.embedding_size:
             raise UserError(
@@ -71,6 +73,12 @@ class BackboneTokenizer:
                 " the tokenizer files are another model's."
             )
         names = {token.content for token in tokenizer.get_added_tokens_decoder().values()}
+        mask_name = tokenizer.id_to_token(config.mask_token_id)
+        if mask_name not in names:
+            raise UserError(
+                f"{where}: config.json has mask_token_id={config.mask_token_id}, which is {shown(mask_name)}, a token of text: one of them"
+                " is another model's."
+            )
         beyond = max((i for name, i in vocabulary.items() if name not in names), default=0)
         if beyond >= config.vocab_size:
             raise UserError(

@@ -18,7 +18,7 @@ from typing import Any
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 from warmexp.errors import UserError
-from warmexp.models.files import read_bytes, read_json
+from warmexp.models.files import named, read_bytes, read_json
 
 # Qwen2's pre-tokenization pattern; a test compares it with the one transformers ships for Qwen2.
 QWEN2_PATTERN = "|".join(
@@ -81,7 +81,7 @@ def read_tokenizer(folder: Path) -> Tokenizer:
     kind = config.get("tokenizer_class")
     if kind not in QWEN2_CLASSES:
         raise UserError(
-            f"backbone.path={folder}: tokenizer_config.json has tokenizer_class={kind} and there is no tokenizer.json; only Qwen2's"
+            f"backbone.path={folder}: tokenizer_config.json has tokenizer_class={named(kind)} and there is no tokenizer.json; only Qwen2's"
             f" ({', '.join(QWEN2_CLASSES)}) can be rebuilt from vocab.json and merges.txt."
         )
     vocab = read_json("backbone.path", folder / "vocab.json")
@@ -125,6 +125,6 @@ def qwen2_tokenizer(vocab: dict[str, int], merges: str, added: dict[str, dict[st
     )
     tokenizer.decoder = decoders.ByteLevel()
     for _, token in ordered:
-        flags = {name: bool(token.get(name, False)) for name in ("single_word", "lstrip", "rstrip", "normalized", "special")}
+        flags = {name: token.get(name, False) is True for name in ("single_word", "lstrip", "rstrip", "normalized", "special")}
         tokenizer.add_tokens([AddedToken(token["content"], **flags)])
     return tokenizer

@@ -16,7 +16,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from warmexp.errors import UserError, out_of_memory
-from warmexp.models.files import shards
+from warmexp.models.files import shards, unreadable
 from warmexp.models.layouts import Layout
 from warmexp.models.transformer import ModelConfig, Transformer
 
@@ -58,7 +58,7 @@ def load_transformer(folder: Path, layout: Layout, config: ModelConfig, dtype: t
                 raise UserError(_too_large(folder, dtype, device)) from None
             if not isinstance(error, (SafetensorError, OSError)):
                 raise
-            raise UserError(_unreadable(folder, shard, error)) from None
+            raise unreadable("backbone.path", shard, error) from None
     transformer.load_state_dict(loaded, assign=True)
     return transformer.requires_grad_(False).eval()
 
@@ -107,7 +107,7 @@ def _headers(folder: Path) -> dict[str, Stored]:
                         )
                     found[name] = Stored(shard, tuple(header.get_shape()), header.get_dtype())
         except (SafetensorError, OSError) as error:
-            raise UserError(_unreadable(folder, shard, error)) from None
+            raise unreadable("backbone.path", shard, error) from None
     return found
 
 
@@ -131,16 +131,12 @@ def _check_head(folder: Path, layout: Layout, config: ModelConfig, stored: dict[
             rows = range(0, config.embedding_size, 4096)  # in pieces: a table is a gigabyte
             equal = equal and all(torch.equal(table[i : i + 4096].double(), head[i : i + 4096].double()) for i in rows)
     except (SafetensorError, OSError) as error:
-        raise UserError(_unreadable(folder, stored[names[1]].shard, error)) from None
+        raise unreadable("backbone.path", stored[names[1]].shard, error) from None
     if not equal:
         raise UserError(
             f"backbone.path={folder}: config.json says that the head is the embedding table (weight_tying, tie_word_embeddings) and"
             f" {names[1]} is another: set that field to what the model was trained with."
         )
-
-
-def _unreadable(folder: Path, shard: Path, error: Exception) -> str:
-    return f"backbone.path={folder}: {shard.name} cannot be read ({error}): it is damaged or cut short, download it again."
 
 
 def _check_tensors(
