@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from threading import Event
 
 import pytest
 import torch
@@ -58,13 +59,14 @@ def test_a_large_file_is_read_once_whatever_process_asks(tmp_path, monkeypatch):
 
 def test_an_interrupt_does_not_wait_for_the_rest(tmp_path, monkeypatch):
     """One of two files cannot be read; the other would take for ever."""
-    folder = tmp_path / "two"
-    folder.mkdir()
-    stopped = []
+    monkeypatch.setattr(module.os, "cpu_count", lambda: 2)
+    begun, stopped = Event(), []
 
     def endless(key, file, stop):
         if file.name == "a":
+            begun.wait(60)
             raise KeyboardInterrupt
+        begun.set()
         stopped.append(stop.wait(60))
         return ""
 
