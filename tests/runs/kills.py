@@ -119,6 +119,7 @@ class Torn:
     def __init__(self, way: str, server: Server, checkpoint: Path, folder: Path, draw: random.Random):
         self.way, self.server, self.checkpoint, self.folder, self.draw = way, server, checkpoint, folder, draw
         self.kills = self.rounds = self.lost = self.doubled = self.wrong = self.torn = 0
+        self.tell = False  # after every round
         self.expected = self._undisturbed()
 
     def _undisturbed(self) -> dict[str, list]:
@@ -142,6 +143,8 @@ class Torn:
                 before = now
             found = of_all(outputs)
             self.wrong += sum(found.get(run) != rows for run, rows in self.expected.items()) + len(set(found) - set(self.expected))
+            if self.tell:
+                print(self, flush=True)
 
     def _once(self, outputs: Path, disturb: bool) -> bool:
         """One command; whether it came to its end."""
@@ -200,7 +203,7 @@ def main() -> None:
         for way in options.ways.split(","):
             server = Server(Path(folder) / f"{way}.log")
             torn = Torn(way, server, checkpoint, Path(folder) / way, random.Random(f"{options.seed} {way}"))
-            started = time.monotonic()
+            torn.tell, started = True, time.monotonic()
             torn.kill(options.kills)
             server.close()
             print(f"{torn} ({time.monotonic() - started:.0f} s)", flush=True)

@@ -127,6 +127,16 @@ def test_processes_stay_for_the_next_run_and_remember_forwards(words):
     assert not any(Path(f"/proc/{pid}").exists() for pid in before)
 
 
+def test_a_method_from_outside_reaches_processes_that_were_there_before(words, monkeypatch):
+    monkeypatch.setenv("WARMEXP_PLUGINS", "")
+    run(planned([*words, TWO, "task.limit=2"]), say=lambda _: None)
+    before = [worker.process.pid for worker in workers.pool.workers]
+    words = [word for word in words if word != "tau=0.5"]
+    made = planned([*words, TWO, "task.limit=2", f"plugins=[{Path(__file__).parents[2] / 'examples' / 'mymethods'}]", "unmask=margin"])
+    assert run(made, say=lambda _: None)["n"] == 2
+    assert [worker.process.pid for worker in workers.pool.workers] == before
+
+
 def killing(monkeypatch, which: list[int]) -> None:
     """Kill processes with a signal when the first records are written."""
 

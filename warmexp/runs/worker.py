@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import queue
+import sys
 import threading
 import traceback
 from collections.abc import Iterator
@@ -32,6 +33,7 @@ def work(asked: Connection, told: Connection) -> None:
     while True:
         what, *content = inbox.get()
         if what == "job":  # anything else belongs to a run that is over
+            sys.path[:] = content.pop(0)
             _Run(device, inbox, told, *content).carry_out()
 
 

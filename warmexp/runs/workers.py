@@ -125,9 +125,14 @@ def _started(device: str, devices: tuple[str, ...], name: str) -> Worker:
     told.close()
     worker = Worker(name, process, say, hear)
     with suppress(OSError):
-        say.send([entry or os.getcwd() for entry in sys.path])
+        say.send(_search_path())
     worker.tell("device", device, int(threads))
     return worker
+
+
+def _search_path() -> list[str]:
+    """Where modules are looked for, wherever the working directory is; a package may have become trusted since a process was started."""
+    return [entry or os.getcwd() for entry in sys.path]
 
 
 def on_several(
@@ -184,7 +189,7 @@ class _Round:
         job = pickle.dumps((to_send(plan), min(plan.batch_size, share), longest_row(plan, questions)))
         for worker in pool.workers:
             worker.given, worker.hungry = {}, False
-            worker.tell("job", self.number, job)
+            worker.tell("job", _search_path(), self.number, job)
 
     def results(self) -> Iterator[tuple[TaskQuestion, dict[str, Any]]]:
         while self.left:
