@@ -11,6 +11,7 @@ from scipy.stats import kstest
 from tests.reference.decoder import splitmix64
 from tests.simulated.cuda import SimulatedCuda
 from tests.simulated.methods import decoded, questions
+from warmexp.api import planned
 from warmexp.decode.sampling import gumbel, hashed, sampled
 
 KEYS = torch.tensor([0, 1, -1, 2**63 - 1, -(2**63), 0x123456789ABCDEF])
@@ -58,3 +59,8 @@ def test_an_own_draw_at_every_position():
     ids = decoded(words, questions()[:1], canvas=40, block=5)[0].ids
     rows = [ids[i : i + 5] for i in range(0, 40, 5)]
     assert len(set(rows)) == len(rows) and len(set(ids)) > 8
+
+
+def test_the_way_of_drawing_is_in_the_identity_of_runs_that_draw():
+    assert planned(["unmask.temperature=0.7"]).identity["sampling"] == "splitmix64"
+    assert "sampling" not in planned(["tau=0.7"]).identity

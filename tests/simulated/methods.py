@@ -70,7 +70,7 @@ def questions(canvas: int = 10, count: int = 3, shifted: bool = False) -> tuple[
     content = Random(0)
     prompts = [tuple(content.randrange(19) for _ in range(1 + 2 * i)) for i in range(count)]
     cold = [Question(f"q{i}", prompt) for i, prompt in enumerate(prompts)]
-    answers = {done.id: done.ids for done in decoded(["init=mask"], cold, canvas=canvas, shifted=shifted)}
+    answers = {done.id: done.ids for done in decoded(["init=mask"], cold, canvas=canvas, block=canvas // 2, shifted=shifted)}
     made = []
     for i, question in enumerate(cold):
         own = [*answers[question.id]] if i % 2 else [7, *answers[question.id][:-1]]
