@@ -1,6 +1,7 @@
 """A method in a package of its own: no file of warmexp is touched."""
 
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import torch
 
@@ -15,7 +16,8 @@ class Margin(Unmask):
     margin: float = 0.8
     temperature: float = 0.0
     reads_logits = True
-    curve = "unmask.margin"
+    curve = "margin"
+    symbols = MappingProxyType({"margin": "margin"})
 
     def __post_init__(self):
         check_range("unmask.margin", self.margin, 0, 1, "a difference of two probabilities")

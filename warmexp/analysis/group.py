@@ -133,11 +133,11 @@ def _areas(together: Together, mask: np.ndarray, reference: float, best: float) 
 
 
 def _curves(together: Together, reference: float, best: float) -> tuple[Curve, ...]:
-    """Runs that differ in τ alone, together."""
+    """Runs that differ alone in where they stand on their unmasking policy's curve, together."""
     families: dict[tuple, list[int]] = {}
     for i in np.flatnonzero(together.ranked):
         point = together.runs[i].point
-        settings = tuple((key, value) for key, value in point.settings if key != "unmask.tau")
+        settings = tuple((key, value) for key, value in point.settings if key != point.curve)
         families.setdefault((point.questions, settings), []).append(int(i))
     curves = []
     for members in families.values():

@@ -23,7 +23,7 @@ from warmexp.stored_config import read_config
 
 FILTERS = ("strict", "flexible")
 COLD_START = "mask"  # the init that uses no proposal
-_SYMBOLS = {"rho": "ρ", "lam": "λ", "lambda": "λ", "p": "p"}  # what a label shows of an init
+_SYMBOLS = {"rho": "ρ", "lam": "λ", "lambda": "λ", "p": "p"}  # what a label shows of an init that did not say
 _GROUPS = ("init", "remask", "unmask", "proposer", "cache", "length", "anchor", "task", "backbone")
 
 Interval = tuple[float, float]
@@ -41,7 +41,9 @@ class Point:
     parameters: str  # of the init, e.g. "ρ=0.5"
     remask: str
     unmask: str
-    tau: float | None  # None where the unmasking policy has no threshold
+    curve: str | None  # the key along which the unmasking policy has a curve, such as unmask.tau
+    at: float | None  # its value there
+    shown: str  # what is written of the unmasking policy
     proposer: str  # "none" for a cold start
     backbone: str
     task: str
@@ -175,16 +177,23 @@ def _point(folder: Path, config: dict[str, Any], summary: dict[str, Any], accura
     choices = config["choices"]
     init, unmask = config.get("init") or {}, config.get("unmask") or {}
     proposal_accuracy = summary.get(f"proposal_accuracy_{accuracy}")
-    tau = unmask.get("tau")
+    labels = config.get("labels") or _labels_before(init, unmask)  # older runs did not say
+    settings = _settings(config)
+    at = dict(settings).get(labels.get("curve"))
+    name = str(choices.get("unmask", "none"))
     point = Point(
         run_id=str(summary["run_id"]),
         folder=folder,
         label="",
         method=str(choices["init"]),
-        parameters=" ".join(filter(None, (_parameters(init), "" if choices.get("anchor", "none") == "none" else "re-anchored"))),
+        parameters=" ".join(
+            filter(None, (str(labels.get("init") or ""), "" if choices.get("anchor", "none") == "none" else "re-anchored"))
+        ),
         remask=str(choices.get("remask", "none")),
-        unmask=str(choices.get("unmask", "none")),
-        tau=None if tau is None else float(tau),
+        unmask=name,
+        curve=labels.get("curve"),
+        at=None if at is None else float(at),
+        shown=str(labels.get("unmask") or name),
         proposer="none" if proposal_accuracy is None else str(choices.get("proposer", "none")),
         backbone=str(choices.get("backbone", "none")),
         task=str(choices.get("task", "none")),
@@ -201,12 +210,11 @@ def _point(folder: Path, config: dict[str, Any], summary: dict[str, Any], accura
         accuracy_flexible_ci95=_interval(summary["accuracy_flexible_ci95"]),
         proposal_accuracy=None if proposal_accuracy is None else float(proposal_accuracy),
         seconds=float(summary["seconds_total"]),
-        settings=_settings(config),
+        settings=settings,
         model=str(((config.get("identity") or {}).get("backbone") or {}).get("model", "")),
     )
-    threshold = point.unmask if point.tau is None else f"τ={_number(point.tau)}"
     source = "" if point.proposer == "none" else f"from {point.proposer}"
-    return replace(point, label=" ".join(filter(None, (point.variant, source, threshold))))
+    return replace(point, label=" ".join(filter(None, (point.variant, source, point.shown))))
 
 
 def _told_apart(points: list[Point]) -> list[Point]:
@@ -229,7 +237,7 @@ def _told_apart(points: list[Point]) -> list[Point]:
 
 def _order(point: Point) -> tuple:
     cold = point.method == COLD_START
-    return point.oracle, not cold, point.proposer, point.method, point.parameters, point.remask, point.unmask, point.tau or 0.0
+    return point.oracle, not cold, point.proposer, point.method, point.parameters, point.remask, point.unmask, point.at or 0.0
 
 
 def _settings(config: dict[str, Any]) -> tuple[tuple[str, Setting], ...]:
@@ -259,6 +267,13 @@ def _interval(pair: Any) -> Interval:
 
 def _shown(key: str, value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and not (key == "p" and value == 0)
+
+
+def _labels_before(init: dict[str, Any], unmask: dict[str, Any]) -> dict[str, str | None]:
+    """The labels of runs from before methods gave their own."""
+    if "tau" not in unmask:
+        return {"init": _parameters(init)}
+    return {"init": _parameters(init), "unmask": f"τ={_number(unmask['tau'])}", "curve": "unmask.tau"}
 
 
 def _parameters(init: dict[str, Any]) -> str:

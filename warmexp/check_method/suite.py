@@ -12,7 +12,6 @@ from itertools import islice
 from typing import Any
 
 from warmexp.check_method.problems import CANVAS, MASK, VOCABULARY, Endless, Problem, problems
-from warmexp.config.plan import SHARED
 from warmexp.decode.batch import Decoded
 from warmexp.decode.strategy import BASES, Strategy
 
@@ -101,9 +100,10 @@ def described(method: Strategy) -> None:
     if not (type(method).__doc__ or "").strip() or (type(method).__doc__ or "").startswith(f"{name}("):
         raise Broken(f"{name} has no docstring: say what it does, with its equation and its source")
     keys = {field.name for field in dataclasses.fields(method)}
-    curve = method.curve
-    if curve is not None and curve not in SHARED and curve.rpartition(".")[2] not in keys:
-        raise Broken(f"{name}.curve is {curve!r}, which is neither a shared key nor one of its own: {', '.join(sorted(keys))}")
+    foreign = [key for key in (*method.symbols, *filter(None, [method.curve])) if key not in keys]
+    if foreign:
+        raise Broken(f"{name} shows {foreign[0]!r} (curve, symbols), which is none of its keys: {', '.join(sorted(keys))}")
+    method.shown()
 
 
 def conform(nodes: dict[str, Any], group: str, count: int = 4) -> Iterator[tuple[str, str | None]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -39,10 +40,16 @@ class Setup:
 class Strategy:
     """What all kinds have in common.
 
-    curve: the field along which a front draws this method's curve, as its key on the command line, or None.
+    curve: the field along which a front draws an unmasking policy's curve, or None. symbols: the fields that a label shows, each with
+    the sign that is written for it.
     """
 
     curve: str | None = None
+    symbols: Mapping[str, str] = MappingProxyType({})
+
+    def shown(self) -> str:
+        """What labels say of it besides its name, such as `ρ=0.5`."""
+        return " ".join(f"{sign}={vars(self)[name]:.4g}" for name, sign in self.symbols.items())
 
     def check(self, setup: Setup) -> None:
         """Raise a UserError, in one sentence with a remedy, where this cannot be combined with what else was chosen."""

@@ -35,7 +35,7 @@ def run_cells(front: Front, run: Result) -> tuple[str, ...]:
 
 def names(run: Result) -> tuple[str, str, str]:
     point = run.point
-    return point.variant, point.proposer + (" (oracle)" if point.oracle else ""), point.unmask if point.tau is None else f"{point.tau:g}"
+    return point.variant, point.proposer + (" (oracle)" if point.oracle else ""), point.shown.removeprefix("τ=")
 
 
 def saving_columns(front: Front) -> tuple[str, ...]:

@@ -133,9 +133,9 @@ def _scale(axes: Axes, front: Front, runs: list[Result]) -> None:
 def _about(front: Front, group: Group, runs: list[Result]) -> list[str]:
     """The lines above a panel: what all its marks share, and what a reader must know before comparing them."""
     shared = [f"{group.task} questions, {group.backbone} backbone"] if len(front.groups) > 1 else []
-    taus = {run.point.tau for run in runs}
-    if len(taus) == 1 and None not in taus:
-        shared.append(f"τ = {taus.pop():g}")
+    alike = {run.point.shown for run in runs}
+    if len(alike) == 1 and runs[0].point.at is not None:
+        shared.append(alike.pop().replace("=", " = "))
     counts = sorted({run.point.n for run in runs})
     shared.append(f"n = {', '.join(map(str, counts))}; bars: 95 % intervals")
     lines = ["; ".join(shared)]
@@ -221,9 +221,9 @@ def _legend(figure: Figure, front: Front, colours: dict[str, str], markers: dict
 
 def _annotate(axes: Axes, runs: Sequence[Result], group: Group, colours: dict[str, str]) -> None:
     """Write beside each mark what tells it from the others of its kind, as far as there is room; the front comes first."""
-    several_taus = len({run.point.tau for run in runs}) > 1
+    several = len({run.point.shown for run in runs}) > 1
     # Where all warm starts share a threshold, only the baseline's runs have thresholds to tell apart.
-    warm_taus = len({(run.point.tau, run.point.unmask) for run in runs if not run.is_baseline}) > 1
+    warm = len({(run.point.shown, run.point.unmask) for run in runs if not run.is_baseline}) > 1
     labels = []
     named = [r for r in runs if len(runs) <= CROWD or r.on_front or (r.x, r.accuracy) in group.baseline_front]
     for run in sorted(named, key=lambda r: (not r.on_front, not r.is_baseline, r.x)):
@@ -231,8 +231,8 @@ def _annotate(axes: Axes, runs: Sequence[Result], group: Group, colours: dict[st
         kin = {other.point.parameters for other in runs if other.point.method == point.method}
         parts = ["oracle"] if point.oracle else []
         parts += [point.parameters] if len(kin) > 1 else []
-        if several_taus and (warm_taus or run.is_baseline):
-            parts.append(point.unmask if point.tau is None else f"τ={point.tau:g}")
+        if several and (warm or run.is_baseline):
+            parts.append(point.shown)
         if parts:
             labels.append(Label(run.x, 100 * run.accuracy, " ".join(parts), GREY if point.oracle else colours[point.proposer]))
     bars = [((r.x_ci95[0], 100 * r.accuracy), (r.x_ci95[1], 100 * r.accuracy)) for r in runs]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -20,6 +21,7 @@ from warmexp.decode.loop import stream
 from warmexp.decode.memory import Memory, SharingMeter
 from warmexp.decode.meter import Meter
 from warmexp.decode.state import Question
+from warmexp.decode.strategy import Strategies
 from warmexp.errors import UserError
 from warmexp.io import append_lines, write_json, write_text
 from warmexp.locks import Lock
@@ -122,7 +124,13 @@ def _run(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
 
 
 def _stored_config(plan: Plan) -> dict[str, Any]:
-    return {**plan.config, "run_id": plan.run_id, "identity": plan.identity}
+    return {**plan.config, "run_id": plan.run_id, "identity": plan.identity, "labels": _labels(plan.strategies)}
+
+
+def _labels(s: Strategies) -> dict[str, Any]:
+    """What figures and tables write of the methods, by the methods' own word, and the key along which their curve runs."""
+    shown = {field.name: getattr(s, field.name).shown() for field in fields(s)}
+    return {**shown, "curve": s.unmask.curve and f"unmask.{s.unmask.curve}"}
 
 
 def _proposals(plan: Plan, say: Callable[[str], None]) -> dict[str, tuple[Proposal, Encoded]]:

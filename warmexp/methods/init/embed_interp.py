@@ -50,6 +50,11 @@ class EmbedInterp(Init):
         if self.by_entropy and self.duration == "first":
             raise UserError("init.by_entropy=true is about the forwards after the first: set init.duration=masked or fade.")
 
+    def shown(self) -> str:
+        parts = [f"λ={self.lam:.4g}"]
+        parts += [f"p={self.p:.4g}"] if self.p else []
+        return " ".join(parts if self.duration == "first" else [*parts, self.duration])
+
     def start(self, question: Question, length: int, seed: int) -> Start:
         tokens, covered = slots(question, length)
         kept = torch.from_numpy(uniform(seed, question.id, "dropout", length) >= self.p)

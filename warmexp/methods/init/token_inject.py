@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -40,6 +41,7 @@ class TokenInject(Init):
 
     rho: float = 0.5
     digits: str = "keep"
+    symbols = MappingProxyType({"rho": "ρ"})
     reads_proposal = True
     injects = True
 

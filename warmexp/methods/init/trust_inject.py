@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import torch
 
@@ -28,6 +29,7 @@ class TrustInject(Init):
     floor: float = 0.0
     back: int = 0
     digits: str = "keep"
+    symbols = MappingProxyType({"rho": "ρ"})
     reads_proposal = True
     injects = True
 

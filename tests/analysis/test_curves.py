@@ -1,0 +1,35 @@
+"""A method says itself along which of its keys a curve is drawn and how it is written; nothing else knows a parameter by name."""
+
+from __future__ import annotations
+
+import json
+
+import yaml
+
+from warmexp.analysis.analysis import analyse
+from warmexp.analysis.points import collect, load_point
+from warmexp.api import run_overrides
+
+WORDS = ["task.limit=4", "device=cpu"]
+
+
+def test_a_policy_without_a_threshold_has_a_curve(tmp_path):
+    for steps in (2, 8):
+        run_overrides(["unmask=topk", f"unmask.steps_per_block={steps}", *WORDS, f"outputs={tmp_path}"])
+    for tau in (0.5, 0.9):
+        run_overrides([f"tau={tau}", *WORDS, f"outputs={tmp_path}"])
+    points, left_out = collect(tmp_path)
+    assert not left_out
+    assert {point.label for point in points} == {"mask τ=0.5", "mask τ=0.9", "mask topk s=2", "mask topk s=8"}
+    (group,) = analyse(points).groups
+    assert sorted(len(curve.runs) for curve in group.curves) == [2, 2]
+
+
+def test_runs_from_before_have_the_labels_they_had(tmp_path):
+    _, folder = run_overrides(["init=embed_interp", "proposer=oracle", "tau=0.7", *WORDS, f"outputs={tmp_path}"])
+    now = load_point(folder)
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    assert config.pop("labels")["curve"] == "unmask.tau"
+    (folder / "config.yaml").write_text(json.dumps(config))
+    assert load_point(folder).label == now.label == "embed_interp λ=0.4 p=0.5 from oracle τ=0.7"
+    assert load_point(folder).curve == now.curve and load_point(folder).at == now.at == 0.7
