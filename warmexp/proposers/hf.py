@@ -21,6 +21,7 @@ from warmexp.proposers.markup import cleaned, tell_cleaned
 from warmexp.proposers.proposal import TAILS, Asked, Proposal, Proposer
 from warmexp.proposers.spans import decoded_spans
 from warmexp.proposers.tokenizer import as_at_inference, prompt_ids
+from warmexp.proposers.weights import check_folder, check_loaded
 from warmexp.runs.batches import empty_cache, halving
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -93,6 +94,7 @@ class HFProposer(Proposer):
     @cached_property
     def _which(self) -> str:
         """Which model it is, for as long as this proposer is in use."""
+        check_folder(self.folder)
         return fingerprint(self.folder, "proposer.path")
 
     def identity(self) -> dict[str, Any]:
@@ -158,14 +160,16 @@ class HFProposer(Proposer):
 
         tokenizer = self.tokenizer
         with self._one_sentence():
-            model = AutoModelForCausalLM.from_pretrained(
+            model, found = AutoModelForCausalLM.from_pretrained(
                 self.folder,
                 config=self.config,
+                output_loading_info=True,
                 trust_remote_code=False,
                 use_safetensors=True,
                 dtype=DTYPES[self.dtype],
                 generation_config=GenerationConfig(),
             )
+        check_loaded(self.folder, found)
         try:
             return model.to(device).eval(), tokenizer
         except RuntimeError as error:
