@@ -9,8 +9,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c c
 demo: $(VENV)/.demo
 	$(BIN)/python -m warmexp.studies.demo
 
-test: $(VENV)/.test
-	$(BIN)/python -m ruff check .
+test: lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile -q
 
 lint: $(VENV)/.test

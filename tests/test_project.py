@@ -1,0 +1,79 @@
+"""What the project says about itself outside the code agrees with the code: versions, links, commands."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+import warmexp
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "outputs" / "README.md"])
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def of(name: str):
+    return yaml.safe_load((ROOT / name).read_text(encoding="utf-8"))
+
+
+def test_hooks_are_of_the_version_that_the_tests_run_with():
+    pinned = re.search(r"^ruff==(.+)$", (ROOT / "constraints.txt").read_text(), re.M)
+    hooks = {repo["repo"]: repo["rev"] for repo in of(".pre-commit-config.yaml")["repos"]}
+    assert hooks["https://github.com/astral-sh/ruff-pre-commit"] == f"v{pinned[1]}"
+
+
+def test_the_workflow_runs_every_python_that_is_promised():
+    promised = [c.rpartition(" ")[2] for c in PROJECT["classifiers"] if re.search(r"Python :: 3\.\d", c)]
+    jobs = of(".github/workflows/tests.yml")["jobs"]
+    assert jobs["test"]["strategy"]["matrix"]["python"] == promised
+    commands = [step.get("run", "") for job in jobs.values() for step in job["steps"]]
+    assert any("ruff format --check" in command for command in commands)
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml")), ids=lambda file: file.name)
+def test_issue_templates_are_forms(file):
+    form = of(str(file.relative_to(ROOT)))
+    if file.name == "config.yml":
+        return
+    assert form["name"] and form["description"]
+    fields = [field for field in form["body"] if field["type"] != "markdown"]
+    assert fields and len({field["id"] for field in fields}) == len(fields)
+    assert all(field["attributes"]["label"] for field in fields)
+
+
+def test_the_version_is_one():
+    assert of("CITATION.cff")["version"] == warmexp.__version__
+    assert f"## [{warmexp.__version__}]" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def anchors(page: Path) -> set[str]:
+    """The addresses of a page's headings, as GitHub makes them."""
+    titles = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.M)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_and_commands_lead_somewhere(page):
+    text = page.read_text(encoding="utf-8")
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        if link.startswith("http"):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), f"{page.name} links to {link}"
+        assert not anchor or anchor in anchors(target), f"{page.name} links to {link}"
+    if page.name == "CHANGELOG.md":  # it names commands of before
+        return
+    for module in set(re.findall(r"python -m (warmexp[\w.]*\w)", text)):
+        spec = importlib.util.find_spec(module)
+        assert spec, f"{page.name} runs {module}"
+        if spec.submodule_search_locations is not None:
+            assert importlib.util.find_spec(f"{module}.__main__"), f"{page.name} runs {module}, which has no command"
+    for file in set(re.findall(r"`((?:warmexp|conf|sweeps|tests|docs|examples)/[\w/.]+\.\w+)`", text)):
+        planned = "margin" in file  # a page's own example
+        assert planned or (ROOT / file).exists(), f"{page.name} names {file}"
