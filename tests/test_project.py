@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 import warmexp
+from warmexp.tasks.score import exact_match, flexible_extract, strict_match
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "outputs" / "README.md"])
@@ -75,5 +76,15 @@ def test_links_and_commands_lead_somewhere(page):
         if spec.submodule_search_locations is not None:
             assert importlib.util.find_spec(f"{module}.__main__"), f"{page.name} runs {module}, which has no command"
     for file in set(re.findall(r"`((?:warmexp|conf|sweeps|tests|docs|examples)/[\w/.]+\.\w+)`", text)):
-        planned = "margin" in file  # a page's own example
-        assert planned or (ROOT / file).exists(), f"{page.name} names {file}"
+        example = "margin" in file or re.search(r"GROUP|NAME", file)
+        assert example or (ROOT / file).exists(), f"{page.name} names {file}"
+
+
+def test_the_scoring_traps_are_as_the_page_says():
+    rows = re.findall(
+        r"^\| `(.+?)` \| (right|wrong) \| (right|wrong) \|", (ROOT / "docs" / "footguns.md").read_text(encoding="utf-8"), re.M
+    )
+    assert len(rows) >= 7
+    for text, strict, flexible in rows:
+        for verdict, read in ((strict, strict_match), (flexible, flexible_extract)):
+            assert exact_match(read(text), "18") == (verdict == "right"), (text, read.__name__)
