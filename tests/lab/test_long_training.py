@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoTokenizer, LlamaForCausalLM
 
+from warmexp.errors import UserError
 from warmexp.lab.long import drills, problems, tokenizers
 from warmexp.lab.long.backbone import BACKBONE as BACKBONE_RECIPE
 from warmexp.lab.long.backbone import BackboneTraining
@@ -158,6 +159,15 @@ def test_a_proposer_goes_on_and_stops_at_its_target(tmp_path):
 
 def test_the_clock_stops_it_with_the_state_kept(tmp_path):
     assert backbone(tmp_path, until=0.0).done == 0 and (tmp_path / "state.ckpt").exists()
+
+
+def test_two_processes_never_train_in_one_folder(tmp_path):
+    """A suspended process that wakes up would put its old state over the newer one."""
+    suspended = BackboneTraining(tmp_path, TINY)
+    with pytest.raises(UserError, match="is being trained by another process"):
+        BackboneTraining(tmp_path, TINY)
+    run(suspended, until=0.0)
+    assert backbone(tmp_path, until=0.0).done == 0
 
 
 def test_a_time_that_is_none_is_refused(tmp_path, capsys):

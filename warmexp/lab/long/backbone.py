@@ -29,14 +29,15 @@ class Backbone(Schedule):
     muon_lr: float = 5e-3
     adam_lr: float = 3e-3
     weight_decay: float = 0.01
+    drill_rows: int = 12
 
 
 BACKBONE = Backbone(
     stages=(
         Stage(until=240, level="easy"),
         Stage(until=320, level="middle"),
-        Stage(until=420, level="full", drills=0.8),
-        Stage(until=800, level="full", drills=0.4),
+        Stage(until=560, level="full", drills=0.8),
+        Stage(until=1_000, level="full", drills=0.4),
         Stage(until=3_000, level="full", ar_share=0.4, rate=0.5, canvases=(96, 128, 160, 192), drills=0.15),
         Stage(until=6_000, level="full", ar_share=0.25, rate=0.5, canvases=(192,), drills=0.05),
     ),
@@ -90,7 +91,7 @@ class BackboneTraining(Training):
 
     def _drills(self, ar: bool, level: Level, rng: np.random.Generator) -> tuple[Tensor, int]:
         """Loss on the results of bare sums: autoregressive, or with most of the results and a few other tokens masked, all in sight."""
-        ids, result = drills.rows(self.tokenizer, level, self.r.batch, rng)
+        ids, result = drills.rows(self.tokenizer, level, self.r.drill_rows, rng)
         shown, scored = ids, result
         if not ar:
             rate = rng.uniform(0.3, 1.0, (len(ids), 1))

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import argparse
 import logging
+import sys
 import time
 from datetime import datetime
 from pathlib import Path
 
+from warmexp.errors import UserError
 from warmexp.lab.long.backbone import BACKBONE, BackboneTraining
 from warmexp.lab.long.proposers import PROPOSERS, ProposerTraining
 from warmexp.lab.long.training import run
@@ -43,4 +45,8 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except UserError as error:
+        print(f"warmexp: {error}", file=sys.stderr)
+        sys.exit(2)

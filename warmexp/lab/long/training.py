@@ -18,14 +18,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from filelock import Timeout
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+from warmexp.errors import UserError
 from warmexp.lab import tokenizers
 from warmexp.lab.long.data import Pool, texts
 from warmexp.lab.long.problems import LEVELS, SPLITS
 from warmexp.lab.training import Average
+from warmexp.locks import Lock
 
 log = logging.getLogger("warmexp.lab.train")
 
@@ -71,7 +74,11 @@ class Schedule:
 
 
 class Training:
-    """Everything that a state file holds, and one step. Subclasses say what is trained and what a batch's loss is."""
+    """Everything that a state file holds, and one step. Subclasses say what is trained and what a batch's loss is.
+
+    Raises:
+        UserError: another process trains in this folder; `run` gives it back.
+    """
 
     net: nn.Module
     opts: list[torch.optim.Optimizer]
@@ -82,6 +89,11 @@ class Training:
         self.out, self.schedule, self.seed, self.device = out, schedule, seed, torch.device(device)
         self.done, self.tokens, self.seconds, self.finished = 0, 0, 0.0, False
         out.mkdir(parents=True, exist_ok=True)
+        self.lock = Lock(out / "state.lock")
+        try:
+            self.lock.acquire(timeout=0)
+        except Timeout:
+            raise UserError(f"{out} is being trained by another process: stop that one, even if it is suspended, or wait for it.") from None
         self.build()
         self.base = [o.param_groups[0]["lr"] for o in self.opts]
         self.average = Average(self.net, schedule.ema)
@@ -211,6 +223,7 @@ def run(
             saved = time.time()
     t.save()
     t.export()
+    t.lock.release()
     signal.signal(signal.SIGTERM, before)
     log.info("%s: %d of %d steps done, state saved%s", t.out.name, t.done, s.steps, ", aim reached" if t.finished else "")
     return t
