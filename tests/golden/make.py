@@ -13,7 +13,7 @@ from tests.golden.compositions import COMPOSITIONS, FILE, load, records
 from warmexp.api import planned
 from warmexp.runs.run import _proposals, _question
 
-N = 6
+N = 3
 
 
 def asked() -> list[dict]:

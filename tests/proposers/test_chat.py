@@ -9,7 +9,7 @@ import time
 import pytest
 
 from tests.proposers.test_hf import write_model
-from tests.proposers.tokenizers import ALL
+from tests.proposers.tokenizer_kinds import ALL
 from warmexp.errors import UserError
 from warmexp.proposers.chat import rendered
 from warmexp.proposers.file import FileProposer

@@ -10,7 +10,7 @@ import pytest
 from tokenizers import Tokenizer
 
 from tests.proposers.test_hf import ask, write_model
-from tests.proposers.tokenizers import ALL
+from tests.proposers.tokenizer_kinds import ALL
 from warmexp.errors import UserError
 from warmexp.proposers.greedy import batched, end_ids, write
 from warmexp.proposers.hf import HFProposer, free_models

@@ -8,7 +8,7 @@ import weakref
 
 import pytest
 
-from tests.proposers.tokenizers import ALL
+from tests.proposers.tokenizer_kinds import ALL
 from warmexp.api import composed, planned
 from warmexp.config.instantiate import build
 from warmexp.errors import UserError

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from functools import partial
 from itertools import pairwise, product
 
 import numpy as np
@@ -12,7 +11,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from tests.proposers.tokenizers import ALL, SPECIAL, as_backbone, written
+from tests.proposers.tokenizer_kinds import ALL, SPECIAL, as_backbone, written
 from warmexp.proposers.proposal import Proposal, encode, fit
 from warmexp.proposers.spans import carry, decoded_spans, encoded_spans
 
@@ -269,13 +268,17 @@ def test_hf_ends_are_kept_and_padding_is_not_an_end():
     """Two end tokens (end of turn, end of text), a stop string, and nothing of the kind."""
     from transformers import PreTrainedTokenizerFast
 
-    from warmexp.proposers.hf import _proposal
+    from warmexp.proposers.greedy import Written
+    from warmexp.proposers.hf import proposal_of
 
     inner = ALL["sentencepiece"]()
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="</s>", pad_token="</s>")
     end, turn = inner.token_to_id("</s>"), inner.token_to_id("<|eot_id|>")
     context, ids = written(inner, " 5.\n\nQuestion: x")
-    propose = partial(_proposal, tokenizer, context, ends={end, turn}, seconds=0.0)
+
+    def propose(tokens, logp, stop):
+        return proposal_of(tokenizer, context, Written(list(tokens), logp), {end, turn}, stop, 0.0)
+
     logp = [-0.01 * (i + 1) for i in range(len(ids) + 2)]
     for last in (end, turn):
         made = propose([*ids, last, end], logp, stop=[])

@@ -134,7 +134,7 @@ def test_models_stay_and_proposals_are_made_once(study, monkeypatch):
     monkeypatch.setattr(Checkpoint, "load", counted(Checkpoint.load))
     monkeypatch.setattr(HFProposer, "_load", counted(HFProposer._load))
     generate = HFProposer._generate
-    monkeypatch.setattr(HFProposer, "_generate", lambda self, *more: proposed.extend(more[-1]) or generate(self, *more))
+    monkeypatch.setattr(HFProposer, "_generate", lambda self, *more: proposed.extend(more[2]) or generate(self, *more))
     status, _, _ = study("-m", "init=token_inject,embed_interp", "proposer=lab_weak,lab_strong", "tau=0.7,0.9", "task.limit=3")
     assert status == 0 and len(summaries()) == 8
     assert sorted(loads) == ["lab:backbone", "lab:proposer_strong", "lab:proposer_weak"]

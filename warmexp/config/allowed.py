@@ -75,7 +75,7 @@ class CheckedLoader(ConfigLoaderImpl):
 
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
         cfg = super().load_sweep_config(master_config, sweep_overrides)
-        check(cfg, list(master_config.hydra.overrides.hydra))  # a study's file is no command line
+        check(cfg, OmegaConf.to_container(master_config.hydra.overrides.hydra, resolve=False))  # a study's file is no command line
         return cfg
 
     def ensure_main_config_source_available(self) -> None:
