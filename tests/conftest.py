@@ -13,8 +13,15 @@ import pytest
 import torch
 
 from tests.checkpoints import write_checkpoint
+from tests.skipped import line_of
 
 torch.set_num_threads(1)
+
+
+def pytest_terminal_summary(terminalreporter):
+    line = line_of(terminalreporter.stats.get("skipped", []))
+    if line is not None:
+        terminalreporter.write_line(line)
 
 
 @pytest.fixture(scope="session")
