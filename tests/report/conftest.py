@@ -1,0 +1,3 @@
+"""The runs that the analysis is tested on are shown by the report, too."""
+
+from tests.analysis.conftest import *  # noqa: F403
