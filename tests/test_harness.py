@@ -82,7 +82,7 @@ def test_a_second_time_nothing_is_decoded_and_no_front_sees_it(tasks, monkeypatc
     said: list[str] = []
     again = harness.evaluate(["gsm8k"], words, **keys, say=said.append)
     assert scores(again) == scores(first) and again["config"]["nfe_mean"] == first["config"]["nfe_mean"]
-    assert any(sentence.startswith("reused") for sentence in said)
+    assert any(sentence.startswith("reused") for sentence in said), said
     with pytest.raises(TypeError):
         harness.evaluate(["gsm8k"], [*words, "seed=1"], **keys, say=said.append)
     assert collect(tasks / "outputs") == ([], [])

@@ -40,6 +40,9 @@ class _Wrong(ValueError):
     """What is wrong with a line, as the end of a sentence."""
 
 
+MOST_OF_AN_ID = 10_000  # characters
+
+
 @dataclass(frozen=True)
 class Row:
     """An object and where it was read, as a user would call it ("task.path=mine.jsonl, line 3")."""

@@ -57,7 +57,7 @@ def read_yaml(file: Path) -> dict[str, Any]:
     try:
         _check_shape(text)
         found = yaml.load(text, Loader=_Loader)
-    except (yaml.YAMLError, RecursionError, OverflowError, TypeError) as error:
+    except (yaml.YAMLError, RecursionError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(" ".join(str(error).split())[:300]) from None
     if not isinstance(found, dict):
         raise ValueError("it is not a mapping")

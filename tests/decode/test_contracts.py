@@ -189,7 +189,7 @@ def test_apply_commits_revokes_and_counts():
     assert made.committed_at.tolist() == [[5, -1, -1, -1]]
     assert made.confidence.nan_to_num(0).tolist() == [[0.75, 0, 0, 0]]
     assert (made.forwards.tolist(), made.visits.tolist()) == ([6], [1])
-    assert made.revocations == {"q": [(5, 1, 6, "injected", -1), (5, 2, 7, "decoded", 4)]}
+    assert made.revocations(made.logged) == {"q": [(5, 1, 6, "injected", -1), (5, 2, 7, "decoded", 4)]}
     edit(made, [1], [])
     assert made.committed_at.tolist() == [[5, 6, -1, -1]]
 

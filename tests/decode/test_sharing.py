@@ -109,7 +109,9 @@ def test_forwards_beside_kept_keys_are_not_remembered(case, cache):
 
 @dataclass
 class Margin(Threshold):
-    """Somebody's own policy, which says nothing about what it reads: τ on the margin between the two best tokens."""
+    """Somebody's own policy, which says that it reads logits: τ on the margin between the two best tokens."""
+
+    reads_logits = True
 
     def select(self, block: Block, reading: Reading) -> Tensor:
         best = reading.logits.softmax(-1).topk(2).values

@@ -11,7 +11,6 @@ harness's own models do; `--uncut` hands over all that was decoded (tasks/respon
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import sys
 from collections.abc import Callable
@@ -27,6 +26,7 @@ from warmexp.console import complain, show
 from warmexp.errors import UserError, closest
 from warmexp.harness.library import NO_CACHE, need_harness
 from warmexp.io import write_json, write_text
+from warmexp.secrets import json_without_secrets
 
 CACHE_REQUESTS = ("true", "refresh", "delete")
 
@@ -175,7 +175,7 @@ def _write(results: dict[str, Any], place: Path, samples: bool) -> None:
     write_json(place / f"results_{date}.json", {key: value for key, value in results.items() if key != "samples"})
     for task, rows in results["samples"].items() if samples else ():
         name = re.sub(r"[^\w.-]", "_", task)
-        lines = (json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in rows)
+        lines = (json_without_secrets(row, ensure_ascii=False, default=str) + "\n" for row in rows)
         write_text(place / f"samples_{name}_{date}.jsonl", "".join(lines))
 
 

@@ -112,7 +112,7 @@ def read_calibration(path: str) -> Calibration:
             notes=raw.get("notes"),
         )
         wrong = _wrong(made)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, ArithmeticError) as error:
         wrong = f"it cannot be read ({error!r})"
     if wrong:
         raise UserError(f"proposer.calibration={path} is no calibration ({wrong}): make it with python -m warmexp.calibrate.")

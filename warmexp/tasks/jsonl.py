@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from warmexp.errors import UserError
-from warmexp.jsonl import Row, check_once
+from warmexp.jsonl import MOST_OF_AN_ID, Row, check_once
 from warmexp.tasks.data import read_file
 from warmexp.tasks.score import INVALID, exact_match
 from warmexp.tasks.task import TaskQuestion, check_prompt, subset
@@ -62,6 +62,8 @@ class JsonlTask:
         found = self._found(solution)
         prompt = self.prompt.replace("{question}", question)
         name = row.text("id") if "id" in row.values else f"jsonl-{i:05d}"
+        if not 1 <= len(name) <= MOST_OF_AN_ID:
+            raise UserError(f'{row.where}: "id" has {len(name)} characters: give it 1 to {MOST_OF_AN_ID}, or leave it out.')
         return TaskQuestion(name, prompt, solution, found[-1] if found else solution.strip(), question)
 
     def _found(self, text: str) -> list[str]:
