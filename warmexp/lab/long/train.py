@@ -13,6 +13,7 @@ import time
 from datetime import datetime
 from pathlib import Path
 
+from warmexp.console import show
 from warmexp.errors import UserError
 from warmexp.lab.long.backbone import BACKBONE, BackboneTraining
 from warmexp.lab.long.proposers import PROPOSERS, ProposerTraining
@@ -48,5 +49,5 @@ if __name__ == "__main__":
     try:
         main()
     except UserError as error:
-        print(f"warmexp: {error}", file=sys.stderr)
+        show(f"warmexp: {error}", file=sys.stderr)
         sys.exit(2)
