@@ -25,6 +25,7 @@ def torn_by(way: str, kills: int, seed: int, checkpoint, folder) -> Torn:
     return torn
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["plain", "devices"])
 def test_nothing_is_lost_and_nothing_doubled(way, checkpoint, tmp_path):
     torn = torn_by(way, 3, 0, checkpoint, tmp_path)
