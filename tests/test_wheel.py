@@ -32,7 +32,7 @@ def test_what_ships(installed):
     assert (package / "conf" / "config.yaml").is_file() and (package / "sweeps" / "demo.yaml").is_file()
     assert (installed / "hydra_plugins" / "warmexp_sweeper.py").is_file()
     assert (package / "lab" / "models" / "backbone" / "model.safetensors").is_file()
-    assert (package / "front" / "report" / "assets" / "template.html").is_file()
+    assert (package / "report" / "html" / "assets" / "template.html").is_file()
     assert "warmexp = warmexp.__main__:main" in next(installed.glob("*.dist-info/entry_points.txt")).read_text()
     assert "Apache License" in next(installed.glob("*.dist-info/licenses/LICENSE")).read_text()
     assert sum(f.stat().st_size for f in (package / "lab" / "models").rglob("*") if f.is_file()) < 12e6
