@@ -18,25 +18,6 @@ from tests.skipped import line_of
 torch.set_num_threads(1)
 
 
-# Tests that have not yet followed a change of this version; each is to be repaired, none to be added.
-BEHIND = {
-    "test_refused[words6-before records kept]": "records without verdicts are now refused by the schema before calibrate looks at them",
-    "test_several_processes_read_the_same": "the same, in a front",
-    "test_records_of_an_earlier_version": "the same: records of an earlier version lack what the schema asks for",
-    "test_a_trial_that_was_killed_is_tried_again_with_its_values": "how a search's words are written has changed",
-    "test_the_draft_is_the_argmax_of_one_forward": "ids that no token has are now ruled out, which changes the draft's trust",
-    "test_the_run_of_a_sweep_has_the_id_that_its_agent_waits_for": "records and summaries of the fixture lack what the schema asks for",
-    "test_what_was_kept_offline_is_backfilled_once": "the same",
-    "test_the_backfill_stops_where_the_server_does": "the same",
-}
-
-
-def pytest_collection_modifyitems(items):
-    for item in items:
-        if item.name in BEHIND:
-            item.add_marker(pytest.mark.xfail(reason=BEHIND[item.name], strict=False))
-
-
 def pytest_terminal_summary(terminalreporter):
     line = line_of(terminalreporter.stats.get("skipped", []))
     if line is not None:

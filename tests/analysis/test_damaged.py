@@ -22,7 +22,8 @@ LINES = {
     "null": "an object",
     "": "line 3 is damaged",
     "{": "JSON",
-    '{"id": "lab-2"}': "Field required",
+    '{"id": "lab-2"}': "lacks nfe, correct",
+    '{"nfe": 2}': "Field required",
     "[" * 100_000: "recursion",
 }
 VALUES = [

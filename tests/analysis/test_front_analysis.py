@@ -99,7 +99,8 @@ def test_two_models_of_one_name_are_not_compared(run, tmp_path):
 def test_several_processes_read_the_same(run, tmp_path, monkeypatch):
     run("a")
     run("b", init="token_inject")
-    (run("short") / "records.jsonl").write_text('{"id": "x"}\n')
+    short = run("short") / "records.jsonl"
+    short.write_text(short.read_text().splitlines()[0] + "\n")
     points, _ = collect(tmp_path)
     alone = analyse(points)
     monkeypatch.setattr("warmexp.analysis.measured._WORTH_IT", 0)
@@ -120,6 +121,30 @@ def test_records_of_an_earlier_version(run, tmp_path):
     assert front.groups[0].aup is None and set(told["calibration"].values()) == {None} and told["survival"] is told["readout"] is None
     late = analyse(points, x="token_forwards")
     assert late.runs == () and "say nothing about token_forwards" in late.left_out[0]
+
+
+def test_proposals_of_an_earlier_version(run, tmp_path):
+    """Without verdicts, they count as text alone: the front has the run, and says nothing by the quality of its proposals."""
+    folder = run("old", init="token_inject")
+    rows = [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
+    for row in rows:
+        row["proposal"] = {"text": "5"}
+    (folder / "records.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    told = analyse(collect(tmp_path)[0]).to_json()["runs"][0]
+    assert told["by_proposal"] is told["survival"] is told["calibration"]["trust"] is None and told["calibration"]["confidence"] is not None
+    assert "seconds" not in told["metrics"] and told["metrics"]["nfe"] == 10
+
+
+@pytest.mark.parametrize("part", ["nfe", "correct"])
+def test_one_record_without_what_a_front_counts_leaves_the_run_out(run, tmp_path, part):
+    run("whole")
+    folder = run("bad")
+    rows = [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
+    del rows[7][part]
+    (folder / "records.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    front = analyse(collect(tmp_path)[0])
+    assert [r.point.folder.name for r in front.runs] == ["whole"]
+    assert f"records.jsonl, line 8 is damaged (it lacks {part})" in front.left_out[0]
 
 
 def test_a_front_on_the_lab(quiet_home):

@@ -83,7 +83,8 @@ def calibrate(rows: list[dict[str, Any]], accuracy: str) -> dict[str, Calibratio
     An author who said nothing (an oracle, a file without probabilities) has no trust to calibrate. Of a tail of end-of-text behind a
     proposal the first token counts, and of a response what stands before its first end token.
     """
-    given = [(r["proposal"], r["proposal"][f"correct_{accuracy}"]) for r in rows if r.get("proposal")]
+    verdict = f"correct_{accuracy}"  # which proposals of an earlier version lack
+    given = [(r["proposal"], r["proposal"][verdict]) for r in rows if verdict in (r.get("proposal") or {})]
     offered = {name: [(_offered(p, name), right, p.get("right_tokens")) for p, right in given] for name in ("trust", "calibrated", "score")}
     committed = [
         (r["confidence"][: r["response_tokens"]], r["correct"][accuracy], r.get("right_tokens")) for r in rows if r.get("confidence")

@@ -18,7 +18,7 @@ from warmexp.analysis.proposals import Injected, injected
 from warmexp.analysis.readout import Readout, readout
 from warmexp.analysis.survival import ByTruth, by_trust_and_truth
 from warmexp.errors import UserError
-from warmexp.runs.stored import read_records
+from warmexp.runs.stored import lacking, read_records
 
 _WORTH_IT = 2**27  # bytes of records
 
@@ -27,8 +27,9 @@ _WORTH_IT = 2**27  # bytes of records
 class Measured:
     """A point with its n questions, sorted by id.
 
-    x: axis -> [n] float64, axes that the records lack are absent. correct: filter -> [n] bool. proposal_right: filter -> [n] bool, empty
-    for a cold start. tokens: [n] response tokens before the first end token, None where the records do not count them.
+    x: axis -> [n] float64, axes that the records lack are absent. correct, proposal_right: filter -> [n] bool, without filters that some
+    record does not know; proposal_right is empty for a cold start. tokens: [n] response tokens before the first end token, None where the
+    records do not count them.
     """
 
     point: Point
@@ -55,7 +56,7 @@ def measure(point: Point) -> Measured:
     Raises:
         UserError: one sentence, where the records are damaged, or are not those of the point's n questions.
     """
-    rows = sorted(read_records(point.folder), key=lambda r: r["id"])
+    rows = sorted(read_records(point.folder, _unfit(point.accuracy_filter)), key=lambda r: r["id"])
     if len(rows) != point.n:
         raise UserError(
             f"{point.folder}: records.jsonl has {len(rows)} questions and summary.json {point.n}: delete summary.json and run it again."
@@ -65,8 +66,8 @@ def measure(point: Point) -> Measured:
         point=point,
         ids=tuple(r["id"] for r in rows),
         x={name: values for name, axis in AXES.items() if (values := _values(rows, axis.read)) is not None},
-        correct={name: np.array([r["correct"][name] for r in rows], dtype=bool) for name in FILTERS if name in rows[0]["correct"]},
-        proposal_right={name: np.array([r["proposal"][f"correct_{name}"] for r in rows], bool) for name in FILTERS} if proposed else {},
+        correct=_verdicts([r["correct"] for r in rows], "{}"),
+        proposal_right=_verdicts([r["proposal"] for r in rows], "correct_{}") if proposed else {},
         tokens=_values(rows, lambda r: r["response_tokens"]),
         aux_forwards=float(np.mean([r.get("aux_forwards", 0) for r in rows])),
         injected=injected(rows, point.accuracy_filter),
@@ -99,6 +100,27 @@ def _attempt(point: Point) -> Measured | UserError:
         return measure(point)
     except UserError as error:
         return error
+
+
+def _unfit(accuracy: str) -> Callable[[dict[str, Any]], str | None]:
+    """Says of a record what a front cannot do without and it lacks. Proposals of an earlier version have no verdicts; then none has."""
+    needed, judged = ("nfe", "correct", f"correct.{accuracy}"), [f"proposal.correct_{name}" for name in FILTERS]
+    first: list[list[str]] = []
+
+    def unfit(record: dict[str, Any]) -> str | None:
+        missing = lacking(record, needed)
+        if record.get("proposal"):
+            first[:] = first or [lacking(record, judged)]
+            missing += sorted(set(lacking(record, judged)) - set(first[0]))
+        return f"lacks {', '.join(missing)}" if missing else None
+
+    return unfit
+
+
+def _verdicts(parts: list[dict[str, Any]], key: str) -> dict[str, np.ndarray]:
+    """By the filters that all of them were judged by."""
+    spelled = {name: key.format(name) for name in FILTERS}
+    return {name: np.array([part[k] for part in parts], bool) for name, k in spelled.items() if all(k in part for part in parts)}
 
 
 def _values(rows: list[dict[str, Any]], read: Callable[[dict[str, Any]], float]) -> np.ndarray | None:

@@ -17,7 +17,7 @@ from typing import Any
 
 from warmexp.errors import UserError
 from warmexp.io import read_json
-from warmexp.runs.stored import FOLDER, read_records, read_summary
+from warmexp.runs.stored import COUNTED, FOLDER, read_records, read_summary
 from warmexp.secrets import without_secrets
 from warmexp.stored_config import read_config
 
@@ -168,7 +168,7 @@ def _summary(folder: Path) -> dict[str, Any]:
     if not (folder / "summary.json").exists():
         raise ValueError(f"{folder}: no summary.json, so the run is not finished")
     try:
-        return read_summary(folder)
+        return read_summary(folder, COUNTED)
     except UserError as error:
         raise ValueError(str(error)) from None
 

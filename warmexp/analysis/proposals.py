@@ -53,7 +53,7 @@ def injected(rows: list[dict[str, Any]], accuracy: str) -> Injected | None:
     """From records; None where no token was injected."""
     counts = np.zeros((2, 3), dtype=int)  # wrong, right × injected, kept, same
     for r in rows:
-        if not r.get("proposal") or "source" not in r:
+        if f"correct_{accuracy}" not in (r.get("proposal") or {}) or "source" not in r:
             continue
         tokens = fates(r)
         counts[int(r["proposal"][f"correct_{accuracy}"])] += len(tokens), sum(k for _, k, _ in tokens), sum(s for _, _, s in tokens)

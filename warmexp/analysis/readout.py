@@ -33,9 +33,9 @@ def readout(rows: list[dict[str, Any]], accuracy: str) -> Readout | None:
         return None
     last = max(r["nfe"] for r in rows)
     steps = [r["correct_after"][accuracy] for r in rows]
-    proposals = [r["proposal"] for r in rows]
+    proposals = [r.get("proposal") or {} for r in rows]
     parts: list[Curve | None] = [None, None]
-    if all(proposals):
+    if all(f"correct_{accuracy}" in p for p in proposals):
         sides = [bool(p[f"correct_{accuracy}"]) for p in proposals]
         parts = [_curve([s for s, side in zip(steps, sides, strict=True) if side is wanted], last) for wanted in (True, False)]
     finished = np.bincount([r["nfe"] for r in rows], minlength=last + 1).cumsum()

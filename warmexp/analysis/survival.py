@@ -41,7 +41,7 @@ class ByTruth:
 
 def by_trust_and_truth(rows: list[dict[str, Any]], accuracy: str) -> ByTruth | None:
     """From records; None where no token was injected, or the records do not hold decodes."""
-    rows = [r for r in rows if r.get("proposal") and "source" in r]
+    rows = [r for r in rows if f"correct_{accuracy}" in (r.get("proposal") or {}) and "source" in r]
     by_token = all(r["proposal"].get("right_tokens") is not None for r in rows)
     found: list[tuple[float, bool, bool, bool]] = []  # trust, right, kept, same
     for r in rows:

@@ -23,9 +23,10 @@ from warmexp.errors import UserError
 from warmexp.io import read_json
 from warmexp.lab.truth import is_solution, right_tokens
 from warmexp.proposers.calibration import FEATURES, features
-from warmexp.runs.stored import read_records
+from warmexp.runs.stored import lacking, read_records
 from warmexp.stored_config import read_config
 
+_PROPOSED = ("proposal.ids", "proposal.trust", "proposal.written", "proposal.correct_flexible")
 LABELS = ("truth", "survival", "answer")
 Record = dict[str, Any]
 
@@ -100,8 +101,11 @@ def _proposed(run: Run) -> Iterable[Record]:
     proposals = [record for record in run.records if record.get("proposal")]
     if not proposals:
         raise UserError(f"{run.folder} has no proposals: name a run whose init reads one, such as experiment=trusted.")
-    if "ids" not in proposals[0]["proposal"]:
+    if any(lacking(record, _PROPOSED) for record in proposals):
         raise UserError(f"{run.folder} was made before records kept a proposal's tokens: delete it and make it again.")
+    unknown = {i for record in proposals for i in record["proposal"]["ids"]} - run.texts.keys()
+    if unknown:
+        raise UserError(f"{run.folder}: tokens.json lacks token {min(unknown)}: delete the folder and make the run again.")
     return [record for record in proposals if record["proposal"]["ids"]]
 
 
@@ -116,8 +120,8 @@ def _features(record: Record, texts: dict[int, str], back: int) -> np.ndarray:
 def _judge(label: str, run: Run, cold: Run | None) -> Callable[[Record], list[bool]]:
     """From a record to whether its proposal's first tokens are right: those of its text, and its end where it has a tail."""
     if label == "survival":
-        ids = {record["id"]: record["ids"] for record in cold.records}
-        missing = [record["id"] for record in run.records if record["id"] not in ids]
+        ids = {record["id"]: record.get("ids") for record in cold.records}
+        missing = [record["id"] for record in run.records if ids.get(record["id"]) is None]
         if missing:
             raise UserError(f"--cold {cold.folder} lacks {len(missing)} questions of {run.folder} (such as {missing[0]}): decode the same.")
         return lambda r: [a == b for a, b in zip(_tokens(r), ids[r["id"]], strict=False)]

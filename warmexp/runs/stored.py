@@ -2,13 +2,13 @@
 
 A folder may come from a process that was killed, from a full disk, an editor or somebody else. Whatever reads one reads it here, so that
 a line that is not what it should be is named, and nothing behind this module has to ask whether a number is one. Records of earlier
-versions lack keys; what they have must be right. pydantic parses and checks a line in one pass, without numbers that are not finite and
-with a limit to nesting.
+versions lack keys: what they have must be right, and each reader says which keys it cannot do without. pydantic parses and checks a line
+in one pass, without numbers that are not finite and with a limit to nesting.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any, Required
 
@@ -34,8 +34,8 @@ Source = Annotated[str, Field(max_length=100)]
 
 class Verdicts(TypedDict, total=False):
     __pydantic_config__ = _STRICT
-    strict: Required[bool]
-    flexible: Required[bool]
+    strict: bool
+    flexible: bool
     strict_uncut: bool
     flexible_uncut: bool
 
@@ -53,18 +53,18 @@ class ProposalPart(TypedDict, total=False):
     ids: list[Count]
     written: Count
     cut: bool
-    correct_strict: Required[bool]
-    correct_flexible: Required[bool]
+    correct_strict: bool
+    correct_flexible: bool
     right_tokens: Count | None
     trust: list[Share] | None
     calibrated: list[Share] | None
     score: list[Share | None] | None
     straddles: list[Count]
-    seconds: Required[Seconds]
+    seconds: Seconds
 
 
 class Record(TypedDict, total=False):
-    """A line of records.jsonl as record.record_of writes it, in its order; what is not required is lacking in earlier versions."""
+    """A line of records.jsonl as record.record_of writes it, in its order; earlier versions lack some of it."""
 
     __pydantic_config__ = _STRICT
     id: Required[Name]
@@ -75,16 +75,16 @@ class Record(TypedDict, total=False):
     response: str
     response_uncut: str
     extracted: dict[str, Any]
-    correct: Required[Verdicts]
+    correct: Verdicts
     correct_after: Changes
     right_tokens: Count | None
-    nfe: Required[Cost]
+    nfe: Cost
     no_op: Count
     aux_forwards: Cost
     full_forward_equivalents: Cost
     token_forwards: Cost
     response_tokens: Count
-    seconds: Required[Seconds]
+    seconds: Seconds
     seconds_forward: Seconds
     remembered_forwards: Count
     ids: list[Count]
@@ -95,34 +95,53 @@ class Record(TypedDict, total=False):
 
 
 class Summary(TypedDict, total=False):
-    """summary.json of a finished run: what a front needs of it."""
+    """summary.json of a finished run, as far as anything reads it."""
 
     __pydantic_config__ = _STRICT
     run_id: Required[Annotated[str, Field(pattern=FOLDER)]]
     status: Required[Source]
     oracle: bool
-    n: Required[Annotated[int, Field(ge=1, le=_MOST)]]
+    n: Annotated[int, Field(ge=1, le=_MOST)]
     questions_sha256: Name
-    nfe_mean: Required[Cost]
-    nfe_ci95: Required[tuple[Cost, Cost]]
-    accuracy_strict: Required[Share]
-    accuracy_strict_ci95: Required[tuple[Share, Share]]
-    accuracy_flexible: Required[Share]
-    accuracy_flexible_ci95: Required[tuple[Share, Share]]
+    nfe_mean: Cost
+    nfe_ci95: tuple[Cost, Cost]
+    accuracy_strict: Share
+    accuracy_strict_ci95: tuple[Share, Share]
+    accuracy_flexible: Share
+    accuracy_flexible_ci95: tuple[Share, Share]
     proposal_accuracy_strict: Share | None
     proposal_accuracy_flexible: Share | None
-    seconds_total: Required[Seconds]
+    seconds_total: Seconds
 
 
 _record, _summary = TypeAdapter(Record), TypeAdapter(Summary)
 # What a record of this version has; a run that goes on counts with all of it.
-_WRITTEN = frozenset(Record.__annotations__) - {"remembered_forwards"}
+_WRITTEN = (
+    *sorted(set(Record.__annotations__) - {"remembered_forwards"}),
+    *("correct.strict", "correct.flexible", "proposal.correct_strict", "proposal.correct_flexible", "proposal.seconds"),
+)
+# What a front takes of a summary; a run is finished where it is there.
+COUNTED = (
+    *("n", "nfe_mean", "nfe_ci95", "accuracy_strict", "accuracy_strict_ci95", "accuracy_flexible", "accuracy_flexible_ci95"),
+    "seconds_total",
+)
 
 
-def read_records(folder: Path, missing: Callable[[Record], str | None] = lambda _: None) -> list[dict[str, Any]]:
+def lacking(record: dict[str, Any], keys: Iterable[str]) -> list[str]:
+    """Which of the keys a record, or a summary, does not have. A key with a dot is of a part, and asked for where there is that part."""
+    return [key for key in keys if not _has(record, *key.split("."))]
+
+
+def _has(node: dict[str, Any], key: str, below: str | None = None) -> bool:
+    if below is None:
+        return key in node
+    return node.get(key) is None or below in node[key]
+
+
+def read_records(folder: Path, wrong: Callable[[Record], str | None] = lambda _: None) -> list[dict[str, Any]]:
     """The records of a run's folder, each checked; a torn last line is left out.
 
-    missing: says what else is wrong with a record, None where nothing is.
+    wrong: says what else is wrong with a record, None where nothing is.
 
     Raises:
         UserError: names the first line that is no record, or that is a second one of its question, and why.
@@ -134,8 +153,8 @@ def read_records(folder: Path, missing: Callable[[Record], str | None] = lambda 
             record = _record.validate_json(line)
         except ValidationError as error:
             raise BadLine(number, f"is no record: {_why(error)}") from None
-        if wrong := _unfit(record) or missing(record):
-            raise BadLine(number, wrong)
+        if complaint := _unfit(record) or wrong(record):
+            raise BadLine(number, complaint)
         first = seen.setdefault(record["id"], number)
         if first != number:
             raise BadLine(number, f"is of the same question as line {first}")
@@ -153,21 +172,23 @@ def read_unfinished(folder: Path, questions: dict[str, str]) -> dict[str, dict[s
         UserError: as read_records; also for a line of a question that is not the run's, or that lacks what this version writes.
     """
 
-    def missing(record: Record) -> str | None:
-        if lacking := sorted(_WRITTEN - record.keys()):
-            return f"lacks {', '.join(lacking)}"
+    def wrong(record: Record) -> str | None:
+        if missing := lacking(record, _WRITTEN):
+            return f"lacks {', '.join(missing)}"
         if questions.get(record["id"]) != record["prompt_sha256"]:
             return "is of a question that is none of this run's"
         return None
 
-    return {record["id"]: record for record in read_records(folder, missing)}
+    return {record["id"]: record for record in read_records(folder, wrong)}
 
 
-def read_summary(folder: Path) -> dict[str, Any]:
+def read_summary(folder: Path, needed: Iterable[str] = ()) -> dict[str, Any]:
     """summary.json of a finished run.
 
+    needed: keys that it must have, beside run_id and status.
+
     Raises:
-        UserError: one sentence, where it cannot be read, is not that of a run, or says that the run is not finished.
+        UserError: one sentence, where it cannot be read, is not that of a run, lacks a key, or says that the run is not finished.
     """
     file = folder / "summary.json"
     try:
@@ -180,13 +201,15 @@ def read_summary(folder: Path) -> dict[str, Any]:
         _summary.validate_json(read_bytes(file))
     except ValidationError as error:
         raise UserError(f"{folder}: summary.json is not that of a finished run ({_why(error)})") from None
+    if missing := lacking(found, needed):
+        raise UserError(f"{folder}: summary.json lacks {', '.join(missing)}")
     return found
 
 
 def finished(folder: Path) -> dict[str, Any] | None:
-    """The summary of a finished run's folder, None where it is not finished."""
+    """The summary of a finished run's folder, None where it is not finished or lacks what a front takes of it."""
     try:
-        return read_summary(folder)
+        return read_summary(folder, COUNTED)
     except UserError:
         return _finished_for_the_harness(folder)
 
@@ -222,7 +245,7 @@ def _unfit(record: Record) -> str | None:
     if "confidence" in record and "response_tokens" not in record:
         return "lacks response_tokens"
     if after := record.get("correct_after"):
-        nfe = record["nfe"]
+        nfe = record.get("nfe")
         if not isinstance(nfe, int) or nfe > 2**20 or any(not 0 <= at <= nfe for steps in after.values() for at, *_ in steps):
             return "has a correct_after behind the last forward"
     return _unfit_proposal(record, record.get("proposal"))

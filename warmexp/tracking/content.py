@@ -106,8 +106,12 @@ SAMPLE_COLUMNS = ["id", "question", "proposal", "response", "target", "right", "
 
 
 def samples(records: list[dict[str, Any]]) -> list[list[Any]]:
+    """A row per record; None where a record of an earlier version says nothing."""
     return [
-        [r["id"], r["question"], (r["proposal"] or {}).get("text"), r["response"], r["target"], r["correct"]["flexible"], r["nfe"]]
+        [
+            *(r["id"], r.get("question"), (r.get("proposal") or {}).get("text"), r.get("response"), r.get("target")),
+            *((r.get("correct") or {}).get("flexible"), r.get("nfe")),
+        ]
         for r in records
     ]
 
