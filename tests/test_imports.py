@@ -23,7 +23,7 @@ ORDER = [
     ["tracking"],
     ["studies"],
     ["api"],
-    ["front", "calibrate", "check_method", "harness", "measure", "bench"],
+    ["front", "calibrate", "check_method", "harness", "bench"],
     ["__main__"],
 ]
 LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}

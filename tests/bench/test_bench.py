@@ -11,26 +11,19 @@ import pytest
 import torch
 
 from warmexp.bench import __main__ as module
-from warmexp.bench import speed
+from warmexp.bench import floors, speed
 from warmexp.bench.__main__ import main
 from warmexp.bench.clock import Seconds, interleaved, ratios
 from warmexp.bench.growth import doublings, exponent
 from warmexp.bench.memory import allocated, memory
 from warmexp.bench.plain import CACHES, Rule
 from warmexp.bench.sharing import tau_sweep
-from warmexp.bench.subject import Subject, lab_checkpoint, lab_prompts, random_backbone, random_prompts
+from warmexp.bench.subject import Subject, checkpoint_prompts, lab_checkpoint, random_backbone, random_prompts
 from warmexp.config.plan import options
-from warmexp.measure import floors
 from warmexp.methods.length.fixed import FixedLength
 
 WORDS = ["--model", "tiny", "--canvas", "16", "--block", "8", "--steps", "4", "--questions", "3", "--batch", "1,3", "--repeats", "2"]
 OURS = [cache for cache in options("cache") if cache in CACHES]
-
-
-@pytest.fixture(autouse=True)
-def small_floors(monkeypatch):
-    monkeypatch.setattr(floors, "COPY_BYTES", {"cpu": 1 << 16})
-    monkeypatch.setattr(floors, "MATMUL_SIZE", {"cpu": 32})
 
 
 def tiny() -> Subject:
@@ -54,7 +47,7 @@ def measured(tmp_path_factory):
 def test_a_batch_needs_little_beside_weights_caches_and_logits(cache):
     """64 of the lab's questions, whose activations would take four times the weights if they were computed at once."""
     checkpoint = lab_checkpoint("float32")
-    lab = Subject("lab", checkpoint.load(torch.device("cpu")), FixedLength(48, 16), Rule(0.5), lab_prompts(checkpoint))
+    lab = Subject("lab", checkpoint.load(torch.device("cpu")), FixedLength(48, 16), Rule(0.5), checkpoint_prompts(checkpoint))
     assert 1 < memory(lab, lab.questions(64), cache, 64)["times_needed"] < 1.35
 
 
@@ -198,8 +191,8 @@ def test_what_was_measured_is_kept_when_a_later_part_fails(tmp_path, capsys, mon
     def full(*given):
         raise torch.OutOfMemoryError
 
-    monkeypatch.setattr(module, "memory", full)
-    words = [*WORDS, "--cache", "none", "--repeats", "1", "--parts", "speed,memory", "--out", str(tmp_path)]
+    monkeypatch.setattr(module, "growth", full)
+    words = [*WORDS, "--cache", "none", "--repeats", "1", "--parts", "speed,growth", "--out", str(tmp_path)]
     assert main(words) == 2
     assert capsys.readouterr().err.endswith("warmexp: --batch 3 does not fit into the memory of --device auto: lower it.\n")
     assert len(json.loads((tmp_path / "bench.json").read_text())["speed"]) == 3

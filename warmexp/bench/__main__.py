@@ -3,10 +3,11 @@
     python -m warmexp.bench
     python -m warmexp.bench --model 100m --prompt 1000 --canvas 64 --questions 1 --batch 1
     python -m warmexp.bench --model llada --dtype bfloat16 --device cuda --prompt 1000 --questions 16 --batch 1,16
+    python -m warmexp.bench --model FOLDER --file test.jsonl --questions 16 --batch 1,4,16 --steps 8 --parts forwards,memory
 
 The models are the lab's backbone, random weights of a size (tiny, 100m; llada, dream: the published shapes) or a checkpoint's folder or hub
-name. Figures go to standard output, to bench.json and to bench.png. The contenders take turns in one process, so that a ratio compares
-neighbours in time; on a machine that does other things too, the ratio of processor time is the better one.
+name, whose loading is measured too. Figures go to standard output, to bench.json and bench.png. The contenders take turns in one process,
+so that a ratio compares neighbours in time; on a machine that does other things too, the ratio of processor time is the better one.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from warmexp.bench.exact import exact
+from warmexp.bench.floors import rates
 from warmexp.bench.forwards import forwards
 from warmexp.bench.growth import growth, study
 from warmexp.bench.memory import memory
@@ -33,8 +35,8 @@ from warmexp.bench.subject import SHAPES, Subject, build_cache, subject
 from warmexp.console import complain, show
 from warmexp.errors import UserError, check_choice, check_range, out_of_memory
 from warmexp.io import write_json
-from warmexp.measure.floors import rates
 from warmexp.models.weights import DTYPES
+from warmexp.runs.batches import empty_cache
 from warmexp.runs.environment import environment
 
 PARTS = ("speed", "forwards", "memory", "growth", "runs", "exact", "sharing")
@@ -66,15 +68,18 @@ def measure(chosen: argparse.Namespace, keep: Callable[[dict[str, Any]], None]) 
         "questions": len(questions),
         "prompt_tokens": [min(prompts), max(prompts)],
         "repeats": chosen.repeats,
+        **({"load": s.load} if s.load else {}),
     }
-    pairs = list(itertools.product(caches, batches))
+
+    def each(work: Callable[[str, int], dict[str, Any]]) -> list[dict[str, Any]]:
+        return [_if_it_fits(partial(work, cache, batch), cache, batch) for cache, batch in itertools.product(caches, batches)]
 
     def speeds() -> dict[str, Any]:
         return {"speed": speed(s, questions, caches, batches, chosen.repeats, say)}
 
     def floors() -> dict[str, Any]:
         r = rates(s.backbone.device, s.backbone.dtype)
-        measured = [forwards(s, questions, cache, batch, r) for cache, batch in pairs]
+        measured = each(lambda cache, batch: forwards(s, questions, cache, batch, r))
         return {"copy_bytes_per_second": r.bandwidth, "matmul_flops_per_second": r.flops, "forwards": measured}
 
     def grown() -> dict[str, Any]:
@@ -84,7 +89,7 @@ def measure(chosen: argparse.Namespace, keep: Callable[[dict[str, Any]], None]) 
     parts: dict[str, Callable[[], dict[str, Any]]] = {
         "speed": speeds,
         "forwards": floors,
-        "memory": lambda: {"memory": [memory(s, questions, cache, batch) for cache, batch in pairs]},
+        "memory": lambda: {"memory": each(lambda cache, batch: memory(s, questions, cache, batch))},
         "growth": grown,
         "runs": lambda: {"growth": [*result.get("growth", []), study(RUN_QUESTIONS)]},
         "exact": lambda: {"exact": exact(caches, chosen.seeds)},
@@ -96,6 +101,17 @@ def measure(chosen: argparse.Namespace, keep: Callable[[dict[str, Any]], None]) 
             keep(result)
             say(part)
     return result
+
+
+def _if_it_fits(work: Callable[[], dict[str, Any]], cache: str, batch: int) -> dict[str, Any]:
+    """The figures of a cache and a batch size, or that this batch does not fit."""
+    try:
+        return work()
+    except Exception as error:  # not handled in here: its traceback keeps the batch's tensors alive
+        if not out_of_memory(error):
+            raise
+    empty_cache()
+    return {"cache": cache, "batch": batch, "out_of_memory": True}
 
 
 def _sizes(words: str) -> list[int]:
@@ -117,6 +133,7 @@ def _arguments(words: list[str]) -> argparse.Namespace:
     add("--dtype", choices=sorted(DTYPES), default="float32")
     add("--device", default="auto", help="auto (default), cpu, cuda or cuda:N")
     add("--questions", type=int, default=64, help="how many (default 64)")
+    add("--file", help='a JSONL file of questions, lines {"question": …}, for a checkpoint (default: the lab\'s questions)')
     add("--prompt", type=int, help="tokens of every prompt (default: as the questions are)")
     add("--canvas", type=int, help="response positions (default 48 for the lab, else 256)")
     add("--block", type=int, help="positions of a block (default 16 for the lab, else 32)")

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from warmexp.measure.floors import wait
+from warmexp.bench.floors import wait
 
 T = TypeVar("T")
 

@@ -11,27 +11,59 @@ import torch
 from torch import Tensor
 
 from warmexp.bench.clock import Seconds, timed
-from warmexp.bench.speed import ours
+from warmexp.bench.floors import Rates, Work, forward_work
+from warmexp.bench.speed import ours, warm_up
 from warmexp.bench.subject import Subject
 from warmexp.decode.meter import Forward, Meter
 from warmexp.decode.state import Question
-from warmexp.measure.floors import Rates, forward_work
+from warmexp.models.backbone import Backbone
+from warmexp.models.keys_values import Window
+
+
+@dataclass
+class Shaped(Backbone):
+    """A backbone that keeps the work of every group of rows that the meter divides a forward into. Padding is work, too."""
+
+    groups: list[Work] = field(default_factory=list)
+
+    def __call__(
+        self,
+        ids: Tensor,
+        lengths: Tensor,
+        row: Tensor,
+        position: Tensor,
+        embeddings: Tensor | None = None,
+        window: Window | None = None,
+    ) -> Tensor:
+        self.groups.append(forward_work(self.transformer, *ids.shape, len(row), window.width if window else None))
+        return super().__call__(ids, lengths, row, position, embeddings, window)
+
+
+@dataclass(frozen=True)
+class Watch:
+    """A forward's kind, rows, arithmetic in all its groups, and the seconds between two moments at which the device had nothing left to
+    do."""
+
+    kind: str
+    rows: int
+    flops: int
+    seconds: Seconds
 
 
 @dataclass
 class Watched(Meter):
-    """A meter that also keeps every forward's shape (kind, rows, computed tokens of a row, tokens attended to, rows of the head) and the
-    seconds between two moments at which the device had nothing left to do."""
+    """A meter that also keeps what every forward was and took."""
 
-    shapes: list[tuple[str, int, int, int, int]] = field(default_factory=list)
-    seconds: list[Seconds] = field(default_factory=list)
+    watched: list[Watch] = field(default_factory=list)
 
     def forward(self, request: Forward, questions: tuple[str, ...], no_op: tuple[bool, ...] | None = None) -> Tensor:
+        assert isinstance(self.backbone, Shaped)
+        self.backbone.groups.clear()
         logits, spent = timed(lambda: super(Watched, self).forward(request, questions, no_op), self.backbone.device)
         row = self.ledger[-1]
         # On the CPU the ledger's own seconds are exact.
-        self.seconds.append(replace(spent, wall=row.seconds) if self.backbone.device.type == "cpu" else spent)
-        self.shapes.append((row.kind, len(questions), request.ids.shape[1], max(row.kv_tokens), len(request.row)))
+        spent = replace(spent, wall=row.seconds) if self.backbone.device.type == "cpu" else spent
+        self.watched.append(Watch(row.kind, len(questions), sum(work.flops for work in self.backbone.groups), spent))
         return logits
 
 
@@ -41,21 +73,22 @@ def forwards(subject: Subject, questions: Sequence[Question], cache: str, batch:
     kinds: per kind of forward, the number, the median seconds of a full batch's, and the floors of the median one. On the CPU also the
     processor's seconds per thread, which other processes do not lengthen.
     """
-    meter = Watched(subject.backbone)
-    _, spent = timed(lambda: ours(subject, questions, cache, batch, meter), subject.backbone.device)
+    warm_up(lambda: ours(subject, questions[:batch], cache, batch), subject)
+    watched = replace(subject, backbone=Shaped(**vars(subject.backbone)))
+    meter = Watched(watched.backbone)
+    _, spent = timed(lambda: ours(watched, questions, cache, batch, meter), subject.backbone.device)
+    weights = forward_work(subject.backbone.transformer, 1, 1, 1).bytes / measured.bandwidth  # once per forward, however many read them
     kinds = {}
-    for kind in dict.fromkeys(shape[0] for shape in meter.shapes):
-        mine = [(s, shape) for s, shape in zip(meter.seconds, meter.shapes, strict=True) if shape[0] == kind]
-        most = max(shape[1] for _, shape in mine)
-        mine = [(s, shape) for s, shape in mine if shape[1] == most]
-        work = [forward_work(subject.backbone.transformer, *shape[1:3], shape[4], shape[3]) for _, shape in mine]
-        weights = work[0].bytes / measured.bandwidth
-        arithmetic = statistics.median(w.flops for w in work) / measured.flops
-        seconds = statistics.median(s.wall for s, _ in mine)
-        busy = statistics.median(s.processor for s, _ in mine) / torch.get_num_threads()
+    for kind in dict.fromkeys(one.kind for one in meter.watched):
+        mine = [one for one in meter.watched if one.kind == kind]
+        count, most = len(mine), max(one.rows for one in mine)
+        mine = [one for one in mine if one.rows == most]
+        arithmetic = statistics.median(one.flops for one in mine) / measured.flops
+        seconds = statistics.median(one.seconds.wall for one in mine)
+        busy = statistics.median(one.seconds.processor for one in mine) / torch.get_num_threads()
         floor = max(weights, arithmetic)
         kinds[kind] = {
-            "forwards": sum(shape[0] == kind for shape in meter.shapes),
+            "forwards": count,
             "rows": most,
             "seconds": seconds,
             "floor_weights": weights,
@@ -64,4 +97,5 @@ def forwards(subject: Subject, questions: Sequence[Question], cache: str, batch:
         }
         if subject.backbone.device.type == "cpu":
             kinds[kind] |= {"seconds_processor": busy, "times_the_floor_processor": busy / floor}
-    return {"cache": cache, "batch": batch, "share_outside": 1 - sum(s.wall for s in meter.seconds) / spent.wall, "kinds": kinds}
+    inside = sum(one.seconds.wall for one in meter.watched)
+    return {"cache": cache, "batch": batch, "share_outside": 1 - inside / spent.wall, "kinds": kinds}

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from warmexp.bench.load import peak, reset_peak
 from warmexp.bench.speed import ours
 from warmexp.bench.subject import Subject
 from warmexp.decode.state import Question
@@ -31,17 +32,17 @@ def memory(subject: Subject, questions: Sequence[Question], cache: str, batch: i
     caches = 0 if cache in KEEPS_NOTHING else 2 * c.n_layers * c.n_kv_heads * c.head_dim * longest * size * len(chosen)
     logits = len(chosen) * subject.length.block_length * c.embedding_size * 8
     needed = {"weights": subject.weights_bytes, "caches": caches, "logits": logits}
-    peak = _peak(lambda: ours(subject, chosen, cache, batch), subject)
+    most = _most(lambda: ours(subject, chosen, cache, batch), subject)
     total = sum(needed.values())
-    return {"cache": cache, "batch": len(chosen), "peak_bytes": peak, "needed_bytes": needed, "times_needed": peak / total}
+    return {"cache": cache, "batch": len(chosen), "peak_bytes": most, "needed_bytes": needed, "times_needed": most / total}
 
 
-def _peak(work: Callable[[], Any], subject: Subject) -> int:
+def _most(work: Callable[[], Any], subject: Subject) -> int:
     device = subject.backbone.device
     if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
+        reset_peak(device)
         work()
-        return torch.cuda.max_memory_allocated(device)
+        return peak(device)
     return subject.weights_bytes + allocated(work)
 
 

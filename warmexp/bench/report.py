@@ -29,6 +29,9 @@ def _head(result: dict[str, Any]) -> Iterator[str]:
         f" {m['block_length']}, {commits}; {result['repeats']} rounds, in turns: median [lowest, highest]"
     )
     yield Subject.RULE
+    if "load" in result:
+        took = result["load"]
+        yield f"loaded in {took['seconds']:.2f} s ({took['gib_per_second']:.2f} GiB/s), peak {took['peak_bytes'] / GIB:.2f} GiB"
 
 
 def _speed(result: dict[str, Any]) -> Iterator[str]:
@@ -71,6 +74,9 @@ def _forwards(result: dict[str, Any]) -> Iterator[str]:
     yield "in parentheses: processor time per thread, which other processes do not lengthen"
     yield "cache      batch  outside forwards  kind    forwards  rows            ms/forward  weights floor  FLOPs floor        × floor"
     for row in result["forwards"]:
+        if "out_of_memory" in row:
+            yield f"{row['cache']:9s} {row['batch']:6d}  out of memory"
+            continue
         for n, (kind, f) in enumerate(row["kinds"].items()):
             start = f"{row['cache']:9s} {row['batch']:6d}  {100 * row['share_outside']:14.1f} %" if n == 0 else " " * 34
             spent, times = f"{1e3 * f['seconds']:.2f}", f"{f['times_the_floor']:.2f}"
@@ -87,6 +93,9 @@ def _memory(result: dict[str, Any]) -> Iterator[str]:
         return
     yield "\ncache      batch  peak MiB  weights + caches + eligible logits  × needed"
     for row in result["memory"]:
+        if "out_of_memory" in row:
+            yield f"{row['cache']:9s} {row['batch']:6d}  out of memory"
+            continue
         needed = " + ".join(f"{row['needed_bytes'][name] * 1024 / GIB:.1f}" for name in ("weights", "caches", "logits"))
         yield f"{row['cache']:9s} {row['batch']:6d} {row['peak_bytes'] * 1024 / GIB:9.1f}  {needed:>34s} {row['times_needed']:9.2f}"
 

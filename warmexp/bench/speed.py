@@ -48,14 +48,14 @@ def speed(
         for batch in batches:
             contenders["warmexp", cache, batch] = lambda cache=cache, batch=batch: ours(subject, questions, cache, batch)
     for work in contenders.values():
-        _warm_up(work, subject)
+        warm_up(work, subject)
     results, seconds = interleaved(contenders, repeats, subject.backbone.device, say)
     say("comparing tokens")
     traced = {cache: plain(subject, questions, cache, trace=True) for who, cache, _ in contenders if who == "plain"}
     return [_row(subject, questions, key, results, seconds, traced) for key in contenders]
 
 
-def _warm_up(work: Callable[[], Any], subject: Subject) -> None:
+def warm_up(work: Callable[[], Any], subject: Subject) -> None:
     """A GPU loads its kernels and reserves its memory in the first forwards; a CPU has nothing worth an untimed round."""
     if subject.backbone.device.type != "cpu":
         work()

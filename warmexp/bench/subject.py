@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from omegaconf import OmegaConf
 
+from warmexp.bench.load import load
 from warmexp.bench.plain import Rule
 from warmexp.config.devices import available_device
 from warmexp.config.instantiate import build
@@ -31,6 +32,7 @@ from warmexp.models.random_checkpoint import SHAPES as PUBLISHED
 from warmexp.models.transformer import ModelConfig, Transformer
 from warmexp.models.weights import DTYPES
 from warmexp.runs.environment import keep_float32, no_cudnn_attention
+from warmexp.tasks.data import read_file
 from warmexp.tasks.lab import LabTask
 
 # Random weights by size. The head of 100m has LLaDA-8B's share of the arithmetic (7 %).
@@ -42,17 +44,20 @@ SHAPES = {
 # Logits of standard deviation 4: confidences then spread over (0, 1), as a trained model's do, and decisions rarely tie.
 HEAD_GAIN = 4.0
 CONTEXT = 8192
+PROMPT = "Question: {question}\nAnswer:"  # around a question of a file
 
 
 @dataclass
 class Subject:
-    """prompts: so many prompts of so many tokens (None: as they come). answer_tokens: the counting rule, see RULE."""
+    """prompts: so many prompts of so many tokens (None: as they come). answer_tokens: the counting rule, see RULE. load: what loading
+    it took (bench/load.py); None for weights that were drawn."""
 
     name: str
     backbone: Backbone
     length: FixedLength
     rule: Rule
     prompts: Callable[[int, int | None], list[tuple[int, ...]]]
+    load: dict[str, float] | None = None
 
     RULE = "tokens: response tokens before the first end-of-text; what follows it is decoded too, and not counted"
 
@@ -102,7 +107,7 @@ class Subject:
 
 
 def subject(chosen: argparse.Namespace) -> Subject:
-    """From the command line's options: model, dtype, device, canvas, block, tau, steps, seed."""
+    """From the command line's options: model, dtype, device, file, canvas, block, tau, steps, seed."""
     device = torch.device(available_device(chosen.device))
     keep_float32()
     no_cudnn_attention()
@@ -112,11 +117,15 @@ def subject(chosen: argparse.Namespace) -> Subject:
     if chosen.steps is not None:
         check_range("--steps", chosen.steps, 1, 10**6, "the number of forwards planned for a block")
     if chosen.model in SHAPES:
+        if chosen.file:
+            raise UserError(f"--file holds text and --model {chosen.model}, random weights, has no tokenizer: leave --file out.")
         backbone = random_backbone(chosen.model, DTYPES[chosen.dtype], device, chosen.seed)
         return Subject(chosen.model, backbone, length, Rule(chosen.tau, chosen.steps or 8), random_prompts(backbone, chosen.seed))
     checkpoint = lab_checkpoint(chosen.dtype) if lab else Checkpoint(chosen.model, dtype=chosen.dtype)
-    backbone = checkpoint.load(device)
-    return Subject(chosen.model, backbone, length, Rule(chosen.tau, chosen.steps), lab_prompts(checkpoint))
+    prompts = checkpoint_prompts(checkpoint, chosen.file)
+    prompts(chosen.questions, chosen.prompt)  # what is wrong with them is said before weights are read
+    backbone, took = load(checkpoint, device)
+    return Subject(chosen.model, backbone, length, Rule(chosen.tau, chosen.steps), prompts, took)
 
 
 def random_backbone(name: str, dtype: torch.dtype, device: torch.device, seed: int = 0, logits: str | None = None) -> Backbone:
@@ -160,14 +169,19 @@ def random_prompts(backbone: Backbone, seed: int) -> Callable[[int, int | None],
     return prompts
 
 
-def lab_prompts(checkpoint: Checkpoint) -> Callable[[int, int | None], list[tuple[int, ...]]]:
-    """The lab's test questions in this checkpoint's tokens; where a length is wanted, so many tokens of their running text."""
+def checkpoint_prompts(checkpoint: Checkpoint, file: str | None = None) -> Callable[[int, int | None], list[tuple[int, ...]]]:
+    """Questions in this checkpoint's tokens, the lab's for testing or a file's; where a length is wanted, so many tokens of their running
+    text. file: JSONL with lines {"question": …}."""
 
     def prompts(count: int, length: int | None) -> list[tuple[int, ...]]:
-        problems = LabTask(limit=count).load()
-        if len(problems) < count:
-            raise UserError(f"--questions {count} is more than the {len(problems)} there are: ask for fewer.")
-        encoded = [tuple(checkpoint.tokenizer.encode_prompt(p.prompt)) for p in problems]
+        if file is None:
+            texts = [problem.prompt for problem in LabTask(limit=count).load()]
+        else:
+            rows = read_file("--file", file, ("question",))[:count]
+            texts = [PROMPT.replace("{question}", row.text("question")) for row in rows]
+        if len(texts) < count:
+            raise UserError(f"--questions {count} is more than the {len(texts)} there are: ask for fewer.")
+        encoded = [tuple(checkpoint.tokenizer.encode_prompt(text)) for text in texts]
         if length is None:
             return encoded
         text = [token for prompt in encoded for token in prompt]
