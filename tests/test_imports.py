@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[1] / "warmexp"
 
 # From the ground up. A package imports from those before it and from itself. Modules of the top level stand alone.
 ORDER = [
-    ["errors", "rng", "secrets", "jsonl", "io", "console", "locks", "stored_config", "__init__"],
+    ["errors", "rng", "secrets", "jsonl", "io", "console", "locks", "stored_config", "palette", "__init__"],
     ["models"],
     ["lab"],
     ["decode"],

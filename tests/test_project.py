@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 import warmexp
+from warmexp.palette import PALETTE
 from warmexp.tasks.score import exact_match, flexible_extract, strict_match
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -88,3 +89,11 @@ def test_the_scoring_traps_are_as_the_page_says():
     for text, strict, flexible in rows:
         for verdict, read in ((strict, strict_match), (flexible, flexible_extract)):
             assert exact_match(read(text), "18") == (verdict == "right"), (text, read.__name__)
+
+
+def test_colours_and_types_stand_in_one_table():
+    """What is written twice comes to differ: pictures share warmexp/palette.py, names of types are models/weights.py's."""
+    files = [file for file in (ROOT / "warmexp").rglob("*") if file.suffix in (".py", ".js")]
+    texts = {file.relative_to(ROOT).as_posix(): file.read_text(encoding="utf-8") for file in files}
+    assert [name for name, text in texts.items() if any(colour.lower() in text.lower() for colour in PALETTE)] == ["warmexp/palette.py"]
+    assert [name for name, text in texts.items() if re.search(r'"bfloat16": torch\.bfloat16', text)] == ["warmexp/models/weights.py"]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-COLORS = {"none": "#0072B2", "prefix": "#009E73", "dual": "#D55E00", "freecache": "#CC79A7"}
-GREY = "#888888"
+from warmexp.palette import GREY, INK, PALETTE
+
+COLORS = dict(zip(("none", "dual", "prefix", "freecache"), PALETTE, strict=False))
 
 
 def picture(result: dict[str, Any], path: Path) -> None:
@@ -41,7 +42,7 @@ def _speed(axes: Any, result: dict[str, Any]) -> None:
     names = [f"{row['who']}, cache={row['cache']}, batch {row['batch']}" for row in rows]
     median = [row["tokens_per_second"]["median"] for row in rows]
     spread = [[m - row["tokens_per_second"]["low"], row["tokens_per_second"]["high"] - m] for m, row in zip(median, rows, strict=True)]
-    colors = [GREY if row["who"] == "plain" else COLORS.get(row["cache"], "#000000") for row in rows]
+    colors = [GREY if row["who"] == "plain" else COLORS.get(row["cache"], INK) for row in rows]
     axes.barh(names, median, color=colors, xerr=list(zip(*spread, strict=True)), error_kw={"elinewidth": 1, "capsize": 2})
     top = max(row["tokens_per_second"]["high"] for row in rows)
     for i, row in enumerate(rows):
@@ -69,8 +70,8 @@ def _growth(axes: Any, what: str, rows: list[dict[str, Any]]) -> None:
 
     for row in rows:
         label = f"cache={row['cache']}: exponent {row['exponent']:.2f}"
-        axes.plot(row["sizes"], row["seconds"], "o-", markersize=4, color=COLORS.get(row["cache"], "#000000"), label=label)
-        axes.fill_between(row["sizes"], row["low"], row["high"], color=COLORS.get(row["cache"], "#000000"), alpha=0.15, linewidth=0)
+        axes.plot(row["sizes"], row["seconds"], "o-", markersize=4, color=COLORS.get(row["cache"], INK), label=label)
+        axes.fill_between(row["sizes"], row["low"], row["high"], color=COLORS.get(row["cache"], INK), alpha=0.15, linewidth=0)
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
     axes.set(xlabel=NAMES[what], ylabel="seconds")

@@ -21,13 +21,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from warmexp.models.backbone import Backbone
+from warmexp.models.plain import KeysValues, PlainForward
 
 CACHES = ("none", "prefix", "dual")
-KeysValues = list[tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,7 @@ def plain_decode(
         raise ValueError(f"cache={cache} is not one of {', '.join(CACHES)}")
     mask, first = backbone.mask_id, len(prompt)
     x = torch.tensor([*prompt, *[mask] * canvas], device=backbone.device)
-    network = _Network(backbone, len(x))
+    network = PlainForward(backbone.transformer, len(x))
     answer = Answer([], [-1] * canvas)
     for start in range(first, len(x), block):
         end = start + block
@@ -82,17 +81,17 @@ def plain_decode(
         k = 0
         while bool((x[start:end] == mask).any()):
             left, right, until = 0, len(x), end
-            if cache == "none":
-                logits = network.logits(x, left, right)
-            elif kept is None:
-                kept = []
-                logits = network.logits(x, left, right, keep=kept)
+            keep: KeysValues | None = None
+            if cache != "none" and kept is None:
+                keep = []
                 until = start + 1 if backbone.logits == "shifted" else end
-                if cache == "prefix":
-                    kept = [(keys[:, :start], values[:, :start]) for keys, values in kept]
-            else:
+            elif kept is not None:
                 left, right = start, end if cache == "dual" else len(x)
-                logits = network.logits(x, left, right, kept=kept)
+            logits = network.logits(backbone.embed(x[left:right]), left, kept, keep)
+            if backbone.logits == "shifted":
+                logits = torch.cat((logits[:1], logits[:-1]))  # row i for token left + i; the window's first row repeats itself
+            if keep is not None:
+                kept = [(keys[:, :start], values[:, :start]) for keys, values in keep] if cache == "prefix" else keep
             backbone.rule_out(logits)
             token = logits.argmax(-1)
             confidence = logits.to(torch.float64).softmax(-1).gather(1, token[:, None])[:, 0]
@@ -115,62 +114,3 @@ def _lead(logits: Tensor) -> list[float]:
     """By how much each row's best logit leads its second best."""
     best, second = logits.double().topk(2).values.unbind(-1)
     return (best - second).tolist()
-
-
-class _Network:
-    """The transformer's own layers, put together for one sequence of T positions and a window of it."""
-
-    def __init__(self, backbone: Backbone, length: int):
-        self.transformer, self.shifted = backbone.transformer, backbone.logits == "shifted"
-        half = self.transformer.config.head_dim // 2
-        exponent = torch.arange(half, device=backbone.device, dtype=torch.float64) / half
-        turns = torch.arange(length, device=backbone.device, dtype=torch.float64)[:, None]
-        angle = turns * self.transformer.config.rope_theta**-exponent
-        wide = torch.float64 if backbone.dtype == torch.float64 else torch.float32
-        self.cos, self.sin = angle.cos().to(wide), angle.sin().to(wide)
-
-    def logits(self, x: Tensor, left: int, right: int, kept: KeysValues | None = None, keep: KeysValues | None = None) -> Tensor:
-        """Logits of positions left … right-1, computed from these positions alone and the kept keys and values of the others.
-
-        kept: per layer keys and values, [H, T', D] each, T' = left (what follows the window is in the window) or T (the window's rows are
-        overwritten). keep: an empty list that is filled with those of the window.
-        Returns:
-            [right - left, V], row i for token left + i (shifted logits: the window's first row repeats itself).
-        """
-        h = self.transformer.wte(x[left:right])
-        for n, layer in enumerate(self.transformer.blocks):
-            a = layer.attn_norm(h)
-            q, keys, values = (self._heads(p(a)) for p in (layer.q_proj, layer.k_proj, layer.v_proj))
-            if keep is not None:
-                keep.append((keys, values))
-            if kept is not None:
-                keys, values = _merged(kept[n], keys, values, left, right)
-            groups = q.shape[0] // keys.shape[0]
-            q, keys = self._rotated(q, left), self._rotated(keys, 0)
-            if groups > 1:
-                keys, values = keys.repeat_interleave(groups, 0), values.repeat_interleave(groups, 0)
-            mixed = F.scaled_dot_product_attention(q[None], keys[None], values[None])[0]
-            h = h + layer.attn_out(mixed.transpose(0, 1).flatten(1))
-            a = layer.ff_norm(h)
-            h = h + layer.ff_out(F.silu(layer.ff_proj(a)) * layer.up_proj(a))
-        logits = self.transformer.head(self.transformer.ln_f(h))
-        return torch.cat((logits[:1], logits[:-1])) if self.shifted else logits
-
-    def _heads(self, x: Tensor) -> Tensor:
-        """[T, H·D] -> [H, T, D]."""
-        return x.unflatten(-1, (-1, self.transformer.config.head_dim)).transpose(0, 1)
-
-    def _rotated(self, x: Tensor, start: int) -> Tensor:
-        """Rotary embedding of [H, T, D] at positions start, start + 1, …; the two halves of D are the coordinates of D/2 planes."""
-        cos, sin = self.cos[start : start + x.shape[1]], self.sin[start : start + x.shape[1]]
-        a, b = x.to(cos.dtype).chunk(2, dim=-1)
-        return torch.cat((a * cos - b * sin, b * cos + a * sin), -1).to(x.dtype)
-
-
-def _merged(old: tuple[Tensor, Tensor], keys: Tensor, values: Tensor, left: int, right: int) -> tuple[Tensor, Tensor]:
-    """The whole sequence's keys and values: put behind the kept prefix in new tensors, or written over the window's rows in place."""
-    if old[0].shape[1] == left:
-        return torch.cat((old[0], keys), 1), torch.cat((old[1], values), 1)
-    for whole, new in zip(old, (keys, values), strict=True):
-        whole[:, left:right] = new
-    return old

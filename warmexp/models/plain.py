@@ -1,7 +1,7 @@
-"""The backbone's forward without any of the engine's machinery: what the fast one is compared with (`engine=plain`).
+"""The backbone's forward without any of the engine's machinery: what the fast one is compared with (`engine=plain`, and bench/plain.py).
 
-For batches of one question. Every layer and the head run on every computed position; keys and values of the other positions are put
-together anew in each layer and rotated only then.
+For one sequence. Every layer and the head run on every computed position; keys and values of the other positions are kept as the layers'
+projections gave them, and rotated only where they are used.
 """
 
 from __future__ import annotations
@@ -14,14 +14,70 @@ from torch import Tensor
 
 from warmexp.models.backbone import Backbone
 from warmexp.models.keys_values import Window
-from warmexp.models.transformer import Block, rotary_tables
+from warmexp.models.transformer import Transformer, rotary_tables
+
+KeysValues = list[tuple[Tensor, Tensor]]
+
+
+class PlainForward:
+    """A transformer's own layers, put together for one sequence of `length` positions and windows of it."""
+
+    def __init__(self, transformer: Transformer, length: int):
+        self.transformer = transformer
+        weight, config = transformer.wte.weight, transformer.config
+        wide = torch.promote_types(weight.dtype, torch.float32)
+        tables = rotary_tables(torch.arange(length, device=weight.device), config.head_dim, config.rope_theta)
+        self.cos, self.sin = (table[:, : config.head_dim // 2].to(wide) for table in tables)
+
+    def logits(self, x: Tensor, start: int, kept: KeysValues | None = None, keep: KeysValues | None = None) -> Tensor:
+        """The input embeddings [Q, d] of the positions from `start` on -> [Q, V] logits, computed from these positions alone and the kept
+        keys and values of the others.
+
+        kept: per layer keys (not rotated) and values, [H, T, D] each, T = start (what follows the window is in the window) or the whole
+        sequence's (the window's are overwritten). keep: an empty list that is filled with those of the window.
+        """
+        for n, layer in enumerate(self.transformer.blocks):
+            a = layer.attn_norm(x)
+            q, keys, values = (self._heads(p(a)) for p in (layer.q_proj, layer.k_proj, layer.v_proj))
+            if keep is not None:
+                keep.append((keys, values))
+            if kept is not None:
+                keys, values = _merged(kept[n], keys, values, start)
+            groups = q.shape[0] // keys.shape[0]
+            q, keys = self._rotated(q, start), self._rotated(keys, 0)
+            if groups > 1:
+                keys, values = keys.repeat_interleave(groups, 0), values.repeat_interleave(groups, 0)
+            mixed = F.scaled_dot_product_attention(q[None], keys[None], values[None])[0]
+            x = x + layer.attn_out(mixed.transpose(0, 1).flatten(1))
+            a = layer.ff_norm(x)
+            x = x + layer.ff_out(F.silu(layer.ff_proj(a)) * layer.up_proj(a))
+        return self.transformer.head(self.transformer.ln_f(x))
+
+    def _heads(self, x: Tensor) -> Tensor:
+        """[T, H·D] -> [H, T, D]."""
+        return x.unflatten(-1, (-1, self.transformer.config.head_dim)).transpose(0, 1)
+
+    def _rotated(self, x: Tensor, start: int) -> Tensor:
+        """Rotary embedding of [H, T, D] at positions start, start + 1, …; the two halves of D are the coordinates of D/2 planes."""
+        cos, sin = self.cos[start : start + x.shape[1]], self.sin[start : start + x.shape[1]]
+        a, b = x.to(cos.dtype).chunk(2, dim=-1)
+        return torch.cat((a * cos - b * sin, b * cos + a * sin), -1).to(x.dtype)
+
+
+def _merged(old: tuple[Tensor, Tensor], keys: Tensor, values: Tensor, start: int) -> tuple[Tensor, Tensor]:
+    """The whole sequence's keys and values: put behind the kept prefix in new tensors, or written over the window's in place."""
+    if old[0].shape[1] == start:
+        return torch.cat((old[0], keys), 1), torch.cat((old[1], values), 1)
+    for whole, new in zip(old, (keys, values), strict=True):
+        whole[:, start : start + new.shape[1]] = new
+    return old
 
 
 @dataclass
 class PlainBackbone(Backbone):
-    """kept: by row, per layer the keys (not rotated) and values [T, H·D] of all its positions."""
+    """A backbone that computes its rows one by one. kept: by row, the keys and values of all its positions."""
 
-    kept: dict[int, list[tuple[Tensor, Tensor]]] = field(default_factory=dict)
+    kept: dict[int, KeysValues] = field(default_factory=dict)
 
     def __call__(
         self,
@@ -37,42 +93,18 @@ class PlainBackbone(Backbone):
         for b, length in enumerate(lengths.tolist()):
             start = int(window.starts[b]) if window else 0
             until = start + int(window.counts[b]) if window else length
-            slot = window.rows[b] if window else -1  # no slot of the canvas: what is verified is not what is decoded
-            if window is None or until - start == length:
-                self.kept.pop(slot, None)
-            read = self._row(x[b, : until - start], start, slot)
+            read = self._row(x[b, : until - start], start, length, window.rows[b] if window else None)
             wanted = (position[row == b] - self.shift - start).to(read.device)
             logits.append(read[wanted])
         order = torch.cat([(row == b).nonzero()[:, 0] for b in range(len(lengths))])
         return torch.cat(logits)[order.argsort().to(x.device)]
 
-    def _row(self, x: Tensor, start: int, slot: int) -> Tensor:
-        """[Q, d] input embeddings of the positions from `start` on -> [Q, V] logits."""
-        before = self.kept.get(slot)
+    def _row(self, x: Tensor, start: int, length: int, slot: int | None) -> Tensor:
+        """[Q, d] input embeddings of a row's positions from `start` on -> [Q, V] logits. slot: the canvas's; None where nothing is kept."""
+        forward = PlainForward(self.transformer, length)
+        if slot is None:
+            return forward.logits(x, start)
+        if len(x) < length:
+            return forward.logits(x, start, kept=self.kept[slot])
         self.kept[slot] = []
-        for n, layer in enumerate(self.transformer.blocks):
-            x = self._layer(layer, x, start, slot, before[n] if before else None)
-        return self.transformer.head(self.transformer.ln_f(x))
-
-    def _layer(self, layer: Block, x: Tensor, start: int, slot: int, before: tuple[Tensor, Tensor] | None) -> Tensor:
-        h = layer.attn_norm(x)
-        kept = (layer.k_proj(h), layer.v_proj(h))
-        if before is not None:
-            kept = tuple(torch.cat((old[:start], new, old[start + len(x) :])) for old, new in zip(before, kept, strict=True))
-        self.kept[slot].append(kept)
-        q, k, v = (y.unflatten(-1, (-1, layer.head_dim)).transpose(0, 1) for y in (layer.q_proj(h), *kept))
-        groups = len(q) // len(k)
-        k, v = self._rotated(k, 0).repeat_interleave(groups, 0), v.repeat_interleave(groups, 0)
-        mixed = F.scaled_dot_product_attention(self._rotated(q, start)[None], k[None], v[None])[0]
-        x = x + layer.attn_out(mixed.transpose(0, 1).flatten(1))
-        h = layer.ff_norm(x)
-        return x + layer.ff_out(F.silu(layer.ff_proj(h)) * layer.up_proj(h))
-
-    def _rotated(self, x: Tensor, start: int) -> Tensor:
-        """[H, T, D] at positions start, start + 1, …"""
-        positions = torch.arange(start, start + x.shape[1], device=x.device)
-        config = self.transformer.config
-        wide = torch.promote_types(x.dtype, torch.float32)
-        cos, sin = (t.to(wide) for t in rotary_tables(positions, config.head_dim, config.rope_theta))
-        left, right = x.to(wide).chunk(2, dim=-1)
-        return (x * cos + torch.cat((-right, left), dim=-1) * sin).to(x.dtype)
+        return forward.logits(x, start, keep=self.kept[slot])

@@ -25,9 +25,8 @@ from warmexp.errors import UserError
 from warmexp.models.hub import INDEX
 from warmexp.models.layouts import LAYOUTS
 from warmexp.models.transformer import Transformer
+from warmexp.models.weights import DTYPES, GIB
 
-GIB = 1 << 30
-DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
 # The published sizes: LLaDA-8B's and Dream-7B's config.json.
 SHAPES = {
     "llada": {"d_model": 4096, "layers": 32, "heads": 32, "kv_heads": 32, "mlp": 12288, "rows": 126464},

@@ -11,10 +11,9 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from warmexp.errors import UserError, check_choice, check_range, out_of_memory
 from warmexp.models.hub import fingerprint, model_folder, read_json
+from warmexp.models.weights import DTYPES
 from warmexp.proposers.chat import DATE, RESERVED, rendered
 from warmexp.proposers.greedy import Written, batched, end_ids, may_pad, write
 from warmexp.proposers.markup import cleaned, tell_cleaned
@@ -24,7 +23,6 @@ from warmexp.proposers.tokenizer import as_at_inference, prompt_ids
 from warmexp.proposers.weights import check_folder, check_loaded
 from warmexp.runs.batches import empty_cache, halving
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 # Prompt tokens that a response is decoded behind, so that its first space is its own (spans.py).
 _CONTEXT = 8
 # Raised when the same model and options propose otherwise: 2 leaves out what a checkpoint's own settings and a row's neighbours did.

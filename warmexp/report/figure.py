@@ -2,7 +2,7 @@
 
 Colour says which proposer, the marker which init, filled or hollow whether tokens were revised (remask). Runs on different questions stand
 in panels of their own, unless they were pooled on request; then the picture says so. Oracle runs are grey and touch no line.
-The palette is Okabe and Ito's (2008), distinguishable with the common colour-vision deficiencies; no meaning rests on colour alone.
+No meaning rests on colour alone.
 """
 
 from __future__ import annotations
@@ -22,13 +22,12 @@ from matplotlib.ticker import MaxNLocator, NullFormatter, ScalarFormatter
 from warmexp.analysis.points import COLD_START
 from warmexp.analysis.result import Front, Group, Result
 from warmexp.io import write_bytes
+from warmexp.palette import GREY, INK, PALE, WARNING, by_proposer
 from warmexp.report.labels import Label, place
 
 DPI = 300
 PANELS = 4  # at most; a report shows the rest
 CROWD = 40  # runs of a panel beyond which marks are smaller and only those on a front are named
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-INK, GREY, PALE, WARNING = "#222222", "#8C8C8C", "#DEDEDE", "#A40000"
 MARKERS = ("s", "^", "D", "v", "P", "X", "p", "h")
 _FIRST_MARKERS = ("token_inject", "embed_interp")  # the same marks in every figure, whichever methods are in it
 STYLE = {
@@ -169,8 +168,7 @@ def _mark(colour: str, marker: str, hollow: bool, size: float = 1.0) -> dict:
 
 
 def _colours(runs: Sequence[Result]) -> dict[str, str]:
-    names = sorted({run.point.proposer for run in runs if not run.point.oracle} - {"none"})
-    return {"none": INK} | {name: PALETTE[index % len(PALETTE)] for index, name in enumerate(names)}
+    return by_proposer({run.point.proposer for run in runs if not run.point.oracle})
 
 
 def _markers(runs: Sequence[Result]) -> dict[str, str]:

@@ -14,9 +14,9 @@ from plotly.offline import get_plotlyjs
 
 from warmexp.analysis.axes import AXES
 from warmexp.analysis.points import COLD_START
+from warmexp.palette import GREY, INK, by_proposer
 
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe and Ito (2008)
-INK, GREY, PALE = "#444444", "#8C8C8C", "rgba(140,140,140,0.28)"
+VEIL = "rgba(140,140,140,0.28)"  # on light and on dark ground
 SYMBOLS = {"mask": "circle", "token_inject": "square", "embed_interp": "triangle-up"}
 _OTHER_SYMBOLS = ("diamond", "triangle-down", "cross", "pentagon", "star", "hexagon")
 _WIDE = 12  # largest over smallest x from which on the axis is logarithmic
@@ -35,7 +35,7 @@ def front_figure(front_json: dict[str, Any]) -> go.Figure:
     figure = go.Figure()
     runs = front_json["runs"]
     for group in front_json["groups"]:
-        _line(figure, group["front"], "not dominated", "front", {"color": PALE, "width": 6, "shape": "hv"})
+        _line(figure, group["front"], "not dominated", "front", {"color": VEIL, "width": 6, "shape": "hv"})
         _line(figure, group["baseline_front"], "baseline's own front", "baseline", {"color": INK, "width": 1.6})
     groups: dict[tuple, list[dict[str, Any]]] = {}
     for run in runs:
@@ -123,8 +123,7 @@ def _hover(run: dict[str, Any], front: dict[str, Any], settings: dict[str, dict[
 
 
 def _colours(runs: list[dict[str, Any]]) -> dict[str, str]:
-    names = sorted({run["proposer"] for run in runs if not run["oracle"]} - {"none"})
-    return {"none": INK} | {name: PALETTE[index % len(PALETTE)] for index, name in enumerate(names)}
+    return by_proposer({run["proposer"] for run in runs if not run["oracle"]})
 
 
 def _symbols(runs: list[dict[str, Any]]) -> dict[str, str]:

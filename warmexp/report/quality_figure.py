@@ -10,7 +10,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from warmexp.analysis.result import AtQuality, Front
-from warmexp.report.figure import DPI, GREY, INK, MARKERS, PALETTE, STYLE, save
+from warmexp.palette import GREY, INK, PALETTE
+from warmexp.report.figure import DPI, MARKERS, STYLE, save
 
 _RATE, _SHARE = "corruption rate of the oracle", "share of proposals that are right (%)"
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from warmexp.io import write_bytes
+from warmexp.palette import PALETTE
 
 
 def nfe_histogram(records: list[dict[str, Any]], path: Path) -> None:
@@ -25,7 +26,7 @@ def nfe_histogram(records: list[dict[str, Any]], path: Path) -> None:
     top = max(right + wrong)
     bins = np.arange(-0.5, top + 1.5, max(1, top // 40))
     names = [f"right ({len(right)})", f"wrong ({len(wrong)})"]
-    axes.hist([right, wrong], bins=bins, stacked=True, label=names, color=["#0072B2", "#D55E00"])
+    axes.hist([right, wrong], bins=bins, stacked=True, label=names, color=PALETTE[:2])
     axes.set(xlabel="NFE (forwards per question)", ylabel="questions")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, title="flexible answer")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 from collections.abc import Iterable
 from html import escape
 from importlib.resources import files
 from string import Template
 
+from warmexp.palette import INK, ON_DARK, PALETTE
 from warmexp.report.interactive import plotly_script
 from warmexp.secrets import clean_text
 
@@ -17,7 +19,9 @@ def page(title: str, blocks: Iterable[tuple[str, str]]) -> str:
     """The whole file. blocks: (element id, base64 of gzipped JSON), which holds nothing that HTML could mistake for markup."""
     assets = files(__package__).joinpath("assets")
     parts = sorted((part for part in assets.iterdir() if part.name.endswith(".js")), key=lambda part: part.name)
-    script = "(() => {\n'use strict';\n" + "\n".join(part.read_text(encoding="utf-8") for part in parts) + "})();\n"
+    colours = {"PALETTE": PALETTE, "INK": INK, "ON_DARK": ON_DARK}
+    constants = "".join(f"const {name} = {json.dumps(value)};\n" for name, value in colours.items())
+    script = f"(() => {{\n'use strict';\n{constants}" + "\n".join(part.read_text(encoding="utf-8") for part in parts) + "})();\n"
     plotly = plotly_script().replace("</script", "<\\/script")
     return Template(assets.joinpath("template.html").read_text(encoding="utf-8")).substitute(
         policy=_policy(script, plotly),

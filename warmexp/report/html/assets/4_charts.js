@@ -48,9 +48,8 @@ function dressed(layout) {
 
 const narrow = () => innerWidth < 700;
 
-// Okabe and Ito's colours are made for white; on dark ground each has a lighter sister.
-const ON_DARK = { "#0072B2": "#4aa8e0", "#D55E00": "#f0803c", "#009E73": "#2fbf8f", "#CC79A7": "#d98fc0", "#E69F00": "#f0b73f", "#56B4E9": "#8ccdf4", "#8C8C8C": "#a0a0a0" };
-const themed = (tint) => (tint === "#444444" ? colour("--ink") : (dark() && ON_DARK[tint]) || tint);
+// PALETTE, INK and ON_DARK are those of warmexp/palette.py, which the page is written with.
+const themed = (tint) => (tint === INK ? colour("--ink") : (dark() && ON_DARK[tint]) || tint);
 
 // Counts of whole numbers, a few runs beside each other.
 function histogram(series, label) {

@@ -1,6 +1,5 @@
 // Accuracy and cost over the quality of the prior: the oracle's curves, the cold start's lines, and real proposers at their own accuracy.
 
-const QUALITY_COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"];
 const QUALITY_SYMBOLS = ["square", "triangle-up", "diamond", "triangle-down", "cross", "x"];
 
 // Fill the box with both pictures, or with nothing where no study varied the corruption.
@@ -29,13 +28,13 @@ function qualityFigure(curves, accuracy) {
     hovertemplate: `%{x:.3g}: %{y:.${digits}f}${unit} %{customdata[1]}<extra>%{customdata[2]}</extra>`, ...more,
   });
   const traces = curves.map((curve, i) => {
-    const tint = QUALITY_COLOURS[i % QUALITY_COLOURS.length], symbol = QUALITY_SYMBOLS[i % QUALITY_SYMBOLS.length];
+    const tint = PALETTE[i % PALETTE.length], symbol = QUALITY_SYMBOLS[i % QUALITY_SYMBOLS.length];
     const there = curve.oracles.filter((run) => known(across(run)));
     return marks(there, curve.label, tint, { mode: "lines+markers", line: { color: themed(tint), width: 1.4 }, marker: { color: themed(tint), symbol, size: 7 } });
   });
   const once = (runs) => [...new Map(runs.filter(Boolean).map((run) => [run.run, run])).values()];
   const colds = once(curves.map((curve) => curve.cold)), real = once(curves.flatMap((curve) => curve.proposers));
-  if (!rate && real.length) traces.push(marks(real, "real proposers", "#444444", { mode: "markers", marker: { color: themed("#444444"), symbol: "x", size: 9 } }));
+  if (!rate && real.length) traces.push(marks(real, "real proposers", INK, { mode: "markers", marker: { color: themed(INK), symbol: "x", size: 9 } }));
   const annotations = colds.map((run) => ({ xref: "paper", x: 1, y: value(run), text: runById(run.run)?.label || "", showarrow: false, xanchor: "right", yanchor: "bottom", font: { size: 10.5, color: colour("--soft") } }));
   const shapes = colds.map((run) => ({ type: "line", xref: "paper", x0: 0, x1: 1, y0: value(run), y1: value(run), line: { color: colour("--ink"), width: 1.2, dash: "dash" } }));
   return {
