@@ -25,7 +25,7 @@ def of(name: str):
 
 def test_hooks_are_of_the_version_that_the_tests_run_with():
     pinned = re.search(r"^ruff==(.+)$", (ROOT / "constraints.txt").read_text(), re.M)
-    hooks = {repo["repo"]: repo["rev"] for repo in of(".pre-commit-config.yaml")["repos"]}
+    hooks = {repo["repo"]: repo.get("rev") for repo in of(".pre-commit-config.yaml")["repos"]}
     assert hooks["https://github.com/astral-sh/ruff-pre-commit"] == f"v{pinned[1]}"
 
 
@@ -33,8 +33,18 @@ def test_the_workflow_runs_every_python_that_is_promised():
     promised = [c.rpartition(" ")[2] for c in PROJECT["classifiers"] if re.search(r"Python :: 3\.\d", c)]
     jobs = of(".github/workflows/tests.yml")["jobs"]
     assert jobs["test"]["strategy"]["matrix"]["python"] == promised
-    commands = [step.get("run", "") for job in jobs.values() for step in job["steps"]]
-    assert any("ruff format --check" in command for command in commands)
+    commands = [step.get("run", "") for step in jobs["lint"]["steps"]]
+    lint = re.search(r"^lint:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.M)[1].split("\n\t")
+    checks = [line.strip().removeprefix("$(BIN)/") for line in lint]
+    assert len(checks) == 3 and [check for check in checks if f".venv/bin/{check}" not in commands] == []
+
+
+def test_types_are_checked_where_the_hooks_check_them():
+    tool = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["mypy"]
+    assert "warmexp/models" in tool["files"] and all((ROOT / folder).is_dir() for folder in tool["files"])
+    assert "ignore_errors" not in str(tool) and "ignore_missing_imports" not in tool
+    hooks = [hook["id"] for repo in of(".pre-commit-config.yaml")["repos"] for hook in repo["hooks"]]
+    assert hooks == ["ruff-check", "ruff-format", "mypy"]
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml")), ids=lambda file: file.name)

@@ -56,7 +56,7 @@ class GraphedBackbone(Backbone):
             UserError: the forward cannot be recorded.
         """
         shape = recorded_shape(window)
-        if shape is None:
+        if window is None or shape is None:
             return super().__call__(ids, lengths, row, position, embeddings, window)
         lengths, row, position = lengths.cpu(), row.cpu(), position.cpu()
         hidden = self._recording(window.store, shape)(self.embed(ids) if embeddings is None else embeddings, lengths, window)

@@ -33,10 +33,7 @@ def model_folder(key: str, path: str, revision: str | None = None) -> Path:
     Raises:
         UserError: not there, no safetensors weights, a shard missing, a file that is no regular file, or not reachable.
     """
-    if path.startswith("lab:"):
-        folder = _lab_folder(key, path)
-    else:
-        folder = _local(key, path)
+    folder = _lab_folder(key, path) if path.startswith("lab:") else _local(key, path)
     if folder is not None and revision is not None:
         raise UserError(f"{key}={path} is a local folder, which has no revision {revision}: set {key.split('.')[0]}.revision=null.")
     if folder is None:

@@ -36,7 +36,7 @@ class Layout:
     architecture: str
     required: tuple[str, ...]
     fixed: dict[str, Any]
-    sizes: Callable[[dict[str, Any]], dict[str, Any]]
+    sizes: Callable[[Fields], dict[str, Any]]
     tensors: dict[str, str]
     block: str
     parts: dict[str, str] = field(default_factory=dict)

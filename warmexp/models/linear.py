@@ -8,13 +8,14 @@ the lab's sizes, where MKL reaches 80 to 100.
 from __future__ import annotations
 
 import platform
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 # What torch.compile's own CPU code calls.
-_ONEDNN = getattr(torch.ops.mkldnn, "_linear_pointwise", None) if torch.backends.mkldnn.is_available() else None
+_ONEDNN: Any = getattr(torch.ops.mkldnn, "_linear_pointwise", None) if torch.backends.mkldnn.is_available() else None
 # oneDNN generates code for every number of rows that it meets, a millisecond each: there should be few, and they are multiples of this.
 ROWS = 8
 

@@ -6,7 +6,9 @@ projections gave them, and rotated only where they are used.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +16,7 @@ from torch import Tensor
 
 from warmexp.models.backbone import Backbone
 from warmexp.models.keys_values import Window
-from warmexp.models.transformer import Transformer, rotary_tables
+from warmexp.models.transformer import Block, Transformer, rotary_tables
 
 KeysValues = list[tuple[Tensor, Tensor]]
 
@@ -36,7 +38,7 @@ class PlainForward:
         kept: per layer keys (not rotated) and values, [H, T, D] each, T = start (what follows the window is in the window) or the whole
         sequence's (the window's are overwritten). keep: an empty list that is filled with those of the window.
         """
-        for n, layer in enumerate(self.transformer.blocks):
+        for n, layer in enumerate(cast("Iterable[Block]", self.transformer.blocks)):
             a = layer.attn_norm(x)
             q, keys, values = (self._heads(p(a)) for p in (layer.q_proj, layer.k_proj, layer.v_proj))
             if keep is not None:

@@ -90,7 +90,7 @@ def _write_shards(out: Path, shapes: dict[str, tuple[int, ...]], dtype: torch.dt
         plan[-1].append(name)
         room -= size
     generator = torch.Generator(device).manual_seed(seed)
-    weight_map = {}
+    weight_map: dict[str, str] = {}
     for n, names in enumerate(plan, start=1):
         file = f"model-{n:05d}-of-{len(plan):05d}.safetensors"
         tensors = {name: _random(name, shapes[name], dtype, generator) for name in names}

@@ -89,11 +89,13 @@ class BackboneTokenizer:
             unknown = [token for token in _LOOKS_SPECIAL.findall(text) if token not in names]
             if unknown:  # it would silently be spelled out in letters
                 raise UserError(f"backbone.{key} has {unknown[0]}, which is not a token of {folder}: give that model's own template.")
-        unknown = [token for token in end_tokens if tokenizer.token_to_id(token) is None]
-        if unknown:
-            raise UserError(f"backbone.end_tokens={unknown[0]} is not a token of {folder}.")
+        more = []
+        for token in end_tokens:
+            if (found := tokenizer.token_to_id(token)) is None:
+                raise UserError(f"backbone.end_tokens={token} is not a token of {folder}.")
+            more.append(found)
         mask, eos = config.mask_token_id, config.eos_token_id
-        end = tuple(dict.fromkeys([eos, *config.end_token_ids, *map(tokenizer.token_to_id, end_tokens)]))
+        end = tuple(dict.fromkeys([eos, *config.end_token_ids, *more]))
         _make_special(tokenizer, (mask, *end))
         special = {i for i, token in tokenizer.get_added_tokens_decoder().items() if token.special} | {mask, eos}
         return cls(tokenizer, template, mask, eos, end, frozenset(special), template_start, template_turn_end, set_aside)

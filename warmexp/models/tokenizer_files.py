@@ -111,7 +111,7 @@ def qwen2_tokenizer(vocab: dict[str, int], merges: str, added: dict[str, dict[st
     """Qwen2's tokenizer. merges: the text of merges.txt. added: id -> added token, as in tokenizer_config.json's `added_tokens_decoder`;
     each keeps its id."""
     lines = [line.removesuffix("\r") for line in merges.split("\n")]
-    pairs = [tuple(line.split(" ")) for line in lines if line and not line.startswith("#version")]
+    pairs: list[Any] = [tuple(line.split(" ")) for line in lines if line and not line.startswith("#version")]  # BPE counts their parts
     ordered = sorted(added.items(), key=lambda item: int(item[0]))
     # An added token that the vocabulary already has keeps its place there, so that published ids hold even with gaps between them.
     vocab = vocab | {token["content"]: int(i) for i, token in ordered}

@@ -189,9 +189,10 @@ class Transformer(nn.Module):
 
     def _rotary(self, x: Tensor, positions: Tensor | None, reach: int | None) -> Rotary:
         if positions is None:
-            return tuple(table[: x.shape[1]] for table in self.angles(x.shape[1], x))
-        tables = self.angles(int(positions.max()) + 1 if reach is None else reach, x)
-        return tuple(t[positions][:, None] if positions.dim() == 2 else t[positions] for t in tables)  # per row: add the head axis
+            cos, sin = self.angles(x.shape[1], x)
+            return cos[: x.shape[1]], sin[: x.shape[1]]
+        cos, sin = (table[positions] for table in self.angles(int(positions.max()) + 1 if reach is None else reach, x))
+        return (cos[:, None], sin[:, None]) if positions.dim() == 2 else (cos, sin)  # per row: add the head axis
 
     def angles(self, reach: int, x: Tensor) -> Rotary:
         """cos and sin at positions 0 … reach - 1 and some more, kept for the next forward."""

@@ -31,19 +31,19 @@ class Wanted:
     def of(cls, row: Tensor, column: Tensor, rows: int, device: torch.device, multiple: int = 1) -> Wanted:
         """From (row, column) pairs in any order, on the host, to the device. Nobody waits for a GPU. B·Q and R become multiples of
         `multiple`, by repeating anything at the end."""
-        row, column = row.numpy(), column.numpy()
-        counts = np.bincount(row, minlength=rows)
-        place = np.empty_like(row)
-        order = row.argsort(kind="stable")
-        place[order] = np.arange(len(row)) - (counts.cumsum() - counts)[row[order]]
+        of, among = row.numpy(), column.numpy()
+        counts = np.bincount(of, minlength=rows)
+        place = np.empty_like(of)
+        order = of.argsort(kind="stable")
+        place[order] = np.arange(len(of)) - (counts.cumsum() - counts)[of[order]]
         step = multiple // math.gcd(multiple, rows)
         if multiple > 1:
             step = math.lcm(step, 4)  # torch's attention sums for 1 to 3 queries in another order than for 4 or more
         columns = np.zeros((rows, -(-counts.max() // step) * step), dtype=np.int64)
-        columns[row, place] = column
-        flat = np.zeros(-(-len(row) // multiple) * multiple, dtype=np.int64)
-        flat[: len(row)] = row * columns.shape[1] + place
-        whole = columns.size == len(flat) and bool((flat[: len(row)] == np.arange(len(row))).all())
+        columns[of, place] = among
+        flat = np.zeros(-(-len(of) // multiple) * multiple, dtype=np.int64)
+        flat[: len(of)] = of * columns.shape[1] + place
+        whole = columns.size == len(flat) and bool((flat[: len(of)] == np.arange(len(of))).all())
         return cls(upload(columns, device), upload(flat, device), whole)
 
     def columns_of(self, x: Tensor) -> Tensor:
@@ -52,7 +52,8 @@ class Wanted:
 
     def rotary_of(self, rotary: Rotary) -> Rotary:
         """[T, D] or [B, 1, T, D] each -> [B, 1, Q, D]."""
-        return tuple(t[self.columns][:, None] if t.dim() == 2 else self.columns_of(t[:, 0])[:, None] for t in rotary)
+        cos, sin = (t[self.columns] if t.dim() == 2 else self.columns_of(t[:, 0]) for t in rotary)
+        return cos[:, None], sin[:, None]
 
     def states_of(self, x: Tensor) -> Tensor:
         """[B, Q, d] -> [R, d]."""

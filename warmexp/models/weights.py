@@ -78,7 +78,7 @@ def check_weights(folder: Path, layout: Layout, config: ModelConfig) -> dict[str
         )
     table = layout.published("wte.weight")
     if table in stored and stored[table].shape != (config.embedding_size, config.d_model):
-        wanted = {table: (config.embedding_size, config.d_model)}
+        wanted: dict[str, tuple[int, ...]] = {table: (config.embedding_size, config.d_model)}
     else:
         wanted = {name: shape for name, (_, shape) in _wanted(layout, config)[0].items()}
     _check_tensors(folder, layout, config, wanted, stored)
