@@ -5,6 +5,7 @@ import re
 import pytest
 
 from warmexp.lab import problems
+from warmexp.lab.splits import Splits
 
 STEP = re.compile(r"(\d+) ([-+x/]) (\d+) = (\d+)")
 SAMPLE = {split: problems.load(split, 3_000) for split in problems.SPLITS}
@@ -25,8 +26,8 @@ def test_unknown_split_names_the_choices():
 
 
 def test_same_every_time():
-    problems._held_out.cache_clear()
-    again = {split: problems.load(split, 3_000) for split in problems.SPLITS}
+    afresh = Splits(problems.SPLITS, problems.make)
+    again = {split: afresh.load(split, 3_000) for split in problems.SPLITS}
     assert again == SAMPLE
 
 

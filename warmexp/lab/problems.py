@@ -10,10 +10,10 @@ This module knows nothing about tokens or models.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import islice
+
+from warmexp.lab.splits import Problem, Slip, Splits, apply, slips
 
 # The salts keep the three streams apart; the sizes are what `load` returns. 1,319 is the size of GSM8K's test split.
 SPLITS = {"train": 400_000, "calibration": 512, "test": 1_319}
@@ -52,16 +52,6 @@ GOODS = ("hat", "lamp", "kite", "scarf", "clock", "drum")
 
 
 @dataclass(frozen=True)
-class Problem:
-    """One question. `solution` ends in the line `#### answer`; `id` is stable across versions of the generator's callers."""
-
-    id: str
-    question: str
-    solution: str
-    answer: str
-
-
-@dataclass(frozen=True)
 class Step:
     """`left op right`; an operand is a number or, written as -k, the result of step k (counted from 1).
 
@@ -74,15 +64,7 @@ class Step:
     forms: tuple[str, str]
 
 
-def apply(left: int, op: str, right: int) -> int:
-    if op == "+":
-        return left + right
-    if op == "-":
-        return left - right
-    return left * right if op == "x" else left // right
-
-
-def write(steps: list[Step], style: int, slip: Callable[[int, str, int], tuple[int, str, int, int]] | None = None) -> tuple[str, str]:
+def write(steps: list[Step], style: int, slip: Slip | None = None) -> tuple[str, str]:
     """Write the solution out.
 
     Args:
@@ -285,20 +267,7 @@ def slipped(split: str, index: int, wordy_share: float = WORDY_SHARE, sizes: Siz
     """A solution of the same problem, in the same wording, with mistakes such as a weak proposer makes (for training states)."""
     question, steps, r = draw(split, index, sizes)
     style = WORDY if r.random() < wordy_share else PLAIN
-    stated = [int(w) for w in question.replace(".", " ").replace("?", " ").split() if w.isdigit()]
-
-    def slip(left: int, op: str, right: int) -> tuple[int, str, int, int]:
-        if r.random() < 0.25:
-            left = r.choice(stated)
-        if r.random() < 0.25:
-            right = r.choice(stated)
-        if r.random() < 0.15:
-            op = r.choice("+-x")
-        result = apply(left, op, right) if right else left
-        if r.random() < 0.3:
-            result += r.choice((-3, -2, -1, 1, 2, 3))
-        return left, op, right, min(max(result, 0), 99)
-
+    slip = slips(r, question, 0.25, 0.15, 0.3, (-3, -2, -1, 1, 2, 3))
     if len(steps) > 1 and r.random() < 0.1:
         steps = steps[:-1]  # stops too early, and everything after sits elsewhere
     if r.random() < 0.1:
@@ -306,37 +275,10 @@ def slipped(split: str, index: int, wordy_share: float = WORDY_SHARE, sizes: Siz
     return write(steps, style, slip)[0]
 
 
-@lru_cache(maxsize=1)
-def _held_out() -> tuple[dict[str, tuple[Problem, ...]], frozenset[str]]:
-    """Calibration and test problems with distinct questions, and all their questions."""
-    taken: set[str] = set()
-    splits = {}
-    for split in ("test", "calibration"):
-        chosen: list[Problem] = []
-        index = 0
-        while len(chosen) < SPLITS[split]:
-            problem = make(split, index)
-            index += 1
-            if problem.question not in taken:
-                taken.add(problem.question)
-                chosen.append(problem)
-        splits[split] = tuple(chosen)
-    return splits, frozenset(taken)
+_LAB = Splits(SPLITS, make)
+load = _LAB.load
 
 
 def stream(start: int = 0, wordy_share: float = WORDY_SHARE, sizes: Sizes = FULL) -> Iterator[tuple[int, Problem]]:
     """(index, problem) of the training stream from `start` on, without the questions held out."""
-    held_out = _held_out()[1]
-    for index in range(start, SPLITS["train"]):
-        problem = make("train", index, wordy_share, sizes)
-        if problem.question not in held_out:
-            yield index, problem
-
-
-def load(split: str, limit: int | None = None) -> list[Problem]:
-    """The problems of a split, in a fixed order; `limit` takes the first ones."""
-    if split not in SPLITS:
-        raise ValueError(f"no lab split named {split!r}; choose from {', '.join(SPLITS)}")
-    if split == "train":
-        return [problem for _, problem in islice(stream(), limit)]
-    return list(_held_out()[0][split][:limit])
+    return _LAB.stream(start, wordy_share, sizes)

@@ -11,7 +11,9 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -56,14 +58,14 @@ class BackboneRecipe:
 BACKBONE = BackboneRecipe()
 
 
-def optimizers(net: nn.Module, matrices: list[nn.Parameter], r: BackboneRecipe) -> list[torch.optim.Optimizer]:
+def optimizers(
+    net: Transformer, muon: Callable[[list[nn.Parameter]], torch.optim.Optimizer], adam_lr: float
+) -> list[torch.optim.Optimizer]:
     """Muon for the blocks' matrices, AdamW for embeddings, head and norms."""
+    matrices = [p for p in net.blocks.parameters() if p.dim() == 2]
     chosen = {id(p) for p in matrices}
     rest = [p for p in net.parameters() if id(p) not in chosen]
-    return [
-        torch.optim.Muon(matrices, lr=r.muon_lr, weight_decay=r.weight_decay, adjust_lr_fn="match_rms_adamw"),
-        torch.optim.AdamW(rest, lr=r.adam_lr, betas=(0.9, 0.98), weight_decay=0.0),
-    ]
+    return [muon(matrices), torch.optim.AdamW(rest, lr=adam_lr, betas=(0.9, 0.98), weight_decay=0.0)]
 
 
 def rate(step: int, steps: int, warmup: int, decay_from: float) -> float:
@@ -116,21 +118,24 @@ def backbone_loss(net: Transformer, pool: Pool, number_ids: np.ndarray, ar: bool
     prompt, clean, slipped, length = (a.astype(np.int64) for a in pool.batch(r.batch // world(), rng))
     if ar:
         keep = int(min(length.max(), r.canvas))
-        clean = clean[:, :keep]
-        ids, weight, soft = clean, (np.arange(keep) < length[:, None]).astype(np.float32), None
-    else:
-        s = states.draw(clean, length, slipped, net.config.mask_token_id, number_ids, rng, r.mix)
-        ids, weight, soft = s.ids, s.weight, s
-    first = prompt.shape[1]
-    x = net.embed(torch.from_numpy(np.concatenate((prompt, ids), 1)).to(device))
-    if soft is not None and soft.soft_weight.any():
-        w = torch.from_numpy(soft.soft_weight).to(device)[..., None]
-        canvas = x[:, first:] * (1 - w) + net.embed(torch.from_numpy(soft.soft_ids).to(device)) * w
+        clean, nothing = clean[:, :keep], np.zeros((len(clean), keep), dtype=np.float32)
+        s = states.States(clean, (np.arange(keep) < length[:, None]).astype(np.float32), clean, nothing)
+        return states_loss(net, prompt, clean, s, causal(prompt.shape[1] + keep, device))
+    return states_loss(net, prompt, clean, states.draw(clean, length, slipped, net.config.mask_token_id, number_ids, rng, r.mix))
+
+
+def states_loss(net: Transformer, prompt: np.ndarray, clean: np.ndarray, s: states.States, mask: Tensor | None = None) -> Tensor:
+    """Weighted cross-entropy on canvases [B, L] behind prompts [B, T]; the hidden state at i-1 predicts token i. mask: of attention."""
+    device, first = net.wte.weight.device, prompt.shape[1]
+    x = net.embed(torch.from_numpy(np.concatenate((prompt, s.ids), 1)).to(device))
+    if s.soft_weight.any():
+        w = torch.from_numpy(s.soft_weight).to(device)[..., None]
+        canvas = x[:, first:] * (1 - w) + net.embed(torch.from_numpy(s.soft_ids).to(device)) * w
         x = torch.cat((x[:, :first], canvas), 1)
-    hidden = net(x, causal(x.shape[1], device) if ar else None)[:, first - 1 : -1]
-    scored = torch.from_numpy(weight > 0).to(device)
+    hidden = net(x, mask)[:, first - 1 : -1]
+    scored = torch.from_numpy(s.weight > 0).to(device)
     loss = F.cross_entropy(net.head(hidden[scored]).float(), torch.from_numpy(clean).to(device)[scored], reduction="none")
-    w = torch.from_numpy(weight).to(device)[scored]
+    w = torch.from_numpy(s.weight).to(device)[scored]
     return (loss * w).sum() / w.sum()
 
 
@@ -190,8 +195,8 @@ def train_backbone(
     tokenizer = tokenizers.train_backbone_tokenizer()
     net = new_backbone(tokenizer, r).to(device)
     number_ids = np.array(tokenizer([f" {n}" for n in range(100)])["input_ids"])[:, 0]
-    matrices = [p for p in net.blocks.parameters() if p.dim() == 2]
-    opts = optimizers(net, matrices, r)
+    muon = partial(torch.optim.Muon, lr=r.muon_lr, weight_decay=r.weight_decay, adjust_lr_fn="match_rms_adamw")
+    opts = optimizers(net, muon, r.adam_lr)
     base = [o.param_groups[0]["lr"] for o in opts]
     average = Average(net, r.ema)
     step, checkpoint = 0, out / "backbone.ckpt"

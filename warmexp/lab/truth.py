@@ -13,7 +13,8 @@ from functools import lru_cache
 from itertools import accumulate, product, takewhile
 
 from warmexp.lab.long.truth import follow
-from warmexp.lab.problems import SPLITS, Step, apply, draw
+from warmexp.lab.problems import SPLITS, Step, draw
+from warmexp.lab.splits import apply
 
 _ID = re.compile(rf"lab-({'|'.join(SPLITS)})-(\d+)")
 

@@ -5,6 +5,7 @@ batches among them, as the quick lab's. docs/lab.md says why, and what it took.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from warmexp.lab.long.plots import Level
 from warmexp.lab.long.problems import LEVELS, SHARES
 from warmexp.lab.long.training import Schedule, Stage, Training
 from warmexp.lab.muon import Muon
-from warmexp.lab.train_backbone import BackboneRecipe, causal, new_backbone, save_backbone
+from warmexp.lab.train_backbone import BackboneRecipe, causal, new_backbone, optimizers, save_backbone, states_loss
 from warmexp.models.transformer import Transformer
 
 
@@ -66,10 +67,7 @@ class BackboneTraining(Training):
         r = self.r
         self.tokenizer = self.first_tokenizer(tokenizers.train_backbone_tokenizer)
         self.net = new_backbone(self.tokenizer, r.shape).to(self.device)
-        matrices = [p for p in self.net.blocks.parameters() if p.dim() == 2]
-        chosen = {id(p) for p in matrices}
-        rest = [p for p in self.net.parameters() if id(p) not in chosen]
-        self.opts = [Muon(matrices, r.muon_lr, r.weight_decay), torch.optim.AdamW(rest, lr=r.adam_lr, betas=(0.9, 0.98), weight_decay=0.0)]
+        self.opts = optimizers(self.net, partial(Muon, lr=r.muon_lr, weight_decay=r.weight_decay), r.adam_lr)
         # With and without a space in front: the first and the later digits of a number.
         self.digits = np.array([[ids[0] for ids in self.tokenizer([f"{space}{n}" for n in range(10)])["input_ids"]] for space in (" ", "")])
         self.shown = Transformer(self.net.config).to(self.device)
@@ -105,20 +103,9 @@ class BackboneTraining(Training):
 
     def _states(self, pool: Pool, canvas: int, rng: np.random.Generator) -> tuple[Tensor, int]:
         """Weighted loss on decoding-like states; the hidden state at i-1 predicts token i."""
-        net = self.net
         prompt, clean, slipped, length = pool.canvases(self.r.batch, canvas, rng)
-        s = states.draw(clean, np.minimum(length, canvas), slipped, net.config.mask_token_id, self.digits, rng, self.r.shape.mix)
-        first = prompt.shape[1]
-        x = net.embed(torch.from_numpy(np.concatenate((prompt, s.ids), 1)).to(self.device))
-        if s.soft_weight.any():
-            w = torch.from_numpy(s.soft_weight).to(self.device)[..., None]
-            soft = net.embed(torch.from_numpy(s.soft_ids).to(self.device))
-            x = torch.cat((x[:, :first], x[:, first:] * (1 - w) + soft * w), 1)
-        hidden = net(x)[:, first - 1 : -1]
-        scored = torch.from_numpy(s.weight > 0).to(self.device)
-        loss = F.cross_entropy(net.head(hidden[scored]).float(), torch.from_numpy(clean).to(self.device)[scored], reduction="none")
-        w = torch.from_numpy(s.weight).to(self.device)[scored]
-        return (loss * w).sum() / w.sum(), x.shape[0] * x.shape[1]
+        s = states.draw(clean, np.minimum(length, canvas), slipped, self.net.config.mask_token_id, self.digits, rng, self.r.shape.mix)
+        return states_loss(self.net, prompt, clean, s), prompt.size + clean.size
 
     def judge(self, stage: Stage) -> dict[str, float]:
         self.shown.load_state_dict(self.average.weights)

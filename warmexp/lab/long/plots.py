@@ -10,7 +10,8 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from warmexp.lab.problems import GOODS, HOLDERS, ITEMS, PEOPLE, apply
+from warmexp.lab.problems import GOODS, HOLDERS, ITEMS, PEOPLE
+from warmexp.lab.splits import apply
 
 GAINS = ("buys", "finds", "gets", "wins")
 LOSSES = ("gives away", "loses", "sells", "breaks")

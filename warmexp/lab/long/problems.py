@@ -10,12 +10,10 @@ This module knows nothing about tokens or models.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
-from functools import lru_cache
-from itertools import islice
+from collections.abc import Iterator
 
 from warmexp.lab.long.plots import Level, Step, Tale, tell
-from warmexp.lab.problems import Problem, apply
+from warmexp.lab.splits import Problem, Slip, Splits, apply, slips
 
 # The salts keep the three streams apart; the sizes are what `load` returns. 1,319 is the size of GSM8K's test split.
 SPLITS = {"train": 2_000_000, "calibration": 512, "test": 1_319}
@@ -37,8 +35,6 @@ _ORDERS = {
     "x": "Multiply {a} by {b} to get {c} for {label}.",
     "/": "Divide {a} by {b} to get {c} for {label}.",
 }
-
-Slip = Callable[[int, str, int], tuple[int, str, int, int]]
 
 
 def opening(tale: Tale, wording: int) -> str:
@@ -121,20 +117,7 @@ def slipped(split: str, index: int, shares: tuple[float, ...] = SHARES, level: L
     """A solution of the same problem, in the same wording and order, with mistakes such as a weak proposer makes (for training states)."""
     tale, r = draw(split, index, level)
     wording, order = _manner(tale, r, shares)
-    stated = [int(w) for w in tale.question.replace(".", " ").replace("?", " ").replace(",", " ").split() if w.isdigit()]
-
-    def slip(left: int, op: str, right: int) -> tuple[int, str, int, int]:
-        if r.random() < 0.15:
-            left = r.choice(stated)
-        if r.random() < 0.15:
-            right = r.choice(stated)
-        if r.random() < 0.05:
-            op = r.choice("+-x")
-        result = apply(left, op, right) if right else left
-        if r.random() < 0.25:
-            result += r.choice((-10, -3, -2, -1, 1, 2, 3, 10))
-        return left, op, right, min(max(result, 0), 99)
-
+    slip = slips(r, tale.question, 0.15, 0.05, 0.25, (-10, -3, -2, -1, 1, 2, 3, 10))
     if r.random() < 0.1:
         wording = r.randrange(len(shares))
     if r.random() < 0.1:
@@ -142,37 +125,10 @@ def slipped(split: str, index: int, shares: tuple[float, ...] = SHARES, level: L
     return write(tale, wording, order, slip)[0]
 
 
-@lru_cache(maxsize=1)
-def _held_out() -> tuple[dict[str, tuple[Problem, ...]], frozenset[str]]:
-    """Calibration and test problems with distinct questions, and all their questions."""
-    taken: set[str] = set()
-    splits = {}
-    for split in ("test", "calibration"):
-        chosen: list[Problem] = []
-        index = 0
-        while len(chosen) < SPLITS[split]:
-            problem = make(split, index)
-            index += 1
-            if problem.question not in taken:
-                taken.add(problem.question)
-                chosen.append(problem)
-        splits[split] = tuple(chosen)
-    return splits, frozenset(taken)
+_LAB = Splits(SPLITS, make)
+load = _LAB.load
 
 
 def stream(start: int = 0, shares: tuple[float, ...] = SHARES, level: Level = FULL) -> Iterator[tuple[int, Problem]]:
     """(index, problem) of the training stream from `start` on, without the questions held out."""
-    held_out = _held_out()[1]
-    for index in range(start, SPLITS["train"]):
-        problem = make("train", index, shares, level)
-        if problem.question not in held_out:
-            yield index, problem
-
-
-def load(split: str, limit: int | None = None) -> list[Problem]:
-    """The problems of a split, in a fixed order; `limit` takes the first ones."""
-    if split not in SPLITS:
-        raise ValueError(f"no lab split named {split!r}; choose from {', '.join(SPLITS)}")
-    if split == "train":
-        return [problem for _, problem in islice(stream(), limit)]
-    return list(_held_out()[0][split][:limit])
+    return _LAB.stream(start, shares, level)

@@ -11,7 +11,7 @@ from functools import lru_cache
 
 from warmexp.lab.long.plots import Step, Tale
 from warmexp.lab.long.problems import SHARES, SPLITS, closing, draw, line, needs, opening
-from warmexp.lab.problems import apply
+from warmexp.lab.splits import apply
 
 _ID = re.compile(rf"long-({'|'.join(SPLITS)})-(\d+)")
 _WORDINGS = range(len(SHARES))
