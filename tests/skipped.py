@@ -8,7 +8,7 @@ from typing import Any
 
 # What to do first, by a word of the reason.
 FIRST = {
-    "Chromium": "apt-get install chromium",
+    "Chromium": "(apt-get install chromium || python -m playwright install chromium)",
     "playwright": "pip install playwright",
     "GSM8K": "export WARMEXP_GSM8K=FOLDER",
 }

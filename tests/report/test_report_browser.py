@@ -8,21 +8,23 @@ from pathlib import Path
 
 import pytest
 
+from tests.report.browsers import chromium
 from tests.report.reports import HOSTILE, QUESTIONS, copies, records, replay, report, rewrite
 from warmexp.analysis.measured import measure
 from warmexp.analysis.paired import mcnemar
 from warmexp.analysis.points import collect
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+CHROMIUM = chromium()
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")
+PATIENCE = 60_000  # milliseconds, for every wait; what playwright does not bound, the suite does (faulthandler_timeout)
 LAPTOP, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
 
 
 @pytest.fixture(scope="module")
 def browser():
     with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"], timeout=PATIENCE)
         yield browser
         browser.close()
 
@@ -41,6 +43,7 @@ def opened(browser):
 
     def opening(file: Path, where: str = "/front", viewport=LAPTOP, scheme: str = "light"):
         context = browser.new_context(viewport=viewport, color_scheme=scheme)
+        context.set_default_timeout(PATIENCE)
         contexts.append(context)
         page = context.new_page()
         page.on("console", lambda message: said.append(message.text))
