@@ -5,7 +5,10 @@ from __future__ import annotations
 import ast
 import io
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -28,6 +31,32 @@ def test_a_console_without_a_character_gets_its_number(encoding):
     stream = io.TextIOWrapper(raw, encoding=encoding)
     show("τ ≥ 0.5 \ud800", file=stream)
     assert raw.getvalue().endswith(b"\n") and b"\xed" not in raw.getvalue()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize(
+    ("where", "several"),
+    [
+        ("a pipe that is closed", False),
+        ("a full disk", True),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in (("a pipe that is closed", True), ("a full disk", False))),
+        *(pytest.param("nowhere", several, marks=pytest.mark.slow) for several in (False, True)),
+    ],
+)
+def test_results_outlive_what_they_are_printed_on(where, several, quiet_home):
+    """`| head -0`, `> file` on a full disk, standard output that was closed: all that is computed is kept, nothing is a traceback."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    out = {"a pipe that is closed": writer, "a full disk": os.open("/dev/full", os.O_WRONLY), "nowhere": writer}[where]
+    words = [sys.executable, "-m", "warmexp", *(["-m", "tau=0.7,0.9", "study.name=s"] if several else []), "task.limit=2"]
+    if where == "nowhere":
+        words = ["sh", "-c", 'exec "$@" >&-', "sh", *words]
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.PIPE, text=True, timeout=300, env=env)
+    assert done.returncode == 0 and "Traceback" not in done.stderr and "Exception" not in done.stderr, done.stderr
+    assert ("standard output cannot be written" in done.stderr) == (where == "a full disk"), done.stderr
+    assert len(list(quiet_home.glob("outputs/*/summary.json"))) == 1 + several
+    assert not several or (quiet_home / "outputs" / "studies" / "s" / "front" / "report.html").exists()
 
 
 def test_only_one_function_prints():

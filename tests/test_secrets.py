@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import itertools
 import json
 import re
 from pathlib import Path
@@ -99,6 +100,31 @@ def test_what_looks_like_a_key_is_one(value, around):
     clean = clean_text(text)
     assert REMOVED in clean and value[:24] not in clean and not is_secret(clean) and clean_text(clean) == clean
     assert not is_secret(json_without_secrets({"prompt": text}))
+
+
+GLUED = [v for name, v in FORMS.items() if "PEM" not in name and name not in ("Telegram", "JWE")]
+AFTER_A_DIGIT = [v for v in GLUED if not v.startswith(("AKIA", "ASIA"))]  # behind a digit these could go on from a longer word in capitals
+
+
+@pytest.mark.parametrize(
+    ("value", "around"),
+    [*itertools.product(GLUED, ["KEY_{}", "_{}_", "key{}", "mykeyis{}"]), *itertools.product(AFTER_A_DIGIT, ["x1{}"])],
+)
+def test_also_behind_letters(value, around):
+    """A name that was glued to it, as in a variable, a file's name or an address."""
+    text = around.format(value)
+    assert is_secret(text) and value[8:24] not in clean_text(text) and clean_text(clean_text(text)) == clean_text(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "half_understood_things_and_shelf_organizations, a risk-adjusted-desk-bound-task-oriented-plan-for-2025, xnpm_install_scripts",
+        "heyJude12345.example.comabcdefgh, singles-of-the-week-number-12345678, BASKETS0123, single-cell-rna-sequencing-2024",
+    ],
+)
+def test_words_that_hold_the_letters_are_none(text):
+    assert not is_secret(text)
 
 
 @pytest.mark.parametrize("text", INSIDE.values(), ids=INSIDE)

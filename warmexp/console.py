@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import io
+import os
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import IO
 
 from warmexp.secrets import clean_text
@@ -20,14 +25,48 @@ def visible(text: str) -> str:
 
 def show(*texts: object, file: IO[str] | None = None, end: str = "\n") -> None:
     """Print each text as a line of its own, at once. file: standard output where None."""
-    stream = tolerant(file or sys.stdout)
-    stream.write("".join(visible(clean_text(str(text))) + end for text in texts))
-    stream.flush()
+    _show(texts, file or sys.stdout, end)
+
+
+def _show(texts: tuple[object, ...], file: IO[str] | None, end: str = "\n") -> None:
+    with written(file) as stream:
+        stream.write("".join(visible(clean_text(str(text))) + end for text in texts))
 
 
 def complain(*texts: object) -> None:
     """Print each text as a line of its own on standard error."""
-    show(*texts, file=sys.stderr)
+    _show(texts, sys.stderr)
+
+
+@contextmanager
+def written(stream: IO[str] | None) -> Iterator[IO[str]]:
+    """The stream to write to, which is flushed afterwards. None is Python's word for one that was closed from the start.
+
+    What nobody can read any more (a pipe that was closed, a full disk, a terminal that is gone) is no reason to lose what is still to be
+    computed or kept: from then on the stream's texts go nowhere.
+    """
+    if stream is None:
+        yield io.StringIO()
+        return
+    try:
+        yield tolerant(stream)
+        stream.flush()
+    except OSError as error:
+        silence(stream)
+        if error.errno != errno.EPIPE and stream is not sys.stderr:  # `| head` wants no more of it
+            complain(f"standard output cannot be written ({error.strerror}): nothing more is printed there; files are written as ever.")
+    except ValueError:
+        if not stream.closed:
+            raise
+
+
+def silence(stream: IO[str]) -> None:
+    """Whatever is written to the stream goes nowhere, what waits in it included."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+        stream.flush()
 
 
 def tolerant(stream: IO[str]) -> IO[str]:

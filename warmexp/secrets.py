@@ -26,8 +26,25 @@ REMOVED = "(removed: a secret)"
 _REMOVED_START = "(removed:"
 _SHORTEST = 8  # characters of a value of the environment or netrc
 
-# What services hand out begins with letters of its own: (they, what follows), for a word that begins so.
-_PREFIXES = [(prefix, re.compile(rf"{re.escape(prefix)}(?<!\w{re.escape(prefix)}){rest}")) for prefix, rest in (
+# What services hand out begins with letters of its own: (they, what follows). It may stand behind anything but a letter or digit
+# (KEY_hf_…); directly behind those (keyhf_…) only where what follows is as long and as mixed as no word is.
+_GLUED = {  # what follows then, where it is other than below
+    "AKIA": r"(?<![A-Z0-9]AKIA)[A-Z0-9]{16}", "ASIA": r"(?<![A-Z0-9]ASIA)[A-Z0-9]{16}",
+    "SK": r"(?<![A-Z]SK)[0-9a-f]{32}", "dapi": r"[0-9a-f]{32}",
+    "eyJ": r"[\w-]{16,}\.[\w-]{16,}\.",
+    "sk-": r"(?:[a-z]{2,5}(?:\d\d|v1)?-){0,3}(?=[A-Za-z_]{0,60}\d)\w{24,}",
+    "gl": r"\w{2,5}-\w{20,}", "SG.": r"[\w-]{22}\.[\w-]{40,}", "xox": r"[abeoprs]-\d{8,}-",
+    "sk_": r"(?:live|test)_\w{20,}", "rk_": r"(?:live|test)_\w{20,}", "ATATT3": r"[\w=-]{60,}",
+}  # fmt: skip
+_LONG_WORD = r"[\w-]{0,12}[A-Za-z0-9]{24,}"
+
+
+def _token(prefix: str, rest: str) -> re.Pattern[str]:
+    word = re.escape(prefix)
+    return re.compile(rf"{word}(?:(?<![A-Za-z0-9]{word})|(?={_GLUED.get(prefix, _LONG_WORD)})){rest}")
+
+
+_PREFIXES = [(prefix, _token(prefix, rest)) for prefix, rest in (
     ("hf_", r"[A-Za-z0-9]{16,}"), ("api_org_", r"[A-Za-z0-9]{16,}"),                  # Hugging Face
     ("wandb_v", r"\d_\w{16,}"),                                                       # Weights & Biases
     ("sk-", r"(?=[\w-]{0,200}\d|[A-Z]{16})[\w-]{16,}"),                               # OpenAI, Anthropic, OpenRouter, DeepSeek
@@ -37,10 +54,10 @@ _PREFIXES = [(prefix, re.compile(rf"{re.escape(prefix)}(?<!\w{re.escape(prefix)}
     ("ghs_", r"[A-Za-z0-9]{20,}"), ("ghr_", r"[A-Za-z0-9]{20,}"), ("github_pat_", r"\w{20,}"),     # server, refresh, fine-grained
     ("gl", r"(?:pat|dt|rt|cbt|ptt|ft|soat|agent|imt)-[\w.-]{16,}"),                   # GitLab
     ("xox", r"[abeoprs]-[\w-]{10,}"), ("xapp-", r"\d-[\w-]{16,}"),                    # Slack
-    ("AKIA", r"[A-Z0-9]{16}\b"), ("ASIA", r"[A-Z0-9]{16}\b"),                         # AWS: ids of keys
+    ("AKIA", r"[A-Z0-9]{16}(?![A-Za-z0-9])"), ("ASIA", r"[A-Z0-9]{16}(?![A-Za-z0-9])"),                         # AWS: ids of keys
     ("AIza", r"[\w-]{30,}"), ("ya29.", r"[\w-]{20,}"), ("GOCSPX-", r"[\w-]{20,}"),     # Google
     ("npm_", r"[A-Za-z0-9]{30,}"), ("pypi-AgE", r"[\w-]{40,}"),
-    ("SG.", r"[\w-]{16,}\.[\w-]{16,}"), ("SK", r"[0-9a-f]{32}\b"),                    # SendGrid, Twilio
+    ("SG.", r"[\w-]{16,}\.[\w-]{16,}"), ("SK", r"[0-9a-f]{32}(?![A-Za-z0-9])"),                    # SendGrid, Twilio
     ("sk_", r"(?:live|test)_\w{16,}"), ("rk_", r"(?:live|test)_\w{16,}"), ("whsec_", r"\w{16,}"),  # Stripe
     ("dapi", r"[0-9a-f]{32}"), ("dop_v1_", r"[0-9a-f]{40,}"), ("doo_v1_", r"[0-9a-f]{40,}"),        # Databricks, DigitalOcean
     ("ATATT3", r"[\w=-]{40,}"), ("hvs.", r"[\w-]{20,}"), ("lin_api_", r"\w{30,}"),     # Atlassian, Vault, Linear

@@ -58,6 +58,11 @@ NAMED = {
     "logging object": logging_of("class: logging.StreamHandler, stream: 'ext://os.environ'"),
     "logging attribute": logging_of("class: logging.StreamHandler, '.': {a: b}"),
     "log that is no log": logging_of("class: logging.FileHandler, filename: MARK"),
+    "log elsewhere": logging_of("class: logging.FileHandler, filename: MARK.log"),
+    "log above": logging_of("class: logging.FileHandler, filename: '${hydra.runtime.output_dir}/../mark.log'"),
+    "log that is emptied": logging_of("class: logging.FileHandler, mode: w, filename: '${hydra.runtime.output_dir}/x.log'"),
+    "log by a name from elsewhere": "hydra: {job: {name: ../../mark}}",
+    "place of logs": "hydra: {run: {dir: MARK}}",
     "format that reaches into objects": logging_of("class: logging.StreamHandler", more="formatters: {f: {format: '{a}', style: '{'}}"),
     "PATH": "hydra: {job: {env_set: {PATH: MARK}}}",
     "plugins": "hydra: {job: {env_set: {WARMEXP_PLUGINS: MARK}}}",
@@ -103,6 +108,35 @@ def test_what_is_typed_may_set_them():
     composed(["hydra/sweeper=search", "hydra/launcher=local"])
     for logging in ("default", "stdout", "none", "disabled"):
         composed([f"hydra/job_logging={logging}", f"hydra/hydra_logging={logging}" if logging != "stdout" else "seed=1"])
+
+
+def test_a_log_in_the_output_folder_is_a_log(place, monkeypatch):
+    text = logging_of("class: logging.FileHandler, filename: '${hydra.runtime.output_dir}/${hydra.job.name}.log'")
+    (place / "experiment" / "own.yaml").write_text("# @package _global_\n" + text)
+    composed([f"hydra.searchpath=[file://{place}]", "experiment=own"])
+    composed([f"hydra.searchpath=[file://{place}]", "experiment=own", "hydra.job_logging.handlers.h.filename=/elsewhere/x.log"])
+
+
+SPELLED = ["${oc.env:MY_PLAIN_NAME}", "a ${oc.env:MY_PLAIN_NAME,x}", "${oc.env:${study.name}}", "${oc.decode:'${oc.env:MY_PLAIN_NAME}'}"]
+
+
+@pytest.mark.parametrize("spelled", SPELLED)
+@pytest.mark.parametrize("words", [[], ["-m"]])
+def test_a_file_may_not_read_the_environment(spelled, words, place, monkeypatch, capfd):
+    """What it reads would stand in prompts and records that are shared."""
+    monkeypatch.setenv("MY_PLAIN_NAME", "somebody")
+    text = f'study: {{name: MY_PLAIN_NAME}}\ntask: {{split: "{spelled}"}}'
+    said = refused(place, monkeypatch, capfd, text, *words)
+    assert "} is refused in a configuration file" in said and said.startswith("warmexp: ${oc.env:")
+    assert all("somebody" not in file.read_text() for file in place.parent.rglob("*.*") if file.is_file())
+
+
+def test_the_command_line_may(place, monkeypatch):
+    monkeypatch.setenv("MY_PLAIN_NAME", "somebody")
+    cfg, _ = composed(["study.name=${oc.env:MY_PLAIN_NAME}"])
+    assert cfg.study.name == "somebody"
+    cfg, _ = composed(["tracker=wandb"])
+    assert cfg.tracker.project == "warmexp"
 
 
 def test_an_own_space_of_a_search_is_code():

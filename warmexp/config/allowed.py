@@ -16,6 +16,7 @@ import hydra._internal.hydra as hydra_internal
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from warmexp.config.variables import let
 from warmexp.errors import UserError
 
 CALLBACKS = frozenset({"warmexp.studies.end.Asked", "hydra.experimental.callbacks.LogJobReturnCallback"})
@@ -61,6 +62,17 @@ _PLAIN = re.compile(
     r"\$\{(?:hydra[.:](?:job\.(?:name|id|num|override_dirname|config_name)|sweep\.(?:dir|subdir)|run\.dir|runtime\.(?:cwd|output_dir))"
     r"|now:[^${}]*|workers:|python_version:\w*|oc\.env:[^${}]*)\}"
 )
+# Where a log may be written: beside what else a run or a study writes, under a plain name.
+_LOG = re.compile(
+    r"(\$\{hydra[.:](runtime\.output_dir|run\.dir|sweep\.dir)\}|\$\{outputs\})/(\$\{hydra[.:]job\.(name|id|num)\}|[\w=+-]|\.(?!\.))+\.log"
+)
+# What decides where that is, with the values that need no typing.
+_PLACES = {
+    ("run", "dir"): (".",),
+    ("sweep", "dir"): ("${outputs}/studies/${study.name}",),
+    ("sweep", "subdir"): (".", "${hydra.job.num}", "${hydra:job.num}"),
+    ("job", "name"): ("warmexp",),
+}
 _REFERENCE = re.compile(r"\$\{[\w.]+\}")
 _SOURCES = re.compile(r"(?:file://|pkg://(?:hydra(?:\.conf)?|hydra_plugins\.[\w.]+|warmexp\.[\w.]+)$|structured://$|(?!\w+://)).*", re.S)
 
@@ -69,13 +81,16 @@ class CheckedLoader(ConfigLoaderImpl):
     """Hydra's loader; it hands out no configuration that `check` refuses."""
 
     def load_configuration(self, config_name: str | None, overrides: list[str], *more: Any, **named: Any) -> DictConfig:
+        let(overrides)
         cfg = super().load_configuration(config_name, overrides, *more, **named)
         check(cfg, overrides)
         return cfg
 
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
+        typed = OmegaConf.to_container(master_config.hydra.overrides, resolve=False)  # a study's file is no command line
+        let([*typed["hydra"], *typed["task"]])
         cfg = super().load_sweep_config(master_config, sweep_overrides)
-        check(cfg, OmegaConf.to_container(master_config.hydra.overrides.hydra, resolve=False))  # a study's file is no command line
+        check(cfg, typed["hydra"])
         return cfg
 
     def ensure_main_config_source_available(self) -> None:
@@ -116,7 +131,7 @@ def check(cfg: DictConfig, typed: Sequence[str]) -> None:
     for name in ("job_logging", "hydra_logging"):
         for path, value in _leaves((name,), node.get(name)):
             _check_text(path, value)
-            _check_logging(path, value)
+            _check_logging(path, value, typed)
     if node["sweeper"] and node["sweeper"].get("custom_search_space") is not None:
         raise UserError(f"hydra.sweeper.custom_search_space={node['sweeper']['custom_search_space']} is refused: it names code to run.")
     _check_typed_only(node, typed)
@@ -155,7 +170,13 @@ def _check_target(path: tuple[str, ...], value: Any) -> None:
         _refuse(path, value, known)
 
 
-def _check_logging(path: tuple[str, ...], value: Any) -> None:
+def _is_typed(key: str, typed: Sequence[str]) -> bool:
+    """Whether words of the command line set the key, or a part of it, or what it is a part of."""
+    words = [word.lstrip("+~").partition("=")[0] for word in typed]
+    return any(f"{word}.".startswith(f"{key}.") or f"{key}.".startswith(f"{word}.") for word in words)
+
+
+def _check_logging(path: tuple[str, ...], value: Any, typed: Sequence[str]) -> None:
     name = path[-1]
     if "()" in path or "." in path or "_target_" in path:
         _refuse(path, value, "a logging configuration may not name code to run")
@@ -165,25 +186,28 @@ def _check_logging(path: tuple[str, ...], value: Any) -> None:
         _refuse(path, value, f"choose one of {', '.join(sorted(_STREAMS))}")
     if name == "filename" and not (isinstance(value, str) and value.endswith(".log")):
         _refuse(path, value, "a log's name ends in .log")
+    if name == "filename" and not _LOG.fullmatch(value) and not _is_typed(f"hydra.{'.'.join(path)}", typed):
+        _refuse(path, value, "in a file, a log is ${hydra.runtime.output_dir}/NAME.log; any other name belongs on the command line")
+    if name in ("mode", "filemode") and str(value) not in ("a", "x"):
+        _refuse(path, value, "a log is appended to: choose a")
     if name == "style" and str(value) not in ("%", "$"):
         _refuse(path, value, "choose %")
 
 
 def _check_typed_only(node: dict[str, Any], typed: Sequence[str]) -> None:
-    """What decides which programs run comes from the command line, not from files."""
-    words = [word.lstrip("+~").partition("=")[0] for word in typed]
-
-    def is_typed(key: str) -> bool:
-        return any(f"{word}.".startswith(f"{key}.") or f"{key}.".startswith(f"{word}.") for word in words)
-
+    """What decides which programs run, and where logs are written, comes from the command line, not from files."""
+    for (part, name), usual in _PLACES.items():
+        key, value = f"hydra.{part}.{name}", node[part].get(name)
+        if value not in usual and not _is_typed(key, typed):
+            raise UserError(f"{key}={value} is refused in a file: it decides where files are written, so write it on the command line.")
     for name, value in (node["job"].get("env_set") or {}).items():
         key = f"hydra.job.env_set.{name}"
-        if not _VARIABLES.fullmatch(str(name)) and not is_typed(key):
+        if not _VARIABLES.fullmatch(str(name)) and not _is_typed(key, typed):
             raise UserError(f"{key}={value} is refused in a file: set the variable yourself, or write {key}=… on the command line.")
     launcher = node.get("launcher") or {}
     for name, usual in _TYPED_ONLY.items():
         key, value = f"hydra.launcher.{name}", launcher.get(name)
-        if value and value != usual and not is_typed(key):
+        if value and value != usual and not _is_typed(key, typed):
             raise UserError(f"{key}={value} is refused in a file: it decides what is run, so write it on the command line.")
     for path, value in _leaves(("launcher",), {name: value for name, value in launcher.items() if name not in _TYPED_ONLY}):
         if isinstance(value, str) and re.search(r"[\x00-\x1f\x7f]", value):

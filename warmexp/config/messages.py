@@ -25,6 +25,8 @@ def explain(error: Exception) -> str:
     """The sentence for an error that a command line or a configuration file caused."""
     if isinstance(error, UserError):
         return str(error)
+    if ours := _of_a_resolver(error):
+        return str(ours)
     text = str(error)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, option = str(error.missing_cfg_file).rpartition("/")
@@ -47,6 +49,14 @@ def explain(error: Exception) -> str:
     if isinstance(error, OmegaConfBaseException) and error.full_key:
         return f"{error.full_key}: {text.splitlines()[0]}."
     return " ".join(text.split()) + ("" if text.rstrip().endswith(".") else ".")
+
+
+def _of_a_resolver(error: BaseException) -> UserError | None:
+    """The complaint of one of our resolvers, which OmegaConf wraps in others of its own."""
+    inner: BaseException | None = error
+    while isinstance(inner, OmegaConfBaseException):
+        inner = inner.__cause__ or inner.__context__
+    return inner if isinstance(inner, UserError) else None
 
 
 def _unknown(key: str) -> str:

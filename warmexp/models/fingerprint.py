@@ -44,8 +44,10 @@ def fingerprint(folder: Path, key: str = "backbone.path") -> str:
     contents = _contents(key, large)
     digest = hashlib.sha256()
     for state, file in zip(before, files, strict=True):
-        digest.update(file.name.encode(errors="surrogateescape"))
-        digest.update(contents[state].encode() if state in contents else read_bytes(key, file))
+        name = file.name.encode(errors="surrogateescape")
+        # The name's length and a hash of one length: no name that goes on in a content, no content in the next name.
+        digest.update(len(name).to_bytes(8, "big") + name)
+        digest.update(bytes.fromhex(contents[state]) if state in contents else hashlib.sha256(read_bytes(key, file)).digest())
     if before != tuple(_stat(key, file) for file in files):
         raise UserError(f"{key}={folder} was written to while it was read: wait until it is complete and run again.")
     if _settled(before):

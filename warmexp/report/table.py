@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Callable, Sequence
 
@@ -11,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from warmexp.analysis.result import Front, Result
-from warmexp.console import tolerant, visible
+from warmexp.console import visible, written
 from warmexp.report.cells import (
     numbers_line,
     run_cells,
@@ -28,9 +29,22 @@ _TEXT_COLUMNS = 2  # the first ones; the rest are numbers, aligned right
 
 def print_table(front: Front, console: Console | None = None) -> None:
     """The tables on standard output: as wide as the terminal, and not folded to 80 columns where there is none."""
-    if console is None:
-        console = Console(file=tolerant(sys.stdout))
-        console = console if console.is_terminal else Console(file=sys.stdout, width=160)
+    if console is not None:
+        _print(front, console)
+        return
+    with written(sys.stdout) as stream:
+        console = _Console(file=stream)
+        _print(front, console if console.is_terminal else _Console(file=stream, width=160))
+
+
+class _Console(Console):
+    """One that does not end the process where its pipe was closed."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError(errno.EPIPE, "the pipe was closed")
+
+
+def _print(front: Front, console: Console) -> None:
     for title, columns, rows, notes in _tables(front):
         console.print(_rich(title, columns, rows, notes))
     for sentence in (*front.caveats, *front.left_out):

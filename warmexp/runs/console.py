@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from types import TracebackType
 
 from rich.console import Console
@@ -29,11 +30,13 @@ class ProgressBar:
         self._task = self._progress.add_task(visible(label), total=total, running="")
 
     def __enter__(self) -> ProgressBar:
-        self._progress.start()
+        with suppress(OSError):  # a terminal that is gone
+            self._progress.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._progress.stop()
+        with suppress(OSError):
+            self._progress.stop()
 
     def update(self, done: int, nfe_mean: float | None = None, accuracy: float | None = None) -> None:
         """done: questions so far. nfe_mean, accuracy (share in [0, 1]): running means, shown where given."""

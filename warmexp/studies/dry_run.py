@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 from warmexp.console import show
@@ -27,7 +26,6 @@ def print_forecast(points: Sequence[Point]) -> None:
         else:
             pace.setdefault(_method(point), []).append(summary["seconds_total"] / summary["n"])
     show(f"left: {len(left)} jobs, {sum(n for _, n in left)} questions, {_estimate(pace, left)}; nothing was run")
-    sys.stdout.flush()
 
 
 def _state(point: Point) -> tuple[str, int]:
