@@ -32,7 +32,7 @@ def test_it_writes_what_it_prints(study, tmp_path, capsys):
     rows = {row["label"]: row for row in csv.DictReader((tmp_path / "out" / "front.csv").read_text().splitlines())}
     row = rows[warm["label"]]
     assert len(rows) == 4 and float(row["seconds"]) == warm["x"] and row["unmask.tau"] == "0.9" and row["paired_losses"] == "2"
-    assert float(row["saved"]) == pytest.approx(warm["saved"]["saved"]) and float(row["saved_high"]) == warm["saved"]["ci95"][1]
+    assert float(row["saved"]) == pytest.approx(warm["saved"]["saved"]) and float(row["saved_low"]) == warm["saved"]["ci95"][0]
     assert (tmp_path / "out" / "front.png").read_bytes()[:4] == b"\x89PNG"
     assert "s per question" in said and "status is running" in said and str(tmp_path / "out" / "front.json") in said
     main([str(study)])

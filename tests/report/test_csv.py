@@ -26,6 +26,7 @@ def test_a_separator_in_a_text_begins_no_cell():
     run = {
         "run_id": "=1+1", "label": "a;=1+1", "method": "a\n=1+1", "proposer": "none", "tau": 0.9, "oracle": False, "group": 0, "n": 2,
         "x": -4.5, "x_ci95": [-5.0, None], "accuracy": 1.0, "accuracy_ci95": [0.5, 1.0], "on_front": True, "is_baseline": False,
+        "x_median": -4.5, "x_p95": -3.0, "undominated_share": 1.0,
         "metrics": {"nfe": 4.5}, "accuracies": {"strict": 1.0, "flexible": 1.0}, "proposal_accuracy": None, "saved": None, "paired": None,
         "settings": {"=key": "+1+1"}, "folder": "-x",
     }  # fmt: skip

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from warmexp.analysis.axes import axis
 from warmexp.analysis.baseline import DEFAULT, select
+from warmexp.analysis.checklist import checklist
 from warmexp.analysis.group import Together, numbers, results
 from warmexp.analysis.measured import Measured, measure_all
 from warmexp.analysis.points import Point
@@ -81,6 +82,7 @@ def _front(measured: list[Measured], asked: Asked, left_out: Sequence[str]) -> F
     runs.sort(key=lambda run: order[run.point.run_id])
     caveats = tuple(_caveats(runs, groups, asked))
     found = {"groups": tuple(groups), "runs": tuple(runs), "prior_quality": quality_curves(runs)}
+    found |= {"checklist": checklist(runs, groups, asked)}
     return Front(**vars(asked), caveats=caveats, left_out=tuple(left_out), **found)
 
 
@@ -124,7 +126,14 @@ def _caveats(runs: list[Result], groups: list[Group], asked: Asked) -> list[str]
             found.append(
                 f"No run on these {group.task} questions (n = {group.n}) matches the baseline {asked.selector}: no saving can be said."
             )
-        elif others and len(group.baseline_front) == 1:
+        far = [run for run in runs if run.group == number and run.saved and run.saved.far and not run.point.oracle]
+        if far:
+            low, high = max((run.saved.chord for run in far), key=lambda chord: chord[1] / chord[0])
+            found.append(
+                f"{len(far)} saving{'s are' if len(far) > 1 else ' is'} read off a chord between baseline runs far apart ({low:.2f} and"
+                f" {high:.2f}): a setting between them may take it away. Measure one, or see what leaving one out does."
+            )
+        if others and group.baseline_runs and len(group.baseline_front) == 1:
             found.append("The baseline's front is a single point: vary its threshold (+sweep=threshold) for savings at equal accuracy.")
     if asked.x == "nfe" and any(r.measured.aux_forwards > 0 for r in runs):
         found.append("NFE leaves out auxiliary forwards (a self-draft's): x=full_forward_equivalents counts them.")

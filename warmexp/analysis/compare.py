@@ -22,7 +22,8 @@ class Paired:
     against the margin. x_difference: mean of the run's x less the baseline's, negative where the run is cheaper, with a paired bootstrap
     interval (nfe_difference is the same number on the NFE axis). questions_needed: for McNemar's test to find the observed difference
     (two-sided 5 %, power 80 %), where it has not; questions_needed_non_inferior: the same for non-inferiority. None where there is
-    nothing to find, or it has been found.
+    nothing to find, or it has been found. compared: the m comparisons of the family that the run belongs to; mcnemar_p_holm and the
+    simultaneous intervals are adjusted for them (family.py). None outside a family: oracles, autoregressive rows, parts of a pool.
     """
 
     baseline: str
@@ -42,6 +43,15 @@ class Paired:
     nfe_difference_ci95: tuple[float, float] | None
     questions_needed: int | None
     questions_needed_non_inferior: int | None
+    compared: int | None = None
+    mcnemar_p_holm: float | None = None
+    x_difference_simultaneous: tuple[float, float] | None = None
+    accuracy_difference_simultaneous: tuple[float, float] | None = None
+
+
+def accuracy_limits(pair: Paired, error: float, level: float) -> tuple[float, float]:
+    """Tango's interval of the difference of accuracies at another level. error: its standard error over questions."""
+    return difference_interval(pair.wins, pair.losses, pair.n, level)
 
 
 def partner(i: int, part: list[Measured], baseline: list[int]) -> int:

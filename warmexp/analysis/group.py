@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from warmexp.analysis.baseline import Saved, hull, savings
 from warmexp.analysis.compare import compare, partner
-from warmexp.analysis.indicators import aup, hypervolume, non_dominated
+from warmexp.analysis.family import adjusted
+from warmexp.analysis.indicators import aup, aup_refused, hypervolume, hypervolumes, non_dominated, undominated_shares
 from warmexp.analysis.measured import Measured
 from warmexp.analysis.proposals import by_proposal
 from warmexp.analysis.resample import percentile_interval, replicate_means
 from warmexp.analysis.result import Curve, Group, Result
+from warmexp.analysis.saving import Saved, hull, savings
 
 REFERENCE = 1.1  # the reference point's x, in units of the largest x
 
 
 @dataclass(frozen=True)
 class Together:
-    """k comparable runs. cost, accuracy: [k]. ranked: [k] bool, all but oracles. on_front, is_baseline: [k] bool.
+    """k comparable runs. cost, accuracy: [k]. ranked: [k] bool, all but oracles and autoregressive rows. on_front, is_baseline: [k] bool.
 
-    cost_star, accuracy_star: [B, k] resampled means; runs on the same questions share the draws.
+    cost_star, accuracy_star: [B, k] resampled means; runs on the same questions share the draws. covariance: [2, 2, k, k] of the means,
+    cost and accuracy; runs on different questions have none in common.
     """
 
     runs: list[Measured]
@@ -34,30 +36,40 @@ class Together:
     is_baseline: np.ndarray
     cost_star: np.ndarray
     accuracy_star: np.ndarray
+    covariance: np.ndarray
 
     @classmethod
     def of(cls, runs: list[Measured], x: str, baseline: set[str]) -> Together:
         """baseline: run ids."""
         cost = np.array([m.x[x].mean() for m in runs])
         accuracy = np.array([m.right.mean() for m in runs])
-        ranked = np.array([not m.point.oracle for m in runs])
+        ranked = np.array([m.point.ranked for m in runs])
         on_front = np.zeros(len(runs), dtype=bool)
         on_front[ranked] = non_dominated(cost[ranked], accuracy[ranked])
         is_baseline = np.array([m.point.run_id in baseline for m in runs])
-        return cls(runs, x, cost, accuracy, ranked, on_front, is_baseline, *_replicates(runs, x))
+        return cls(runs, x, cost, accuracy, ranked, on_front, is_baseline, *_sampling(runs, x))
+
+    @property
+    def n(self) -> np.ndarray:
+        """[k] questions of each run."""
+        return np.array([len(one.ids) for one in self.runs])
 
 
-def _replicates(runs: list[Measured], x: str) -> tuple[np.ndarray, np.ndarray]:
+def _sampling(runs: list[Measured], x: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """cost_star, accuracy_star and covariance: the two ways in which the means vary with the questions."""
     same: dict[tuple, list[int]] = {}
     for i, one in enumerate(runs):
         same.setdefault((one.point.questions, one.ids), []).append(i)
-    blocks = {}
-    for (questions, _), members in same.items():
-        values = np.stack([*(runs[i].x[x] for i in members), *(runs[i].right for i in members)], axis=1)
+    stars, covariance = {}, np.zeros((2, 2, len(runs), len(runs)))
+    for (questions, ids), members in same.items():
+        values = np.stack([*(runs[i].x[x] for i in members), *(runs[i].right for i in members)], axis=1).astype(np.float64)
         cost, accuracy = np.split(replicate_means(values, questions), 2, axis=1)
-        blocks |= {i: (cost[:, column], accuracy[:, column]) for column, i in enumerate(members)}
-    cost, accuracy = zip(*(blocks[i] for i in range(len(runs))), strict=True)
-    return np.stack(cost, axis=1), np.stack(accuracy, axis=1)
+        stars |= {i: (cost[:, column], accuracy[:, column]) for column, i in enumerate(members)}
+        centred, k = values - values.mean(axis=0), len(members)
+        own = (centred.T @ centred / max(len(ids) - 1, 1) / len(ids)).reshape(2, k, 2, k)
+        covariance[np.ix_((0, 1), (0, 1), members, members)] = own.transpose(0, 2, 1, 3)
+    cost, accuracy = zip(*(stars[i] for i in range(len(runs))), strict=True)
+    return np.stack(cost, axis=1), np.stack(accuracy, axis=1), covariance
 
 
 def results(together: Together, number: int, margin: float) -> list[Result]:
@@ -65,11 +77,19 @@ def results(together: Together, number: int, margin: float) -> list[Result]:
     base = np.flatnonzero(together.is_baseline).tolist()
     saved: list[Saved | None] = [None] * len(together.runs)
     if base:
-        saved = savings(together.cost, together.accuracy, base, together.cost_star, together.accuracy_star)
-    return [_result(together, i, number, base, saved[i], margin) for i in range(len(together.runs))]
+        saved = savings(together.cost, together.accuracy, together.covariance, together.n, base)
+    steady = undominated_shares(together.cost_star, together.accuracy_star, together.ranked)
+    found = [_result(together, i, number, base, saved[i], float(steady[i]), margin) for i in range(len(together.runs))]
+    place = {one.point.run_id: i for i, one in enumerate(together.runs)}
+    family = [i for i, one in enumerate(found) if together.ranked[i] and one.paired and one.paired.n == len(one.measured.ids)]
+    others = [place[found[i].paired.baseline] for i in family]
+    cost, accuracy = (star[:, family] - star[:, others] for star in (together.cost_star, together.accuracy_star))
+    for i, pair in zip(family, adjusted([found[i].paired for i in family], cost, accuracy), strict=True):
+        found[i] = replace(found[i], paired=pair)
+    return found
 
 
-def _result(together: Together, i: int, number: int, base: list[int], saved: Saved | None, margin: float) -> Result:
+def _result(together: Together, i: int, number: int, base: list[int], saved: Saved | None, steady: float, margin: float) -> Result:
     one = together.runs[i]
     reason = "no run here matches the baseline" if not base else "this run is part of the baseline" if i in base else None
     paired, unpaired, other = None, reason, None
@@ -84,7 +104,10 @@ def _result(together: Together, i: int, number: int, base: list[int], saved: Sav
         x=float(together.cost[i]),
         # The summary's own interval where it has one, so that two files never differ in the last digit.
         x_ci95=one.point.nfe_ci95 if together.x == "nfe" else percentile_interval(together.cost_star[:, i]),
+        x_median=float(np.median(one.x[together.x])),
+        x_p95=float(np.quantile(one.x[together.x], 0.95, method="inverted_cdf")),
         on_front=bool(together.on_front[i]),
+        undominated_share=steady if together.ranked[i] else None,
         is_baseline=bool(together.is_baseline[i]),
         saved=saved if reason is None else None,
         saved_reason=reason,
@@ -106,7 +129,7 @@ def numbers(together: Together, reference: float | None = None) -> Group:
     reference, best = reference or REFERENCE * float(cost[counted].max()), float(accuracy[counted].max())
     base, front = together.is_baseline, together.on_front
     corners = hull(cost[base], accuracy[base]) if base.any() else ((), ())
-    areas = {name: _areas(together, mask, reference, best) for name, mask in (("front", front), ("baseline", base))}
+    volumes = {name: _volume(together, mask, reference) for name, mask in (("front", ranked), ("baseline", base))}
     return Group(
         backbone=", ".join(sorted({m.point.backbone for m in runs})),
         task=", ".join(sorted({m.point.task for m in runs})),
@@ -116,20 +139,42 @@ def numbers(together: Together, reference: float | None = None) -> Group:
         baseline_runs=tuple(runs[i].point.run_id for i in np.flatnonzero(base)),
         baseline_front=tuple((float(x), float(y)) for x, y in zip(*corners, strict=True)),
         reference_x=reference,
-        hypervolume=areas["front"][0],
-        aup=areas["front"][1],
-        baseline_hypervolume=areas["baseline"][0] if base.any() else None,
-        baseline_aup=areas["baseline"][1],
+        hypervolume=volumes["front"][0],
+        hypervolume_ci95=volumes["front"][1],
+        baseline_hypervolume=volumes["baseline"][0] if base.any() else None,
+        baseline_hypervolume_ci95=volumes["baseline"][1] if base.any() else None,
         curves=_curves(together, reference, best),
     )
 
 
-def _areas(together: Together, mask: np.ndarray, reference: float, best: float) -> tuple[float, float | None]:
-    """Hypervolume and AUP of some of the runs."""
-    cost, accuracy = together.cost[mask], together.accuracy[mask]
-    tokens = [m.tokens for m, chosen in zip(together.runs, mask, strict=True) if chosen]
-    area = None if any(t is None for t in tokens) else aup(np.array([t.mean() for t in tokens]), cost, accuracy, best)
-    return hypervolume(cost, accuracy, reference), area
+def _volume(together: Together, mask: np.ndarray, reference: float) -> tuple[float, tuple[float, float]]:
+    """Hypervolume of some of the runs, and its interval: the front is found anew in every resample."""
+    stars = hypervolumes(together.cost_star[:, mask], together.accuracy_star[:, mask], reference)
+    return hypervolume(together.cost[mask], together.accuracy[mask], reference), percentile_interval(stars)
+
+
+def _parallelism(together: Together, members: list[int], best: float) -> dict[str, Any]:
+    """AUP of one method with its interval, or why it has none."""
+    runs, some = [together.runs[i] for i in members], np.array(members)
+    if any(one.tokens is None for one in runs):
+        return {"aup": None, "aup_ci95": None, "aup_reason": "the records do not count tokens"}
+    tokens = np.array([one.tokens.mean() for one in runs])
+    reason = aup_refused(tokens, together.cost[some], together.accuracy[some])
+    if reason is not None:
+        return {"aup": None, "aup_ci95": None, "aup_reason": reason}
+    tokens_star = np.stack([_star(one) for one in runs], axis=1)
+    best_star = together.accuracy_star[:, together.ranked].max(axis=1)
+    stars = aup(tokens_star, together.cost_star[:, some], together.accuracy_star[:, some], best_star)
+    return {
+        "aup": float(aup(tokens, together.cost[some], together.accuracy[some], best)),
+        "aup_ci95": percentile_interval(stars),
+        "aup_reason": None,
+    }
+
+
+def _star(one: Measured) -> np.ndarray:
+    """[B] mean response tokens; the draws are those of the run's cost and accuracy."""
+    return replicate_means(one.tokens[:, None], one.point.questions)[:, 0]
 
 
 def _curves(together: Together, reference: float, best: float) -> tuple[Curve, ...]:
@@ -142,9 +187,12 @@ def _curves(together: Together, reference: float, best: float) -> tuple[Curve, .
     curves = []
     for members in families.values():
         mask = np.isin(np.arange(len(together.runs)), members)
+        volume, interval = _volume(together, mask, reference)
         ordered = sorted(members, key=lambda i: together.cost[i])
         point = together.runs[ordered[0]].point
         label = point.variant + ("" if point.proposer == "none" else f" from {point.proposer}")
         ids = tuple(together.runs[i].point.run_id for i in ordered)
-        curves.append(Curve(label, ids, *_areas(together, mask, reference, best), bool(together.is_baseline[members].all())))
+        parallelism = _parallelism(together, ordered, best)
+        own = bool(together.is_baseline[members].all())
+        curves.append(Curve(label, ids, volume, interval, **parallelism, is_baseline=own))
     return tuple(curves)

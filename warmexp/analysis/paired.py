@@ -6,6 +6,7 @@ b counts the questions that only the run got right (wins), c those that only the
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from statistics import NormalDist
 
 from warmexp.errors import check_range
@@ -80,6 +81,16 @@ def non_inferior(b: int, c: int, n: int, margin: float, level: float = 0.95) -> 
     """
     check_range("margin", margin, 0.0, 1.0, "how much accuracy may be lost, as a share of the questions", open_low=True)
     return _score(-min(margin, 1 - 1e-12), b, c, n) > NormalDist().inv_cdf(level)
+
+
+@lru_cache(maxsize=64)
+def fewest_questions(margin: float, level: float = 0.95) -> int:
+    """With fewer questions than this, not even two runs that never differ are shown to be within the margin."""
+    z = NormalDist().inv_cdf(level)
+    n = max(1, math.floor(z * z * (1 - margin) / margin) - 2)
+    while not non_inferior(0, 0, n, margin, level):
+        n += 1
+    return n
 
 
 def questions_needed(b: int, c: int, n: int, level: float = 0.95, power: float = POWER) -> int | None:

@@ -64,6 +64,16 @@ class Point:
     model: str = ""  # a hash of the backbone's weights: one name (`checkpoint`) may stand for several
 
     @property
+    def autoregressive(self) -> bool:
+        """No question took a forward of the backbone: what was measured is the proposer alone."""
+        return self.nfe == 0
+
+    @property
+    def ranked(self) -> bool:
+        """Whether it may stand on a front: it has not seen the answers, and the backbone took part."""
+        return not self.oracle and not self.autoregressive
+
+    @property
     def accuracy(self) -> float:
         return self.accuracy_strict if self.accuracy_filter == "strict" else self.accuracy_flexible
 

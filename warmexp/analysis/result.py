@@ -8,27 +8,32 @@ from typing import Any
 
 import warmexp
 from warmexp.analysis.axes import axis
-from warmexp.analysis.baseline import Saved
 from warmexp.analysis.compare import Paired
 from warmexp.analysis.jsonable import jsonable
 from warmexp.analysis.measured import Measured
 from warmexp.analysis.points import Point
+from warmexp.analysis.saving import Saved
 
-FORMAT = 1
+FORMAT = 2
+STEADY = 0.95  # of the resamples in which a run stays undominated
 
 
 @dataclass(frozen=True)
 class Result:
     """One run in its group. x is in the axis' unit per question, accuracy a share by the chosen filter.
 
-    saved, paired: None with the reason beside it. by_proposal, calibration: see proposals.py and calibration.py.
+    x_median, x_p95: of the questions' x, the 95th percentile being one of them. undominated_share: of the resamples in which no other run
+    dominates it; None where it is never on a front. saved, paired: None with the reason beside it. by_proposal: see proposals.py.
     """
 
     measured: Measured
     group: int
     x: float
     x_ci95: tuple[float, float]
+    x_median: float
+    x_p95: float
     on_front: bool
+    undominated_share: float | None
     is_baseline: bool
     saved: Saved | None
     saved_reason: str | None
@@ -41,18 +46,26 @@ class Result:
         return self.measured.point
 
     @property
+    def steady(self) -> bool:
+        """On the front, and so in nearly every resample of the questions: what a table prints bold."""
+        return self.on_front and (self.undominated_share or 0.0) >= STEADY
+
+    @property
     def accuracy(self) -> float:
         return self.point.accuracy
 
 
 @dataclass(frozen=True)
 class Curve:
-    """Runs that differ in the threshold alone, cheapest first, as one curve."""
+    """Runs that differ in the threshold alone, cheapest first, as one curve. aup_reason: why it has no AUP."""
 
     label: str
     runs: tuple[str, ...]
     hypervolume: float
+    hypervolume_ci95: tuple[float, float]
     aup: float | None
+    aup_ci95: tuple[float, float] | None
+    aup_reason: str | None
     is_baseline: bool
 
 
@@ -86,8 +99,8 @@ class QualityCurve:
 class Group:
     """Runs that may be compared. front, baseline_front: (x, accuracy) of the non-dominated runs and of the corners of the baseline's hull.
 
-    hypervolume: share of the rectangle up to the reference point that the front dominates. aup: of the front; None where the records do
-    not count tokens. The baseline's own numbers stand beside them.
+    hypervolume: share of the rectangle up to the reference point that the front dominates, with a bootstrap interval; it can only grow
+    with every run that is tried. The baseline's own stands beside it. AUP is a method's, so each curve has its own.
     """
 
     backbone: str
@@ -99,9 +112,9 @@ class Group:
     baseline_front: tuple[tuple[float, float], ...]
     reference_x: float
     hypervolume: float
-    aup: float | None
+    hypervolume_ci95: tuple[float, float]
     baseline_hypervolume: float | None
-    baseline_aup: float | None
+    baseline_hypervolume_ci95: tuple[float, float] | None
     curves: tuple[Curve, ...]
 
 
@@ -125,6 +138,7 @@ class Front(Asked):
     left_out: tuple[str, ...]
     groups: tuple[Group, ...]
     runs: tuple[Result, ...]
+    checklist: tuple[Any, ...]  # of checklist.Item
     prior_quality: tuple[QualityCurve, ...]
 
     @property
@@ -139,7 +153,7 @@ class Front(Asked):
         return tuple(key for key in keys if _differs(settings, key) and not _follows(settings, key))
 
     def to_json(self) -> dict[str, Any]:
-        """front.json, format 1: plain JSON values, no NaN."""
+        """front.json, format 2: plain JSON values, no NaN."""
         first = self.groups[0] if self.groups else None
         questions = {q: {"n": run.point.n, "task": run.point.task} for run in self.runs for q in [run.point.questions]}
         return jsonable(
@@ -152,6 +166,7 @@ class Front(Asked):
                 "pooled": self.pooled,
                 "margin": self.margin,
                 "caveats": self.caveats,
+                "checklist": self.checklist,
                 "left_out": self.left_out,
                 "questions": questions,
                 "baseline": {
@@ -159,11 +174,11 @@ class Front(Asked):
                     "runs": first.baseline_runs if first else [],
                     "front": first.baseline_front if first else [],
                     "hypervolume": first.baseline_hypervolume if first else None,
-                    "aup": first.baseline_aup if first else None,
+                    "hypervolume_ci95": first.baseline_hypervolume_ci95 if first else None,
                 },
                 "reference_point": {"x": first.reference_x if first else None, "accuracy": 0},
                 "hypervolume": first.hypervolume if first else None,
-                "aup": first.aup if first else None,
+                "hypervolume_ci95": first.hypervolume_ci95 if first else None,
                 "front": first.front if first else [],
                 "curves": first.curves if first else [],
                 "groups": self.groups,
@@ -205,6 +220,7 @@ def _run_json(run: Result) -> dict[str, Any]:
         "at": point.at,
         "shown": point.shown,
         "oracle": point.oracle,
+        "autoregressive": point.autoregressive,
         "n": point.n,
         "questions": point.questions,
         "group": run.group,
@@ -217,7 +233,11 @@ def _run_json(run: Result) -> dict[str, Any]:
         "metrics": {name: float(values.mean()) for name, values in measured.x.items()},
         "aux_forwards": measured.aux_forwards,
         "tokens": None if measured.tokens is None else float(measured.tokens.mean()),
+        "x_median": run.x_median,
+        "x_p95": run.x_p95,
         "on_front": run.on_front,
+        "undominated_share": run.undominated_share,
+        "steady": run.steady,
         "is_baseline": run.is_baseline,
         "saved": run.saved,
         "saved_reason": run.saved_reason,

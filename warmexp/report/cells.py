@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 
 from warmexp.analysis.axes import axis
-from warmexp.analysis.result import Front, Group, Result
+from warmexp.analysis.result import STEADY, Front, Group, Result
 
 RUN_COLUMNS = ("method", "proposer", "τ")
 _CI = "[95\u00a0%\u00a0CI]"
+_ALL = "[95\u00a0%, together]"
+_MOST_METHODS = 8
 _NAMES = {"nfe": "NFE", "full_forward_equivalents": "full forwards", "token_forwards": "token-forwards", "seconds": "s per question"}
 
 
 def run_columns(front: Front) -> tuple[str, ...]:
     cost = [f"{_NAMES[name]} {_CI}" for name in dict.fromkeys(("nfe", front.x))]
-    return *RUN_COLUMNS, *cost, f"strict % {_CI}", f"flexible % {_CI}", "proposal %", "seconds", "n"
+    return *RUN_COLUMNS, *cost, "median, 95th", f"strict % {_CI}", f"flexible % {_CI}", "proposal %", "seconds", "n", "undominated %"
 
 
 def run_cells(front: Front, run: Result) -> tuple[str, ...]:
@@ -22,14 +24,17 @@ def run_cells(front: Front, run: Result) -> tuple[str, ...]:
     cost = [with_interval(point.nfe, point.nfe_ci95, 1.0, 2)]
     if front.x != "nfe":
         cost.append(with_interval(run.x, run.x_ci95, 1.0, axis(front.x).digits))
+    digits = 0 if front.x in ("nfe", "token_forwards") else axis(front.x).digits
     return (
         *names(run),
         *cost,
+        f"{run.x_median:.{digits}f}, {run.x_p95:.{digits}f}",
         with_interval(point.accuracy_strict, point.accuracy_strict_ci95, 100.0, 1),
         with_interval(point.accuracy_flexible, point.accuracy_flexible_ci95, 100.0, 1),
         "–" if point.proposal_accuracy is None else f"{100 * point.proposal_accuracy:.1f}",
         f"{point.seconds:.1f}",
         str(point.n),
+        "–" if run.undominated_share is None else f"{100 * run.undominated_share:.0f}",
     )
 
 
@@ -42,63 +47,104 @@ def saving_columns(front: Front) -> tuple[str, ...]:
     name = _NAMES[front.x]
     return (
         *RUN_COLUMNS,
-        f"{name} saved {_CI}",
-        "saved\u00a0%",
-        f"{front.accuracy}\u00a0% gained {_CI}",
+        f"Δ {name} {_ALL}",
+        f"Δ {front.accuracy}\u00a0% {_ALL}",
         "won, lost",
-        "p (needed)",
+        "p, Holm (needed)",
         "non-inferior (needed)",
+        f"{name} saved at equal accuracy {_CI}",
+        "saved\u00a0%",
+        "one left out",
+        f"% gained at equal {name} {_CI}",
     )
 
 
 def saving_cells(front: Front, run: Result) -> tuple[str, ...]:
-    saved, paired = run.saved, run.paired
-    first = ("–", "–")
-    if saved:
-        sign = {"at_least": "≥\u00a0", "at_most": "≤\u00a0", None: ""}[saved.bound]
-        share = "–" if saved.saved_share is None else f"{sign}{_signed(100 * saved.saved_share, 0)}"
-        digits = axis(front.x).digits
-        first = (f"{sign}{_signed(saved.saved, digits)} {_open_interval(saved.ci95, digits)}", share)
-    second = (run.paired_reason or "–", "", "", "")
-    if paired:
-        interval = tuple(100 * limit for limit in paired.accuracy_difference_ci95)
-        second = (
-            f"{_signed(100 * paired.accuracy_difference, 1)} {_open_interval(interval, 1)}",
-            f"{paired.wins}, {paired.losses}",
-            p_value(paired.mcnemar_p) + (f"\u00a0({paired.questions_needed:,})" if paired.questions_needed else ""),
-            "yes" if paired.non_inferior else _unshown(paired.questions_needed_non_inferior),
-        )
-    return *names(run), *first, *second
+    return *names(run), *_paired(front, run), *_saved(front, run)
 
 
-def numbers_line(front: Front, group: Group) -> str:
+def _paired(front: Front, run: Result) -> tuple[str, ...]:
+    pair, digits = run.paired, axis(front.x).digits
+    if pair is None:
+        return run.paired_reason or "–", "", "", "", ""
+    cost = pair.x_difference_simultaneous or pair.x_difference_ci95
+    accuracy = pair.accuracy_difference_simultaneous or pair.accuracy_difference_ci95
+    holm = "" if pair.mcnemar_p_holm is None else f", {p_value(pair.mcnemar_p_holm)}"
+    return (
+        f"{_signed(pair.x_difference, digits)} {_open_interval(cost, digits)}",
+        f"{_signed(100 * pair.accuracy_difference, 1)} {_open_interval(_percent(accuracy), 1)}",
+        f"{pair.wins}, {pair.losses}",
+        p_value(pair.mcnemar_p) + holm + (f"\u00a0({pair.questions_needed:,})" if pair.questions_needed else ""),
+        "yes" if pair.non_inferior else _unshown(pair.questions_needed_non_inferior),
+    )
+
+
+def _saved(front: Front, run: Result) -> tuple[str, ...]:
+    saved, digits = run.saved, axis(front.x).digits
+    if saved is None:
+        return "–", "–", "–", "–"
+    sign, gain = _SIGNS[saved.bound], saved.gained_at_equal_cost
+    return (
+        f"{sign}{_signed(saved.saved, digits)} {_open_interval(saved.ci95, digits)}" + ("\u00a0!" if saved.far else ""),
+        "–" if saved.saved_share is None else f"{sign}{_signed(100 * saved.saved_share, 0)}",
+        "–" if saved.without is None else " to ".join(_signed(limit, digits) for limit in saved.without),
+        f"{_SIGNS[gain.bound]}{_signed(100 * gain.gained, 1)} {_open_interval(_percent(gain.ci95), 1)}",
+    )
+
+
+_SIGNS = {"at_least": "≥\u00a0", "at_most": "≤\u00a0", None: ""}
+
+
+def _percent(interval: tuple[float | None, float | None]) -> tuple[float | None, float | None]:
+    return tuple(None if limit is None else 100 * limit for limit in interval)
+
+
+def numbers_lines(front: Front, group: Group) -> list[str]:
     """The group's indicators and the point they refer to."""
     digits = axis(front.x).digits
-    line = f"Hypervolume {group.hypervolume:.3f}"
-    line += f" (baseline {group.baseline_hypervolume:.3f})" if group.baseline_hypervolume is not None else ""
-    line += f", reference point ({group.reference_x:.{digits}f}, 0)"
-    if group.aup is not None:
-        line += f"; AUP {group.aup:.1f}" + (f" (baseline {group.baseline_aup:.1f})" if group.baseline_aup is not None else "")
-    return line + "."
+    line = f"Hypervolume {with_interval(group.hypervolume, group.hypervolume_ci95, 1.0, 3)}"
+    if group.baseline_hypervolume is not None:
+        line += f" (baseline {with_interval(group.baseline_hypervolume, group.baseline_hypervolume_ci95, 1.0, 3)})"
+    lines = [f"{line}, reference point ({group.reference_x:.{digits}f}, 0)."]
+    methods = [curve for curve in group.curves if len(curve.runs) > 1]
+    areas = [f"{curve.label} {with_interval(curve.aup, curve.aup_ci95, 1.0, 1)}" for curve in methods if curve.aup is not None]
+    if areas and len(areas) <= _MOST_METHODS:
+        lines.append(f"AUP by method: {', '.join(areas)}.")
+    refused = [f"{curve.label}, {curve.aup_reason}" for curve in methods if curve.aup_reason]
+    if refused and len(methods) <= _MOST_METHODS:
+        lines.append(f"No AUP: {'; '.join(refused)}.")
+    return lines
 
 
 def run_notes(front: Front, runs: list[Result]) -> list[str]:
     cost = "" if front.x == "nfe" else f" by {_NAMES[front.x]}"
     name = "NFE" if front.x == "nfe" else _NAMES[front.x]
-    lines = [f"Bold: not dominated{cost} (lower {name}, higher {front.accuracy} accuracy). Proposals scored by {front.accuracy} match."]
+    lines = [
+        f"Undominated: share of resamples of the questions in which no run has lower {name} and higher {front.accuracy} accuracy{cost};"
+        f" bold from {100 * STEADY:.0f} %. Proposals scored by {front.accuracy} match."
+    ]
     if any(run.point.oracle for run in runs):
         lines.append("Oracle runs saw the reference solution and are kept off the front.")
+    if any(run.point.autoregressive for run in runs):
+        lines.append("Rows without a forward are their proposer alone and are kept off the front.")
     return lines
 
 
-def saving_notes(front: Front) -> list[str]:
-    return [
-        f"Saved: what the baseline ({front.selector}) spends at the run's accuracy, on the hull of its own runs, less what the run spends.",
-        "≥, ≤: the accuracy lies outside that hull, nothing is extrapolated.",
-        "Gained, won, lost: question by question against the baseline run with the same settings; Tango's interval, McNemar's exact p.",
+def saving_notes(front: Front, runs: list[Result]) -> list[str]:
+    compared = max((run.paired.compared or 0 for run in runs if run.paired), default=0)
+    lines = [
+        "Δ, won, lost: question by question against the baseline run with the same settings; intervals hold together with 95 %, p is"
+        f" McNemar's exact one and beside it Holm's: {compared} run{'s were' if compared != 1 else ' was'} compared.",
+        f"Saved: what the baseline ({front.selector}) spends at the run's accuracy, on the hull of its own runs, less what the run spends;"
+        " a point between two runs means tossing a coin per question for one or the other.",
+        "One left out: the same with each baseline run left out in turn, lowest to highest.",
+        "≥, ≤: outside that hull, nothing is extrapolated.",
         f"Non-inferior: a net loss of less than {100 * front.margin:g} % of the questions, one-sided 95 %.",
         "Needed: how many questions it would take to show the observed difference (power 80 %).",
     ]
+    if any(run.saved and run.saved.far for run in runs):
+        lines.append("!: the baseline runs beside that point are far apart, and one between them may take the saving away.")
+    return lines
 
 
 def with_interval(value: float, interval: tuple[float, float], scale: float, digits: int) -> str:

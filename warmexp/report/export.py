@@ -75,8 +75,10 @@ def _cell(value: Any) -> Any:
 _FORMULA = re.compile(r"\s*[=+\-@＝＋－＠|%]|[\t\r\n]")
 _PLAIN = ("run_id", "label", "method", "proposer", "tau", "oracle", "group", "n", "x")
 _SAVED = ("x_of_baseline_front_at_equal_accuracy", "saved", "saved_share", "bound")
+_GAINED = "gained_at_equal_cost"
 _PAIRED = (
-    "baseline", "n", "wins", "losses", "mcnemar_p", "accuracy_difference", "non_inferior", "x_difference", "nfe_difference",
+    "baseline", "n", "wins", "losses", "mcnemar_p", "mcnemar_p_holm", "compared", "accuracy_difference", "non_inferior", "x_difference",
+    "nfe_difference",
     "questions_needed", "questions_needed_non_inferior",
 )  # fmt: skip
 
@@ -88,7 +90,10 @@ def _row(run: dict[str, Any], varying: list[str]) -> dict[str, Any]:
         **_limits("x", run["x_ci95"]),
         "accuracy": run["accuracy"],
         **_limits("accuracy", run["accuracy_ci95"]),
+        "x_median": run["x_median"],
+        "x_p95": run["x_p95"],
         "on_front": run["on_front"],
+        "undominated_share": run["undominated_share"],
         "is_baseline": run["is_baseline"],
         **{name: run["metrics"].get(name) for name in AXES},
         "accuracy_strict": run["accuracies"]["strict"],
@@ -96,9 +101,14 @@ def _row(run: dict[str, Any], varying: list[str]) -> dict[str, Any]:
         "proposal_accuracy": run["proposal_accuracy"],
         **{key: saved.get(key) for key in _SAVED},
         **_limits("saved", saved.get("ci95")),
+        **_limits("saved_without", saved.get("without")),
+        "gained": (saved.get(_GAINED) or {}).get("gained"),
+        **_limits("gained", (saved.get(_GAINED) or {}).get("ci95")),
         **{f"paired_{key}": paired.get(key) for key in _PAIRED},
         **_limits("paired_accuracy_difference", paired.get("accuracy_difference_ci95")),
         **_limits("paired_x_difference", paired.get("x_difference_ci95")),
+        **_limits("paired_accuracy_difference_together", paired.get("accuracy_difference_simultaneous")),
+        **_limits("paired_x_difference_together", paired.get("x_difference_simultaneous")),
         **{key: run["settings"].get(key) for key in varying},
         "folder": run["folder"],
     }

@@ -28,7 +28,7 @@ def plotly_script() -> str:
 
 
 def front_figure(front_json: dict[str, Any]) -> go.Figure:
-    """The figure of a front.json (format 1): runs with both intervals, the baseline's front as a line, oracle runs apart.
+    """The figure of a front.json (format 2): runs with both intervals, the baseline's front as a line, oracle runs apart.
 
     Hovering tells a run's numbers and where its settings differ from the baseline run it is paired with.
     """

@@ -14,7 +14,7 @@ from rich.table import Table
 from warmexp.analysis.result import Front, Result
 from warmexp.console import visible, written
 from warmexp.report.cells import (
-    numbers_line,
+    numbers_lines,
     run_cells,
     run_columns,
     run_notes,
@@ -34,7 +34,7 @@ def print_table(front: Front, console: Console | None = None) -> None:
         return
     with written(sys.stdout) as stream:
         console = _Console(file=stream)
-        _print(front, console if console.is_terminal else _Console(file=stream, width=160))
+        _print(front, console if console.is_terminal else _Console(file=stream, width=200))
 
 
 class _Console(Console):
@@ -58,7 +58,7 @@ def markdown(front: Front) -> str:
         lines = [columns, tuple("---" if index < _TEXT_COLUMNS else "---:" for index in range(len(columns)))]
         for run, cells in rows:
             cells = [cell.replace("|", "\\|") for cell in cells]
-            lines.append((f"**{cells[0]}**" if run.on_front else cells[0], *cells[1:]))
+            lines.append((f"**{cells[0]}**" if run.steady else cells[0], *cells[1:]))
         parts += [*([f"**{title}**", ""] if title else []), *("| " + " | ".join(line) + " |" for line in lines), "", " ".join(notes), ""]
     if front.caveats:
         parts += [" ".join(front.caveats), ""]
@@ -71,11 +71,11 @@ def _tables(front: Front) -> list[tuple[str | None, tuple[str, ...], list[tuple[
     for number, group in enumerate(front.groups):
         runs = [run for run in front.runs if run.group == number]
         title = f"{group.n} {group.task} questions, {group.backbone} backbone" if len(front.groups) > 1 else None
-        notes = [*run_notes(front, runs), *([numbers_line(front, group)] if len(runs) > 1 else [])]
+        notes = [*run_notes(front, runs), *(numbers_lines(front, group) if len(runs) > 1 else [])]
         tables.append((title, run_columns(front), _rows(front, runs, run_cells), notes))
         compared = [run for run in runs if run.saved or run.paired]
         if compared:
-            tables.append((None, saving_columns(front), _rows(front, compared, saving_cells), saving_notes(front)))
+            tables.append((None, saving_columns(front), _rows(front, compared, saving_cells), saving_notes(front, compared)))
     return tables
 
 
@@ -91,6 +91,6 @@ def _rich(title: str | None, columns: Sequence[str], rows: Sequence[tuple[Result
         name = name.replace(" [", "\n[").replace(" (", "\n(")  # narrow columns leave room for the method
         out.add_column(name, justify="right" if index >= _TEXT_COLUMNS else "left", no_wrap=index == _TEXT_COLUMNS)
     for run, cells in rows:
-        style = "dim" if run.point.oracle else "bold" if run.on_front else None
+        style = "dim" if run.point.oracle else "bold" if run.steady else None
         out.add_row(*(escape(visible(cell)) for cell in cells), style=style)
     return out

@@ -91,4 +91,6 @@ def _front(study: Path) -> dict[str, Any] | None:
         front = read_json(study / "front" / "front.json")
     except UserError:
         return None
-    return front if front.get("format") == 1 else None
+    from warmexp.analysis.result import FORMAT
+
+    return front if front.get("format") == FORMAT else None

@@ -68,7 +68,7 @@ def _workspace(session: Session, front: dict[str, Any], folder: Path) -> str | N
 
 
 def _summary(front: dict[str, Any]) -> dict[str, Any]:
-    numbers = {"hypervolume": front["hypervolume"], "aup": front["aup"], "runs": len(front["runs"])}
+    numbers = {"hypervolume": front["hypervolume"], "runs": len(front["runs"])}
     numbers |= {"runs_on_front": sum(run["on_front"] for run in front["runs"]), "caveats": " ".join(front["caveats"])}
     best = [run["saved"]["saved"] for run in front["runs"] if run.get("saved") and run["on_front"] and not run["is_baseline"]]
     return {key: value for key, value in {**numbers, "saved_best": max(best, default=None)}.items() if value is not None}

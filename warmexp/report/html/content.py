@@ -24,7 +24,9 @@ from warmexp.secrets import json_without_secrets
 BUDGET = 4_600_000
 _SAMPLE, _TRIED = 8, 100  # runs, and questions of each, from which the room that a question takes is estimated
 _OF_RUN = ("settings", "calibration", "survival", "readout")  # told in a run's own block
-_OF_AXIS = ("x", "x_ci95", "on_front", "saved", "saved_reason", "paired", "paired_reason")
+_OF_AXIS = (
+    "x", "x_ci95", "x_median", "x_p95", "on_front", "undominated_share", "steady", "saved", "saved_reason", "paired", "paired_reason",
+)  # fmt: skip
 
 Set = list[Result]
 
@@ -63,7 +65,7 @@ def _core(front: Front, title: str, sets: list[Set]) -> dict[str, Any]:
         runs.append({**kept, "settings": settings, "set": place[run.point.run_id]})
     return {
         "title": title,
-        **{key: whole[key] for key in ("warmexp", "x", "accuracy", "caveats", "left_out", "varying", "margin")},
+        **{key: whole[key] for key in ("warmexp", "x", "accuracy", "caveats", "left_out", "varying", "margin", "checklist")},
         "selector": front.selector,
         "axes": [_axis(front if name == front.x else along(front, name), name) for name in AXES if _has(front, name)],
         "sets": [{"n": len(members[0].measured.ids), "task": members[0].point.task} for members in sets],

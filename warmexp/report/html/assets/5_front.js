@@ -21,7 +21,7 @@ function frontView(main) {
   const near = h("input", { type: "checkbox", id: "near", checked: state.near, onchange: (event) => { state.near = event.target.checked; update(); } });
   const bars = h("input", { type: "checkbox", id: "intervals", checked: state.intervals, onchange: (event) => { state.intervals = event.target.checked; update(); } });
   redraw();
-  put(main, h("h1", {}, core.title), summary(), core.caveats.map((text) => h("p", { class: "notice" }, text)),
+  put(main, h("h1", {}, core.title), summary(), core.caveats.map((text) => h("p", { class: "notice" }, text)), checklist(),
     h("div", { class: "controls" }, axes, h("label", {}, bars, "95 % intervals"), h("label", {}, near, "only near the front")), plot, numbers, below, quality, leftOut());
   update = chart(plot, draw, (element) => element.on("plotly_click", (event) => {
     const id = event.points[0]?.customdata;
@@ -34,9 +34,9 @@ function frontView(main) {
 // Hypervolume and AUP of every group of comparable runs, the baseline's own beside them.
 function areas() {
   const text = (group) => {
-    const pair = (value, base, digits) => `${fixed(value, digits)}${known(base) ? ` (baseline ${fixed(base, digits)})` : ""}`;
-    const parts = [`hypervolume ${pair(group.hypervolume, group.baseline_hypervolume, 3)} up to (${fixed(group.reference_x, axis().digits)}, 0)`];
-    if (known(group.aup)) parts.push(`AUP ${pair(group.aup, group.baseline_aup, 1)}`);
+    const parts = [`hypervolume ${fixed(group.hypervolume, 3)} ${interval(group.hypervolume_ci95, 3)}${known(group.baseline_hypervolume) ? ` (baseline ${fixed(group.baseline_hypervolume, 3)} ${interval(group.baseline_hypervolume_ci95, 3)})` : ""} up to (${fixed(group.reference_x, axis().digits)}, 0)`];
+    const methods = group.curves.filter((curve) => curve.runs.length > 1 && known(curve.aup)).map((curve) => `${curve.label} ${fixed(curve.aup, 1)} ${interval(curve.aup_ci95, 1)}`);
+    if (methods.length && methods.length <= 8) parts.push(`AUP by method: ${methods.join(", ")}`);
     return (axis().groups.length > 1 ? `${group.task}, ${group.n} questions: ` : "") + parts.join("; ");
   };
   return h("div", {}, axis().groups.map((group) => h("p", { class: "hint" }, text(group))),
@@ -50,6 +50,13 @@ function summary() {
   const warm = core.runs.filter((run) => onAxis(run)?.on_front && !onAxis(run)?.is_baseline).length;
   const words = [`${core.runs.length} run${core.runs.length === 1 ? "" : "s"}`, sets.length > 3 ? `${sets.length} sets of questions` : sets.join("; "), `${core.accuracy} match`, `baseline: ${core.selector}`];
   return h("p", { class: "hint" }, words.join(" · "));
+}
+
+// What a reader has to know to judge the numbers, in a form that can be printed.
+function checklist() {
+  if (!core.checklist.length) return null;
+  return h("details", { class: "hint", id: "checklist" }, h("summary", {}, "Checklist: split, questions, seeds, baseline, how many were compared, circumstances"),
+    h("table", {}, h("tbody", {}, core.checklist.map((one) => h("tr", {}, h("th", { scope: "row" }, one.item), h("td", {}, one.said))))));
 }
 
 function leftOut() {

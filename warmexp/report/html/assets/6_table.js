@@ -8,13 +8,17 @@ function columns() {
   const given = (side) => (run) => run.by_proposal?.[side]?.accuracy ?? null;
   const cost = AXIS_NAMES[key] || key;
   const list = [
-    { name: "run", title: "the run's name; bold on the front", value: (run) => run.label, text: (run) => h("a", { href: href("run", run.run_id), title: run.label }, run.label) },
+    { name: "run", title: "the run's name; bold where it stays undominated in 95 % of resamples", value: (run) => run.label, text: (run) => h("a", { href: href("run", run.run_id), title: run.label }, run.label) },
     { name: cost, alias: key, title: axis().label, number: true, value: on((r) => r.x), text: (run) => fixed(onAxis(run)?.x, digits), extra: (run) => interval(onAxis(run)?.x_ci95, digits) },
     { name: "accuracy %", alias: "accuracy", title: `${core.accuracy} match`, number: true, scale: 100, value: (run) => run.accuracy, text: (run) => percent(run.accuracy), extra: (run) => interval(run.accuracy_ci95, 1, 100) },
     { name: "saved", title: `${unit} saved against the baseline's own front at equal accuracy; ? where the accuracy leaves that front`, number: true, value: on((r) => r.saved?.saved), text: (run) => savedText(onAxis(run)?.saved, digits), extra: (run) => interval(onAxis(run)?.saved?.ci95, digits) },
     share("saved %", "the same as a share of what the baseline needs", on((r) => r.saved?.saved_share)),
-    { name: "Δ accuracy", alias: "difference", title: "points of accuracy against the paired baseline run, same questions", number: true, scale: 100, value: on((r) => r.paired?.accuracy_difference), text: (run) => { const p = onAxis(run)?.paired; return p ? signed(100 * p.accuracy_difference, 1) : NONE; }, extra: (run) => interval(onAxis(run)?.paired?.accuracy_difference_ci95, 1, 100) },
+    { name: "Δ accuracy", alias: "difference", title: "points of accuracy against the paired baseline run, same questions; interval simultaneous over all compared runs", number: true, scale: 100, value: on((r) => r.paired?.accuracy_difference), text: (run) => { const p = onAxis(run)?.paired; return p ? signed(100 * p.accuracy_difference, 1) : NONE; }, extra: (run) => interval(onAxis(run)?.paired?.accuracy_difference_simultaneous ?? onAxis(run)?.paired?.accuracy_difference_ci95, 1, 100) },
     { name: "won : lost", alias: "won", title: "questions that only this run, only the baseline run got right", number: true, value: on((r) => r.paired && r.paired.wins - r.paired.losses), text: (run) => { const p = onAxis(run)?.paired; return p ? h("a", { href: href("compare", run.run_id, p.baseline) }, `${p.wins} : ${p.losses}`) : NONE; } },
+    { name: "Δ cost", alias: "dcost", title: `${unit} less (−) or more than the paired baseline run; interval simultaneous over all compared runs`, number: true, value: on((r) => r.paired?.x_difference), text: (run) => { const p = onAxis(run)?.paired; return p ? signed(p.x_difference, digits) : NONE; }, extra: (run) => interval(onAxis(run)?.paired?.x_difference_simultaneous, digits) },
+    { name: "p (Holm)", alias: "holm", title: "the same, adjusted for all runs that were compared", number: true, value: on((r) => r.paired?.mcnemar_p_holm), text: (run) => pValue(onAxis(run)?.paired?.mcnemar_p_holm) },
+    { name: "gained %", alias: "gained", title: "points of accuracy above the baseline's own front at equal cost", number: true, scale: 100, value: on((r) => r.saved?.gained_at_equal_cost.gained), text: (run) => { const g = onAxis(run)?.saved?.gained_at_equal_cost; return g ? signed(100 * g.gained, 1) : NONE; }, extra: (run) => interval(onAxis(run)?.saved?.gained_at_equal_cost.ci95, 1, 100) },
+    { name: "undominated %", alias: "undominated", title: "share of resamples of the questions in which no other run dominates this one", number: true, scale: 100, value: on((r) => r.undominated_share), text: (run) => { const there = onAxis(run)?.undominated_share; return known(there) ? fixed(100 * there, 0) : NONE; } },
     { name: "p", title: "exact McNemar test, two-sided", number: true, value: on((r) => r.paired?.mcnemar_p), text: (run) => pValue(onAxis(run)?.paired?.mcnemar_p) },
     { name: "not worse", alias: "margin", title: `accuracy shown to be less than ${100 * core.margin} point${core.margin === 0.01 ? "" : "s"} below the baseline run's (one-sided 95 %)`, value: on((r) => (r.paired ? String(r.paired.non_inferior) : null)), text: (run) => { const p = onAxis(run)?.paired; return !p ? NONE : p.non_inferior ? "yes" : "no"; } },
     { name: "needed", title: "questions that the observed difference would need to be significant", number: true, value: on((r) => r.paired?.questions_needed), text: (run) => onAxis(run)?.paired?.questions_needed ?? NONE },
@@ -97,7 +101,7 @@ function facet(key, changed) {
 }
 
 function tableRow(run, list) {
-  const kind = run.oracle ? "oracle" : onAxis(run)?.on_front ? "front" : null;
+  const kind = run.oracle ? "oracle" : onAxis(run)?.steady ? "front" : null;
   return h("tr", { class: kind, "data-run": run.run_id }, list.map((column) => [
     h("td", { class: column.number ? "number" : null }, column.text(run)), column.extra ? h("td", { class: "interval" }, column.extra(run)) : null,
   ]));

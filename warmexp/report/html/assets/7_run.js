@@ -19,14 +19,17 @@ async function runView(main, id, query) {
 function measured(run) {
   const there = onAxis(run), paired = there?.paired, saved = there?.saved, { digits } = axis();
   const rows = core.axes.map((one) => [one.label, fixed(one.runs[run.run_id]?.x, one.digits), interval(one.runs[run.run_id]?.x_ci95, one.digits)]);
+  if (there) rows.push([`median and 95th percentile of ${axis().unit}`, `${fixed(there.x_median, digits)}, ${fixed(there.x_p95, digits)}`, ""]);
   rows.push([`accuracy, ${core.accuracy} match (%)`, percent(run.accuracy), interval(run.accuracy_ci95, 1, 100)]);
   if (saved) rows.push([`saved at equal accuracy (${axis().unit})`, savedText(saved, digits), interval(saved.ci95, digits)], ["the same, %", percent(saved.saved_share), interval(saved.share_ci95, 1, 100)]);
+  if (saved?.without) rows.push(["lowest and highest, leaving one baseline run out", "", interval(saved.without, digits)]);
+  if (saved) rows.push(["points gained at equal cost", signed(100 * saved.gained_at_equal_cost.gained, 1), interval(saved.gained_at_equal_cost.ci95, 1, 100)]);
   if (saved?.note) rows.push(["", h("span", { class: "hint" }, saved.note)]);
   if (!saved && there?.saved_reason) rows.push(["saved at equal accuracy", h("span", { class: "hint" }, there.saved_reason)]);
   if (paired) {
     rows.push(["paired with", h("a", { href: href("run", paired.baseline) }, paired.baseline_label)],
       ["accuracy difference (points)", signed(100 * paired.accuracy_difference, 1), interval(paired.accuracy_difference_ci95, 1, 100)],
-      ["won : lost, exact McNemar p", `${paired.wins} : ${paired.losses}, p ${pValue(paired.mcnemar_p).replace(/^(?=\d)/, "= ")}`],
+      ["won : lost, exact McNemar p", `${paired.wins} : ${paired.losses}, p ${pValue(paired.mcnemar_p).replace(/^(?=\d)/, "= ")}`], ...(known(paired.mcnemar_p_holm) ? [[`p by Holm, ${paired.compared} runs compared`, pValue(paired.mcnemar_p_holm)]] : []),
       [`less than ${100 * paired.margin} point${paired.margin === 0.01 ? "" : "s"} worse`, paired.non_inferior ? "shown (one-sided 95 %)" : "not shown"],
       ["NFE difference", signed(paired.nfe_difference, 2), interval(paired.nfe_difference_ci95, 2)]);
     if (known(paired.questions_needed)) rows.push(["questions the difference would need", String(paired.questions_needed)]);
