@@ -106,6 +106,13 @@ class Block(nn.Module):
         self, x: Tensor, rotary: Rotary, attention_mask: Tensor | None, keep: Keep | None = None, wanted: Wanted | None = None
     ) -> Tensor:
         """[B, T, d] -> [B, T, d]; or [R, d], the wanted hidden states alone, which only need their own queries and feed-forward."""
+        return self.after_attention(*self._attended(x, rotary, attention_mask, keep, wanted))
+
+    def _attended(
+        self, x: Tensor, rotary: Rotary, attention_mask: Tensor | None, keep: Keep | None, wanted: Wanted | None
+    ) -> tuple[Tensor, Tensor]:
+        """What came in and what attention makes of it. On its own, so that queries, keys and values are gone before the feed-forward,
+        whose activations are the largest, begins."""
         h, k, v = self.keys_values(x, rotary)
         if keep is not None:
             k, v = keep(k, v)
@@ -116,7 +123,7 @@ class Block(nn.Module):
             repeat = self.n_heads // self.n_kv_heads
             k, v = k.repeat_interleave(repeat, dim=1), v.repeat_interleave(repeat, dim=1)
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=attention_mask).transpose(1, 2).flatten(2)
-        return self.after_attention(x, mixed if wanted is None else wanted.states_of(mixed))
+        return x, mixed if wanted is None else wanted.states_of(mixed)
 
     # The parts between which keys and values are kept and hidden states are chosen: tensors in, tensors out (compiled.py).
 
