@@ -48,9 +48,16 @@ def write_run(
     oracle: bool = False,
     status: str = "finished",
     model: str = "m",
+    settings: dict | None = None,
+    environment: dict | None = None,
+    shift: int = 0,
     **changes: object,
 ) -> Path:
-    """A run folder: n records whose NFE averages `nfe` (half of them one above, half one below), `correct` of them right."""
+    """A run folder: n records whose NFE averages `nfe` (half of them one above, half one below), `correct` of them right.
+
+    settings: parts of the configuration that differ from these. environment: of environment.json, which is else not written. shift: which
+    questions are right: those from n − shift on first.
+    """
     folder.mkdir(parents=True)
     choices = {"backbone": "lab", "proposer": proposer, "init": init, "remask": remask, "unmask": "threshold"}
     choices |= {"cache": "none", "length": "fixed", "task": "lab", "tracker": "none"}
@@ -64,8 +71,13 @@ def write_run(
         "tau": tau,
         "identity": {"backbone": {"model": model}},
     }
+    for key, value in (settings or {}).items():
+        config[key] = {**config.get(key, {}), **value} if isinstance(value, dict) else value
+    if environment is not None:
+        (folder / "environment.json").write_text(json.dumps(environment), encoding="utf-8")
     (folder / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
-    records = [record(i, nfe + (1 if i % 2 else -1), i < correct, i <= correct, init != "mask") for i in range(n)]
+    right = [(i + shift) % n < correct for i in range(n)]
+    records = [record(i, nfe + (1 if i % 2 else -1), right[i], right[i] or i == correct, init != "mask") for i in range(n)]
     (folder / "records.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
     summary = {
         "run_id": hashlib.sha256(str(folder).encode()).hexdigest()[:12],

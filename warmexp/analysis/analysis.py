@@ -8,16 +8,19 @@ points say which, their records are read. Resampling is seeded, so the same fold
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 
 from warmexp.analysis.axes import axis
 from warmexp.analysis.baseline import DEFAULT, select
 from warmexp.analysis.checklist import checklist
+from warmexp.analysis.chosen import TUNING, choose
 from warmexp.analysis.group import Together, numbers, results
 from warmexp.analysis.measured import Measured, measure_all
 from warmexp.analysis.points import Point
 from warmexp.analysis.quality import quality_curves
 from warmexp.analysis.result import Asked, Front, Group, Result
+from warmexp.analysis.seeds import merged
 from warmexp.errors import UserError, check_range
 
 MARGIN = 0.01
@@ -54,6 +57,7 @@ def analyse(
     if len(filters) > 1:
         raise ValueError("points with different accuracy filters have no common front")
     measured, unread = _measured(points, x, processes)
+    measured = merged(measured)
     accuracy = filters.pop() if filters else "flexible"
     asked = Asked(x=x, accuracy=accuracy, selector=baseline, margin=margin, pooled=pooled, reference=reference)
     return _front(measured, asked, (*left_out, *unread))
@@ -75,7 +79,8 @@ def along(front: Front, x: str) -> Front:
 
 def _front(measured: list[Measured], asked: Asked, left_out: Sequence[str]) -> Front:
     chosen = {p.run_id for p in select([m.point for m in measured], asked.selector)}
-    together = [Together.of(part, asked.x, chosen) for part in _parts(measured, asked.pooled)]
+    parts = _parts(measured, asked.pooled)
+    together = [Together.of(part, asked.x, choose(part, parts, chosen, asked.x)) for part in parts]
     groups = [numbers(one, asked.reference) for one in together]
     order = {one.point.run_id: i for i, one in enumerate(measured)}
     runs = [run for number, one in enumerate(together) for run in results(one, number, asked.margin)]
@@ -100,11 +105,25 @@ def _measured(points: Sequence[Point], x: str, processes: int) -> tuple[list[Mea
 
 
 def _parts(measured: list[Measured], pooled: bool) -> list[list[Measured]]:
-    """Comparable runs together, the largest group first."""
+    """Comparable runs together, the largest group first, and those on a calibration split behind those that it was for."""
     parts: dict[tuple, list[Measured]] = {}
     for one in measured:
         parts.setdefault(() if pooled else (one.point.backbone, one.point.model, one.point.task, one.point.questions), []).append(one)
-    return sorted(parts.values(), key=lambda part: (-len(part), -part[0].point.n))
+    return sorted(parts.values(), key=lambda part: (part[0].point.split in TUNING, -len(part), -part[0].point.n))
+
+
+def _seconds(number: int, runs: list[Result], several: bool) -> list[str]:
+    """Where seconds were measured under different circumstances."""
+    told = [dict(run.point.circumstances) for run in runs]
+    differing = []
+    for name in sorted({name for one in told for name in one}):
+        counts = Counter(one.get(name, "not known") for one in told)
+        if len(counts) > 1:
+            differing.append(f"{name} {', '.join(f'{value} ({count})' for value, count in sorted(counts.items()))}")
+    if not differing:
+        return []
+    where = f" in group {number + 1}" if several else ""
+    return [f"Seconds{where} were measured under different circumstances and do not compare: {'; '.join(differing)} (runs)."]
 
 
 def _caveats(runs: list[Result], groups: list[Group], asked: Asked) -> list[str]:
@@ -121,7 +140,8 @@ def _caveats(runs: list[Result], groups: list[Group], asked: Asked) -> list[str]
     elif len(groups) > 1:
         found.append(f"{len(groups)} groups of runs differ in questions, task or backbone: each has its own front, none is compared.")
     for number, group in enumerate(groups):
-        others = sum(run.group == number and not run.is_baseline for run in runs)
+        others = sum(run.group == number and not run.is_candidate for run in runs)
+        found += _seconds(number, [run for run in runs if run.group == number], len(groups) > 1)
         if others and not group.baseline_runs:
             found.append(
                 f"No run on these {group.task} questions (n = {group.n}) matches the baseline {asked.selector}: no saving can be said."

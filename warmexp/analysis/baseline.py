@@ -18,12 +18,18 @@ def select(points: list[Point], selector: str) -> list[Point]:
 
     Args:
         selector: words `key=value`, all of which must hold. A key is a config group (`init=mask`), a dotted key of the config
-            (`unmask.tau=0.9`) or the last part of one (`tau=0.9`); numbers are compared as numbers.
+            (`unmask.tau=0.9`) or the last part of one (`tau=0.9`); numbers are compared as numbers. Several values, `tau=0.7,0.9`, are
+            alternatives, and so are several selectors with ` | ` between them. What is not named may be anything: `init=mask` takes every
+            τ, block length, length policy and unmasking policy.
     Raises:
         UserError: for a word without `=`, or a key that no run has.
     """
-    words = [_word(word, points) for word in selector.split()]
-    return [p for p in points if p.ranked and all(_holds(dict(p.settings), key, value) for key, value in words)]
+    ways = [[_word(word, points) for word in way.split()] for way in selector.split("|")]
+    return [p for p in points if p.ranked and any(_all_hold(dict(p.settings), words) for words in ways)]
+
+
+def _all_hold(settings: dict, words: list[tuple[str, str]]) -> bool:
+    return all(any(_holds(settings, key, value) for value in values.split(",")) for key, values in words)
 
 
 def _word(word: str, points: list[Point]) -> tuple[str, str]:

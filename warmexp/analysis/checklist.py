@@ -33,10 +33,12 @@ def _of_group(group: Group, runs: list[Result], asked: Asked) -> list[tuple[str,
     far = sum(bool(run.saved and run.saved.far) for run in runs)
     oracles, alone = (sum(getattr(run.point, kind) for run in runs) for kind in ("oracle", "autoregressive"))
     return [
+        ("Split", f"{group.split}."),
         ("Questions", f"{group.n} of {group.task}, backbone {group.backbone}."),
+        ("Seeds", _seeds(runs)),
         (
             "Baseline",
-            f"{asked.selector}: {_count(len(group.baseline_runs), 'run')}, of which {len(group.baseline_front)} make the hull"
+            f"{asked.selector}: {_count(len(group.baseline_candidates), 'run')}; chosen: {group.baseline_choice}; hull"
             f" {', '.join(f'({x:.2f}, {100 * y:.1f} %)' for x, y in group.baseline_front) or '–'}.",
         ),
         ("Long chords", f"{_count(far, 'saving')} measured on a chord between settings far apart." if far else "None."),
@@ -49,9 +51,24 @@ def _of_group(group: Group, runs: list[Result], asked: Asked) -> list[tuple[str,
             f"{points:g} % of the questions; fewer than {fewest} questions cannot show it"
             + (", and these are fewer." if group.n < fewest else "."),
         ),
+        ("Seconds", _circumstances(runs)),
         ("Oracle rows", f"{_count(oracles, 'run')} saw the answers; on no front." if oracles else "None."),
         ("Autoregressive rows", f"{_count(alone, 'run')} without a forward of the backbone; on no front." if alone else "None."),
     ]
+
+
+def _seeds(runs: list[Result]) -> str:
+    several = sorted({len(run.point.seeds) for run in runs if run.point.seeds})
+    if not several:
+        return "One each. Draws of different questions are independent, so intervals over questions cover the luck of a seed."
+    return f"{' or '.join(map(str, several))} where a label says so, resampled with the questions; one each elsewhere."
+
+
+def _circumstances(runs: list[Result]) -> str:
+    told = [dict(run.point.circumstances) for run in runs]
+    names = sorted({name for one in told for name in one})
+    values = {name: sorted({one.get(name, "not known") for one in told}) for name in names}
+    return ("; ".join(f"{name} {' or '.join(some)}" for name, some in values.items()) or "circumstances not known") + "."
 
 
 def _count(n: int, what: str) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +20,8 @@ _WARM = ("choices.init", "choices.proposer", "choices.remask", "choices.anchor",
 class Paired:
     """A run minus the baseline run `baseline`, on the n questions that both answered.
 
-    wins, losses: questions that only the run, only the baseline got right. mcnemar_p: exact, two-sided. non_inferior: one-sided 95 %
+    wins, losses: questions that only the run, only the baseline got right (of several seeds: got right more often). mcnemar_p: exact,
+    two-sided; where a run is several seeds' mean, Student's paired t over questions, as `test` says. non_inferior: one-sided 95 %
     against the margin. x_difference: mean of the run's x less the baseline's, negative where the run is cheaper, with a paired bootstrap
     interval (nfe_difference is the same number on the NFE axis). questions_needed: for McNemar's test to find the observed difference
     (two-sided 5 %, power 80 %), where it has not; questions_needed_non_inferior: the same for non-inferiority. None where there is
@@ -43,6 +46,7 @@ class Paired:
     nfe_difference_ci95: tuple[float, float] | None
     questions_needed: int | None
     questions_needed_non_inferior: int | None
+    test: str = "exact McNemar"
     compared: int | None = None
     mcnemar_p_holm: float | None = None
     x_difference_simultaneous: tuple[float, float] | None = None
@@ -50,7 +54,10 @@ class Paired:
 
 
 def accuracy_limits(pair: Paired, error: float, level: float) -> tuple[float, float]:
-    """Tango's interval of the difference of accuracies at another level. error: its standard error over questions."""
+    """Interval of the difference of accuracies at another level: Tango's, and of several seeds the normal one with this standard error."""
+    if pair.test != "exact McNemar":
+        z = NormalDist().inv_cdf(0.5 + level / 2)
+        return pair.accuracy_difference - z * error, pair.accuracy_difference + z * error
     return difference_interval(pair.wins, pair.losses, pair.n, level)
 
 
@@ -82,9 +89,8 @@ def compare(run: Measured, base: Measured, x: str, star: np.ndarray, margin: flo
             return None, f"it shares no question with the baseline run {base.point.label}"
         star = replicate_means((run.x[x][mine] - base.x[x][yours])[:, None], run.point.questions + base.point.questions)[:, 0]
     n, right, other = len(mine), run.right[mine], base.right[yours]
-    wins, losses = int((right & ~other).sum()), int((~right & other).sum())
-    p = mcnemar(wins, losses)
-    enough = non_inferior(wins, losses, n, margin)
+    wins, losses = int((right > other).sum()), int((right < other).sum())
+    verdict = _of_seeds(right - other, margin) if run.members or base.members else _of_flips(wins, losses, n, margin)
     x_difference, interval = float((run.x[x][mine] - base.x[x][yours]).mean()), percentile_interval(star)
     nfe = (x_difference, interval) if x == "nfe" else _nfe(run, base, mine, yours)
     return Paired(
@@ -93,19 +99,50 @@ def compare(run: Measured, base: Measured, x: str, star: np.ndarray, margin: flo
         n=n,
         wins=wins,
         losses=losses,
-        mcnemar_p=p,
-        significant=p < 1 - LEVEL,
-        accuracy_difference=(wins - losses) / n,
-        accuracy_difference_ci95=difference_interval(wins, losses, n),
+        **verdict,
         margin=margin,
-        non_inferior=enough,
         x_difference=x_difference,
         x_difference_ci95=interval,
         nfe_difference=nfe[0],
         nfe_difference_ci95=nfe[1],
-        questions_needed=None if p < 1 - LEVEL else questions_needed(wins, losses, n),
-        questions_needed_non_inferior=None if enough else questions_needed_non_inferior(wins, losses, n, margin),
     ), None
+
+
+def _of_flips(wins: int, losses: int, n: int, margin: float) -> dict[str, Any]:
+    """What is said of the difference where every question was answered once by each."""
+    p, enough = mcnemar(wins, losses), non_inferior(wins, losses, n, margin)
+    return {
+        "test": "exact McNemar",
+        "mcnemar_p": p,
+        "significant": p < 1 - LEVEL,
+        "accuracy_difference": (wins - losses) / n,
+        "accuracy_difference_ci95": difference_interval(wins, losses, n),
+        "non_inferior": enough,
+        "questions_needed": None if p < 1 - LEVEL else questions_needed(wins, losses, n),
+        "questions_needed_non_inferior": None if enough else questions_needed_non_inferior(wins, losses, n, margin),
+    }
+
+
+def _of_seeds(differences: np.ndarray, margin: float) -> dict[str, Any]:
+    """The same where a question has a share of right answers over seeds: Student's paired t over questions. differences: [n] shares."""
+    from scipy import stats
+
+    n, mean = len(differences), float(differences.mean())
+    error = float(differences.std(ddof=1) / np.sqrt(n)) if n > 1 else 0.0
+    if error == 0:
+        return {**_of_flips(0, 0, n, margin), "test": "paired t over questions", "accuracy_difference": mean}
+    p = float(2 * stats.t.sf(abs(mean) / error, n - 1))
+    half = float(stats.t.ppf(0.5 + LEVEL / 2, n - 1)) * error
+    return {
+        "test": "paired t over questions",
+        "mcnemar_p": p,
+        "significant": p < 1 - LEVEL,
+        "accuracy_difference": mean,
+        "accuracy_difference_ci95": (mean - half, mean + half),
+        "non_inferior": bool((mean + margin) / error > stats.t.ppf(LEVEL, n - 1)),
+        "questions_needed": None,
+        "questions_needed_non_inferior": None,
+    }
 
 
 def _nfe(run: Measured, base: Measured, mine: np.ndarray, yours: np.ndarray) -> tuple[float, tuple[float, float]]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from warmexp.analysis.chosen import Choice
 from warmexp.analysis.compare import compare, partner
 from warmexp.analysis.family import adjusted
 from warmexp.analysis.indicators import aup, aup_refused, hypervolume, hypervolumes, non_dominated, undominated_shares
@@ -15,13 +16,15 @@ from warmexp.analysis.proposals import by_proposal
 from warmexp.analysis.resample import percentile_interval, replicate_means
 from warmexp.analysis.result import Curve, Group, Result
 from warmexp.analysis.saving import Saved, hull, savings
+from warmexp.analysis.seeds import star_of
 
 REFERENCE = 1.1  # the reference point's x, in units of the largest x
 
 
 @dataclass(frozen=True)
 class Together:
-    """k comparable runs. cost, accuracy: [k]. ranked: [k] bool, all but oracles and autoregressive rows. on_front, is_baseline: [k] bool.
+    """k comparable runs. cost, accuracy: [k]. ranked: [k] bool, all but oracles and autoregressive rows. on_front, is_baseline,
+    is_candidate: [k] bool. choice: which of the candidates are the baseline.
 
     cost_star, accuracy_star: [B, k] resampled means; runs on the same questions share the draws. covariance: [2, 2, k, k] of the means,
     cost and accuracy; runs on different questions have none in common.
@@ -34,20 +37,21 @@ class Together:
     ranked: np.ndarray
     on_front: np.ndarray
     is_baseline: np.ndarray
+    is_candidate: np.ndarray
+    choice: Choice
     cost_star: np.ndarray
     accuracy_star: np.ndarray
     covariance: np.ndarray
 
     @classmethod
-    def of(cls, runs: list[Measured], x: str, baseline: set[str]) -> Together:
-        """baseline: run ids."""
+    def of(cls, runs: list[Measured], x: str, choice: Choice) -> Together:
         cost = np.array([m.x[x].mean() for m in runs])
         accuracy = np.array([m.right.mean() for m in runs])
         ranked = np.array([m.point.ranked for m in runs])
         on_front = np.zeros(len(runs), dtype=bool)
         on_front[ranked] = non_dominated(cost[ranked], accuracy[ranked])
-        is_baseline = np.array([m.point.run_id in baseline for m in runs])
-        return cls(runs, x, cost, accuracy, ranked, on_front, is_baseline, *_sampling(runs, x))
+        is_baseline, is_candidate = (np.array([m.point.run_id in ids for m in runs]) for ids in (choice.chosen, choice.candidates))
+        return cls(runs, x, cost, accuracy, ranked, on_front, is_baseline, is_candidate, choice, *_sampling(runs, x))
 
     @property
     def n(self) -> np.ndarray:
@@ -68,6 +72,12 @@ def _sampling(runs: list[Measured], x: str) -> tuple[np.ndarray, np.ndarray, np.
         centred, k = values - values.mean(axis=0), len(members)
         own = (centred.T @ centred / max(len(ids) - 1, 1) / len(ids)).reshape(2, k, 2, k)
         covariance[np.ix_((0, 1), (0, 1), members, members)] = own.transpose(0, 2, 1, 3)
+    for i, one in enumerate(runs):
+        if one.members:
+            values = [member.x[x] for member in one.members], [member.right for member in one.members]
+            stars[i] = tuple(star_of(one.members, some) for some in values)
+            for q, star in enumerate(stars[i]):  # what the seeds have in common on all questions
+                covariance[q, q, i, i] = max(covariance[q, q, i, i], float(star.var()))
     cost, accuracy = zip(*(stars[i] for i in range(len(runs))), strict=True)
     return np.stack(cost, axis=1), np.stack(accuracy, axis=1), covariance
 
@@ -91,13 +101,18 @@ def results(together: Together, number: int, margin: float) -> list[Result]:
 
 def _result(together: Together, i: int, number: int, base: list[int], saved: Saved | None, steady: float, margin: float) -> Result:
     one = together.runs[i]
-    reason = "no run here matches the baseline" if not base else "this run is part of the baseline" if i in base else None
+    candidates = np.flatnonzero(together.is_candidate).tolist()
+    reason = None
+    if not base:
+        reason = "no run here matches the baseline"
+    elif i in candidates:
+        reason = "this run is part of the baseline" + ("" if i in base else ", and was not chosen")
     paired, unpaired, other = None, reason, None
     if reason is None:
-        j = partner(i, together.runs, base)
+        j = partner(i, together.runs, candidates)
         star = together.cost_star[:, i] - together.cost_star[:, j]
         paired, unpaired = compare(one, together.runs[j], together.x, star, margin)
-        other = together.runs[j].right if together.runs[j].ids == one.ids else None
+        other = together.runs[j].shown.right if together.runs[j].ids == one.ids else None
     return Result(
         measured=one,
         group=number,
@@ -109,11 +124,12 @@ def _result(together: Together, i: int, number: int, base: list[int], saved: Sav
         on_front=bool(together.on_front[i]),
         undominated_share=steady if together.ranked[i] else None,
         is_baseline=bool(together.is_baseline[i]),
+        is_candidate=bool(together.is_candidate[i]),
         saved=saved if reason is None else None,
         saved_reason=reason,
         paired=paired,
         paired_reason=unpaired,
-        by_proposal=_by_proposal(one, other),
+        by_proposal=_by_proposal(one.shown, other),
     )
 
 
@@ -136,6 +152,9 @@ def numbers(together: Together, reference: float | None = None) -> Group:
         questions=tuple(dict.fromkeys(m.point.questions for m in runs)),
         n=len({(m.point.task, i) for m in runs for i in m.ids}),
         front=tuple(sorted(zip(cost[front].tolist(), accuracy[front].tolist(), strict=True))),
+        split=", ".join(sorted({m.point.split or "not named" for m in runs})),
+        baseline_choice=together.choice.said,
+        baseline_candidates=tuple(runs[i].point.run_id for i in np.flatnonzero(together.is_candidate)),
         baseline_runs=tuple(runs[i].point.run_id for i in np.flatnonzero(base)),
         baseline_front=tuple((float(x), float(y)) for x, y in zip(*corners, strict=True)),
         reference_x=reference,

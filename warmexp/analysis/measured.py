@@ -43,10 +43,16 @@ class Measured:
     calibration: dict[str, Calibration | None]
     survival: ByTruth | None  # None where no token was injected
     readout: Readout | None  # None where the records do not say
+    members: tuple[Measured, ...] = ()  # the runs of a point that is several seeds' mean; x, correct and tokens are then their means
+
+    @property
+    def shown(self) -> Measured:
+        """The run whose decodes are looked at: itself, or that of the first seed."""
+        return self.members[0] if self.members else self
 
     @property
     def right(self) -> np.ndarray:
-        """[n] bool by the point's own filter."""
+        """[n] bool by the point's own filter; of several seeds, the share of them that is right."""
         return self.correct[self.point.accuracy_filter]
 
 

@@ -9,9 +9,12 @@ import math
 from functools import lru_cache
 from statistics import NormalDist
 
+import numpy as np
+
 from warmexp.errors import check_range
 
 POWER = 0.8
+_MANY = 20_000  # flips beyond which a test's power is not added up one by one
 
 
 def mcnemar(b: int, c: int) -> float:
@@ -93,19 +96,43 @@ def fewest_questions(margin: float, level: float = 0.95) -> int:
     return n
 
 
+@lru_cache(maxsize=4096)
 def questions_needed(b: int, c: int, n: int, level: float = 0.95, power: float = POWER) -> int | None:
-    """How many questions McNemar's test would need to find this difference, were the observed shares of wins and losses the true ones.
+    """How many questions McNemar's exact test would need to find this difference, were the observed shares of wins and losses true.
 
     Returns:
         the number of questions for two-sided error 1 − level and the given power; None where there is no difference to find (b = c).
 
-    Source: R. J. Connor, "Sample size for testing differences in proportions for the paired-sample design", Biometrics 43 (1987).
+    Source: R. J. Connor, "Sample size for testing differences in proportions for the paired-sample design", Biometrics 43 (1987), whose
+    number is that of the uncorrected test; from there the number grows until the exact test's own power is reached.
     """
     if b == c:
         return None
     flips, difference = (b + c) / n, abs(b - c) / n
     alpha, beta = NormalDist().inv_cdf(0.5 + level / 2), NormalDist().inv_cdf(power)
-    return math.ceil((alpha * math.sqrt(flips) + beta * math.sqrt(flips - difference**2)) ** 2 / difference**2)
+    needed = math.ceil((alpha * math.sqrt(flips) + beta * math.sqrt(flips - difference**2)) ** 2 / difference**2)
+    if needed * flips > _MANY:  # where a correction of one flip no longer matters
+        return needed
+    step = max(1, math.ceil(0.005 * needed))
+    while exact_power(needed, flips, max(b, c) / (b + c), level) < power:
+        needed += step
+    return needed
+
+
+def exact_power(n: int, flips: float, favourable: float, level: float = 0.95) -> float:
+    """How often the two-sided exact McNemar test on n questions finds a difference.
+
+    flips: share of questions on which the runs differ. favourable: share of these that go one way.
+    """
+    from scipy import stats
+
+    spread = 6 * math.sqrt(n * flips * (1 - flips)) + 1
+    d = np.arange(max(1, int(n * flips - spread)), min(n, int(n * flips + spread)) + 1)
+    # The largest count of the rarer side that the test still rejects: P(X ≤ k) ≤ (1 − level)/2 for a fair coin.
+    k = stats.binom.ppf((1 - level) / 2, d, 0.5)
+    k = np.where(stats.binom.cdf(k, d, 0.5) <= (1 - level) / 2, k, k - 1)
+    found = stats.binom.cdf(k, d, favourable) + stats.binom.sf(d - k - 1, d, favourable)
+    return float((stats.binom.pmf(d, n, flips) * np.where(k >= 0, found, 0.0)).sum())
 
 
 def questions_needed_non_inferior(b: int, c: int, n: int, margin: float, level: float = 0.95, power: float = POWER) -> int | None:

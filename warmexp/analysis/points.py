@@ -17,6 +17,7 @@ from typing import Any
 
 from warmexp.errors import UserError
 from warmexp.io import read_json
+from warmexp.runs.circumstances import circumstances
 from warmexp.runs.stored import COUNTED, FOLDER, read_records, read_summary
 from warmexp.secrets import without_secrets
 from warmexp.stored_config import read_config
@@ -61,6 +62,9 @@ class Point:
     proposal_accuracy: float | None  # by the same filter; None for a cold start
     seconds: float
     settings: tuple[tuple[str, Setting], ...] = ()  # the config's leaves, as dotted keys
+    split: str | None = None  # of the task's questions; None where the task names none
+    circumstances: tuple[tuple[str, str], ...] = ()  # of its seconds: runs/circumstances.py
+    seeds: tuple[int, ...] = ()  # of a point that is several runs' mean (seeds.py)
     model: str = ""  # a hash of the backbone's weights: one name (`checkpoint`) may stand for several
 
     @property
@@ -221,6 +225,8 @@ def _point(folder: Path, config: dict[str, Any], summary: dict[str, Any], accura
         proposal_accuracy=None if proposal_accuracy is None else float(proposal_accuracy),
         seconds=float(summary["seconds_total"]),
         settings=settings,
+        split=None if (split := dict(settings).get("task.split")) is None else str(split),
+        circumstances=tuple(sorted(circumstances(config, folder).items())),
         model=str(((config.get("identity") or {}).get("backbone") or {}).get("model", "")),
     )
     source = "" if point.proposer == "none" else f"from {point.proposer}"

@@ -34,6 +34,12 @@ def replicate_means(values: np.ndarray, name: str, resamples: int = RESAMPLES) -
     return np.concatenate([counts @ values for counts in draws]) / n
 
 
+def seed_weights(name: str, resamples: int, seeds: int) -> np.ndarray:
+    """[B, S] shares of S seeds drawn with replacement, one draw of all of them per resample."""
+    rng = np.random.default_rng(zlib.crc32(name.encode()))
+    return rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=resamples) / seeds
+
+
 @lru_cache(maxsize=1)
 def _kept(name: str, n: int, resamples: int) -> tuple[np.ndarray, ...]:
     """Drawing takes far longer than taking the means, and one analysis takes many means of the same draws."""

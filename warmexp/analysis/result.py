@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 import warmexp
 from warmexp.analysis.axes import axis
 from warmexp.analysis.compare import Paired
@@ -23,7 +25,8 @@ class Result:
     """One run in its group. x is in the axis' unit per question, accuracy a share by the chosen filter.
 
     x_median, x_p95: of the questions' x, the 95th percentile being one of them. undominated_share: of the resamples in which no other run
-    dominates it; None where it is never on a front. saved, paired: None with the reason beside it. by_proposal: see proposals.py.
+    dominates it; None where it is never on a front. is_candidate: the baseline's selector names it; is_baseline: and its hull is made of
+    it (chosen.py). saved, paired: None with the reason beside it. by_proposal: see proposals.py.
     """
 
     measured: Measured
@@ -35,6 +38,7 @@ class Result:
     on_front: bool
     undominated_share: float | None
     is_baseline: bool
+    is_candidate: bool
     saved: Saved | None
     saved_reason: str | None
     paired: Paired | None
@@ -107,8 +111,11 @@ class Group:
     task: str
     questions: tuple[str, ...]
     n: int  # different questions
+    split: str
     front: tuple[tuple[float, float], ...]
-    baseline_runs: tuple[str, ...]
+    baseline_choice: str  # how the baseline's settings were chosen
+    baseline_candidates: tuple[str, ...]  # all that the selector names
+    baseline_runs: tuple[str, ...]  # of these, what the hull is made of
     baseline_front: tuple[tuple[float, float], ...]
     reference_x: float
     hypervolume: float
@@ -189,6 +196,20 @@ class Front(Asked):
         )
 
 
+def _seeds(run: Result) -> dict[str, Any] | None:
+    """Of a point that is several seeds' mean: which, whose, and how far they lie apart (standard deviations between seeds)."""
+    members = run.measured.members
+    if not members:
+        return None
+    accuracy = [one.right.mean() for one in members]
+    return {
+        "values": run.point.seeds,
+        "runs": [one.point.run_id for one in members],
+        "accuracy_sd": float(np.std(accuracy, ddof=1)),
+        "nfe_sd": float(np.std([one.x["nfe"].mean() for one in members], ddof=1)),
+    }
+
+
 def _differs(settings: list[dict], key: str) -> bool:
     return len({str(one.get(key)) for one in settings}) > 1
 
@@ -223,6 +244,9 @@ def _run_json(run: Result) -> dict[str, Any]:
         "autoregressive": point.autoregressive,
         "n": point.n,
         "questions": point.questions,
+        "split": point.split,
+        "seeds": _seeds(run),
+        "circumstances": dict(point.circumstances),
         "group": run.group,
         "x": run.x,
         "x_ci95": run.x_ci95,
@@ -239,6 +263,7 @@ def _run_json(run: Result) -> dict[str, Any]:
         "undominated_share": run.undominated_share,
         "steady": run.steady,
         "is_baseline": run.is_baseline,
+        "is_candidate": run.is_candidate,
         "saved": run.saved,
         "saved_reason": run.saved_reason,
         "paired": run.paired,

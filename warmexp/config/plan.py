@@ -247,16 +247,24 @@ def _check_study(study: Any) -> None:
     for key, value in study.items():
         if key not in STUDY:
             raise UserError(f"study.{key} is not a key of study{closest(str(key), STUDY)}; it has {', '.join(STUDY)}.")
+        if key == "baseline" and isinstance(value, ListConfig) and all(isinstance(way, str) for way in value):
+            continue
         if value is not None and not isinstance(value, str):
             raise UserError(f"study.{key}={value} is not a word.")
     if study.name is not None and not _FOLDER.fullmatch(study.name):
         raise UserError(f"study.name={study.name} cannot name a folder: use letters, digits and . , _ = + - (not first a dot).")
-    for word in (study.baseline or BASELINE).split():
+    for word in baseline_of(study).replace("|", " ").split():
         if not _SELECTOR.fullmatch(word):
             raise UserError(f"study.baseline: '{word}' selects no run: write words key=value, such as {BASELINE}.")
         key, _, value = word.partition("=")
-        if key in GROUPS:
-            check_choice(f"study.baseline: {key}", value, options(key))
+        for one in value.split(",") if key in GROUPS else ():
+            check_choice(f"study.baseline: {key}", one, options(key))
+
+
+def baseline_of(study: DictConfig) -> str:
+    """The selector of the baseline's runs (analysis/baseline.py); a list of them is several ways to be one."""
+    given = study.baseline
+    return " | ".join(given) if isinstance(given, ListConfig) else given or BASELINE
 
 
 def options(group: str) -> list[str]:

@@ -116,13 +116,17 @@ def numbers_lines(front: Front, group: Group) -> list[str]:
     return lines
 
 
-def run_notes(front: Front, runs: list[Result]) -> list[str]:
+def run_notes(front: Front, runs: list[Result], group: Group) -> list[str]:
     cost = "" if front.x == "nfe" else f" by {_NAMES[front.x]}"
     name = "NFE" if front.x == "nfe" else _NAMES[front.x]
     lines = [
         f"Undominated: share of resamples of the questions in which no run has lower {name} and higher {front.accuracy} accuracy{cost};"
         f" bold from {100 * STEADY:.0f} %. Proposals scored by {front.accuracy} match."
     ]
+    if group.split != "not named":
+        lines.insert(0, f"Questions of the {group.split} split.")
+    if len(group.baseline_candidates) > 1:
+        lines.append(f"Baseline settings: {group.baseline_choice}.")
     if any(run.point.oracle for run in runs):
         lines.append("Oracle runs saw the reference solution and are kept off the front.")
     if any(run.point.autoregressive for run in runs):

@@ -70,8 +70,9 @@ def _tables(front: Front) -> list[tuple[str | None, tuple[str, ...], list[tuple[
     tables = []
     for number, group in enumerate(front.groups):
         runs = [run for run in front.runs if run.group == number]
-        title = f"{group.n} {group.task} questions, {group.backbone} backbone" if len(front.groups) > 1 else None
-        notes = [*run_notes(front, runs), *(numbers_lines(front, group) if len(runs) > 1 else [])]
+        split = "" if group.split == "not named" else f" ({group.split} split)"
+        title = f"{group.n} {group.task} questions{split}, {group.backbone} backbone" if len(front.groups) > 1 else None
+        notes = [*run_notes(front, runs, group), *(numbers_lines(front, group) if len(runs) > 1 else [])]
         tables.append((title, run_columns(front), _rows(front, runs, run_cells), notes))
         compared = [run for run in runs if run.saved or run.paired]
         if compared:

@@ -48,6 +48,7 @@ def environment(device: str, identity: dict[str, Any], backbone: Backbone, token
         "git": _git_revision(),
         "python": platform.python_version(),
         "platform": platform.platform(),
+        "cpu": _processor(),
         "packages": {name: _version(name) for name in _PACKAGES},
         "device": device,
         "threads": torch.get_num_threads(),
@@ -66,6 +67,18 @@ def environment(device: str, identity: dict[str, Any], backbone: Backbone, token
     if device.startswith("cuda"):
         facts |= _gpu(device)
     return facts
+
+
+def _processor() -> str:
+    """The processor's own name, and how many of its cores this process may use."""
+    name = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), name)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{name}, {cores} cores"
 
 
 def _gpu(device: str) -> dict[str, Any]:

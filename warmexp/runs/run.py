@@ -31,6 +31,7 @@ from warmexp.proposers.hf import free_models
 from warmexp.proposers.proposal import Asked, Encoded, Proposal, encode, fit
 from warmexp.proposers.store import prompt_sha256, proposals_for
 from warmexp.runs.batches import empty_cache, gathered, shrinking
+from warmexp.runs.circumstances import other_seconds
 from warmexp.runs.console import ProgressBar
 from warmexp.runs.devices import placed
 from warmexp.runs.environment import environment, keep_float32, no_cudnn_attention
@@ -65,7 +66,8 @@ def run(plan: Plan, say: Callable[[str], None] = show, wait: bool = False) -> di
     with _locked(plan, say, wait):
         done = finished(plan.folder)
         if done is not None:
-            say(f"reused {plan.folder} (finished earlier; delete the folder to run it again)")
+            seconds = other_seconds(plan.folder, {"batch_size": plan.batch_size, "engine": plan.engine, "share": plan.share})
+            say(f"reused {plan.folder} (finished earlier; delete the folder to run it again{f'; {seconds}' if seconds else ''})")
             plan.tracker.mirror(plan.run_id, _stored_config(plan), plan.folder)
             if plan.tracker.note:
                 say(plan.tracker.note)

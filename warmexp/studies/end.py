@@ -10,7 +10,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from warmexp.config.instantiate import build
-from warmexp.config.plan import BASELINE
+from warmexp.config.plan import baseline_of
 from warmexp.console import complain, show
 from warmexp.locks import Lock
 from warmexp.runs.stored import finished
@@ -73,7 +73,7 @@ def _front(folders: Sequence[Path], study: Path, cfg: DictConfig) -> None:
     from warmexp.tracking.study import log_study
 
     points, left_out = collect(folders)
-    front = analyse(points, baseline=cfg.study.baseline or BASELINE, left_out=left_out, processes=cores())
+    front = analyse(points, baseline=baseline_of(cfg.study), left_out=left_out, processes=cores())
     with Lock(study / ".front.lock"):  # several workers may end the same study
         try:
             paths = write_front(front, study / "front", title=f"Study {study.name}")

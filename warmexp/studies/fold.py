@@ -16,6 +16,7 @@ class Point:
 
     overrides: a command line. run_id, folder, questions (their number), choices (the option chosen in each group): of the run it
     stands for; run_id is None where it cannot be run, and `problem` says why. idle: keys of its overrides that do nothing for it.
+    seconds: a clause where it is finished and its seconds are not those of what is asked for.
     """
 
     overrides: tuple[str, ...]
@@ -25,6 +26,7 @@ class Point:
     choices: dict[str, str]
     problem: str | None = None
     idle: tuple[str, ...] = ()
+    seconds: str | None = None
 
 
 def fold(points: Sequence[Point]) -> tuple[list[Point], str | None]:
@@ -55,7 +57,15 @@ def _idle(group: Sequence[Point]) -> tuple[str, ...]:
 def _why(point: Point) -> list[str]:
     """Which keys do nothing for a point, and because of which choice."""
     idle: dict[str, list[str]] = defaultdict(list)
-    for key in point.idle:
+    only_seconds = [key for key in point.idle if key in ("batch_size", "engine", "share", "device")]
+    if only_seconds:
+        idle["seconds"] = only_seconds
+    for key in set(point.idle) - set(only_seconds):
         reader = readers(key).partition("=")[0] if key in SHARED else "init"
         idle[f"{reader}={point.choices[reader]}"].append(key)
-    return [f"{', '.join(keys)} {'do' if len(keys) > 1 else 'does'} nothing under {choice}" for choice, keys in idle.items()]
+    return [
+        f"{', '.join(keys)} {'change' if len(keys) > 1 else 'changes'} no result, only seconds, which are those of the first"
+        if choice == "seconds"
+        else f"{', '.join(keys)} {'do' if len(keys) > 1 else 'does'} nothing under {choice}"
+        for choice, keys in idle.items()
+    ]

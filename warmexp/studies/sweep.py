@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,10 +12,13 @@ from hydra.plugins.sweeper import Sweeper
 from omegaconf import OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from warmexp.analysis.analysis import MARGIN
+from warmexp.analysis.paired import fewest_questions
 from warmexp.config.messages import explain
-from warmexp.config.plan import BASELINE, plan
+from warmexp.config.plan import baseline_of, plan
 from warmexp.console import complain, show
 from warmexp.errors import UserError
+from warmexp.runs.circumstances import other_seconds
 from warmexp.runs.stored import finished
 from warmexp.studies.dry_run import print_forecast
 from warmexp.studies.fold import Point, fold
@@ -49,12 +53,14 @@ def sweep(sweeper: Sweeper, overrides: Sequence[Sequence[str]]) -> list[Any]:
     show(f"study {study.folder.name}: {len(points)} jobs, {len(done)} of them finished")
     if folded:
         show(folded)
+    for sentence in _cautions(done, possible):
+        show(sentence)
     if sweeper.dry_run:
         print_forecast(points)
         return []
     names = labels([point.overrides for point in points])
     jobs = [Job(i, point.overrides, name, point.run_id, point.run_id) for i, (point, name) in enumerate(zip(points, names, strict=True))]
-    study.ask(jobs, name=sweeper.config.study.name, baseline=sweeper.config.study.baseline or BASELINE)
+    study.ask(jobs, name=sweeper.config.study.name, baseline=baseline_of(sweeper.config.study))
     for job, point in zip(jobs, points, strict=True):
         if point.problem:
             study.write(job.with_(status=FAILED, reason=point.problem))
@@ -63,6 +69,20 @@ def sweep(sweeper: Sweeper, overrides: Sequence[Sequence[str]]) -> list[Any]:
         else:
             study.forget(job)
     return _launch(sweeper, study, [(job, point) for job, point in zip(jobs, points, strict=True) if point in todo])
+
+
+def _cautions(done: Sequence[Point], possible: Sequence[Point]) -> list[str]:
+    """What is better known before a study is run than after it."""
+    said = []
+    for clause, count in Counter(point.seconds for point in done if point.seconds).items():
+        said.append(f"note: of {count} finished run{'s' if count > 1 else ''} {clause}; delete a run's folder to measure its seconds anew")
+    fewest, n = fewest_questions(MARGIN), min((point.questions for point in possible), default=0)
+    if 0 < n < fewest:
+        said.append(
+            f"note: {n} questions cannot show that a run loses less than {100 * MARGIN:g} %, not even one that never differs from the"
+            f" baseline; that takes {fewest}, or a wider margin"
+        )
+    return said
 
 
 def _launch(sweeper: Sweeper, study: StudyFolder, todo: list[tuple[Job, Point]]) -> list[Any]:
@@ -111,7 +131,9 @@ def point_of(sweeper: Sweeper, words: tuple[str, ...]) -> Point:
         with open_dict(cfg):
             del cfg["hydra"]
         planned = plan(cfg, choices, multirun=True)
-        return Point(words, planned.run_id, planned.folder, len(planned.questions), planned.choices)
+        asked = {"batch_size": planned.batch_size, "engine": planned.engine, "share": planned.share}
+        seconds = other_seconds(planned.folder, asked) if finished(planned.folder) is not None else None
+        return Point(words, planned.run_id, planned.folder, len(planned.questions), planned.choices, seconds=seconds)
     except (UserError, HydraException, OmegaConfBaseException) as error:
         return Point(words, None, None, 0, {}, explain(error))
     except Exception as error:  # one point's defect is not the others'

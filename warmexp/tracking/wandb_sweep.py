@@ -46,7 +46,8 @@ def sweep_file(study: str, arguments: Sequence[str] = ()) -> dict[str, Any]:
     hydra = config.pop("hydra", {})
     sweeper = hydra.get("sweeper", {})
     fixed = [*_flat({key: value for key, value in config.items() if key not in ("defaults", "study")})]
-    about = {"study.name": name, "study.baseline": config.get("study", {}).get("baseline")}
+    baseline = config.get("study", {}).get("baseline")
+    about = {"study.name": name, "study.baseline": " | ".join(baseline) if isinstance(baseline, list) else baseline}
     shared = [f"{key}={value}" for key, value in (sweeper.get("params") or {}).items()]
     grids = [_grid(grid_words(grid, [*fixed, *shared], arguments)) for grid in sweeper.get("grids") or [""]]
     always = ["tracker=wandb", *(f"{key}='{value}'" for key, value in about.items() if value is not None)]

@@ -130,7 +130,7 @@ def _bounded(front: Front, sets: list[Set], budget: int) -> tuple[int, list[str]
 
 
 def _run(run: Result, chosen: list[int]) -> dict[str, Any]:
-    measured, folder = run.measured, run.point.folder
+    measured, folder = run.measured.shown, run.point.folder
     found = records(folder, [measured.ids[i] for i in chosen])
     rows = [(i, found[measured.ids[i]]) for i in chosen if measured.ids[i] in found]
     proposed = measured.proposal_right.get(run.point.accuracy_filter)
