@@ -18,7 +18,7 @@ from warmexp.config.devices import joined  # noqa: E402
 from warmexp.config.messages import explain  # noqa: E402
 from warmexp.config.plan import conf_dir  # noqa: E402
 from warmexp.config.plugins import take_words  # noqa: E402
-from warmexp.config.words import check_words  # noqa: E402
+from warmexp.config.words import check_words, in_order  # noqa: E402
 from warmexp.console import complain, show  # noqa: E402
 from warmexp.errors import UserError  # noqa: E402
 from warmexp.studies.end import Asked, end_study  # noqa: E402
@@ -48,9 +48,7 @@ def _arguments(words: list[str]) -> list[str]:
         words = [*several, *(word for word in words if word != DRY_RUN), "hydra.sweeper.dry_run=true"]
     name, sweeper = study_name(words), sweeper_of(words)
     added = [*([f"study.name='{name}'"] if name else []), *([f"hydra/sweeper={sweeper}"] if sweeper else [])]
-    overrides = [i for i, word in enumerate(words) if "=" in word and not word.startswith("-")]
-    at = overrides[-1] + 1 if overrides else len(words)  # Hydra wants all overrides in a row
-    return [*words[:at], *added, *words[at:]]
+    return in_order([*words, *added])
 
 
 def _latin(argument: str) -> str:

@@ -43,7 +43,7 @@ def measured(tmp_path_factory):
     return json.loads((out / "bench.json").read_text()), done.stdout, out
 
 
-@pytest.mark.parametrize("cache", ["none", "dual"])
+@pytest.mark.parametrize("cache", ["none", pytest.param("dual", marks=pytest.mark.slow)])
 def test_a_batch_needs_little_beside_weights_caches_and_logits(cache):
     """64 of the lab's questions, whose activations would take four times the weights if they were computed at once."""
     checkpoint = lab_checkpoint("float32")

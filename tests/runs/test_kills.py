@@ -25,6 +25,13 @@ def torn_by(way: str, kills: int, seed: int, checkpoint, folder) -> Torn:
     return torn
 
 
+def test_a_run_that_is_killed_once(checkpoint, tmp_path, monkeypatch):
+    """Killed, gone on, compared with the same run undisturbed."""
+    monkeypatch.setattr("tests.runs.kills.QUESTIONS", 6)
+    torn = torn_by("plain", 1, 0, checkpoint, tmp_path)
+    assert (torn.lost, torn.doubled, torn.wrong) == (0, 0, 0), torn
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("way", ["plain", "devices"])
 def test_nothing_is_lost_and_nothing_doubled(way, checkpoint, tmp_path):

@@ -29,6 +29,28 @@ def check_words(words: Sequence[str]) -> None:
                     raise UserError(f"{override.input_line} is not an option: {group} takes the name of one.")
 
 
+# Hydra's own options that take the word behind them.
+_WITH_A_WORD = {"--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd", "--package", "-p"}
+_INFO, _CFG = {"all", "config", "defaults", "defaults-tree", "plugins", "searchpath"}, {"job", "hydra", "all"}
+_WITH_A_CHOICE = {"--info": _INFO, "-i": _INFO, "--cfg": _CFG, "-c": _CFG}
+
+
+def in_order(words: Sequence[str]) -> list[str]:
+    """Options first, then overrides, each in their order: Hydra wants its overrides in a row, and a person adds `-m` where it occurs."""
+    options: list[str] = []
+    overrides: list[str] = []
+    left = list(words)
+    while left:
+        word = left.pop(0)
+        if not word.startswith("-"):
+            overrides.append(word)
+            continue
+        options.append(word)
+        if left and (word in _WITH_A_WORD or left[0] in _WITH_A_CHOICE.get(word, ())):
+            options.append(left.pop(0))
+    return [*options, *overrides]
+
+
 def _overrides(words: Sequence[str]) -> list[Override]:
     """Those that can be read; what cannot is Hydra's to complain of."""
     found = []
