@@ -64,7 +64,7 @@ WRONG = {
     "length.canvas_length=5000 length.block_length=50": ["max_sequence_length", "smaller canvas"],
     "length.block_length=many": ["length.block_length", "many"],
     "batch_size=0": ["batch_size=0"],
-    "engine=quick": ["engine=quick", "fast, compiled, graphs, plain"],
+    "engine=quick": ["engine=quick", "fast, graphs, plain"],
     "share=yes": ["share=yes", "auto, true, false"],
     "share=1": ["share=1", "auto, true, false"],
     "cache=dual cache.refresh=0": ["cache.refresh=0", "block, revocation or a number"],

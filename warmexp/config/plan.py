@@ -22,7 +22,6 @@ from warmexp.config.plugins import conf_folders, source_sha256
 from warmexp.decode.strategy import Setup, Strategies
 from warmexp.errors import UserError, check_choice, check_range, closest
 from warmexp.models.checkpoint import Checkpoint
-from warmexp.models.compiled import check_compiler
 from warmexp.models.graphs import check_graphs
 from warmexp.proposers.proposal import Proposer
 from warmexp.secrets import clean_text, is_secret
@@ -34,7 +33,7 @@ METHODS = (*STRATEGIES, "anchor")
 # Keys people type; groups read them as ${top:KEY,DEFAULT}.
 SHARED = {"rho": "init=token_inject", "lambda": "init=embed_interp", "p": "init=embed_interp", "tau": "unmask=threshold"}
 PLAIN = {"seed": int, "device": (str, ListConfig), "batch_size": int, "engine": str, "outputs": str}
-ENGINES = ("fast", "compiled", "graphs", "plain")
+ENGINES = ("fast", "graphs", "plain")
 STUDY = ("name", "baseline")
 BASELINE = "init=mask remask=none"  # what study.baseline=null stands for
 # Raised when records change meaning, so that old folders are not taken for new ones.
@@ -142,8 +141,6 @@ def plan(cfg: DictConfig, choices: dict[str, str], multirun: bool = False) -> Pl
 
         strategies = dataclasses.replace(strategies, remask=NoRemask())
     devices = available_devices(cfg.device)
-    if cfg.engine == "compiled":
-        check_compiler(devices[0])
     if cfg.engine == "graphs":
         check_graphs(devices[0])
         if not strategies.cache.keeps:

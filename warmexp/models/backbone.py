@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -37,7 +36,6 @@ class Backbone:
     logits: str = "aligned"
     end_ids: tuple[int, ...] = ()
     textless: tuple[tuple[int, int], ...] = ()
-    packs: ClassVar[bool] = True  # its weights may be stored as the fastest product wants them (Transformer.pack)
 
     def __post_init__(self) -> None:
         if self.logits not in ALIGNMENTS:

@@ -15,7 +15,6 @@ import torch
 
 from warmexp.errors import UserError, check_choice, check_range
 from warmexp.models.backbone import ALIGNMENTS, Backbone
-from warmexp.models.compiled import CompiledBackbone
 from warmexp.models.graphs import GraphedBackbone
 from warmexp.models.hub import fingerprint, model_folder, resolved_commit
 from warmexp.models.layouts import Layout, read_layout
@@ -24,7 +23,7 @@ from warmexp.models.tokenizer import BackboneTokenizer
 from warmexp.models.transformer import ModelConfig
 from warmexp.models.weights import DTYPES, check_weights, load_transformer
 
-KINDS = {"fast": Backbone, "compiled": CompiledBackbone, "graphs": GraphedBackbone}
+KINDS = {"fast": Backbone, "graphs": GraphedBackbone}
 
 
 @dataclass
@@ -138,7 +137,5 @@ class Checkpoint:
         transformer = load_transformer(self.folder, self.layout, self.config, DTYPES[self.dtype], device)
         if "_model" in vars(self) and fingerprint(self.folder) != self._model:
             raise UserError(f"backbone.path={self.path} was changed while it was in use: run the same command again.")
-        ids, kind = self.tokenizer, KINDS[engine]
-        transformer = transformer.pack() if kind.packs else transformer
-        config = self.config
-        return kind(transformer, config.mask_token_id, config.eos_token_id, self.alignment, ids.end_ids, self._textless)
+        config, end = self.config, self.tokenizer.end_ids
+        return KINDS[engine](transformer.pack(), config.mask_token_id, config.eos_token_id, self.alignment, end, self._textless)

@@ -106,41 +106,28 @@ class Block(nn.Module):
         self, x: Tensor, rotary: Rotary, attention_mask: Tensor | None, keep: Keep | None = None, wanted: Wanted | None = None
     ) -> Tensor:
         """[B, T, d] -> [B, T, d]; or [R, d], the wanted hidden states alone, which only need their own queries and feed-forward."""
-        return self.after_attention(*self._attended(x, rotary, attention_mask, keep, wanted))
+        x, mixed = self._attended(x, rotary, attention_mask, keep, wanted)
+        x = x + self.attn_out(mixed)
+        h = self.ff_norm(x)
+        return x + self.ff_out(F.silu(self.ff_proj(h)) * self.up_proj(h))
 
     def _attended(
         self, x: Tensor, rotary: Rotary, attention_mask: Tensor | None, keep: Keep | None, wanted: Wanted | None
     ) -> tuple[Tensor, Tensor]:
         """What came in and what attention makes of it. On its own, so that queries, keys and values are gone before the feed-forward,
         whose activations are the largest, begins."""
-        h, k, v = self.keys_values(x, rotary)
+        h = self.attn_norm(x)
+        k, v = _rotate(self._heads(self.k_proj(h)), rotary), self._heads(self.v_proj(h))
         if keep is not None:
             k, v = keep(k, v)
         if wanted is not None:
             x, h, rotary = wanted.states_of(wanted.columns_of(x)), wanted.columns_of(h), wanted.rotary_of(rotary)
-        q = self.queries(h, rotary)
+        q = _rotate(self._heads(self.q_proj(h)), rotary)
         if self.n_kv_heads != self.n_heads:
             repeat = self.n_heads // self.n_kv_heads
             k, v = k.repeat_interleave(repeat, dim=1), v.repeat_interleave(repeat, dim=1)
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=attention_mask).transpose(1, 2).flatten(2)
         return x, mixed if wanted is None else wanted.states_of(mixed)
-
-    # The parts between which keys and values are kept and hidden states are chosen: tensors in, tensors out (compiled.py).
-
-    def keys_values(self, x: Tensor, rotary: Rotary) -> tuple[Tensor, Tensor, Tensor]:
-        """[B, T, d] -> the same after the norm, and its keys (rotated) and values [B, H, T, D]."""
-        h = self.attn_norm(x)
-        return h, _rotate(self._heads(self.k_proj(h)), rotary), self._heads(self.v_proj(h))
-
-    def queries(self, h: Tensor, rotary: Rotary) -> Tensor:
-        """[B, T, d] after the norm -> [B, H, T, D], rotated."""
-        return _rotate(self._heads(self.q_proj(h)), rotary)
-
-    def after_attention(self, x: Tensor, mixed: Tensor) -> Tensor:
-        """[..., d] each, what came in and what attention made of it -> what goes out, after the feed-forward."""
-        x = x + self.attn_out(mixed)
-        h = self.ff_norm(x)
-        return x + self.ff_out(F.silu(self.ff_proj(h)) * self.up_proj(h))
 
     def _heads(self, y: Tensor) -> Tensor:
         """[B, T, H·D] -> [B, H, T, D]."""
