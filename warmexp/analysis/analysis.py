@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 from warmexp.analysis.axes import axis
 from warmexp.analysis.baseline import DEFAULT, select
@@ -36,6 +37,7 @@ def analyse(
     left_out: Sequence[str] = (),
     reference: float | None = None,
     processes: int = 1,
+    plan: dict[str, Any] | None = None,
 ) -> Front:
     """Everything about a set of runs that the table, the pictures and the report show.
 
@@ -45,6 +47,7 @@ def analyse(
         pooled: compare runs on different questions, backbones or tasks with each other.
         reference: x of the hypervolume's reference point, whose accuracy is 0; by default a tenth beyond the dearest run. A study compared
             with another by its hypervolume needs the same one.
+        plan: what a study wrote down before its first record (studies/frozen.py).
         left_out: sentences about folders that did not become points, passed through. processes: that read records (measured.measure_all).
     Raises:
         UserError: for an unknown axis, a wrong margin or selector.
@@ -59,7 +62,7 @@ def analyse(
     measured, unread = _measured(points, x, processes)
     measured = merged(measured)
     accuracy = filters.pop() if filters else "flexible"
-    asked = Asked(x=x, accuracy=accuracy, selector=baseline, margin=margin, pooled=pooled, reference=reference)
+    asked = Asked(x=x, accuracy=accuracy, selector=baseline, margin=margin, pooled=pooled, reference=reference, plan=plan)
     return _front(measured, asked, (*left_out, *unread))
 
 
@@ -73,7 +76,7 @@ def along(front: Front, x: str) -> Front:
     """
     axis(x)
     measured = [run.measured for run in front.runs if x in run.measured.x]
-    asked = Asked(x=x, accuracy=front.accuracy, selector=front.selector, margin=front.margin, pooled=front.pooled)
+    asked = Asked(x=x, accuracy=front.accuracy, selector=front.selector, margin=front.margin, pooled=front.pooled, plan=front.plan)
     return _front(measured, asked, front.left_out)
 
 
@@ -126,6 +129,34 @@ def _seconds(number: int, runs: list[Result], several: bool) -> list[str]:
     return [f"Seconds{where} were measured under different circumstances and do not compare: {'; '.join(differing)} (runs)."]
 
 
+def _plan(plan: dict[str, Any] | None) -> list[str]:
+    if plan is None or not plan["changes"]:
+        return []
+    keys = sorted({key for change in plan["changes"] for key in change["keys"]})
+    looks = len(plan["changes"]) + 1
+    repeated = "questions" in keys
+    tail = f" Questions were added after a look: with {looks} looks an error of 5 % is no longer 5 % (docs/numbers.md)." if repeated else ""
+    return [f"The plan was changed after it was frozen ({', '.join(keys)}).{tail}"]
+
+
+def _on_test(number: int, group: Group, runs: list[Result]) -> list[str]:
+    """Where several runs were tried on the questions that they are reported on."""
+    mine = [run for run in runs if run.group == number and run.paired and run.paired.compared]
+    found = []
+    if group.split == "test" and len(mine) > 1:
+        found.append(
+            f"{len(mine)} runs were compared on the test split: the best of them is lucky as well as good. Choose on"
+            " task.split=calibration, and confirm the choice once with study.confirm."
+        )
+    fitted = [run for run in mine if run.point.split in run.point.fitted_on]
+    if fitted:
+        found.append(
+            f"{len(fitted)} run{'s use' if len(fitted) > 1 else ' uses'} a trust map that was fitted on questions of the same split"
+            f" ({group.split}), which flatters."
+        )
+    return found
+
+
 def _caveats(runs: list[Result], groups: list[Group], asked: Asked) -> list[str]:
     """What a reader must know before comparing, one sentence each."""
     found = []
@@ -140,6 +171,7 @@ def _caveats(runs: list[Result], groups: list[Group], asked: Asked) -> list[str]
     elif len(groups) > 1:
         found.append(f"{len(groups)} groups of runs differ in questions, task or backbone: each has its own front, none is compared.")
     for number, group in enumerate(groups):
+        found += _on_test(number, group, runs)
         others = sum(run.group == number and not run.is_candidate for run in runs)
         found += _seconds(number, [run for run in runs if run.group == number], len(groups) > 1)
         if others and not group.baseline_runs:
@@ -155,6 +187,7 @@ def _caveats(runs: list[Result], groups: list[Group], asked: Asked) -> list[str]
             )
         if others and group.baseline_runs and len(group.baseline_front) == 1:
             found.append("The baseline's front is a single point: vary its threshold (+sweep=threshold) for savings at equal accuracy.")
+    found += _plan(asked.plan)
     if asked.x == "nfe" and any(r.measured.aux_forwards > 0 for r in runs):
         found.append("NFE leaves out auxiliary forwards (a self-draft's): x=full_forward_equivalents counts them.")
     return found

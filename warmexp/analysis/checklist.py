@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from warmexp.analysis.paired import fewest_questions
 from warmexp.analysis.result import Asked, Group, Result
@@ -19,7 +20,7 @@ class Item:
 
 def checklist(runs: Sequence[Result], groups: Sequence[Group], asked: Asked) -> tuple[Item, ...]:
     """One list for the whole front; where there are several groups, every line names the group."""
-    found: list[Item] = []
+    found = [Item("Plan", _plan(asked.plan))]
     for number, group in enumerate(groups):
         mine = [run for run in runs if run.group == number]
         where = f", group {number + 1}" if len(groups) > 1 else ""
@@ -55,6 +56,15 @@ def _of_group(group: Group, runs: list[Result], asked: Asked) -> list[tuple[str,
         ("Oracle rows", f"{_count(oracles, 'run')} saw the answers; on no front." if oracles else "None."),
         ("Autoregressive rows", f"{_count(alone, 'run')} without a forward of the backbone; on no front." if alone else "None."),
     ]
+
+
+def _plan(plan: dict[str, Any] | None) -> str:
+    if plan is None:
+        return "None was written before the first record."
+    first, wanted = plan["sha256"][:12], plan["plan"]
+    when = "before the first record" if plan.get("before_first_record") else "when there were records already"
+    changes = f"; changed {_count(len(plan['changes']), 'time')} since" if plan["changes"] else ""
+    return f"{first}, written {plan.get('written')} {when}{changes}: {wanted.get('primary_endpoint')}; {wanted.get('stopping')}."
 
 
 def _seeds(runs: list[Result]) -> str:

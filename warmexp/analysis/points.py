@@ -63,6 +63,7 @@ class Point:
     seconds: float
     settings: tuple[tuple[str, Setting], ...] = ()  # the config's leaves, as dotted keys
     split: str | None = None  # of the task's questions; None where the task names none
+    fitted_on: tuple[str, ...] = ()  # the splits on which the run's trust map was fitted
     circumstances: tuple[tuple[str, str], ...] = ()  # of its seconds: runs/circumstances.py
     seeds: tuple[int, ...] = ()  # of a point that is several runs' mean (seeds.py)
     model: str = ""  # a hash of the backbone's weights: one name (`checkpoint`) may stand for several
@@ -226,11 +227,21 @@ def _point(folder: Path, config: dict[str, Any], summary: dict[str, Any], accura
         seconds=float(summary["seconds_total"]),
         settings=settings,
         split=None if (split := dict(settings).get("task.split")) is None else str(split),
+        fitted_on=_fitted_on(folder),
         circumstances=tuple(sorted(circumstances(config, folder).items())),
         model=str(((config.get("identity") or {}).get("backbone") or {}).get("model", "")),
     )
     source = "" if point.proposer == "none" else f"from {point.proposer}"
     return replace(point, label=" ".join(filter(None, (point.variant, source, point.shown))))
+
+
+def _fitted_on(folder: Path) -> tuple[str, ...]:
+    """What the copy of a trust map that lies in the run's folder says; nothing where there is none, or it does not say."""
+    try:
+        splits = read_json(folder / "calibration.json")["notes"]["splits"]
+    except (UserError, KeyError, TypeError):
+        return ()
+    return tuple(str(split) for split in splits) if isinstance(splits, list) else ()
 
 
 def _told_apart(points: list[Point]) -> list[Point]:

@@ -135,6 +135,7 @@ class Asked:
     margin: float
     pooled: bool
     reference: float | None = None
+    plan: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,6 +172,7 @@ class Front(Asked):
                 "x_label": self.x_label,
                 "accuracy": self.accuracy,
                 "pooled": self.pooled,
+                "plan": self.plan,
                 "margin": self.margin,
                 "caveats": self.caveats,
                 "checklist": self.checklist,

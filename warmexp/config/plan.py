@@ -34,7 +34,13 @@ METHODS = (*STRATEGIES, "anchor")
 SHARED = {"rho": "init=token_inject", "lambda": "init=embed_interp", "p": "init=embed_interp", "tau": "unmask=threshold"}
 PLAIN = {"seed": int, "device": (str, ListConfig), "batch_size": int, "engine": str, "outputs": str}
 ENGINES = ("fast", "graphs", "plain")
-STUDY = ("name", "baseline")
+STUDY = ("name", "baseline", "margin", "endpoint", "confirm")
+MARGIN = 0.01  # of non-inferiority, as a share of the questions: what study.margin=null stands for
+ENDPOINTS = {
+    "cost": "the difference of cost to the paired baseline run, where accuracy is non-inferior",
+    "accuracy": "the difference of accuracy to the paired baseline run",
+    "saved": "the cost saved at equal accuracy",
+}
 BASELINE = "init=mask remask=none"  # what study.baseline=null stands for
 # Raised when records change meaning, so that old folders are not taken for new ones.
 RECORD_FORMAT = 2
@@ -246,8 +252,12 @@ def _check_study(study: Any) -> None:
             raise UserError(f"study.{key} is not a key of study{closest(str(key), STUDY)}; it has {', '.join(STUDY)}.")
         if key == "baseline" and isinstance(value, ListConfig) and all(isinstance(way, str) for way in value):
             continue
+        if key == "margin" and value is not None:
+            check_range("study.margin", value, 0.0, 1.0, "how much accuracy may be lost, as a share of the questions", open_low=True)
+            continue
         if value is not None and not isinstance(value, str):
             raise UserError(f"study.{key}={value} is not a word.")
+    check_choice("study.endpoint", endpoint_of(study), tuple(ENDPOINTS))
     if study.name is not None and not _FOLDER.fullmatch(study.name):
         raise UserError(f"study.name={study.name} cannot name a folder: use letters, digits and . , _ = + - (not first a dot).")
     for word in baseline_of(study).replace("|", " ").split():
@@ -256,6 +266,16 @@ def _check_study(study: Any) -> None:
         key, _, value = word.partition("=")
         for one in value.split(",") if key in GROUPS else ():
             check_choice(f"study.baseline: {key}", one, options(key))
+
+
+def margin_of(study: DictConfig) -> float:
+    """Of non-inferiority, as a share of the questions."""
+    return MARGIN if study.get("margin") is None else float(study.margin)
+
+
+def endpoint_of(study: DictConfig) -> str:
+    """The primary endpoint, one of ENDPOINTS."""
+    return study.get("endpoint") or next(iter(ENDPOINTS))
 
 
 def baseline_of(study: DictConfig) -> str:

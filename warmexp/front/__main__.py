@@ -15,6 +15,7 @@ from warmexp.analysis.points import FILTERS, collect
 from warmexp.console import complain, show
 from warmexp.errors import UserError, check_choice
 from warmexp.io import read_json
+from warmexp.studies.frozen import frozen
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -55,7 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise UserError(f"{chosen.folders[0]} holds no finished run{why}: make one with python -m warmexp outputs={chosen.folders[0]}.")
     baseline = chosen.baseline or _study_baseline(chosen.folders) or DEFAULT
     options = {"x": chosen.x, "baseline": baseline, "pooled": chosen.pooled, "margin": chosen.margin, "reference": chosen.reference}
-    front = analyse(points, **options, left_out=left_out, processes=cores())
+    plan = frozen(chosen.folders[0]) if len(chosen.folders) == 1 else None
+    front = analyse(points, **options, plan=plan, left_out=left_out, processes=cores())
     if chosen.baseline and not any(run.is_baseline for run in front.runs):
         raise UserError(f"baseline={chosen.baseline} matches none of the {len(front.runs)} runs: --baseline names the runs to beat.")
     try:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from warmexp.config.instantiate import build
-from warmexp.config.plan import baseline_of
+from warmexp.config.plan import baseline_of, margin_of
 from warmexp.console import complain, show
 from warmexp.locks import Lock
 from warmexp.runs.stored import finished
+from warmexp.studies.confirm import confirm
 from warmexp.studies.folder import FAILED, Job, StudyFolder
+from warmexp.studies.frozen import frozen
+
+if TYPE_CHECKING:
+    from warmexp.analysis.result import Front
 
 
 class Asked(Callback):
@@ -40,14 +45,16 @@ def end_study(cfg: DictConfig) -> int:
         return 0
     asked = study.asked() if "grids" in sweeper else None
     jobs, failures = _outcome(study, asked, outputs)
-    folders = list(dict.fromkeys(outputs / job.folder for job in jobs))
+    folders, front, unconfirmed = list(dict.fromkeys(outputs / job.folder for job in jobs)), None, 0
     try:
         if folders:
-            _front(folders, study.folder, cfg)
+            front = _front(folders, study.folder, cfg)
+        if front is not None and cfg.study.confirm is not None:
+            unconfirmed = confirm(cfg, front, jobs, study.folder)
     finally:  # said last, and whatever became of the front
         if failures:
             complain(f"{len(failures)} failed:", *(f"  {failure}" for failure in failures))
-    return len(failures)
+    return len(failures) + (unconfirmed != 0)
 
 
 def _outcome(study: StudyFolder, asked: Sequence[Job] | None, outputs: Path) -> tuple[list[Job], list[str]]:
@@ -64,7 +71,7 @@ def _outcome(study: StudyFolder, asked: Sequence[Job] | None, outputs: Path) -> 
     return done, failures
 
 
-def _front(folders: Sequence[Path], study: Path, cfg: DictConfig) -> None:
+def _front(folders: Sequence[Path], study: Path, cfg: DictConfig) -> Front:
     from warmexp.analysis.analysis import analyse
     from warmexp.analysis.measured import cores
     from warmexp.analysis.points import collect
@@ -73,7 +80,8 @@ def _front(folders: Sequence[Path], study: Path, cfg: DictConfig) -> None:
     from warmexp.tracking.study import log_study
 
     points, left_out = collect(folders)
-    front = analyse(points, baseline=baseline_of(cfg.study), left_out=left_out, processes=cores())
+    asked = {"baseline": baseline_of(cfg.study), "margin": margin_of(cfg.study), "plan": frozen(study)}
+    front = analyse(points, **asked, left_out=left_out, processes=cores())
     with Lock(study / ".front.lock"):  # several workers may end the same study
         try:
             paths = write_front(front, study / "front", title=f"Study {study.name}")
@@ -83,3 +91,4 @@ def _front(folders: Sequence[Path], study: Path, cfg: DictConfig) -> None:
         note = log_study(build("tracker", cfg.tracker), front, study, study.name)
     if note:
         show(note)
+    return front

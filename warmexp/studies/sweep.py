@@ -12,10 +12,9 @@ from hydra.plugins.sweeper import Sweeper
 from omegaconf import OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from warmexp.analysis.analysis import MARGIN
 from warmexp.analysis.paired import fewest_questions
 from warmexp.config.messages import explain
-from warmexp.config.plan import baseline_of, plan
+from warmexp.config.plan import baseline_of, margin_of, plan
 from warmexp.console import complain, show
 from warmexp.errors import UserError
 from warmexp.runs.circumstances import other_seconds
@@ -23,6 +22,7 @@ from warmexp.runs.stored import finished
 from warmexp.studies.dry_run import print_forecast
 from warmexp.studies.fold import Point, fold
 from warmexp.studies.folder import FAILED, FINISHED, Job, StudyFolder, labels
+from warmexp.studies.frozen import freeze, plan_of
 from warmexp.studies.job import BUSY, IF_BUSY
 
 # A launcher that gives up because one of its processes died is asked again for the others; this often in all.
@@ -53,13 +53,17 @@ def sweep(sweeper: Sweeper, overrides: Sequence[Sequence[str]]) -> list[Any]:
     show(f"study {study.folder.name}: {len(points)} jobs, {len(done)} of them finished")
     if folded:
         show(folded)
-    for sentence in _cautions(done, possible):
+    margin = margin_of(sweeper.config.study)
+    for sentence in _cautions(done, possible, margin):
         show(sentence)
     if sweeper.dry_run:
         print_forecast(points)
         return []
     names = labels([point.overrides for point in points])
     jobs = [Job(i, point.overrides, name, point.run_id, point.run_id) for i, (point, name) in enumerate(zip(points, names, strict=True))]
+    started = any((point.folder / "records.jsonl").exists() for point in possible)
+    if changed := freeze(study.folder, plan_of(sweeper.config.study, points), started):
+        show(changed)
     study.ask(jobs, name=sweeper.config.study.name, baseline=baseline_of(sweeper.config.study))
     for job, point in zip(jobs, points, strict=True):
         if point.problem:
@@ -71,15 +75,15 @@ def sweep(sweeper: Sweeper, overrides: Sequence[Sequence[str]]) -> list[Any]:
     return _launch(sweeper, study, [(job, point) for job, point in zip(jobs, points, strict=True) if point in todo])
 
 
-def _cautions(done: Sequence[Point], possible: Sequence[Point]) -> list[str]:
+def _cautions(done: Sequence[Point], possible: Sequence[Point], margin: float) -> list[str]:
     """What is better known before a study is run than after it."""
     said = []
     for clause, count in Counter(point.seconds for point in done if point.seconds).items():
         said.append(f"note: of {count} finished run{'s' if count > 1 else ''} {clause}; delete a run's folder to measure its seconds anew")
-    fewest, n = fewest_questions(MARGIN), min((point.questions for point in possible), default=0)
+    fewest, n = fewest_questions(margin), min((point.questions for point in possible), default=0)
     if 0 < n < fewest:
         said.append(
-            f"note: {n} questions cannot show that a run loses less than {100 * MARGIN:g} %, not even one that never differs from the"
+            f"note: {n} questions cannot show that a run loses less than {100 * margin:g} %, not even one that never differs from the"
             f" baseline; that takes {fewest}, or a wider margin"
         )
     return said
