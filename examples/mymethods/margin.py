@@ -1,10 +1,8 @@
 """A method in a package of its own: no file of warmexp is touched."""
 
 from dataclasses import dataclass
-from types import MappingProxyType
 
-import torch
-
+from warmexp.decode.reading import top
 from warmexp.decode.strategy import Unmask
 from warmexp.errors import check_range
 
@@ -17,13 +15,14 @@ class Margin(Unmask):
     temperature: float = 0.0
     reads_logits = True
     curve = "margin"
-    symbols = MappingProxyType({"margin": "margin"})
+    symbols = {"margin": "margin"}  # how labels write it
 
     def __post_init__(self):
         check_range("unmask.margin", self.margin, 0, 1, "a difference of two probabilities")
 
-    def select(self, block, reading):
-        first, second = reading.logits.softmax(-1).topk(2).values.unbind(-1)  # [R], the positions that were read
-        lead = torch.zeros_like(reading.confidence)
-        lead[reading.rows] = first - second
-        return block.masked & (lead >= self.margin)
+    def measure(self, view, word):
+        probability, _ = top(word.logits, 2)  # [R, 2], R positions are read
+        return {"lead": probability[:, 0] - probability[:, 1]}
+
+    def select(self, view, reading):
+        return view.masked & (reading.measured["lead"] >= self.margin)

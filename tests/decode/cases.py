@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 from hypothesis import assume, settings
 from hypothesis import strategies as st
+from warmexp.decode.state import Question
+from warmexp.methods.unmask.bonus import Bonus
+from warmexp.methods.unmask.product import Product
 
 from tests.reference.decoder import Answer, decode_one
 from tests.reference.models import random_models
 from warmexp.decode.batch import Decoded
 from warmexp.decode.loop import decode
-from warmexp.decode.state import Question
 from warmexp.decode.strategy import Strategies
 from warmexp.methods.anchor.edit import EditAnchor
 from warmexp.methods.anchor.none import NoAnchor
@@ -32,8 +34,6 @@ from warmexp.methods.remask.exponential import ExponentialRemask
 from warmexp.methods.remask.linear import LinearRemask
 from warmexp.methods.remask.none import NoRemask
 from warmexp.methods.unmask.agreement import Agreement
-from warmexp.methods.unmask.bonus import Bonus
-from warmexp.methods.unmask.product import Product
 from warmexp.methods.unmask.threshold import Threshold
 from warmexp.methods.unmask.topk import TopK
 from warmexp.models.backbone import Backbone

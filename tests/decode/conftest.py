@@ -6,7 +6,6 @@ from unittest.mock import patch
 
 import pytest
 import torch
-
 from warmexp.decode.state import Canvas
 
 

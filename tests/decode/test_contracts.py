@@ -10,11 +10,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
+from warmexp.decode.state import DECODED, FIXED, INJECTED, MASK, SOURCES, Canvas, Question, Start
 
 from tests.decode.cases import EXPONENTIAL, FROZEN, LINEAR, build, cases, profile
 from tests.reference.models import random_models
 from warmexp.decode.loop import decode
-from warmexp.decode.state import DECODED, FIXED, INJECTED, MASK, SOURCES, Canvas, Question, Start
 from warmexp.decode.strategy import Strategies
 from warmexp.methods.anchor.none import NoAnchor
 from warmexp.methods.cache.none import NoCache

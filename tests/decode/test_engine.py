@@ -10,6 +10,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
+from warmexp.decode.state import Canvas
+from warmexp.methods.unmask.bonus import Bonus
+from warmexp.methods.unmask.product import Product
 
 from tests.decode.cases import BONUS, FREEZING, FROZEN, INITS, LINEAR, UNMASKS, VERIFIED, WINDOWS, cases, facts, profile
 from tests.simulated.cuda import SimulatedCuda
@@ -17,9 +20,6 @@ from warmexp.decode import loop, meter
 from warmexp.decode.loop import stream
 from warmexp.decode.meter import Meter
 from warmexp.decode.reading import Reading
-from warmexp.decode.state import Canvas
-from warmexp.methods.unmask.bonus import Bonus
-from warmexp.methods.unmask.product import Product
 from warmexp.models.plain import PlainBackbone
 from warmexp.models.wanted import download
 

@@ -8,12 +8,12 @@ import pytest
 import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from warmexp.decode.state import Question
 
 from tests.decode.cases import CLEAR, COLD, EXPONENTIAL, FROZEN, LINEAR, UNMASKS, WARM, build, cases, check, facts, profile
 from tests.reference.decoder import decode_one
 from tests.reference.models import ScriptedReference, ScriptedTransformer
 from warmexp.decode.loop import decode
-from warmexp.decode.state import Question
 from warmexp.decode.strategy import Strategies
 from warmexp.methods.anchor.none import NoAnchor
 from warmexp.methods.cache.none import NoCache

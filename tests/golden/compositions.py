@@ -10,10 +10,10 @@ import json
 from pathlib import Path
 
 from warmexp.api import composed
-from warmexp.config.instantiate import build
+from warmexp.config.instantiate import parts
+from warmexp.decode.canvas import Question
 from warmexp.decode.loop import decode
-from warmexp.decode.state import Question
-from warmexp.decode.strategy import Strategies
+from warmexp.decode.strategy import BASES, Strategies
 
 FILE = Path(__file__).parent / "records.json"
 SHOWN = ("ids", "commit_iteration", "source")
@@ -78,19 +78,18 @@ COMPOSITIONS: dict[str, tuple[str, str]] = {
     "verified, whole, agreement": ("weak", "init=verified init.whole=0.05 unmask=agreement"),
     "verified, budget on all": ("strong", "init=verified init.theta=0.5 remask=budget remask.scope=all"),
     "agreement": ("strong", "init=token_inject rho=0 unmask=agreement"),
-    "bonus": ("strong", "init=token_inject rho=0 unmask=bonus"),
-    "bonus by trust, most": ("weak", "init=token_inject rho=0.3 unmask=bonus unmask.strength=trust unmask.wins=most"),
-    "bonus, linear": ("strong", "init=token_inject unmask=bonus remask=linear"),
-    "product": ("strong", "init=token_inject rho=0 unmask=product"),
-    "product, most, dual": ("strong", "init=token_inject rho=0 unmask=product unmask.wins=most cache=dual"),
+    "bonus": ("strong", "init=token_inject rho=0 evidence=[bonus]"),
+    "bonus by trust, most": ("weak", "init=token_inject rho=0.3 evidence=[bonus] evidence.bonus.strength=trust evidence.bonus.wins=most"),
+    "bonus, linear": ("strong", "init=token_inject evidence=[bonus] remask=linear"),
+    "product": ("strong", "init=token_inject rho=0 evidence=[product]"),
+    "product, most, dual": ("strong", "init=token_inject rho=0 evidence=[product] evidence.product.wins=most cache=dual"),
 }
 
 
 def strategies(words: str) -> Strategies:
     """What the words of a command line compose."""
     cfg, _ = composed(words.split())
-    groups = ("init", "unmask", "remask", "cache", "length", "anchor")
-    return Strategies(**{group: build(group, cfg[group]) for group in groups})
+    return Strategies(**parts(cfg, BASES))
 
 
 def questions(stored: dict, author: str) -> list[Question]:

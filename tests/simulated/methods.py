@@ -9,6 +9,7 @@ from random import Random
 from typing import Any
 
 import torch
+from warmexp.decode.state import Question
 
 from tests.reference.models import random_models
 from warmexp.api import composed
@@ -17,7 +18,6 @@ from warmexp.config.plan import STRATEGIES, options
 from warmexp.decode.batch import Decoded
 from warmexp.decode.loop import stream
 from warmexp.decode.meter import Meter
-from warmexp.decode.state import Question
 from warmexp.decode.strategy import Strategies
 from warmexp.models.backbone import Backbone
 

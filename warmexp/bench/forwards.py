@@ -14,8 +14,9 @@ from warmexp.bench.clock import Seconds, timed
 from warmexp.bench.floors import Rates, Work, forward_work
 from warmexp.bench.speed import ours, warm_up
 from warmexp.bench.subject import Subject
-from warmexp.decode.meter import Forward, Meter
-from warmexp.decode.state import Question
+from warmexp.decode.canvas import Question
+from warmexp.decode.forward import Forward
+from warmexp.decode.meter import Meter
 from warmexp.models.backbone import Backbone
 from warmexp.models.keys_values import Window
 

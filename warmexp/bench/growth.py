@@ -13,8 +13,8 @@ import torch
 from warmexp.bench.clock import Seconds, Spread, interleaved, timed
 from warmexp.bench.plain import Rule
 from warmexp.bench.subject import Subject
+from warmexp.decode.canvas import Question
 from warmexp.decode.loop import decode
-from warmexp.decode.state import Question
 
 RUNS, STEPS = 8, 4
 

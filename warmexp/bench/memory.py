@@ -14,7 +14,7 @@ import torch
 from warmexp.bench.load import peak, reset_peak
 from warmexp.bench.speed import ours
 from warmexp.bench.subject import Subject
-from warmexp.decode.state import Question
+from warmexp.decode.canvas import Question
 
 # Which caches keep keys and values of a whole row.
 KEEPS_NOTHING = ("none",)

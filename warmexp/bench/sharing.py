@@ -15,10 +15,10 @@ import torch
 from warmexp.api import planned
 from warmexp.bench.clock import Spread, interleaved, ratios
 from warmexp.decode.batch import Decoded
+from warmexp.decode.canvas import Question
 from warmexp.decode.loop import stream
 from warmexp.decode.memory import Memory, SharingMeter
 from warmexp.decode.meter import Meter
-from warmexp.decode.state import Question
 
 TAUS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 BATCH = 64

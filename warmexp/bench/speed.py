@@ -11,9 +11,9 @@ from warmexp.bench.compare import divergence
 from warmexp.bench.plain import CACHES, Answer, plain_decode
 from warmexp.bench.subject import Subject
 from warmexp.decode.batch import Decoded
+from warmexp.decode.canvas import Question
 from warmexp.decode.loop import stream
 from warmexp.decode.meter import Meter
-from warmexp.decode.state import Question
 
 
 def plain(subject: Subject, questions: Sequence[Question], cache: str, trace: bool = False) -> list[Answer]:

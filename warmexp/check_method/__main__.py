@@ -15,11 +15,11 @@ from omegaconf.errors import OmegaConfBaseException
 
 from warmexp.api import composed
 from warmexp.check_method.suite import conform
-from warmexp.config.instantiate import build
+from warmexp.config.instantiate import parts
 from warmexp.config.messages import explain
 from warmexp.config.plan import options
 from warmexp.console import complain, show
-from warmexp.decode.strategy import BASES, Setup
+from warmexp.decode.strategy import BASES, LISTS, Setup
 from warmexp.errors import UserError
 
 WARM = ["init=token_inject", "rho=0.5", "proposer=oracle", "proposer.tail=eos"]
@@ -40,10 +40,11 @@ def compositions(words: list[str]) -> list[tuple[str, dict[str, Any]]]:
     for name, line in tried:
         try:
             cfg, choices = composed(line)
-            parts = {group: build(group, cfg[group]) for group in (*BASES, "proposer")}
-            setup = Setup(parts, {group: str(choices.get(group)) for group in parts}, options)
+            made = parts(cfg, (*BASES, "proposer"))
+            setup = Setup(made, {group: str(choices.get(group)) for group in made}, options)
             for group in BASES:
-                parts[group].check(setup)
+                for one in made[group] if group in LISTS else (made[group],):
+                    one.check(setup)
             found.append((f"{method}, {name}", {group: cfg[group] for group in BASES}))
         except UserError as error:
             refused = error

@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 
-from warmexp.config.instantiate import build
+from warmexp.config.instantiate import parts
 from warmexp.decode.batch import Decoded
+from warmexp.decode.canvas import Question
 from warmexp.decode.loop import stream
 from warmexp.decode.meter import Meter
-from warmexp.decode.state import Question
 from warmexp.decode.strategy import BASES, Strategies
 from warmexp.models.backbone import Backbone
 from warmexp.models.plain import PlainBackbone
@@ -52,7 +52,7 @@ class Problem:
 
     def strategies(self) -> Strategies:
         """Made anew, on a small canvas."""
-        made = Strategies(**{group: build(group, self.nodes[group]) for group in BASES})
+        made = Strategies(**parts(self.nodes, BASES))
         return replace(made, length=replace(made.length, canvas_length=CANVAS, block_length=BLOCK))
 
     def decode(

@@ -13,7 +13,7 @@ from typing import Any
 
 from warmexp.check_method.problems import CANVAS, MASK, VOCABULARY, Endless, Problem, problems
 from warmexp.decode.batch import Decoded
-from warmexp.decode.strategy import BASES, Strategy
+from warmexp.decode.strategy import LISTS, Strategy
 
 
 class Broken(Exception):
@@ -68,15 +68,15 @@ def neighbours_do_not_matter(problem: Problem) -> None:
 def one_object_serves_all(problem: Problem) -> None:
     """Used again, and used after a batch that was broken off, as happens when memory runs out; and it keeps nothing between calls."""
     made = problem.strategies()
-    before = {group: pickle.dumps(vars(getattr(made, group))) for group in BASES}
+    before = [pickle.dumps(vars(one)) for one in made]
     expected = problem.decode(made)
     same(problem.decode(made), expected, "decoded a second time by the same object")
     done = list(islice(problem.stream(made, None, len(problem.questions)), 1))
     left = [question for question in problem.questions if question.id not in {one.id for one in done}]
     same([*done, *problem.decode(made, left, batch=2)], expected, "after a batch that was broken off and halved")
-    for group in BASES:
-        if pickle.dumps(vars(getattr(made, group))) != before[group]:
-            name = type(getattr(made, group)).__name__
+    for one, kept in zip(made, before, strict=True):
+        if pickle.dumps(vars(one)) != kept:
+            name = type(one).__name__
             raise Broken(f"{name} changes itself while it decodes: a strategy keeps no state, the canvas does")
 
 
@@ -113,7 +113,9 @@ def conform(nodes: dict[str, Any], group: str, count: int = 4) -> Iterator[tuple
         nodes: the configuration of every method group. group: the one whose method is looked at.
     """
     first = next(problems(nodes, 1))
-    yield _outcome(described, getattr(first.strategies(), group))
+    chosen = getattr(first.strategies(), group)
+    for one in chosen if group in LISTS else (chosen,):
+        yield _outcome(described, one)
     for check in CHECKS:
         outcomes = [_outcome(check, problem) for problem in problems(nodes, count)]
         yield next((outcome for outcome in outcomes if outcome[1]), outcomes[0])

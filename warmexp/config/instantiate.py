@@ -4,14 +4,29 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import inspect
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException, ValidationError
 
 from warmexp.config.plugins import VARIABLE, trusts
-from warmexp.decode.strategy import BASES
+from warmexp.decode.strategy import BASES, LISTS
 from warmexp.errors import UserError, closest
+
+
+def parts(cfg: DictConfig | Mapping[str, Any], groups: Iterable[str]) -> dict[str, Any]:
+    """What each group's node makes; of a group of which several options can be chosen, a tuple.
+
+    Raises:
+        UserError: as `build`.
+    """
+    return {group: _several(group, cfg[group]) if group in LISTS else build(group, cfg[group]) for group in groups}
+
+
+def _several(group: str, nodes: Any) -> tuple[Any, ...]:
+    return tuple(build(f"{group}.{name}", node) for name, node in (nodes or {}).items())
 
 
 def build(group: str, node: DictConfig | dict) -> Any:
@@ -52,13 +67,24 @@ def _class(group: str, target: str | None) -> type:
         cls = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise UserError(f"{group}._target_={target} cannot be found ({error}).") from None
-    base = BASES.get(group, object)
+    base = BASES.get(group.partition(".")[0], object)
     if not isinstance(cls, type) or not dataclasses.is_dataclass(cls) or not trusts(cls.__module__):
         raise UserError(f"{group}._target_={target} is refused: it is not a dataclass of warmexp or of a trusted package.")
     if not issubclass(cls, base):
         expected = f"{base.__module__}.{base.__name__}"
         raise UserError(f"{group}._target_={target} is refused: a class of the group {group} derives from {expected}.")
+    missing = sorted(getattr(cls, "__abstractmethods__", ()))
+    if missing:
+        hook = getattr(base, missing[0])
+        raise UserError(
+            f"{group}._target_={target} is refused: {name} has no {missing[0]}{_signature(hook)}, which {base.__name__} asks for."
+        )
     return cls
+
+
+def _signature(hook: Any) -> str:
+    parameters = list(inspect.signature(hook).parameters) if callable(hook) else []
+    return f"({', '.join(parameters)})" if parameters else ""
 
 
 def _required(f: dataclasses.Field) -> bool:

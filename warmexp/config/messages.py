@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from warmexp.config.plan import GROUPS, PLAIN, SHARED, option_files, options
+from warmexp.decode.strategy import LISTS
 from warmexp.errors import UserError, closest
 
 # Configurations that come with a plugin of Hydra, and what installs it.
@@ -35,7 +36,9 @@ def explain(error: Exception) -> str:
                 f"{error.missing_cfg_file} comes with a plugin that is not installed: pip install {PLUGINS[str(error.missing_cfg_file)]}."
             )
         choices = list(error.options or [])
-        return f"{group}={option} is not an option{closest(option, choices)}: choose one of {', '.join(choices) or 'none'}."
+        elsewhere = next((other for other in GROUPS if other != group and option in options(other)), None)
+        near = f", {elsewhere}={f'[{option}]' if elsewhere in LISTS else option} is" if elsewhere else closest(option, choices)
+        return f"{group}={option} is not an option{near}: choose one of {', '.join(choices) or 'none'}."
     unknown = re.search(r"Could not (?:override|append to config|find) '([^']+)'", text)
     if unknown:
         return _unknown(unknown[1].partition("@")[0])

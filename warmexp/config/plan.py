@@ -17,9 +17,9 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from warmexp.config.devices import available_devices, workers, written
-from warmexp.config.instantiate import build
+from warmexp.config.instantiate import parts
 from warmexp.config.plugins import conf_folders, source_sha256
-from warmexp.decode.strategy import Setup, Strategies
+from warmexp.decode.strategy import BASES, LISTS, Setup, Strategies
 from warmexp.errors import UserError, check_choice, check_range, closest
 from warmexp.models.checkpoint import Checkpoint
 from warmexp.models.graphs import check_graphs
@@ -27,9 +27,10 @@ from warmexp.proposers.proposal import Proposer
 from warmexp.secrets import clean_text, is_secret
 from warmexp.tasks.task import Task, TaskQuestion
 
-GROUPS = ("backbone", "proposer", "init", "unmask", "remask", "cache", "length", "anchor", "task", "tracker")
+METHODS = tuple(BASES)
+GROUPS = ("backbone", "proposer", *METHODS, "task", "tracker")
+# Always in a run's identity; the others only where they are not what every run had before there was a choice.
 STRATEGIES = ("init", "unmask", "remask", "cache", "length")
-METHODS = (*STRATEGIES, "anchor")
 # Keys people type; groups read them as ${top:KEY,DEFAULT}.
 SHARED = {"rho": "init=token_inject", "lambda": "init=embed_interp", "p": "init=embed_interp", "tau": "unmask=threshold"}
 PLAIN = {"seed": int, "device": (str, ListConfig), "batch_size": int, "engine": str, "outputs": str}
@@ -129,13 +130,14 @@ def plan(cfg: DictConfig, choices: dict[str, str], multirun: bool = False) -> Pl
         UserError: one sentence that names the key, the value and the remedy.
     """
     choices = {group: str(choices.get(group) or "none") for group in GROUPS}
+    choices |= {group: _listed(cfg.get(group)) for group in LISTS}
     warnings: list[str] = []
     _check_keys(cfg)
     for complaint in _unread(cfg, choices):
         if not multirun:
             raise UserError(complaint)
         warnings.append(complaint)
-    built = {group: build(group, cfg[group]) for group in GROUPS}
+    built = parts(cfg, GROUPS)
     strategies = Strategies(**{name: built[name] for name in METHODS})
     vacuous = _check_methods(built, choices)
     if vacuous:
@@ -173,6 +175,8 @@ def plan(cfg: DictConfig, choices: dict[str, str], multirun: bool = False) -> Pl
         "backbone": backbone.identity(),
         "proposer": proposer_identity,
         **{name: _identity_of(getattr(strategies, name)) for name in STRATEGIES},
+        **({"evidence": [_identity_of(one) for one in strategies.evidence]} if strategies.evidence else {}),
+        **({"schedule": _identity_of(strategies.schedule)} if choices["schedule"] != "blocks" else {}),
         **({"anchor": _identity_of(strategies.anchor)} if strategies.anchor.moves else {}),
         **({"sampling": "splitmix64"} if strategies.unmask.temperature > 0 else {}),  # runs of other draws have no such entry
         "task": task.identity(),
@@ -225,7 +229,10 @@ def _check_keys(cfg: DictConfig) -> None:
     for key in cfg:
         if key not in known:
             raise UserError(f"{key} is not a key of the configuration{closest(str(key), known)}; --help lists them.")
-    for group in GROUPS:
+    for group in LISTS:
+        if not isinstance(cfg.get(group), DictConfig):
+            raise UserError(f"{group}={cfg.get(group)} is not a list: write {group}=[] or {group}=[{','.join(options(group)[:2])}].")
+    for group in set(GROUPS) - set(LISTS):
         if OmegaConf.is_missing(cfg, group) or not isinstance(cfg.get(group), DictConfig):
             raise UserError(f"{group}={cfg.get(group)} is not an option: choose one of {', '.join(options(group))}.")
     for key in SHARED:
@@ -332,9 +339,16 @@ def _chosen(key: str, choices: dict[str, str]) -> str:
 def _check_methods(built: dict[str, Any], choices: dict[str, str]) -> str | None:
     """Impossible pairs raise, by each method's own word; the sentence that is returned tells of a method that could never do anything."""
     setup = Setup(built, choices, options)
-    for name in METHODS:
-        built[name].check(setup)
+    strategies = [one for name in METHODS for one in (built[name] if name in LISTS else (built[name],))]
+    for one in strategies:
+        one.check(setup)
+    _ = Strategies(**{name: built[name] for name in METHODS}).columns  # two that remember under one name are refused
     return built["remask"].vacuous(setup)
+
+
+def _listed(nodes: Any) -> str:
+    """The options chosen of a group of which there can be several, as one word."""
+    return "+".join(map(str, nodes)) if isinstance(nodes, DictConfig) and nodes else "none"
 
 
 def _proposer_identity(proposer: Proposer) -> dict[str, Any]:

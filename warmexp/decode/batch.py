@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
+from warmexp.decode.canvas import SOURCES, Canvas, Question
 from warmexp.decode.meter import Meter, QuestionSums
-from warmexp.decode.rows import Row
-from warmexp.decode.state import SOURCES, Canvas, Question, Revocation, Start
 from warmexp.decode.strategy import Strategies
-from warmexp.decode.verify import verified
 from warmexp.errors import UserError
 from warmexp.models.backbone import Backbone
 from warmexp.models.keys_values import KeysValues
-from warmexp.models.wanted import upload
 
 
 @dataclass(frozen=True)
@@ -26,8 +24,8 @@ class Decoded:
     ids: L token ids, none of them the mask (end-of-text, of source "mask", where decoding stopped before). commit_iteration, source: per
     position, the forward that committed it (-1: none did; of an injected token that was laid there later: the forward after which) and one
     of SOURCES. confidence: the softmax probability it was committed with, None where no forward committed it. revocations: (iteration,
-    position, token, source, iteration of the commit that was undone). score: what an init that verifies read of the tokens it was offered
-    in its `verifying` forwards, None at other positions; empty without.
+    position, token, source, iteration of the commit that was undone); of a replaced token too. columns: what strategies have recorded, a
+    number or one per position, None for NaN.
     """
 
     id: str
@@ -38,8 +36,11 @@ class Decoded:
     revocations: tuple[tuple[int, int, int, str, int], ...]
     cost: QuestionSums
     seconds: float
-    score: tuple[float | None, ...] = ()
-    verifying: int = 0
+    columns: Mapping[str, Any] = field(default_factory=dict)
+
+    def with_seconds(self, outside: float) -> Decoded:
+        """With what was spent outside forwards."""
+        return replace(self, seconds=self.seconds + outside)
 
 
 @dataclass
@@ -57,25 +58,20 @@ class Batch:
     canvas: Canvas | None = None
     kept: KeysValues | None = None
     seconds: dict[str, float] = field(default_factory=dict)  # outside the meter, by question, of all questions so far
-    verdicts: dict[str, Start] = field(default_factory=dict)  # by question, of inits that verify
-    entered: dict[str, int] = field(default_factory=dict)  # by question, the response position at which it entered its block
-    working: Sequence[Question] = ()  # who was worked on last
-    reread: dict[str, int] = field(default_factory=dict)  # by question, how often a moved proposal was verified
+    _since: float = 0.0
 
     def __len__(self) -> int:
-        return len(self.canvas.questions) if self.canvas else 0
+        return len(self.canvas) if self.canvas else 0
 
     def begin(self) -> None:
         """Seconds count from here: what went before was whoever the questions come from or the results go to."""
         self._since = self.meter.clock()
 
-    def charge(self, questions: Sequence[Question] | None = None) -> None:
-        """Equal shares of the seconds outside the meter since the last charge to the questions that were worked on; None: to the same."""
-        if questions is not None:
-            self.working = [*questions]
+    def charge(self, rows: Sequence[int] | np.ndarray) -> None:
+        """Equal shares of the seconds outside the meter since the last charge to the questions of these rows."""
         now = self.meter.clock()
-        for question in self.working:
-            self.seconds[question.id] += (now - self._since) / len(self.working)
+        for row in rows:
+            self.seconds[self.canvas.questions[row].id] += (now - self._since) / len(rows)
         self._since = now
 
     def admit(self, questions: Sequence[Question]) -> None:
@@ -85,17 +81,20 @@ class Batch:
             self.seconds[question.id] = 0.0
         if not questions:
             return
-        length = self.s.length
+        length, backbone, before = self.s.length, self.backbone, len(self)
         starts = [self.s.init.start(question, length.canvas_length, self.seed) for question in questions]
-        if self.s.init.verifies:
-            starts = verified(self.meter, self.s.init, questions, starts)
-            self.verdicts.update((q.id, start) for q, start in zip(questions, starts, strict=True) if start.score is not None)
-        new = Canvas.build(list(questions), starts, self.backbone.mask_id, length.block_length, self.backbone.device)
-        self.canvas = self.canvas.join(new) if len(self) else new
+        starts = self.s.init.prepare(self.meter, questions, starts)
+        vocabulary = backbone.transformer.wte.weight.shape[0]
+        width = self.s.schedule.width(length)
+        new = Canvas(questions, starts, backbone.mask_id, width, self.s.columns, vocabulary, backbone.device)
+        if self.canvas is None:
+            self.canvas = new
+        else:
+            self.canvas.join(new)
         if self.s.cache.keeps:
-            self.kept = self.kept or KeysValues(self.backbone.transformer.config, self.backbone.dtype, self.backbone.device)
+            self.kept = self.kept or KeysValues(backbone.transformer.config, backbone.dtype, backbone.device)
             self.kept.reserve(len(self), length.canvas_length + max(len(q.prompt) for q in questions))
-        self.charge(questions)
+        self.charge(range(before, len(self)))
 
     def _check(self, question: Question) -> None:
         """Draws, costs and results are keyed by question id; logits are read from the position before the canvas on."""
@@ -112,61 +111,41 @@ class Batch:
                 " probabilities and proposer.calibration."
             )
 
-    def part(self, rows: list[int]) -> Canvas:
-        """The canvas of some rows, to be put back."""
-        return self.canvas if len(rows) == len(self) else self.canvas.take(rows)
-
-    def put(self, rows: list[int], part: Canvas) -> None:
-        """Put back what was worked on."""
-        if part is not self.canvas:
-            self.canvas.put(rows, part)
-        self.charge(part.questions)
-
-    def leave(self, rows: list[Row | None]) -> list[Decoded]:
-        """Take finished questions out; the last rows move to where they were."""
-        gone = [i for i, row in enumerate(rows) if row is None]
-        index = upload(np.array(gone), self.canvas.ids.device)
-        ended = [self.canvas.questions[i] for i in gone]
-        fields = [getattr(self.canvas, name)[index] for name in ("ids", "committed_at", "source", "confidence")]
-        values = self.meter.fetch([*fields, *self.canvas.logged])
-        revocations = self.canvas.revocations(values[len(fields) :])
-        live = [i for i, row in enumerate(rows) if row is not None]
-        order = list(range(len(live)))
-        free = [i for i in order if rows[i] is None]
-        for target, source in zip(free, live[len(live) - len(free) :], strict=True):
+    def leave(self, live: np.ndarray) -> list[Decoded]:
+        """Take finished questions out; the last rows move to where they were. live: [B] bool, False for those that are finished."""
+        gone, left = np.flatnonzero(~live).tolist(), np.flatnonzero(live).tolist()
+        ended = [self._decoded(row) for row in gone]
+        seconds = [self.canvas.questions[row].id for row in gone]
+        order = list(range(len(left)))
+        free = [i for i in order if not live[i]]
+        for target, source in zip(free, left[len(left) - len(free) :], strict=True):
             order[target] = source
             if self.kept is not None:
                 self.kept.move(source, target)
-        self.canvas = self.canvas.take(order)
-        self.charge(ended)
-        self.working = self.canvas.questions
-        columns = zip(*(value.tolist() for value in values[: len(fields)]), strict=True)
-        return [self._decoded(q, *row, revocations.pop(q.id, ())) for q, row in zip(ended, columns, strict=True)]
+        self.canvas.keep(order)
+        now = self.meter.clock()
+        share = (now - self._since) / len(gone)
+        self._since = now
+        return [one.with_seconds(self.seconds[i] + share) for i, one in zip(seconds, ended, strict=True)]
 
-    def _decoded(
-        self,
-        question: Question,
-        ids: list[int],
-        committed_at: list[int],
-        source: list[int],
-        confidence: list[float],
-        revocations: Sequence[Revocation],
-    ) -> Decoded:
-        verdict = self.verdicts.pop(question.id, None)
+    def _decoded(self, row: int) -> Decoded:
+        """Its seconds outside forwards are not known yet."""
+        canvas = self.canvas
+        question = canvas.questions[row]
         cost = self.meter.cost(question.id)
+        ids = canvas.ids[row]
         return Decoded(
             id=question.id,
-            ids=tuple(self.backbone.eos_id if i == self.backbone.mask_id else i for i in ids),
-            commit_iteration=tuple(committed_at),
-            source=tuple(SOURCES[i] for i in source),
-            confidence=_known(confidence),
-            revocations=tuple(revocations),
+            ids=tuple(np.where(ids == canvas.mask_id, self.backbone.eos_id, ids).tolist()),
+            commit_iteration=tuple(canvas.committed_at[row].tolist()),
+            source=tuple(SOURCES[i] for i in canvas.source[row].tolist()),
+            confidence=_known(canvas.confidence[row].tolist()),
+            revocations=tuple(canvas.revocations.pop(question.id, ())),
             cost=cost,
-            seconds=self.seconds[question.id] + cost.forward_seconds + cost.choosing_seconds,
-            score=_known(verdict.score.tolist()) if verdict else (),
-            verifying=verdict.forwards if verdict else 0,
+            seconds=cost.forward_seconds + cost.choosing_seconds,
+            columns={name: _known(v) if isinstance(v, list) else v for name, v in canvas.columns.recorded(row).items()},
         )
 
 
-def _known(values: list[float]) -> tuple[float | None, ...]:
+def _known(values: Sequence[float]) -> tuple[float | None, ...]:
     return tuple(None if math.isnan(value) else value for value in values)

@@ -1,17 +1,19 @@
 """The one decode loop. Every method is a strategy that plugs into it; no strategy has a loop of its own.
 
     while some question is unfinished:
-        canvas  ← init(proposal)                  of waiting questions, as far as there are places for them
-        rows    ← where every question stands     the one read from the device; finished questions leave
-        canvas  ← anchor(rows)                    proposals of questions that enter a block are laid anew, if the method asks for that
-        spans   ← cache(rows)                     which positions are computed; rows that need everything go first, alone
-        reading ← meter.read(spans)               the only forward
-        commit  ← unmask(block, reading)          at least one where anything is masked
-        revoke  ← remask(block, reading)          never what was committed in this iteration
-        canvas.apply(commit, revoke)
+        canvas  ← init(proposal)            of waiting questions, as far as there are places for them
+        view    ← schedule(canvas)          where every question's window stands; finished questions leave
+        canvas  ← anchor(view)              proposals of questions that enter a window are laid anew, if the method asks for that
+        span    ← cache(view)               which positions are computed; rows that need everything go first, alone
+        word    ← meter.forward(span)       the only forward; evidence may change what it says
+        reading ← word                      the one read from the device
+        edit    ← unmask(view, reading)     at least one commit where anything is masked, unless the method may idle
+                + remask(view, reading)     never what was committed in this iteration
+        columns ← what strategies remember
+        canvas.apply(edit)                  the only writer; columns that say so begin anew where a token goes
 
-Rows are questions. A row has its own block cursor, and nothing in a row depends on its neighbours, so a question's tokens and NFE are
-those of batch size 1.
+Rows are questions. A row has its own window, and nothing in a row depends on its neighbours, so a question's tokens and NFE are those of
+batch size 1.
 """
 
 from __future__ import annotations
@@ -22,14 +24,17 @@ from itertools import islice
 import torch
 from torch import Tensor
 
+from warmexp.decode import checked
 from warmexp.decode.batch import Batch, Decoded
-from warmexp.decode.follow import follow
+from warmexp.decode.canvas import Question
+from warmexp.decode.edit import Edit
+from warmexp.decode.forward import Forward, forward_of
 from warmexp.decode.meter import Meter
-from warmexp.decode.reading import Block, Reading
-from warmexp.decode.request import forward_of
-from warmexp.decode.rows import Row, stand
-from warmexp.decode.state import Question
+from warmexp.decode.reading import Reading, Word
+from warmexp.decode.reanchor import reanchor
 from warmexp.decode.strategy import Strategies
+from warmexp.decode.view import View
+from warmexp.decode.windows import CAP, advance
 from warmexp.models.backbone import Backbone
 
 
@@ -59,50 +64,72 @@ def stream(
         new = list(islice(waiting, batch_size - len(batch)))
         batch.begin()
         batch.admit(new)
-        if not len(batch):
+        if batch.canvas is None or not len(batch):
             return
-        rows = stand(batch.canvas, s, backbone, batch.meter.fetch)
-        batch.charge()  # whoever was worked on last: this is where a GPU is waited for
-        if not all(rows):
-            yield from batch.leave(rows)
-        elif not follow(batch, rows):
-            _step(batch, rows)
+        view, live = advance(batch.canvas, s, backbone, seed)
+        if not live.all():
+            yield from batch.leave(live)
+        elif not reanchor(batch, view):
+            _step(batch, view)
 
 
-def _step(batch: Batch, rows: list[Row]) -> None:
+def _step(batch: Batch, view: View) -> None:
     """One forward of the rows that need everything computed, or of all rows if none does, and the edit that follows from it."""
     backbone, s = batch.backbone, batch.s
-    spans = [s.cache.span(row) for row in rows]
-    full = [i for i, (row, span) in enumerate(zip(rows, spans, strict=True)) if span.covers(row)]
-    turn = full or list(range(len(rows)))
-    rows, spans = [rows[i] for i in turn], [spans[i] for i in turn]
-    canvas = batch.part(turn)
-    block = Block.of(canvas, rows, spans, batch.seed)
-    mixture = canvas.mixture(s.init.soft_weight(canvas.forwards))
-    request = forward_of(canvas, block, rows, spans, batch.kept, turn)
-    if any(row.mixed for row in rows):
-        request.mix(backbone, canvas, mixture, match=s.init.norm == "match")
-    if s.remask.shadows and block.any_revocable:
-        request.hide(block.sitting, 1 + backbone.shift)
-    # A forward is a no-op for a question if nothing is masked and nothing can be revoked; the cursor never lets that happen.
-    if s.reads_logits:
-        reading = Reading.of(batch.meter.forward(request, block.questions), block, s.unmask.temperature)
-    else:
-        reading = Reading.said(batch.meter.read(request, block.questions, block.asked), block)
-    reading = s.unmask.adjust(block, reading)
-    commit, revoke = _decide(block, reading, s)
-    if full:
-        canvas.remember(mixture)
-    if s.init.by_entropy:
-        canvas.hear(block.positions, reading.entropy(block), block.masked)
-    canvas.apply(block.positions, reading.token, reading.confidence, commit, revoke)
-    batch.put(turn, canvas)
+    view = view.mixed(s.init.mixture(view))
+    span = s.cache.plan(view)
+    full = span.end - span.start == view.row_length
+    if full.any() and not full.all():
+        view, span = view.take(full.nonzero()[0]), span.take(full.nonzero()[0])
+    view = view.within(span)
+    request = forward_of(view, span, batch.kept, backbone.device)
+    if view.mixture is not None:
+        request.mix(backbone, view.whole("prior"), view.mixture, match=s.init.norm == "match")
+    if s.remask.shadows and view.any_revocable:
+        request.hide(view.revocable[view.at], 1 + backbone.shift)
+    # A forward is a no-op for a question if nothing is masked and nothing can be revoked; the window never lets that happen.
+    reading = _read(batch, view, request)
+    edit = _edit(s, view, reading)
+    for one in s:
+        for name, value in checked.named(one, "remember", one.remember(view, reading, edit), one.columns).items():
+            batch.canvas.columns.store(name, view.rows, view.positions, value)
+    batch.canvas.apply(edit)
+    batch.charge(view.rows)
 
 
-def _decide(block: Block, reading: Reading, s: Strategies) -> tuple[Tensor, Tensor | None]:
-    """What to commit and what to revoke, [B, W] bool each, with the two contracts of the loop enforced."""
-    commit = s.unmask.select(block, reading) & block.masked
+def _read(batch: Batch, view: View, request: Forward) -> Reading:
+    """The only forward, and the one read from the device."""
+    meter, s = batch.meter, batch.s
+    if not s.reads_logits:
+        return Reading.of(view, *meter.read(request, view.questions, view.ids[view.at]))
+    word = Word.of(meter.forward(request, view.questions), view, s.unmask.temperature)
+    for evidence in s.evidence:
+        word = checked.word(evidence, evidence.weigh(view, word), word)
+    measured: dict[str, Tensor] = {}
+    for one in s:
+        if one.reads_logits:
+            measured |= checked.named(one, "measure", one.measure(view, word))
+    for name in batch.canvas.columns.declared.keys() & measured.keys():
+        row, column = view.at
+        batch.canvas.columns.store(name, view.rows[row], view.positions[row, column], measured.pop(name))
+    token, confidence, *values = (t.numpy() for t in meter.fetch([word.token, word.confidence, *measured.values()]))
+    return Reading.of(view, token, confidence, dict(zip(measured, values, strict=True)))
+
+
+def _edit(s: Strategies, view: View, reading: Reading) -> Edit:
+    """What to change, with the contracts of the loop enforced."""
+    commit = checked.inside(s.unmask, "select", s.unmask.select(view, reading), view.masked, view, "masked")
     # Progress: where a row has something masked and the policy took nothing, the most confident position is committed.
-    best = torch.zeros_like(commit).scatter_(1, reading.confidence.argmax(1, keepdim=True), True) & block.masked
-    commit = torch.where(commit.any(1, keepdim=True), commit, best)
-    return commit, s.remask.select(block, reading, commit) & block.revocable if block.any_revocable else None
+    stuck = view.masked.any(1) & ~commit.any(1)
+    if s.unmask.idles:
+        stuck &= view.visits >= CAP * view.canvas.width
+    if stuck.any():
+        commit = commit.copy()
+        commit[stuck, reading.confidence[stuck].argmax(1)] = True
+    revoke = replace = None
+    if view.any_revocable:
+        revoke = checked.inside(s.remask, "select", s.remask.select(view, reading, commit), view.revocable, view, "revocable")
+        replace = checked.replacement(s.remask, s.remask.replace(view, reading, commit), view)
+        if replace is not None and (revoke & replace.where).any():
+            revoke = revoke & ~replace.where
+    return Edit(view.rows, view.positions, commit, reading.token, reading.confidence, revoke, replace)

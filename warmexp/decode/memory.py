@@ -9,16 +9,15 @@ when it was computed, so a run's point on the plane does not depend on the runs 
 from __future__ import annotations
 
 import hashlib
-import time
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from warmexp.decode.meter import Forward, LedgerRow, Meter, Said
-from warmexp.models.wanted import download, upload
+from warmexp.decode.forward import Forward
+from warmexp.decode.meter import LedgerRow, Meter
 
 BUDGET = 512 << 20  # bytes
 _ENTRY = 600  # bytes that Python spends on an answer and its key
@@ -78,50 +77,46 @@ class SharingMeter(Meter):
     memory: Memory = field(default_factory=Memory)
 
     @torch.inference_mode()
-    def read(self, request: Forward, questions: tuple[str, ...], asked: Tensor) -> Said:
+    def read(self, request: Forward, questions: tuple[str, ...], asked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         if request.window is not None:
             return super().read(request, questions, asked)
         keys = digests(request, asked)
         answers = [self.memory.get(key) for key in keys]
         fresh = [i for i, answer in enumerate(answers) if answer is None]
         if fresh:
-            part = slice(None) if len(fresh) == len(keys) else torch.tensor(fresh)
+            part = slice(None) if len(fresh) == len(keys) else np.array(fresh)
             for i, answer in zip(fresh, self._compute(request, part, tuple(questions[i] for i in fresh), asked), strict=True):
                 answers[i] = answer
                 self.memory.put(keys[i], answer)
         for i in sorted(set(range(len(keys))) - set(fresh)):
             self._enter(_remembered(request, questions, answers[i], i))
         token, probability = (np.concatenate([getattr(a, name) for a in answers]) for name in ("token", "probability"))
-        return Said(upload(token, asked.device), upload(probability, asked.device))
+        return token, probability
 
-    def _compute(self, request: Forward, rows: slice | Tensor, questions: tuple[str, ...], asked: Tensor) -> list[Answer]:
+    def _compute(self, request: Forward, rows: slice | np.ndarray, questions: tuple[str, ...], asked: np.ndarray) -> list[Answer]:
         wanted, part = request.of(rows)
-        said = super().read(part, questions, asked[wanted])
-        started = time.perf_counter()
-        read = self.fetch([said.token, said.probability])
-        self._chose(time.perf_counter() - started)  # a GPU is waited for here, and what is remembered costs what it took
+        token, probability = super().read(part, questions, asked[wanted])
         cost, ends = self.ledger[-1], _ends(part)
         shares = (cost.seconds / len(questions), cost.choosing / len(questions))
-        pieces = (np.split(t.numpy(), ends[:-1]) for t in read)
+        pieces = (np.split(values, ends[:-1]) for values in (token, probability))
         return [Answer(t.copy(), p.copy(), *shares) for t, p in zip(*pieces, strict=True)]
 
 
-def digests(request: Forward, asked: Tensor) -> list[bytes]:
+def digests(request: Forward, asked: np.ndarray) -> list[bytes]:
     """A digest per row of all that the answer depends on besides the weights: its tokens, what is fed in the place of their embeddings,
     and what is asked about which positions, hidden or not."""
-    (ids, asked), ends = download([request.ids, asked]), _ends(request)
-    ids = ids.numpy()
-    hidden = torch.zeros_like(request.row, dtype=torch.bool) if request.hidden is None else request.hidden
-    wanted = np.split(torch.stack((request.position, asked, hidden.long()), 1).numpy(), ends[:-1])
+    ids, ends = request.ids.cpu().numpy(), _ends(request)
+    hidden = np.zeros(len(request.row), dtype=np.int64) if request.hidden is None else request.hidden.astype(np.int64)
+    wanted = np.split(np.stack((request.position, asked, hidden), 1), ends[:-1])
     parts = [[ids[i, :length], wanted[i]] for i, length in enumerate(request.lengths.tolist())]
-    if request.mixed is not None:
-        for i, mixed in enumerate(request.mixed.cpu()):
+    if request.mixed is not None and request.embeddings is not None:
+        for i, mixed in enumerate(request.mixed):
             if mixed.any():
-                parts[i] += [mixed.nonzero().numpy(), request.embeddings[i, mixed.to(request.ids.device)].cpu().view(torch.uint8).numpy()]
+                parts[i] += [mixed.nonzero()[0], request.embeddings[i].cpu()[torch.from_numpy(mixed)].view(torch.uint8).numpy()]
     return [_digest(part) for part in parts]
 
 
-def _digest(parts: list[np.ndarray]) -> bytes:
+def _digest(parts: Sequence[np.ndarray]) -> bytes:
     digest = hashlib.blake2b(digest_size=16)
     for part in parts:
         digest.update(part.shape[0].to_bytes(4, "little"))
@@ -131,7 +126,7 @@ def _digest(parts: list[np.ndarray]) -> bytes:
 
 def _ends(request: Forward) -> list[int]:
     """Where each row's wanted positions end among the R, which are in the order of the rows."""
-    return request.row.bincount(minlength=len(request.lengths)).cumsum(0).tolist()
+    return np.bincount(request.row, minlength=len(request.lengths)).cumsum().tolist()
 
 
 def _remembered(request: Forward, questions: tuple[str, ...], answer: Answer, i: int) -> LedgerRow:

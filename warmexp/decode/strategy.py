@@ -1,31 +1,40 @@
 """The seams of the loop: one base class for each kind of strategy, with every attribute and hook and its default.
 
 A strategy is a short dataclass whose fields are its YAML group's keys; it inherits from one of these classes and says what differs. It is
-a pure function of what it is given and of keyed draws, and keeps no state between calls, so one instance serves every question of a run.
-Nothing is found out by looking: what a class does not say is what its base class says.
+a pure function of what it is given and of keyed draws, and keeps no state between calls, so one instance serves every question of a run;
+what it has to remember is in columns of the canvas. Nothing is found out by looking: what a class does not say is what its base class says.
+
+What strategies see are NumPy arrays on the host (decode/view.py, decode/reading.py), [n, W]: n questions, windows of W positions. Logits
+stay where they were computed; who needs them reads them in `measure`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import torch
+import numpy as np
 from torch import Tensor
 
-from warmexp.decode.reading import Block, Reading
-from warmexp.decode.rows import Row, Span
-from warmexp.decode.state import DECODED, INJECTED, Question, Start
+from warmexp.decode.canvas import DECODED, INJECTED, Question, Start
+from warmexp.decode.columns import Column
+from warmexp.decode.edit import Edit, Replacement
+from warmexp.decode.reading import Reading, Word
+from warmexp.decode.view import Span, View
 from warmexp.errors import UserError
+
+if TYPE_CHECKING:
+    from warmexp.decode.meter import Meter
 
 
 @dataclass(frozen=True)
 class Setup:
     """What a run is composed of, for the checks of its methods.
 
-    parts: the object of every group. names: the option chosen in it. options: those that a group has.
+    parts: the object of every group; of evidence, the tuple of its objects. names: the option chosen in it. options: those that a group has.
     """
 
     parts: Mapping[str, Any]
@@ -37,15 +46,28 @@ class Setup:
         return f"{group}={self.names[group]}"
 
 
-class Strategy:
+class Strategy(ABC):
     """What all kinds have in common.
 
     curve: the field along which a front draws an unmasking policy's curve, or None. symbols: the fields that a label shows, each with
-    the sign that is written for it.
+    the sign that is written for it. columns: what it remembers, by name; a property where that depends on its fields. reads_logits:
+    whether its `measure` is asked.
     """
 
-    curve: str | None = None
-    symbols: Mapping[str, str] = MappingProxyType({})
+    curve: ClassVar[str | None] = None
+    symbols: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    columns: Mapping[str, Column] = MappingProxyType({})
+    reads_logits: bool = False
+
+    def measure(self, view: View, word: Word) -> Mapping[str, Tensor]:
+        """What it has to know of the logits: by name, [R] tensors where `word.logits` are, which come to the host as `reading.measured`.
+        Also the place to recall and return a column with a vocabulary: what is named like one is stored, [R, V], and not read back."""
+        return {}
+
+    def remember(self, view: View, reading: Reading, edit: Edit) -> Mapping[str, np.ndarray]:
+        """The columns that change: [n, W] or [n, L] of one per position, [n] of one per row. The edit is about to be applied; a column that
+        resets then begins anew where a token goes."""
+        return {}
 
     def shown(self) -> str:
         """What labels say of it besides its name, such as `ρ=0.5`."""
@@ -62,10 +84,9 @@ class Strategy:
 class Init(Strategy):
     """How a canvas starts.
 
-    reads_proposal: whether a proposer has to run at all. injects: whether it writes revocable tokens. verifies: whether what it injects is
-    first read by the backbone; then it has `score` (one of decode/verify.SCORES) and `keep`. needs_tail: what has to follow a proposal
-    (proposer.tail), or None. tells: whether it puts the proposal into the prompt. by_entropy: whether the weight of a prior's embedding is
-    scaled by the backbone's entropy where it last read the position. norm: `match` gives mixtures the length of the mask's embedding.
+    reads_proposal: whether a proposer has to run at all. injects: whether it writes revocable tokens. verifies: whether `prepare` runs
+    forwards that read what it injects. needs_tail: what has to follow a proposal (proposer.tail), or None. tells: whether it puts the
+    proposal into the prompt. norm: `match` gives mixtures of embeddings the length of the mask's.
     """
 
     reads_proposal: bool = False
@@ -73,21 +94,25 @@ class Init(Strategy):
     verifies: bool = False
     needs_tail: str | None = None
     tells: bool = False
-    by_entropy: bool = False
     norm: str = "none"
-    score: str = "visible"
 
+    @abstractmethod
     def start(self, question: Question, length: int, seed: int) -> Start:
         """One question's canvas of `length` positions."""
-        raise NotImplementedError
 
-    def soft_weight(self, forwards: Tensor) -> Tensor | None:
-        """[B] float64 weight of the prior's embedding after `forwards` [B] forwards, or None if this init mixes no embeddings."""
+    def prepare(
+        self, meter: Meter, questions: Sequence[Question], starts: Sequence[Start], given: Sequence[int] | None = None
+    ) -> list[Start]:
+        """The starts after forwards of its own, which count like all others.
+
+        Args:
+            given: how many of each start's positions, from the first on, are not in question (0 by default).
+        """
+        return list(starts)
+
+    def mixture(self, view: View) -> np.ndarray | None:
+        """[n, L] float64, the share of the prior's embedding in the next forward's input; None if this init mixes no embeddings."""
         return None
-
-    def keep(self, score: Tensor, trust: Tensor, injected: Tensor) -> Tensor:
-        """[B, L] bool, which injected tokens stay. score, trust: [B, L] float64, the backbone's and the author's word where injected."""
-        return injected
 
     def told(self, turns: Sequence[str], proposal: str) -> tuple[str, ...]:
         """A conversation, the user's turn last, with the proposal's text told in it; asked of an init that `tells`."""
@@ -111,21 +136,18 @@ class Init(Strategy):
 class Unmask(Strategy):
     """Which masked positions a forward commits.
 
-    temperature: of the proposed tokens; confidence is untempered. reads_logits: whether it reads a reading's logits. reads_prior: whether
-    it has no use without a proposal.
+    temperature: of the proposed tokens; confidence is untempered. reads_prior: whether it has no use without a proposal. idles: whether a
+    row may go without a commit though something is masked; the loop still ends it, by committing in every forward of a window that has
+    had four times as many as it has positions.
     """
 
     temperature: float = 0.0
-    reads_logits: bool = False
     reads_prior: bool = False
+    idles: bool = False
 
-    def adjust(self, block: Block, reading: Reading) -> Reading:
-        """The reading with other tokens and confidences in the place of the backbone's."""
-        return reading
-
-    def select(self, block: Block, reading: Reading) -> Tensor:
-        """[B, W] bool, which masked positions to commit. The loop adds the most confident one where a row selects none."""
-        raise NotImplementedError
+    @abstractmethod
+    def select(self, view: View, reading: Reading) -> np.ndarray:
+        """[n, W] bool, which of `view.masked` to commit. Where a row selects none, the loop commits its most confident position."""
 
     def check(self, setup: Setup) -> None:
         if self.reads_prior and not setup.parts["init"].reads_proposal:
@@ -135,28 +157,53 @@ class Unmask(Strategy):
             )
 
 
-class Remask(Strategy):
-    """Which visible positions a forward revokes.
+class Evidence(Strategy):
+    """What else speaks for a token than the backbone: evidence=[a,b], asked in that order.
 
-    reads_logits: as above. shadows: whether revocable tokens are to be read from masked queries that do not see them (models/shadow.py).
-    scope: what may be revoked, `injected` tokens, `decoded` ones, `all`, or `none`.
+    Every one sees what the one before has made of the backbone's word. reads_prior: whether it has no use without a proposal.
     """
 
-    reads_logits: bool = False
+    reads_prior: bool = False
+    reads_logits = True
+
+    @abstractmethod
+    def weigh(self, view: View, word: Word) -> Word:
+        """Other tokens and confidences in the place of the backbone's, [R] each, on the device."""
+
+    def check(self, setup: Setup) -> None:
+        if self.reads_prior and not setup.parts["init"].reads_proposal:
+            raise UserError(
+                f"{setup.said('evidence')} speaks for a proposal and {setup.said('init')} reads none:"
+                " choose init=token_inject rho=0 for a cold canvas, or evidence=[]."
+            )
+
+
+class Remask(Strategy):
+    """Which visible positions a forward revokes or replaces.
+
+    revises: whether it ever does. shadows: whether revocable tokens are to be read from masked queries that do not see them
+    (models/shadow.py). scope: what may be revised, `injected` tokens, `decoded` ones, `all`, or `none`.
+    """
+
+    revises: bool = True
     shadows: bool = False
     scope: str = "none"
 
-    def candidates(self, source: Tensor) -> Tensor:
-        """Which visible positions may be revoked, given where their tokens came from. Same shape, bool."""
+    def candidates(self, source: np.ndarray) -> np.ndarray:
+        """Which visible positions may be revised, given where their tokens came from. Same shape, bool."""
         return in_scope(source, self.scope)
 
-    def may_fire(self, visits: Tensor) -> Tensor:
-        """[B] bool, whether anything can be revoked in the (visits+1)-th forward of a block."""
-        return torch.ones_like(visits, dtype=torch.bool)
+    def may_fire(self, visits: np.ndarray) -> np.ndarray:
+        """[n] bool, whether anything can be revised in the (visits+1)-th forward of a window."""
+        return np.ones(visits.shape, dtype=bool)
 
-    def select(self, block: Block, reading: Reading, commit: Tensor) -> Tensor:
-        """[B, W] bool, which revocable positions to put the mask back to. commit: [B, W] bool, what the same forward commits."""
-        raise NotImplementedError
+    @abstractmethod
+    def select(self, view: View, reading: Reading, commit: np.ndarray) -> np.ndarray:
+        """[n, W] bool, which of `view.revocable` to put the mask back to. commit: [n, W] bool, what the same forward commits."""
+
+    def replace(self, view: View, reading: Reading, commit: np.ndarray) -> Replacement | None:
+        """Visible tokens of `view.revocable` that become others at once; None: none. What it needs of the logits it measures."""
+        return None
 
     def check(self, setup: Setup) -> None:
         if self.shadows and setup.parts["cache"].keeps:
@@ -174,13 +221,29 @@ class Remask(Strategy):
         )
 
 
-def in_scope(source: Tensor, scope: str) -> Tensor:
+def in_scope(source: np.ndarray, scope: str) -> np.ndarray:
     """Where the token came from what `scope` names. Same shape, bool."""
     if scope == "injected":
         return source == INJECTED
     if scope == "decoded":
         return source == DECODED
-    return (source == INJECTED) | (source == DECODED) if scope == "all" else torch.zeros_like(source, dtype=torch.bool)
+    return (source == INJECTED) | (source == DECODED) if scope == "all" else np.zeros(source.shape, dtype=bool)
+
+
+class Schedule(Strategy):
+    """Which positions are eligible: a window of fixed width that moves over the canvas."""
+
+    @abstractmethod
+    def width(self, length: Length) -> int:
+        """W, in tokens, at most the canvas."""
+
+    @abstractmethod
+    def advance(self, start: np.ndarray, todo: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
+        """[n] int64, where the windows begin now, and [n] bool, whether there is anything left to do.
+
+        Args:
+            start: [n] int64, where they began. todo: [n, L] bool, what is masked, or waits for a look by the remask policy.
+        """
 
 
 class Cache(Strategy):
@@ -188,20 +251,24 @@ class Cache(Strategy):
 
     keeps: bool = False
 
-    def span(self, row: Row) -> Span:
-        """Which positions of a row the next forward computes. A row that needs a full one gets it before the others go on."""
-        return Span(0, row.length)
+    def plan(self, view: View) -> Span:
+        """What the next forward computes in each row. Rows that need everything get it before the others go on."""
+        return Span.of(0, view.row_length, len(view.rows))
 
 
 class Length(Strategy):
     """How long a canvas is and where decoding stops: has canvas_length and block_length, in tokens.
 
-    stops_at_end: whether a question is finished when everything up to an end token is final.
+    stops: whether a question can be finished before its canvas is full.
     """
 
     canvas_length: int
     block_length: int
-    stops_at_end: bool = False
+    stops: bool = False
+
+    def finished(self, ends: np.ndarray, final: np.ndarray) -> np.ndarray:
+        """[n] bool, which questions are. ends: [n, L] bool, an end token stands there. final: [n, L] bool, nothing can change it any more."""
+        return np.zeros(len(ends), dtype=bool)
 
 
 class Anchor(Strategy):
@@ -213,8 +280,13 @@ class Anchor(Strategy):
     moves: bool = False
     verify: int = 0
 
-    def moved(self, question: Question, decoded: Sequence[int], block_length: int) -> Question:
-        """A question that enters a block, before which `decoded` stands, with the proposal that now stands for it; its first tokens are
+    @property
+    def columns(self) -> Mapping[str, Column]:  # type: ignore[override]  # depends on the class
+        """Where the window began that was entered last (-1: none was), and how often the moved proposal was verified."""
+        return {name: Column("row", "int64", fill) for name, fill in (("entered", -1), ("reread", 0))} if self.moves else {}
+
+    def moved(self, question: Question, decoded: Sequence[int], width: int) -> Question:
+        """A question that enters a window, before which `decoded` stands, with the proposal that now stands for it; its first tokens are
         `decoded`. The init then makes of what follows them what it makes of any proposal."""
         return question
 
@@ -230,24 +302,48 @@ BASES: dict[str, type[Strategy]] = {
     "init": Init,
     "unmask": Unmask,
     "remask": Remask,
+    "evidence": Evidence,
+    "schedule": Schedule,
     "cache": Cache,
     "length": Length,
     "anchor": Anchor,
 }
+# Groups of which several options can be chosen at once.
+LISTS = ("evidence",)
 
 
 @dataclass(frozen=True)
 class Strategies:
-    """One of each: a decoding method."""
+    """One of each, and any number of evidence: a decoding method."""
 
     init: Init
     unmask: Unmask
     remask: Remask
+    schedule: Schedule
     cache: Cache
     length: Length
     anchor: Anchor
+    evidence: tuple[Evidence, ...] = ()
+
+    def __iter__(self) -> Iterator[Strategy]:
+        yield from (self.init, self.unmask, self.remask, *self.evidence, self.schedule, self.cache, self.length, self.anchor)
 
     @property
     def reads_logits(self) -> bool:
-        """Whether a policy or the init needs more than the most probable tokens, the sitting ones and their probabilities."""
-        return self.unmask.temperature > 0 or self.init.by_entropy or self.unmask.reads_logits or self.remask.reads_logits
+        """Whether a strategy needs more than the most probable tokens, the visible ones and their probabilities."""
+        return self.unmask.temperature > 0 or any(one.reads_logits for one in self)
+
+    @property
+    def columns(self) -> dict[str, Column]:
+        """What all of them remember.
+
+        Raises:
+            UserError: two of them use one name.
+        """
+        found: dict[str, Column] = {}
+        for one in self:
+            for name, column in one.columns.items():
+                if name in found:
+                    raise UserError(f"{type(one).__name__} and another method remember {name}: one of them needs another name.")
+                found[name] = column
+        return found

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
+from warmexp.decode.canvas import Question
+from warmexp.decode.forward import whole_forward
 from warmexp.decode.meter import Meter
-from warmexp.decode.request import full_forward
-from warmexp.decode.state import Canvas, Question
 from warmexp.errors import check_choice
-from warmexp.methods.init.mask import MaskInit
 from warmexp.models.tokenizer import BackboneTokenizer
 from warmexp.proposers.proposal import TAILS, Encoded, Proposal, Proposer, lay_out
 
@@ -58,9 +58,8 @@ class SelfProposer(Proposer):
     def _draft(self, meter: Meter, questions: Sequence[Question], tokenizer: BackboneTokenizer) -> dict[str, tuple[Proposal, Encoded]]:
         started = time.perf_counter()
         backbone, length = meter.backbone, self._length
-        cold = [MaskInit().start(question, length, 0) for question in questions]
-        canvas = Canvas.build(list(questions), cold, backbone.mask_id, length, backbone.device)
-        request = full_forward(canvas)
+        cold = np.full((len(questions), length), backbone.mask_id)
+        request = whole_forward([q.prompt for q in questions], cold, np.ones(cold.shape, dtype=bool), backbone.device)
         request.kind = "aux"
         logits = meter.forward(request, tuple(q.id for q in questions))
         top = logits.max(-1)  # the first of equal maxima

@@ -31,10 +31,10 @@ def canvases(result: Decoded, proposal: Sequence[int] = ()) -> Iterator[tuple[in
             canvas[position] = token
         else:
             edits[committed + 1].append((position, token))
-    for position, score in enumerate(result.score):
+    for position, score in enumerate(result.columns.get("score", ())):
         if score is not None and canvas[position] is None:
             canvas[position] = proposal[position]
-            edits[result.verifying].append((position, None))
+            edits[result.columns["verifying"]].append((position, None))
     yield 0, list(canvas)
     for forwards in sorted(edits):
         for position, token in edits[forwards]:

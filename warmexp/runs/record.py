@@ -109,7 +109,7 @@ def _proposal(plan: Plan, question: TaskQuestion, proposal: Proposal, encoded: E
         "right_tokens": _right_tokens(plan, question, encoded.ids),
         "trust": None if all(t == 1.0 for t in encoded.trust) else [round(t, 5) for t in encoded.trust],
         "calibrated": encoded.calibrated and [round(t, 5) for t in encoded.calibrated],
-        "score": [None if s is None else round(s, 4) for s in result.score[: len(encoded.ids)]] or None,
+        "score": [None if s is None else round(s, 4) for s in result.columns.get("score", ())[: len(encoded.ids)]] or None,
         "straddles": [i for i, straddles in enumerate(encoded.straddles) if straddles],
         "seconds": round(proposal.seconds, 6),
     }

@@ -17,10 +17,10 @@ from omegaconf import OmegaConf
 
 from warmexp.config.plan import Plan, questions_sha256
 from warmexp.console import show
+from warmexp.decode.canvas import Question
 from warmexp.decode.loop import stream
 from warmexp.decode.memory import Memory, SharingMeter
 from warmexp.decode.meter import Meter
-from warmexp.decode.state import Question
 from warmexp.decode.strategy import Strategies
 from warmexp.errors import UserError
 from warmexp.io import append_lines, write_json, write_text
@@ -131,8 +131,9 @@ def _stored_config(plan: Plan) -> dict[str, Any]:
 
 def _labels(s: Strategies) -> dict[str, Any]:
     """What figures and tables write of the methods, by the methods' own word, and the key along which their curve runs."""
-    shown = {field.name: getattr(s, field.name).shown() for field in fields(s)}
-    return {**shown, "curve": s.unmask.curve and f"unmask.{s.unmask.curve}"}
+    shown = {field.name: getattr(s, field.name) for field in fields(s)}
+    told = {name: " ".join(o.shown() for o in one) if isinstance(one, tuple) else one.shown() for name, one in shown.items()}
+    return {**told, "curve": s.unmask.curve and f"unmask.{s.unmask.curve}"}
 
 
 def _proposals(plan: Plan, say: Callable[[str], None]) -> dict[str, tuple[Proposal, Encoded]]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import torch
+from warmexp.decode.state import Question
 
 from warmexp.api import planned, run_overrides
 from warmexp.decode.loop import decode
-from warmexp.decode.state import Question
 from warmexp.io import read_lines
 from warmexp.methods.init.context import Context
 

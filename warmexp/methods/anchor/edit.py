@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from warmexp.decode.state import Question
+from warmexp.decode.canvas import Question
 from warmexp.decode.strategy import Anchor
 from warmexp.errors import check_range
 
@@ -43,14 +43,14 @@ class EditAnchor(Anchor):
         check_range("anchor.reach", self.reach, 0, 2**20, "the most slots that a proposal is moved")
         check_range("anchor.verify", self.verify, 0, 2**20, "how often a moved proposal may be verified")
 
-    def moved(self, question: Question, decoded: Sequence[int], block_length: int) -> Question:
+    def moved(self, question: Question, decoded: Sequence[int], width: int) -> Question:
         """The question with the proposal that now stands for it.
 
         Args:
-            decoded: the tokens of its canvas before the block that it enters. block_length: so that every entry so far is found.
+            decoded: the tokens of its canvas before the window that it enters. width: so that every entry so far is found.
         """
         if self.abort:
-            before = range(block_length, len(decoded), block_length)
+            before = range(width, len(decoded), width)
             if any(self._anchor(question.proposal, decoded[:s]) is None for s in before):
                 return laid(question, decoded, None)
         return laid(question, decoded, self._anchor(question.proposal, decoded))

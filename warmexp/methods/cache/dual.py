@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
-from warmexp.decode.rows import Row
+import numpy as np
+
+from warmexp.decode.columns import Column
+from warmexp.decode.edit import Edit
+from warmexp.decode.reading import Reading
+from warmexp.decode.view import View
 from warmexp.methods.cache.prefix import PrefixCache
 
 
@@ -16,8 +23,20 @@ class DualCache(PrefixCache):
     gets a full forward.
     """
 
-    def end(self, row: Row) -> int:
-        return row.end
+    # fed: the shares of the prior's embeddings in the last full forward.
+    columns = MappingProxyType({**PrefixCache.columns, "fed": Column()})
 
-    def outdated(self, row: Row) -> bool:
-        return row.faded or super().outdated(row)
+    def end(self, view: View) -> np.ndarray:
+        return view.last
+
+    def outdated(self, view: View) -> np.ndarray:
+        found = super().outdated(view)
+        if view.mixture is None:
+            return found
+        changed = (view.whole("weight") > 0) & view.whole("masked") & (view.mixture != view.whole("fed"))
+        right = np.arange(view.canvas.length) >= (view.start + view.canvas.width)[:, None]
+        return found | (changed & right).any(1)
+
+    def remember(self, view: View, reading: Reading, edit: Edit) -> Mapping[str, np.ndarray]:
+        found = super().remember(view, reading, edit)
+        return {**found, "fed": view.mixture} if view.full and view.mixture is not None else found

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
-from warmexp.decode.rows import Row, Span
+import numpy as np
+
+from warmexp.decode.columns import Column
+from warmexp.decode.edit import Edit
+from warmexp.decode.reading import Reading
 from warmexp.decode.strategy import Cache
+from warmexp.decode.view import Span, View
 
 
 @dataclass
@@ -20,7 +27,13 @@ class FreeCache(Cache):
     settle: bool = True
     keeps = True
 
-    def span(self, row: Row) -> Span:
-        if row.age == 0:
-            return Span(0, row.length)
-        return Span((row.previous if self.settle else row.start) - row.shifted, row.length)
+    # The response position at which the window of the last forward began; -1 before the first.
+    columns = MappingProxyType({"read_in": Column("row", "int64", -1)})
+
+    def plan(self, view: View) -> Span:
+        before = view.recall("read_in")
+        start = view.first - view.shift + (before - view.start if self.settle else 0)
+        return Span.of(np.where(before < 0, 0, start), view.row_length, len(view.rows))
+
+    def remember(self, view: View, reading: Reading, edit: Edit) -> Mapping[str, np.ndarray]:
+        return {"read_in": view.start}

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
-from warmexp.decode.rows import Row, Span
+import numpy as np
+
+from warmexp.decode.columns import Column
+from warmexp.decode.edit import Edit
+from warmexp.decode.reading import Reading
 from warmexp.decode.strategy import Cache
+from warmexp.decode.view import Span, View
 from warmexp.errors import UserError, check_choice
 
 FIRST = ("refresh", "window")
@@ -26,6 +33,8 @@ class PrefixCache(Cache):
     refresh: Any = "block"
     first_token: str = "refresh"
     keeps = True
+    # Forwards since the last full one, itself included; what that one saw visible.
+    columns = MappingProxyType({"age": Column("row", "int64"), "seen": Column(dtype="bool")})
 
     def __post_init__(self) -> None:
         number = isinstance(self.refresh, int) and not isinstance(self.refresh, bool) and self.refresh >= 1
@@ -33,19 +42,27 @@ class PrefixCache(Cache):
             raise UserError(f"cache.refresh={self.refresh} is not block, revocation or a number of forwards from 1.")
         check_choice("cache.first_token", self.first_token, FIRST)
 
-    def span(self, row: Row) -> Span:
-        by_full = row.shifted and self.first_token == "refresh" and self.refresh != 1
-        first_only = by_full and bool(row.masked[0])
-        if first_only or self.outdated(row):
-            return Span(0, row.length, first_only)
-        return Span(row.start - (row.shifted and not by_full), self.end(row))
+    def plan(self, view: View) -> Span:
+        by_full = bool(view.shift) and self.first_token == "refresh" and self.refresh != 1
+        full = self.outdated(view)
+        first_only = view.masked[:, 0] & by_full
+        start = view.first - (0 if by_full else view.shift)
+        full = full | first_only
+        return Span(np.where(full, 0, start), np.where(full, view.row_length, self.end(view)), first_only)
 
-    def end(self, row: Row) -> int:
-        """Where the window ends."""
-        return row.length
+    def end(self, view: View) -> np.ndarray:
+        """[n], where the window of computed positions ends."""
+        return view.row_length
 
-    def outdated(self, row: Row) -> bool:
-        """Whether what is kept may no longer be used."""
-        if row.visits == 0 or self.refresh == "block":
-            return row.visits == 0
-        return row.revoked if self.refresh == "revocation" else row.age >= self.refresh
+    def outdated(self, view: View) -> np.ndarray:
+        """[n] bool, whether what is kept may no longer be used."""
+        if self.refresh == "block":
+            return view.visits == 0
+        if self.refresh == "revocation":
+            return (view.visits == 0) | (view.whole("seen") & view.whole("masked")).any(1)
+        return (view.visits == 0) | (view.recall("age") >= self.refresh)
+
+    def remember(self, view: View, reading: Reading, edit: Edit) -> Mapping[str, np.ndarray]:
+        if view.full:
+            return {"age": np.ones_like(view.rows), "seen": ~view.whole("masked")}
+        return {"age": view.recall("age") + 1}

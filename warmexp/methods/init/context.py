@@ -10,9 +10,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
+import numpy as np
 
-from warmexp.decode.state import Question, Start
+from warmexp.decode.canvas import Question, Start
 from warmexp.decode.strategy import Init
 from warmexp.errors import UserError
 from warmexp.methods.init.token_inject import slots
@@ -38,8 +38,7 @@ class Context(Init):
             raise UserError(f"init.template={self.template!r} must contain {' and '.join(_PLACES)}, each exactly once.")
 
     def start(self, question: Question, length: int, seed: int) -> Start:
-        nothing = torch.zeros(length, dtype=torch.bool)
-        return Start(slots(question, length)[0], nothing, nothing)
+        return Start(slots(question, length)[0], np.zeros(length, dtype=bool))
 
     def told(self, turns: Sequence[str], proposal: str) -> tuple[str, ...]:
         """A conversation, the user's turn last, with the proposal's text told in it."""

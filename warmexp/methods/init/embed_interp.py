@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-import torch
+import numpy as np
 from torch import Tensor
 
-from warmexp.decode.state import Question, Start
+from warmexp.decode.canvas import Question, Start
+from warmexp.decode.columns import Column
+from warmexp.decode.edit import Edit
+from warmexp.decode.reading import Reading, Word, relative_entropy
 from warmexp.decode.strategy import Init
+from warmexp.decode.view import View
 from warmexp.errors import UserError, check_choice, check_range
 from warmexp.methods.init.token_inject import slots
 from warmexp.rng import uniform
@@ -57,19 +62,37 @@ class EmbedInterp(Init):
 
     def start(self, question: Question, length: int, seed: int) -> Start:
         tokens, covered = slots(question, length)
-        kept = torch.from_numpy(uniform(seed, question.id, "dropout", length) >= self.p)
-        kept[covered:] = False
-        share = None
+        weight = (uniform(seed, question.id, "dropout", length) >= self.p).astype(float)
+        weight[covered:] = 0.0
         if self.by_trust and question.trust:
-            share = torch.zeros(length, dtype=torch.float64)
-            share[:covered] = torch.tensor(question.trust[:covered], dtype=torch.float64)
-        return Start(tokens, torch.zeros(length, dtype=torch.bool), kept, share)
+            weight[:covered] *= question.trust[:covered]
+        return Start(tokens, np.zeros(length, dtype=bool), weight)
 
-    def soft_weight(self, forwards: Tensor) -> Tensor | None:
+    def mixture(self, view: View) -> np.ndarray:
         if self.duration == "first":
-            left = (forwards == 0).double()
+            left = (view.forwards == 0).astype(float)
         elif self.duration == "masked":
-            left = torch.ones_like(forwards, dtype=torch.float64)
+            left = np.ones(len(view.rows))
         else:
-            left = (1 - forwards.double() / self.fade_forwards).clamp(min=0)
-        return self.lam * left
+            left = (1 - view.forwards / self.fade_forwards).clip(min=0)
+        weight = (self.lam * left)[:, None] * view.whole("weight")
+        if self.by_entropy:
+            weight = weight * view.whole("doubt")
+        return np.where(view.whole("masked"), weight, 0.0)
+
+    @property
+    def reads_logits(self) -> bool:  # type: ignore[override]
+        return self.by_entropy
+
+    @property
+    def columns(self) -> Mapping[str, Column]:  # type: ignore[override]
+        """The backbone's entropy when it last read the position, over its largest."""
+        return {"doubt": Column(fill=1.0)} if self.by_entropy else {}
+
+    def measure(self, view: View, word: Word) -> Mapping[str, Tensor]:
+        return {"entropy": relative_entropy(word.logits)}
+
+    def remember(self, view: View, reading: Reading, edit: Edit) -> Mapping[str, np.ndarray]:
+        if not self.by_entropy:
+            return {}
+        return {"doubt": np.where(view.masked, reading.measured["entropy"], view.recall("doubt"))}

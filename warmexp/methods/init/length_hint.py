@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
+import numpy as np
 
-from warmexp.decode.state import Question, Start
+from warmexp.decode.canvas import Question, Start
 from warmexp.decode.strategy import Init
 from warmexp.errors import check_range
 from warmexp.methods.init.token_inject import slots
@@ -33,6 +33,6 @@ class LengthHint(Init):
 
     def start(self, question: Question, length: int, seed: int) -> Start:
         tokens, covered = slots(question, length)
-        position = torch.arange(length)
+        position = np.arange(length)
         ending = (position >= question.written + self.slack) & (position < covered)
-        return Start(tokens, ending, torch.zeros(length, dtype=torch.bool))
+        return Start(tokens, ending)

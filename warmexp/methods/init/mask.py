@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
+import numpy as np
 
-from warmexp.decode.state import Question, Start
+from warmexp.decode.canvas import Question, Start
 from warmexp.decode.strategy import Init
 
 
@@ -15,5 +15,4 @@ class MaskInit(Init):
     """x_i = M for every i. Reads no proposal."""
 
     def start(self, question: Question, length: int, seed: int) -> Start:
-        nothing = torch.zeros(length, dtype=torch.bool)
-        return Start(torch.zeros(length, dtype=torch.long), nothing, nothing)
+        return Start(np.zeros(length, dtype=np.int64), np.zeros(length, dtype=bool))

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from types import MappingProxyType
 
-import torch
-from torch import Tensor
+import numpy as np
 
-from warmexp.decode.state import Question, Start
+from warmexp.decode.canvas import Question, Start
 from warmexp.decode.strategy import Init
 from warmexp.errors import check_choice, check_range
 from warmexp.rng import uniform
@@ -16,20 +15,21 @@ from warmexp.rng import uniform
 DIGITS = ("keep", "mask")
 
 
-def slots(question: Question, length: int) -> tuple[Tensor, int]:
+def slots(question: Question, length: int) -> tuple[np.ndarray, int]:
     """The proposal slot for slot: [L] tokens (0 beyond its end) and how many positions it covers."""
     covered = min(len(question.proposal), length)
-    tokens = torch.zeros(length, dtype=torch.long)
-    tokens[:covered] = torch.tensor(question.proposal[:covered], dtype=torch.long)
+    tokens = np.zeros(length, dtype=np.int64)
+    tokens[:covered] = question.proposal[:covered]
     return tokens, covered
 
 
-def digits_masked(gate: Tensor, question: Question) -> Tensor:
+def digits_masked(gate: np.ndarray, question: Question) -> np.ndarray:
     """[L] bool: the gate without tokens whose text holds a digit. A plan survives wrong numbers; numbers are to be worked out again."""
     if len(question.numeric) != len(question.proposal):
         raise ValueError(f"question {question.id} does not say which tokens of its proposal hold digits")
-    numeric = torch.tensor(question.numeric[: len(gate)], dtype=torch.bool)
-    return gate & ~torch.nn.functional.pad(numeric, (0, len(gate) - len(numeric)))
+    numeric = np.zeros(len(gate), dtype=bool)
+    numeric[: len(question.numeric)] = question.numeric[: len(gate)]
+    return gate & ~numeric
 
 
 @dataclass
@@ -51,8 +51,8 @@ class TokenInject(Init):
 
     def start(self, question: Question, length: int, seed: int) -> Start:
         tokens, covered = slots(question, length)
-        gate = torch.from_numpy(uniform(seed, question.id, "inject", length) < self.rho)
+        gate = uniform(seed, question.id, "inject", length) < self.rho
         gate[covered:] = False
         if self.digits == "mask":
             gate = digits_masked(gate, question)
-        return Start(tokens, gate, torch.zeros(length, dtype=torch.bool))
+        return Start(tokens, gate)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from types import MappingProxyType
 
-import torch
+import numpy as np
 
-from warmexp.decode.state import Question, Start
+from warmexp.decode.canvas import Question, Start
 from warmexp.decode.strategy import Init
 from warmexp.errors import check_choice, check_range
 from warmexp.methods.init.token_inject import DIGITS, digits_masked, slots
@@ -41,12 +41,12 @@ class TrustInject(Init):
 
     def start(self, question: Question, length: int, seed: int) -> Start:
         tokens, covered = slots(question, length)
-        trust = torch.tensor(question.trust[:covered] or (1.0,) * covered, dtype=torch.float64)
-        smooth = torch.stack([trust[max(0, i - self.back) : i + 1].min() for i in range(covered)]) if covered else trust
-        chosen = smooth.argsort(descending=True, stable=True)[: -int(-self.rho * covered // 1)]
-        gate = torch.zeros(length, dtype=torch.bool)
+        trust = np.array(question.trust[:covered] or (1.0,) * covered)
+        smooth = np.array([trust[max(0, i - self.back) : i + 1].min() for i in range(covered)])
+        chosen = (-smooth).argsort(kind="stable")[: -int(-self.rho * covered // 1)]
+        gate = np.zeros(length, dtype=bool)
         gate[chosen] = True
         gate[:covered] &= smooth >= self.floor
         if self.digits == "mask":
             gate = digits_masked(gate, question)
-        return Start(tokens, gate, torch.zeros(length, dtype=torch.bool))
+        return Start(tokens, gate)

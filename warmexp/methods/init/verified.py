@@ -8,16 +8,20 @@ not confirm, as in speculative decoding (2211.17192) and in draft-and-verify for
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 
+import numpy as np
 import torch
-from torch import Tensor
 
-from warmexp.decode.state import Question, Start
+from warmexp.decode.canvas import Question, Start
+from warmexp.decode.columns import Column
+from warmexp.decode.meter import Meter
 from warmexp.decode.strategy import Init
-from warmexp.decode.verify import SCORES
 from warmexp.errors import check_choice, check_range
 from warmexp.methods.init.token_inject import slots
+from warmexp.methods.init.verify import SCORES, scores
 
 KEEPS = ("prefix", "each")
 _SURE = 1e-6  # probabilities are moved this far from 0 and 1 before their odds are taken
@@ -46,6 +50,8 @@ class Verified(Init):
     reads_proposal = True
     injects = True
     verifies = True
+    # What the backbone gave each token that was offered first, and in how many forwards.
+    columns = MappingProxyType({"score": Column(fill=math.nan, recorded=True), "verifying": Column("row", "int64", recorded=True)})
 
     def __post_init__(self) -> None:
         check_range("init.theta", self.theta, 1e-4, 1 - 1e-4, "the probability that backbone and author together have to reach")
@@ -59,11 +65,36 @@ class Verified(Init):
         tokens, covered = slots(question, length)
         if math.prod(question.trust[: question.written + 1]) < self.whole:
             covered = 0
-        return Start(tokens, torch.arange(length) < covered, torch.zeros(length, dtype=torch.bool))
+        return Start(tokens, np.arange(length) < covered)
 
-    def keep(self, score: Tensor, trust: Tensor, injected: Tensor) -> Tensor:
-        """Which injected tokens stay. score, trust: [B, L] float64, q and t where injected; all results [B, L] bool."""
-        odds = score.logit(_SURE) + self.weight * trust.nan_to_num(0.5).clamp(max=self.cap).logit(1e-4)
-        passed = injected & (odds >= torch.tensor(self.theta, dtype=torch.float64).logit())
+    def prepare(
+        self, meter: Meter, questions: Sequence[Question], starts: Sequence[Start], given: Sequence[int] | None = None
+    ) -> list[Start]:
+        """Only those injected tokens stay that pass. A question without any that are in question costs no forward."""
+        made, length = list(starts), len(starts[0].tokens)
+        injected = np.stack([s.injected for s in starts])
+        doubted = injected & (np.arange(length) >= np.array(given or [0] * len(made))[:, None])
+        asked = doubted.any(1).nonzero()[0].tolist()
+        if not asked:
+            return made
+        some = [questions[i] for i in asked]
+        score, forwards = scores(meter, some, [made[i] for i in asked], doubted[asked], self.score)
+        trust = np.stack([_trust(question, length) for question in some])
+        for i, row, kept, said in zip(asked, doubted[asked], self.keep(score, trust, doubted[asked]), score, strict=True):
+            columns = {"score": np.where(row, said, np.nan), "verifying": forwards}
+            made[i] = replace(made[i], injected=kept, forwards=forwards, columns=columns)
+        return made
+
+    def keep(self, score: np.ndarray, trust: np.ndarray, injected: np.ndarray) -> np.ndarray:
+        """Which injected tokens stay. score, trust: [n, L] float64, q and t where injected; all results [n, L] bool."""
+        q, t = torch.from_numpy(score), torch.from_numpy(trust)
+        odds = q.logit(_SURE) + self.weight * t.nan_to_num(0.5).clamp(max=self.cap).logit(1e-4)
+        passed = injected & (odds >= torch.tensor(self.theta, dtype=torch.float64).logit()).numpy()
         given = injected.cumsum(1) == 0  # what stands before the first token in question
-        return passed if self.keep_rule == "each" else (passed | given).long().cumprod(1).bool() & injected
+        return passed if self.keep_rule == "each" else np.logical_and.accumulate(passed | given, 1) & injected
+
+
+def _trust(question: Question, length: int) -> np.ndarray:
+    """[L] float64, NaN behind the proposal; an author who says nothing is sure of everything."""
+    said = (question.trust or (1.0,) * len(question.proposal))[:length]
+    return np.array([*said, *[np.nan] * (length - len(said))])

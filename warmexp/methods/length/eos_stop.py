@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from warmexp.methods.length.fixed import FixedLength
 
 
@@ -15,4 +17,7 @@ class EosStop(FixedLength):
     The tokens up to the end are those of `fixed`, in fewer forwards; what was not decoded is given out as end-of-text of source "mask".
     """
 
-    stops_at_end = True
+    stops = True
+
+    def finished(self, ends: np.ndarray, final: np.ndarray) -> np.ndarray:
+        return (ends & final).any(1)

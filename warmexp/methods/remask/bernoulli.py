@@ -10,12 +10,14 @@ nothing; here a token committed in this forward is never a candidate in it. `all
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
 
-from torch import Tensor
+import numpy as np
 
-from warmexp.decode.reading import Block, Reading
+from warmexp.decode.reading import Reading
 from warmexp.decode.strategy import Remask
+from warmexp.decode.view import View
 from warmexp.errors import check_choice, check_range
 
 SCOPES = ("injected", "decoded", "all")
@@ -36,13 +38,13 @@ class BernoulliRemask(Remask):
         check_range("remask.bias", self.bias, -1, 1, "the bias b_0 that is added to the remask rate in a block's first forward")
         check_choice("remask.scope", self.scope, SCOPES)
 
-    def bias_at(self, visits: Tensor) -> Tensor:
+    @abstractmethod
+    def bias_at(self, visits: np.ndarray) -> np.ndarray:
         """b_k, float64, for k = visits."""
-        raise NotImplementedError
 
-    def may_fire(self, visits: Tensor) -> Tensor:
+    def may_fire(self, visits: np.ndarray) -> np.ndarray:
         return self.bias_at(visits) > -1
 
-    def select(self, block: Block, reading: Reading, commit: Tensor) -> Tensor:
-        rate = (1 - reading.sitting + self.bias_at(block.visits)[:, None]).clamp(0, 1)
-        return block.revocable & (block.uniform("remask") < rate)
+    def select(self, view: View, reading: Reading, commit: np.ndarray) -> np.ndarray:
+        rate = (1 - reading.visible_probability + self.bias_at(view.visits)[:, None]).clip(0, 1)
+        return view.revocable & (view.uniform("remask") < rate)

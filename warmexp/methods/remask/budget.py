@@ -6,13 +6,18 @@ may change; a random rate (the paper's Eq. 12) bounds neither, which is why it c
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
-import torch
-from torch import Tensor
+import numpy as np
 
-from warmexp.decode.reading import Block, Reading
+from warmexp.decode.columns import Column
+from warmexp.decode.edit import Edit
+from warmexp.decode.ranks import ranks
+from warmexp.decode.reading import Reading
 from warmexp.decode.strategy import Remask
+from warmexp.decode.view import View
 from warmexp.errors import check_choice, check_range
 from warmexp.methods.remask.bernoulli import SCOPES
 
@@ -37,6 +42,7 @@ class BudgetRemask(Remask):
     most: int = 2
     scope: str = "injected"
     score: str = "visible"
+    columns = MappingProxyType({"undone": Column(dtype="int64")})  # how often a token was revoked here
 
     def __post_init__(self) -> None:
         check_range("remask.threshold", self.threshold, 0, 1, "the probability below which a token is doubted", open_low=True)
@@ -45,13 +51,14 @@ class BudgetRemask(Remask):
         check_choice("remask.score", self.score, SCORES)
 
     @property
-    def shadows(self) -> bool:
+    def shadows(self) -> bool:  # type: ignore[override]  # depends on a field
         return self.score == "shadow"
 
-    def select(self, block: Block, reading: Reading, commit: Tensor) -> Tensor:
-        doubted = block.revocable & (reading.sitting < self.threshold) & (block.undone < self.most)
-        budget = torch.where(block.masked.any(1), commit.sum(1) - 1, block.masked.shape[1])
-        # A stable ascending sort gives equal scores to the lowest index.
-        order = reading.sitting.masked_fill(~doubted, torch.inf).argsort(dim=1, stable=True)
-        rank = torch.empty_like(order).scatter_(1, order, torch.arange(order.shape[1], device=order.device).expand_as(order))
-        return doubted & (rank < budget[:, None])
+    def select(self, view: View, reading: Reading, commit: np.ndarray) -> np.ndarray:
+        score = reading.visible_probability
+        doubted = view.revocable & (score < self.threshold) & (view.recall("undone") < self.most)
+        budget = np.where(view.masked.any(1), commit.sum(1) - 1, view.masked.shape[1])
+        return doubted & (ranks(np.where(doubted, score, np.inf)) < budget[:, None])
+
+    def remember(self, view: View, reading: Reading, edit: Edit) -> Mapping[str, np.ndarray]:
+        return {} if edit.revoke is None else {"undone": view.recall("undone") + edit.revoke}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import Tensor
+import numpy as np
 
 from warmexp.errors import check_range
 from warmexp.methods.remask.bernoulli import BernoulliRemask
@@ -24,5 +24,5 @@ class ExponentialRemask(BernoulliRemask):
         check_range("remask.base", self.base, 0, 1, "the share of the way to the floor that is left after `span` forwards", open_low=True)
         check_range("remask.span", self.span, 0, 10**6, "a number of forwards", open_low=True)
 
-    def bias_at(self, visits: Tensor) -> Tensor:
-        return (self.bias - self.floor) * self.base ** (visits.double() / self.span) + self.floor
+    def bias_at(self, visits: np.ndarray) -> np.ndarray:
+        return (self.bias - self.floor) * self.base ** (visits / self.span) + self.floor

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import Tensor
+import numpy as np
 
 from warmexp.errors import check_range
 from warmexp.methods.remask.bernoulli import BernoulliRemask
@@ -20,5 +20,5 @@ class LinearRemask(BernoulliRemask):
         super().__post_init__()
         check_range("remask.slope", self.slope, 0, 10, "the fall of the bias per forward")
 
-    def bias_at(self, visits: Tensor) -> Tensor:
-        return self.bias - self.slope * visits.double()
+    def bias_at(self, visits: np.ndarray) -> np.ndarray:
+        return self.bias - self.slope * visits.astype(float)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
+import numpy as np
 
+from warmexp.decode.reading import Reading
 from warmexp.decode.strategy import Remask
+from warmexp.decode.view import View
 
 
 @dataclass
 class NoRemask(Remask):
     """Revokes nothing."""
 
-    def may_fire(self, visits: Tensor) -> Tensor:
-        return torch.zeros_like(visits, dtype=torch.bool)
+    revises = False
+
+    def select(self, view: View, reading: Reading, commit: np.ndarray) -> np.ndarray:
+        return np.zeros_like(view.revocable)

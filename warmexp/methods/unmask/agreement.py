@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
+import numpy as np
 
-from warmexp.decode.reading import Block, Reading
+from warmexp.decode.reading import Reading
+from warmexp.decode.view import View
 from warmexp.errors import UserError, check_range
 from warmexp.methods.unmask.threshold import Threshold
 
@@ -35,7 +35,7 @@ class Agreement(Threshold):
         if self.low > self.tau:
             raise UserError(f"unmask.low={self.low} is above tau={self.tau}: agreement can only lower the threshold.")
 
-    def select(self, block: Block, reading: Reading) -> Tensor:
-        agrees = (reading.token == block.prior) & ~block.trust.isnan()
-        needed = torch.where(agrees, self.tau - (self.tau - self.low) * block.trust, self.tau)
-        return block.masked & (reading.confidence >= needed)
+    def select(self, view: View, reading: Reading) -> np.ndarray:
+        agrees = (reading.token == view.prior) & ~np.isnan(view.trust)
+        needed = np.where(agrees, self.tau - (self.tau - self.low) * view.trust, self.tau)
+        return view.masked & (reading.confidence >= needed)

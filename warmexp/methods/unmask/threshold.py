@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from torch import Tensor
+import numpy as np
 
-from warmexp.decode.reading import Block, Reading
+from warmexp.decode.reading import Reading
 from warmexp.decode.strategy import Unmask
+from warmexp.decode.view import View
 from warmexp.errors import UserError, check_range
 
 
@@ -30,5 +31,5 @@ class Threshold(Unmask):
             raise UserError(f"tau={self.tau} is not above 0: it is a confidence in (0, 1], or above 1 for one token per forward.")
         check_range("unmask.temperature", self.temperature, 0, 100, "the sampling temperature")
 
-    def select(self, block: Block, reading: Reading) -> Tensor:
-        return block.masked & (reading.confidence >= self.tau)
+    def select(self, view: View, reading: Reading) -> np.ndarray:
+        return view.masked & (reading.confidence >= self.tau)

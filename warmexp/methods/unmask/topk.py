@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from types import MappingProxyType
 
-import torch
-from torch import Tensor
+import numpy as np
 
-from warmexp.decode.reading import Block, Reading
+from warmexp.decode.ranks import ranks
+from warmexp.decode.reading import Reading
 from warmexp.decode.strategy import Unmask
+from warmexp.decode.view import View
 from warmexp.errors import check_range
 
 
@@ -32,11 +33,7 @@ class TopK(Unmask):
         check_range("unmask.steps_per_block", self.steps_per_block, 1, 10**6, "the number of forwards planned for a block")
         check_range("unmask.temperature", self.temperature, 0, 100, "the sampling temperature")
 
-    def select(self, block: Block, reading: Reading) -> Tensor:
-        left = (self.steps_per_block - block.visits).clamp(min=1)
-        masked = block.masked.sum(1)
-        quota = (masked + left - 1) // left
-        # A stable descending sort gives equal confidences to the lowest index.
-        order = reading.confidence.argsort(dim=1, descending=True, stable=True)
-        rank = torch.empty_like(order).scatter_(1, order, torch.arange(order.shape[1], device=order.device).expand_as(order))
-        return block.masked & (rank < quota[:, None])
+    def select(self, view: View, reading: Reading) -> np.ndarray:
+        left = (self.steps_per_block - view.visits).clip(min=1)
+        quota = -(-view.masked.sum(1) // left)
+        return view.masked & (ranks(-reading.confidence) < quota[:, None])

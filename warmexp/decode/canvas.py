@@ -1,0 +1,234 @@
+"""What is being decoded: questions and their canvases, and the one function that edits them.
+
+A canvas lives on the host, in NumPy arrays: a forward's answer is a few numbers per position, and once they have been read nothing that
+follows has to wait for a device again. All arrays are response-aligned: column j is response position j, whatever the length of a row's
+prompt. B is the number of unfinished questions, L the canvas length, W the width of the window that a forward may change. A position is
+*masked* iff its id is the mask id; nothing else records it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from warmexp.decode.columns import Column, Columns
+from warmexp.decode.edit import Edit
+
+# Where the token at a position came from. FIXED tokens are never revoked or overwritten (a prompt's tail, a scaffold).
+MASK, INJECTED, DECODED, FIXED = 0, 1, 2, 3
+SOURCES = ("mask", "injected", "decoded", "fixed")
+
+
+# (iteration, position, token, its source, iteration of the commit that was undone)
+Revocation = tuple[int, int, int, str, int]
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question as the decoder sees it.
+
+    `id` keys the random draws. `prompt` and `proposal` are token ids in the backbone's vocabulary; `proposal` is already cut to the
+    canvas. An empty proposal is a cold start. `trust` has a value in [0, 1] for every proposal token, or is empty where nobody asked for
+    any: the smallest probability its author gave to what lies under the token, calibrated where there is a map (proposer.proposal.Encoded).
+    The first `written` proposal tokens are its author's text; what follows them, if anything, is end-of-text. `numeric` says of every
+    proposal token whether its text holds a digit, or is empty like `trust`.
+    """
+
+    id: str
+    prompt: tuple[int, ...]
+    proposal: tuple[int, ...] = ()
+    trust: tuple[float, ...] = ()
+    written: int = 0
+    numeric: tuple[bool, ...] = ()
+
+
+@dataclass
+class Start:
+    """What an init makes of one question: response-aligned arrays [L].
+
+    tokens: int64, the proposal slot for slot, 0 beyond its end. injected: bool, positions that receive their token as a visible, revocable
+    one. weight: float64, the share of the token's embedding in the input of a position that stays masked, before the init scales it
+    forward by forward (Init.mixture); None: 0 everywhere. columns: what the init's columns begin with. forwards: run to make this.
+    """
+
+    tokens: np.ndarray
+    injected: np.ndarray
+    weight: np.ndarray | None = None
+    columns: Mapping[str, np.ndarray | float] = field(default_factory=dict)
+    forwards: int = 0
+
+
+class Canvas:
+    """The state of a batch of unfinished questions.
+
+    ids [B, L] int64. source [B, L] int8, of SOURCES. committed_at [B, L] int32, the forward of the last commit, or after which a token was
+    laid; -1 for masks and for what began there. confidence [B, L] float64, the probability with which a token was committed, NaN for what
+    no forward committed. prior [B, L] int64, trust [B, L] float64 (NaN where there is none), weight [B, L] float64 (Start.weight): the
+    proposal. start [B] int64, where the window begins; visits [B] int64, forwards run in it (the k of Eq. 11); forwards [B] int64, run for
+    the question. columns: what strategies remember.
+    """
+
+    ARRAYS = ("ids", "source", "committed_at", "confidence", "prior", "trust", "weight", "start", "visits", "forwards", "prompt_length")
+
+    def __init__(
+        self,
+        questions: Sequence[Question],
+        starts: Sequence[Start],
+        mask_id: int,
+        width: int,
+        columns: Mapping[str, Column],
+        vocabulary: int = 0,
+        device: torch.device | None = None,
+    ):
+        self.questions, self.mask_id, self.width = list(questions), mask_id, width
+        tokens = np.stack([s.tokens for s in starts])
+        injected = np.stack([s.injected for s in starts])
+        rows, length = tokens.shape
+        self.ids = np.where(injected, tokens, mask_id)
+        self.source = np.where(injected, INJECTED, MASK).astype(np.int8)
+        self.committed_at = np.full(tokens.shape, -1, dtype=np.int32)
+        self.confidence = np.full(tokens.shape, np.nan)
+        self.prior = tokens
+        self.trust = np.stack([_trust(q, length) for q in questions])
+        self.weight = np.stack([_weight(s) for s in starts])
+        self.start, self.visits = np.zeros(rows, dtype=np.int64), np.zeros(rows, dtype=np.int64)
+        self.forwards = np.array([s.forwards for s in starts], dtype=np.int64)
+        self.prompt_length = np.array([len(q.prompt) for q in questions], dtype=np.int64)
+        self.rows = _rows(questions, length)
+        self.columns = Columns(columns, rows, length, vocabulary, device)
+        for row, one in enumerate(starts):
+            self.columns.begin(row, one.columns)
+        self.revocations: dict[str, list[Revocation]] = {}
+
+    def __len__(self) -> int:
+        return len(self.questions)
+
+    @property
+    def length(self) -> int:
+        """L."""
+        return self.ids.shape[1]
+
+    @property
+    def masked(self) -> np.ndarray:
+        """[B, L] bool."""
+        return self.ids == self.mask_id
+
+    def sequences(self, rows: np.ndarray) -> np.ndarray:
+        """[n, P + L] int64: prompt and canvas of some rows, from column 0, padded on the right with anything."""
+        made = self.rows[rows]
+        if len(rows) == 1:  # one question at a time is what people wait for
+            first = self.prompt_length[rows[0]]
+            made[0, first : first + self.length] = self.ids[rows[0]]
+        else:
+            made[np.arange(len(rows))[:, None], self.prompt_length[rows][:, None] + np.arange(self.length)] = self.ids[rows]
+        return made
+
+    def apply(self, edit: Edit) -> None:
+        """A forward's edit: write tokens where it commits or replaces, put the mask back where it revokes, and count one forward.
+
+        Raises:
+            ValueError: a commit over a token or of the mask, a revocation or replacement of a mask or of a fixed token.
+        """
+        where = (edit.rows[:, None], edit.positions)
+        before, origin = self.ids[where], self.source[where]
+        masked = before == self.mask_id
+        if (edit.commit & ~masked).any() or (edit.token == self.mask_id)[edit.commit].any():
+            raise ValueError("a commit over a token, or of the mask")
+        now = self.forwards[edit.rows]
+        lost = edit.lost
+        if lost is not None:
+            if (lost & (masked | (origin == FIXED))).any():
+                raise ValueError("a revocation or replacement of a mask or a fixed token")
+            self._log(edit.rows, edit.positions, lost, before, origin, now)
+        if edit.revoke is not None:
+            self._wipe(*(index[edit.revoke] for index in np.broadcast_arrays(*where)))
+        row, position, token, confidence = edit.written()
+        self.ids[row, position] = token
+        self.source[row, position] = DECODED
+        self.committed_at[row, position] = self.forwards[row]
+        self.confidence[row, position] = confidence
+        if lost is not None:
+            self.columns.reset(*(index[lost] for index in np.broadcast_arrays(*where)))
+        self.forwards[edit.rows] += 1
+        self.visits[edit.rows] += 1
+
+    def _wipe(self, row: np.ndarray, position: np.ndarray) -> None:
+        self.ids[row, position] = self.mask_id
+        self.source[row, position] = MASK
+        self.committed_at[row, position] = -1
+        self.confidence[row, position] = np.nan
+
+    def _log(
+        self, rows: np.ndarray, positions: np.ndarray, lost: np.ndarray, before: np.ndarray, origin: np.ndarray, now: np.ndarray
+    ) -> None:
+        """Remember what is about to go. rows, now: [n]; the others [n, W]."""
+        for i, j in zip(*lost.nonzero(), strict=True):
+            row, position = int(rows[i]), int(positions[i, j])
+            event = (int(now[i]), position, int(before[i, j]), SOURCES[origin[i, j]], int(self.committed_at[row, position]))
+            self.revocations.setdefault(self.questions[row].id, []).append(event)
+
+    def place_prior(self, row: int, question: Question, start: Start, first: int) -> None:
+        """Begin anew from position `first` of a row on, with the `start` of the `question` whose proposal was moved.
+
+        What an earlier start injected there goes (as a revocation, unless the same token comes back); what was decoded or is fixed stays.
+        """
+        here = slice(first, None)
+        before, origin = self.ids[row, here].copy(), self.source[row, here].copy()
+        free = (origin == MASK) | (origin == INJECTED)
+        injected = start.injected[here]
+        after = np.where(free, np.where(injected, start.tokens[here], self.mask_id), before)
+        lost = (origin == INJECTED) & (after != before)
+        now = self.forwards[row] + start.forwards - 1
+        positions = np.arange(first, self.length)
+        self._log(np.array([row]), positions[None], lost[None], before[None], origin[None], np.array([now]))
+        stamp = self.committed_at[row, here]
+        self.committed_at[row, here] = np.where(free & injected & (after != before), now, np.where(lost, -1, stamp))
+        self.ids[row, here] = after
+        self.source[row, here] = np.where(free, np.where(injected, INJECTED, MASK), origin)
+        self.prior[row, here] = start.tokens[here]
+        self.weight[row, here] = _weight(start)[here]
+        self.trust[row] = _trust(question, self.length)
+        self.forwards[row] += start.forwards
+        self.columns.reset(np.full(lost.sum(), row), positions[lost])
+
+    def keep(self, order: Sequence[int]) -> None:
+        """Only these rows, in this order."""
+        index = np.asarray(order, dtype=np.int64)
+        self.questions = [self.questions[i] for i in order]
+        self.rows = self.rows[index]
+        for name in self.ARRAYS:
+            setattr(self, name, getattr(self, name)[index])
+        self.columns.keep(index)
+
+    def join(self, other: Canvas) -> None:
+        """Another canvas's rows, under these."""
+        width = max(self.rows.shape[1], other.rows.shape[1])
+        self.questions += other.questions
+        self.rows = np.concatenate([np.pad(rows, ((0, 0), (0, width - rows.shape[1]))) for rows in (self.rows, other.rows)])
+        for name in self.ARRAYS:
+            setattr(self, name, np.concatenate((getattr(self, name), getattr(other, name))))
+        self.columns.join(other.columns)
+
+
+def _rows(questions: Sequence[Question], length: int) -> np.ndarray:
+    """[B, P + L] int64: the prompts, and room for the canvases."""
+    made = np.zeros((len(questions), length + max(len(q.prompt) for q in questions)), dtype=np.int64)
+    for row, question in zip(made, questions, strict=True):
+        row[: len(question.prompt)] = question.prompt
+    return made
+
+
+def _weight(start: Start) -> np.ndarray:
+    """[L] float64, 0 where a token is injected."""
+    return np.zeros(len(start.tokens)) if start.weight is None else np.where(start.injected, 0.0, start.weight)
+
+
+def _trust(question: Question, length: int) -> np.ndarray:
+    """[L] float64: 1 for every proposal token where nobody said anything, NaN behind the proposal."""
+    made = np.full(length, np.nan)
+    said = (question.trust or (1.0,) * len(question.proposal))[:length]
+    made[: len(said)] = said
+    return made

@@ -1,0 +1,144 @@
+"""A forward, asked for: which positions are computed, what is fed, and which hidden states go through the head."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from warmexp.decode.view import Span, View
+from warmexp.models.backbone import Backbone
+from warmexp.models.keys_values import KeysValues, Window
+from warmexp.models.wanted import upload
+
+
+@dataclass
+class Forward:
+    """ids: [B, T] long on the device, right-padded rows (prompt, then canvas), or where a window is given the part of them that is computed.
+
+    lengths, computed: [B] int64, true row lengths and how many positions of each are computed. row, position: [R] int64, the logits that
+    are wanted, row by row. All four on the host. embeddings: [B, T, d_model] or None; replaces ids when given. window: kept keys and
+    values. hidden: [R] bool on the host, wanted tokens that what predicts them may not see (models/shadow.py). mixed: [B, T] bool on the
+    host, where `embeddings` are not those of ids.
+    """
+
+    ids: Tensor
+    lengths: np.ndarray
+    computed: np.ndarray
+    row: np.ndarray
+    position: np.ndarray
+    embeddings: Tensor | None = None
+    kind: str = "full"
+    window: Window | None = None
+    hidden: np.ndarray | None = None
+    mixed: np.ndarray | None = None
+
+    def mix(self, backbone: Backbone, prior: np.ndarray, weight: np.ndarray, match: bool = False) -> None:
+        """Feed (1-w)·e_M + w·E(x̂) where w > 0 (Eq. 6).
+
+        Args:
+            prior: x̂, [B, L] int64. weight: w, [B, L] float64 in [0, 1]. match: give the mixture the length of e_M.
+        """
+        device, length = self.ids.device, prior.shape[1]
+        first = self.window.starts.numpy() if self.window else np.zeros_like(self.lengths)
+        columns = (first - (self.lengths - length))[:, None] + np.arange(self.ids.shape[1])
+        inside = (columns >= 0) & (columns < length)
+        columns = columns.clip(0, length - 1)
+        share = np.where(inside, np.take_along_axis(weight, columns, 1), 0.0)
+        self.mixed = share > 0
+        if not self.mixed.any():
+            self.mixed = None
+            return
+        embeddings = backbone.embed(self.ids)
+        w = upload(share, device)[..., None].to(embeddings.dtype)
+        mask = backbone.embed(torch.full((), backbone.mask_id, device=device))
+        blend = (1 - w) * mask + w * backbone.embed(upload(np.take_along_axis(prior, columns, 1), device))
+        if match:
+            blend = blend * (mask.norm() / blend.norm(dim=-1, keepdim=True).clamp(min=torch.finfo(blend.dtype).tiny))
+        self.embeddings = torch.where(upload(self.mixed, device)[..., None], blend, embeddings)
+
+    def hide(self, hidden: np.ndarray, copies: int) -> None:
+        """Read these of the wanted tokens, [R] bool, from shadows, each of which is so many more positions to compute."""
+        self.hidden = hidden
+        self.computed = self.computed + copies * np.bincount(self.row[hidden], minlength=len(self.lengths))
+
+    def groups(self, positions: int) -> Iterator[tuple[slice | np.ndarray, Forward]]:
+        """The same in groups of rows, each a single row or at most so many positions, and which of the R logits every group has.
+
+        On the CPU rows of one length go together where nothing is kept: no keys are padded then, on which the order of attention's sums
+        depends, and what is said of a row is the same to the last bit whatever its neighbours are.
+        """
+        if len(self.lengths) == 1:
+            yield slice(None), self
+            return
+        length = (self.lengths << 32) + self.computed
+        if self.ids.is_cpu and self.window is None and (length != length[0]).any():
+            order = length.argsort(kind="stable")
+            for alike in np.split(order, np.flatnonzero(np.diff(length[order])) + 1):
+                count = max(1, positions // int(self.computed[alike[0]]))
+                for rows in np.split(alike, range(count, len(alike), count)):
+                    yield self.of(rows)
+            return
+        count = max(1, positions // int(self.computed.max()))
+        if count >= len(self.lengths):
+            yield slice(None), self
+            return
+        for first in range(0, len(self.lengths), count):
+            yield self.of(slice(first, first + count))
+
+    def of(self, rows: slice | np.ndarray) -> tuple[slice | np.ndarray, Forward]:
+        """Some of its rows, a slice or (where there is no window) [n] int64 in ascending order, and which of the R logits they have."""
+        place = np.full(len(self.lengths), -1)
+        place[rows] = np.arange(len(self.lengths[rows]))
+        found = (place[self.row] >= 0).nonzero()[0]
+        wanted: slice | np.ndarray = found
+        if isinstance(rows, slice):
+            wanted = slice(int(found[0]), int(found[-1]) + 1) if len(found) else slice(0, 0)
+        width = slice(int(self.computed[rows].max()))
+        here = rows if isinstance(rows, slice) else upload(rows, self.ids.device)
+        return wanted, replace(
+            self,
+            ids=self.ids[here, width],
+            lengths=self.lengths[rows],
+            computed=self.computed[rows],
+            row=place[self.row[wanted]],
+            position=self.position[wanted],
+            hidden=None if self.hidden is None else self.hidden[wanted],
+            embeddings=None if self.embeddings is None else self.embeddings[here, width],
+            mixed=None if self.mixed is None else self.mixed[rows, width],
+            window=self.window and self.window.of(rows, torch.from_numpy(self.lengths[rows])),
+        )
+
+
+def whole_forward(prompts: Sequence[Sequence[int]], ids: np.ndarray, wanted: np.ndarray, device: torch.device) -> Forward:
+    """Everything computed. ids: [B, L] int64, canvases. wanted: [B, L] bool, the positions of which logits are."""
+    length = ids.shape[1]
+    first = np.array([len(prompt) for prompt in prompts])
+    rows = np.zeros((len(ids), length + first.max()), dtype=np.int64)
+    for row, prompt, canvas in zip(rows, prompts, ids, strict=True):
+        row[: len(prompt)], row[len(prompt) : len(prompt) + length] = prompt, canvas
+    row, column = wanted.nonzero()
+    return Forward(upload(rows, device), first + length, first + length, row, first[row] + column)
+
+
+def forward_of(view: View, span: Span, kept: KeysValues | None, device: torch.device) -> Forward:
+    """The forward that computes `span` of the view's rows and reads what is eligible. kept: has these rows where the canvas has them."""
+    ids, lengths = view.canvas.sequences(view.rows), view.row_length
+    counts = span.end - span.start
+    row, column = view.at
+    position = view.first[row] + column
+    kind = "full"
+    if not view.full:
+        kind = "block" if (span.end == view.last).all() else "window"
+        columns = np.minimum(span.start[:, None] + np.arange(counts.max()), ids.shape[1] - 1)
+        ids = np.take_along_axis(ids, columns, 1)
+    window = kept.window(view.rows.tolist(), *map(_host, (span.start, counts, lengths))) if kept else None
+    ids = np.ascontiguousarray(ids[:, : counts.max()])
+    return Forward(upload(ids, device), lengths, counts, row, position, kind=kind, window=window)
+
+
+def _host(array: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array))

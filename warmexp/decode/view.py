@@ -1,0 +1,198 @@
+"""The one thing that strategies see: the windows of n questions as read-only arrays, before their next forward."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from warmexp.decode.canvas import Canvas
+from warmexp.models.wanted import upload
+from warmexp.rng import bits, uniform
+
+
+@dataclass(frozen=True)
+class Span:
+    """The positions that a forward computes in each of n rows, start … end-1, counted prompt first; keys and values of all others are those
+    that were kept. first_only: nothing but the window's first position may be committed by it. All [n]; int64, int64, bool.
+    """
+
+    start: np.ndarray
+    end: np.ndarray
+    first_only: np.ndarray
+
+    @classmethod
+    def of(cls, start: Any, end: Any, rows: int, first_only: Any = False) -> Span:
+        """From arrays or numbers."""
+        return cls(*(np.array(np.broadcast_to(value, (rows,))) for value in (start, end, first_only)))
+
+    def take(self, index: np.ndarray) -> Span:
+        return Span(self.start[index], self.end[index], self.first_only[index])
+
+
+@dataclass(frozen=True)
+class View:
+    """n questions and their windows of W positions. Arrays are [n, W] unless said otherwise, and must not be written to.
+
+    rows: [n] int64, where they stand on the canvas. masked: bool, masked positions that the forward may commit. revocable: bool, visible ones
+    that it may revoke or replace. shift: 1 where the hidden state at i-1 predicts token i, else 0. seed: of the run. mixture: [n, L]
+    float64, the share of the prior's embedding in each input; None where there is none. full: whether every position is computed; False
+    before the cache has been asked.
+    """
+
+    canvas: Canvas = field(repr=False)
+    rows: np.ndarray
+    masked: np.ndarray
+    revocable: np.ndarray
+    shift: int
+    seed: int
+    mixture: np.ndarray | None = None
+    full: bool = False
+
+    def take(self, index: np.ndarray) -> View:
+        """Some of its rows."""
+        mixture = None if self.mixture is None else self.mixture[index]
+        return replace(self, rows=self.rows[index], masked=self.masked[index], revocable=self.revocable[index], mixture=mixture)
+
+    def mixed(self, mixture: np.ndarray | None) -> View:
+        """With the shares of the prior's embeddings."""
+        return self if mixture is None else replace(self, mixture=mixture)
+
+    def within(self, span: Span) -> View:
+        """Eligible is only what the forward reads: not what stands before its span, nor what it may not commit."""
+        full = bool((span.end - span.start == self.row_length).all())
+        unread = span.start + self.shift - self.first
+        if not span.first_only.any() and (unread <= 0).all():
+            return replace(self, full=full)
+        column = np.arange(self.masked.shape[1])
+        read = column >= unread[:, None]
+        free = ~span.first_only[:, None] | (column == 0)
+        return replace(self, masked=self.masked & read & free, revocable=self.revocable & read, full=full)
+
+    # Where the questions stand.
+
+    @cached_property
+    def questions(self) -> tuple[str, ...]:
+        """The ids."""
+        return tuple(self.canvas.questions[i].id for i in self.rows)
+
+    @cached_property
+    def start(self) -> np.ndarray:
+        """[n] int64, the response position at which the window begins."""
+        return self.canvas.start[self.rows]
+
+    @cached_property
+    def positions(self) -> np.ndarray:
+        """int64, response positions."""
+        return self.start[:, None] + np.arange(self.canvas.width)
+
+    @cached_property
+    def visits(self) -> np.ndarray:
+        """[n] int64, forwards run in this window before this one: the k of Eq. (11)."""
+        return self.canvas.visits[self.rows]
+
+    @cached_property
+    def forwards(self) -> np.ndarray:
+        """[n] int64, forwards run for the question before this one."""
+        return self.canvas.forwards[self.rows]
+
+    @cached_property
+    def first(self) -> np.ndarray:
+        """[n] int64, where the window begins in its row, prompt first."""
+        return self.canvas.prompt_length[self.rows] + self.start
+
+    @cached_property
+    def last(self) -> np.ndarray:
+        """[n] int64, where it ends there (past the last position)."""
+        return self.first + self.canvas.width
+
+    @cached_property
+    def row_length(self) -> np.ndarray:
+        """[n] int64, prompt and canvas."""
+        return self.canvas.prompt_length[self.rows] + self.canvas.length
+
+    # What stands there.
+
+    @cached_property
+    def ids(self) -> np.ndarray:
+        """int64, the tokens, the mask token where masked."""
+        return self._window(self.canvas.ids)
+
+    @cached_property
+    def source(self) -> np.ndarray:
+        """int8, of canvas.SOURCES."""
+        return self._window(self.canvas.source)
+
+    @cached_property
+    def committed_at(self) -> np.ndarray:
+        """int32, the forward of the last commit; -1 for masks and for what the canvas began with."""
+        return self._window(self.canvas.committed_at)
+
+    @cached_property
+    def prior(self) -> np.ndarray:
+        """int64, the proposal's tokens."""
+        return self._window(self.canvas.prior)
+
+    @cached_property
+    def trust(self) -> np.ndarray:
+        """float64, its author's trust in them; NaN where there is no proposal."""
+        return self._window(self.canvas.trust)
+
+    def whole(self, name: str) -> np.ndarray:
+        """[n, L] of the canvas: ids, masked, source, committed_at, prior, trust, weight, or a column per position."""
+        columns = self.canvas.columns.values
+        return (columns[name] if name in columns else getattr(self.canvas, name))[self.rows]
+
+    def recall(self, name: str) -> Any:
+        """A column: [n, W], or [n] if it is per row. One with a vocabulary: a tensor [R, V], of the positions that are read."""
+        if self.canvas.columns.declared[name].vocabulary:
+            return self.canvas.columns.window(name, self.rows[self.at[0]], self.positions[self.at])
+        return self.canvas.columns.window(name, self.rows, self.positions)
+
+    def _window(self, array: np.ndarray) -> np.ndarray:
+        made = array[self.rows[:, None], self.positions]
+        made.flags.writeable = False
+        return made
+
+    # What is read.
+
+    @cached_property
+    def at(self) -> tuple[np.ndarray, np.ndarray]:
+        """[R] int64 each, row and column of every position that is read, masked or revocable, in row-major order."""
+        i, j = (self.masked | self.revocable).nonzero()
+        return i, j
+
+    @cached_property
+    def any_revocable(self) -> bool:
+        return bool(self.revocable.any())
+
+    def on_device(self, array: np.ndarray, device: torch.device) -> Tensor:
+        """[R], the entries of a [n, W] array at the positions that are read, where the logits are. Nobody waits for it."""
+        return upload(np.ascontiguousarray(array[self.at]), device)
+
+    def spread(self, values: np.ndarray, fill: Any) -> np.ndarray:
+        """[n, W] from [R] values, `fill` where nothing is read."""
+        made = np.full(self.masked.shape, fill, dtype=values.dtype)
+        made[self.at] = values
+        return made
+
+    # Keyed draws.
+
+    def uniform(self, purpose: str) -> np.ndarray:
+        """float64 draws from U[0, 1), keyed by (seed, question, purpose, forward index), position by position."""
+        # A draw belongs to a response position: draw the canvas up to the window's end and keep the window.
+        width = self.canvas.width
+        keys = zip(self.questions, self.forwards.tolist(), (self.start + width).tolist(), strict=True)
+        return np.stack([uniform(self.seed, q, purpose, end, step=n)[-width:] for q, n, end in keys])
+
+    def bits(self, purpose: str) -> np.ndarray:
+        """[R] int64, 64 random bits for every position that is read, keyed by (seed, question, purpose, forward index, position)."""
+        ends = (self.start + self.canvas.width).tolist()
+        drawn = [bits(self.seed, q, purpose, end, step=n) for q, n, end in zip(self.questions, self.forwards.tolist(), ends, strict=True)]
+        row, column = self.at
+        found = [drawn[i][j] for i, j in zip(row.tolist(), self.positions[row, column].tolist(), strict=True)]
+        return np.array(found, dtype=np.uint64).view(np.int64)

@@ -1,0 +1,51 @@
+"""Where every question stands: windows that move on, and what is eligible in them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from warmexp.decode.canvas import DECODED, FIXED, INJECTED, Canvas
+from warmexp.decode.strategy import Strategies
+from warmexp.decode.view import View
+from warmexp.models.backbone import Backbone
+
+# A remask policy that never stops firing would never finish a window: after this many forwards per position of a window the loop
+# stops listening to it (the published rates reach zero long before), and to an unmasking policy that idles.
+CAP = 4
+
+
+def advance(canvas: Canvas, s: Strategies, backbone: Backbone, seed: int) -> tuple[View, np.ndarray]:
+    """Move the windows; all rows as they stand now, and [B] bool, False for those that are finished.
+
+    A window is done when it holds no mask and the remask policy has had one look at what it may revise there.
+    """
+    masked, width = canvas.masked, canvas.width
+    todo, revocable = masked, None
+    if s.remask.revises:
+        revocable = s.remask.candidates(canvas.source) & (canvas.source != FIXED) & ~masked
+        if revocable.any():
+            unseen = (np.arange(canvas.length) >= canvas.start[:, None] + width) | (canvas.visits == 0)[:, None]
+            todo = masked | (revocable & unseen & s.remask.may_fire(np.zeros_like(canvas.visits))[:, None])
+    start, live = s.schedule.advance(canvas.start, todo, width)
+    moved = start != canvas.start
+    if moved.any():
+        canvas.visits = np.where(moved, 0, canvas.visits)
+        canvas.start = start
+    if s.length.stops:
+        ends = np.isin(canvas.ids, backbone.end_ids)
+        live = live & ~s.length.finished(ends, _final(canvas, s))
+    rows = np.arange(len(canvas))
+    window = (rows[:, None], canvas.start[:, None] + np.arange(width))
+    if revocable is None:
+        eligible = np.zeros((len(rows), width), dtype=bool)
+    else:
+        listens = s.remask.may_fire(canvas.visits) & (canvas.visits < CAP * width)
+        eligible = revocable[window] & listens[:, None]
+    return View(canvas, rows, masked[window], eligible, backbone.shift, seed), live
+
+
+def _final(canvas: Canvas, s: Strategies) -> np.ndarray:
+    """[B, L] bool: nothing can change any more there or before."""
+    if s.remask.revises and s.remask.candidates(np.array([INJECTED, DECODED])).any():
+        return np.arange(canvas.length) < canvas.start[:, None]  # the windows that have been left
+    return canvas.masked.cumsum(1) == 0
