@@ -75,10 +75,8 @@ def _class(group: str, target: str | None) -> type:
         raise UserError(f"{group}._target_={target} is refused: a class of the group {group} derives from {expected}.")
     missing = sorted(getattr(cls, "__abstractmethods__", ()))
     if missing:
-        hook = getattr(base, missing[0])
-        raise UserError(
-            f"{group}._target_={target} is refused: {name} has no {missing[0]}{_signature(hook)}, which {base.__name__} asks for."
-        )
+        hook = f"{missing[0]}{_signature(getattr(base, missing[0], None))}"
+        raise UserError(f"{group}._target_={target} is refused: {name} has no {hook}, which {base.__name__} asks for.")
     return cls
 
 

@@ -17,7 +17,9 @@ from warmexp.models.wanted import upload
 
 @dataclass
 class Forward:
-    """ids: [B, T] long on the device, right-padded rows (prompt, then canvas), or where a window is given the part of them that is computed.
+    """Rows of tokens, and what is wanted of them.
+
+    ids: [B, T] long on the device, right-padded rows (prompt, then canvas), or where a window is given the part of them that is computed.
 
     lengths, computed: [B] int64, true row lengths and how many positions of each are computed. row, position: [R] int64, the logits that
     are wanted, row by row. All four on the host. embeddings: [B, T, d_model] or None; replaces ids when given. window: kept keys and

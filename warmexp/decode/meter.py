@@ -82,7 +82,7 @@ class Meter:
         Returns:
             [R, vocabulary] float64 logits with minus infinity for what is never committed: the mask, and ids that no token has.
         Raises:
-            UserError: the logits are not finite; where the device is asynchronous, the next `fetch` says so.
+            UserError: by the next `fetch`, if the logits are not finite.
         """
         started = time.perf_counter()
         device, vocabulary = self.backbone.device, self.backbone.transformer.wte.weight.shape[0]
@@ -98,8 +98,6 @@ class Meter:
         computed, lengths = tuple(request.computed.tolist()), tuple(request.lengths.tolist())
         self._enter(LedgerRow(request.kind, questions, computed, lengths, no_op or (False,) * len(questions), seconds))
         self._doubted.append((len(self.ledger), request.row, logits.sum(-1)))  # one NaN or infinity, and the sum is one
-        if logits.is_cpu:
-            self.fetch([])
         return self.backbone.rule_out(logits)
 
     def fetch(self, tensors: Sequence[Tensor]) -> list[Tensor]:

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 class Setup:
     """What a run is composed of, for the checks of its methods.
 
-    parts: the object of every group; of evidence, the tuple of its objects. names: the option chosen in it. options: those that a group has.
+    parts: the object of every group; of evidence, the tuple of its objects. names: the option chosen in it. options: those that a group
+    has.
     """
 
     parts: Mapping[str, Any]
@@ -46,7 +47,7 @@ class Setup:
         return f"{group}={self.names[group]}"
 
 
-class Strategy(ABC):
+class Strategy:
     """What all kinds have in common.
 
     curve: the field along which a front draws an unmasking policy's curve, or None. symbols: the fields that a label shows, each with
@@ -81,7 +82,7 @@ class Strategy(ABC):
         return None
 
 
-class Init(Strategy):
+class Init(Strategy, ABC):
     """How a canvas starts.
 
     reads_proposal: whether a proposer has to run at all. injects: whether it writes revocable tokens. verifies: whether `prepare` runs
@@ -133,7 +134,7 @@ class Init(Strategy):
             )
 
 
-class Unmask(Strategy):
+class Unmask(Strategy, ABC):
     """Which masked positions a forward commits.
 
     temperature: of the proposed tokens; confidence is untempered. reads_prior: whether it has no use without a proposal. idles: whether a
@@ -157,7 +158,7 @@ class Unmask(Strategy):
             )
 
 
-class Evidence(Strategy):
+class Evidence(Strategy, ABC):
     """What else speaks for a token than the backbone: evidence=[a,b], asked in that order.
 
     Every one sees what the one before has made of the backbone's word. reads_prior: whether it has no use without a proposal.
@@ -178,7 +179,7 @@ class Evidence(Strategy):
             )
 
 
-class Remask(Strategy):
+class Remask(Strategy, ABC):
     """Which visible positions a forward revokes or replaces.
 
     revises: whether it ever does. shadows: whether revocable tokens are to be read from masked queries that do not see them
@@ -230,7 +231,7 @@ def in_scope(source: np.ndarray, scope: str) -> np.ndarray:
     return (source == INJECTED) | (source == DECODED) if scope == "all" else np.zeros(source.shape, dtype=bool)
 
 
-class Schedule(Strategy):
+class Schedule(Strategy, ABC):
     """Which positions are eligible: a window of fixed width that moves over the canvas."""
 
     @abstractmethod
@@ -267,7 +268,11 @@ class Length(Strategy):
     stops: bool = False
 
     def finished(self, ends: np.ndarray, final: np.ndarray) -> np.ndarray:
-        """[n] bool, which questions are. ends: [n, L] bool, an end token stands there. final: [n, L] bool, nothing can change it any more."""
+        """[n] bool, which questions are.
+
+        Args:
+            ends: [n, L] bool, an end token stands there. final: [n, L] bool, nothing can change it any more.
+        """
         return np.zeros(len(ends), dtype=bool)
 
 

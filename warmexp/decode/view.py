@@ -38,8 +38,8 @@ class Span:
 class View:
     """n questions and their windows of W positions. Arrays are [n, W] unless said otherwise, and must not be written to.
 
-    rows: [n] int64, where they stand on the canvas. masked: bool, masked positions that the forward may commit. revocable: bool, visible ones
-    that it may revoke or replace. shift: 1 where the hidden state at i-1 predicts token i, else 0. seed: of the run. mixture: [n, L]
+    rows: [n] int64, where they stand on the canvas. masked: bool, masked positions that the forward may commit. revocable: bool, visible
+    ones that it may revoke or replace. shift: 1 where the hidden state at i-1 predicts token i, else 0. seed: of the run. mixture: [n, L]
     float64, the share of the prior's embedding in each input; None where there is none. full: whether every position is computed; False
     before the cache has been asked.
     """
@@ -60,18 +60,24 @@ class View:
 
     def mixed(self, mixture: np.ndarray | None) -> View:
         """With the shares of the prior's embeddings."""
-        return self if mixture is None else replace(self, mixture=mixture)
+        return self if mixture is None else self._with(mixture=mixture)
 
     def within(self, span: Span) -> View:
         """Eligible is only what the forward reads: not what stands before its span, nor what it may not commit."""
         full = bool((span.end - span.start == self.row_length).all())
         unread = span.start + self.shift - self.first
         if not span.first_only.any() and (unread <= 0).all():
-            return replace(self, full=full)
+            return self._with(full=full)
         column = np.arange(self.masked.shape[1])
         read = column >= unread[:, None]
         free = ~span.first_only[:, None] | (column == 0)
-        return replace(self, masked=self.masked & read & free, revocable=self.revocable & read, full=full)
+        return self._with(masked=self.masked & read & free, revocable=self.revocable & read, full=full)
+
+    def _with(self, **changes: Any) -> View:
+        """The same rows: what has been looked up of them need not be looked up again."""
+        made = replace(self, **changes)
+        made.__dict__.update((name, value) for name, value in self.__dict__.items() if name in _OF_ROWS)
+        return made
 
     # Where the questions stand.
 
@@ -196,3 +202,9 @@ class View:
         row, column = self.at
         found = [drawn[i][j] for i, j in zip(row.tolist(), self.positions[row, column].tolist(), strict=True)]
         return np.array(found, dtype=np.uint64).view(np.int64)
+
+
+# What depends on the rows and the canvas alone, not on what is eligible.
+_OF_ROWS = frozenset(
+    name for name, value in vars(View).items() if isinstance(value, cached_property) and name not in ("at", "any_revocable")
+)
