@@ -6,12 +6,12 @@ import itertools
 
 import pytest
 import torch
-from warmexp.decode.state import Question
 
 from tests.reference.decoder import decode_one
 from tests.reference.models import random_models
 from warmexp.bench.compare import divergence
 from warmexp.bench.plain import Answer, Rule, plain_decode
+from warmexp.decode.canvas import Question
 from warmexp.models.backbone import Backbone
 
 CANVAS, BLOCK = 12, 4

@@ -9,13 +9,11 @@ from typing import Any
 import pytest
 from hypothesis import assume, settings
 from hypothesis import strategies as st
-from warmexp.decode.state import Question
-from warmexp.methods.unmask.bonus import Bonus
-from warmexp.methods.unmask.product import Product
 
 from tests.reference.decoder import Answer, decode_one
 from tests.reference.models import random_models
 from warmexp.decode.batch import Decoded
+from warmexp.decode.canvas import Question
 from warmexp.decode.loop import decode
 from warmexp.decode.strategy import Strategies
 from warmexp.methods.anchor.edit import EditAnchor
@@ -24,6 +22,8 @@ from warmexp.methods.cache.dual import DualCache
 from warmexp.methods.cache.freecache import FreeCache
 from warmexp.methods.cache.none import NoCache
 from warmexp.methods.cache.prefix import PrefixCache
+from warmexp.methods.evidence.bonus import Bonus
+from warmexp.methods.evidence.product import Product
 from warmexp.methods.init.embed_interp import EmbedInterp
 from warmexp.methods.init.mask import MaskInit
 from warmexp.methods.init.token_inject import TokenInject
@@ -33,6 +33,7 @@ from warmexp.methods.remask.budget import BudgetRemask
 from warmexp.methods.remask.exponential import ExponentialRemask
 from warmexp.methods.remask.linear import LinearRemask
 from warmexp.methods.remask.none import NoRemask
+from warmexp.methods.schedule.blocks import Blocks
 from warmexp.methods.unmask.agreement import Agreement
 from warmexp.methods.unmask.threshold import Threshold
 from warmexp.methods.unmask.topk import TopK
@@ -72,6 +73,14 @@ def build(policy: dict) -> Any:
     return BUILDERS[policy["name"]](**{key: value for key, value in policy.items() if key != "name"})
 
 
+def parted(unmask: dict) -> tuple[dict, list[dict]]:
+    """The unmasking policy and the evidence: the reference decoder knows both as one rule."""
+    if unmask["name"] not in ("bonus", "product"):
+        return unmask, []
+    rule = {key: unmask[key] for key in ("tau", "temperature") if key in unmask}
+    return {"name": "threshold", **rule}, [{key: value for key, value in unmask.items() if key not in rule}]
+
+
 @dataclass(frozen=True)
 class Case:
     """A decoding problem. `model` are random_models' arguments; the mask is token vocab_size - 1."""
@@ -104,7 +113,10 @@ class Case:
 
     def strategies(self) -> Strategies:
         length, anchor = FixedLength(self.canvas, self.block), self.anchor | {"name": f"anchor {self.anchor['name']}"}
-        return Strategies(build(self.init), build(self.unmask), build(self.remask), self.keeper(), length, build(anchor))
+        unmask, evidence = parted(self.unmask)
+        return Strategies(
+            build(self.init), build(unmask), build(self.remask), Blocks(), self.keeper(), length, build(anchor), tuple(map(build, evidence))
+        )
 
     def keeper(self) -> Any:
         """The cache strategy."""

@@ -6,7 +6,9 @@ from unittest.mock import patch
 
 import pytest
 import torch
-from warmexp.decode.state import Canvas
+
+from warmexp.decode.canvas import Canvas
+from warmexp.decode.edit import Edit
 
 
 @pytest.fixture(autouse=True, scope="package")
@@ -22,9 +24,9 @@ def bounded_blocks():
     """Revocations end after 4W forwards of a block, and each forward after that commits: no block takes more than 5W."""
     original = Canvas.apply
 
-    def apply(canvas: Canvas, *edits: torch.Tensor) -> None:
-        assert (canvas.visits < 5 * canvas.block_length).all(), "a block is read for ever"
-        original(canvas, *edits)
+    def apply(canvas: Canvas, edit: Edit) -> None:
+        assert (canvas.visits < 5 * canvas.width).all(), "a block is read for ever"
+        original(canvas, edit)
 
     with patch.object(Canvas, "apply", apply):
         yield

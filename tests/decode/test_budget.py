@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from random import Random
 from unittest.mock import patch
 
+import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.decode.cases import BUDGET, CLEAR, FREEZING, INITS, VERIFIED, WINDOWS, cases, check, facts, profile
 from tests.decode.test_contracts import recorded
-from tests.decode.test_engine import Reads
-from warmexp.decode import loop
 from warmexp.decode.reading import Reading
 
 BOTH = BUDGET.flatmap(lambda remask: st.sampled_from([remask, remask | {"score": "shadow"}]))
@@ -72,12 +71,11 @@ def adversary(salt: int):
     draw = Random(salt)
     original = Reading.of.__func__
 
-    def read(cls, logits, block, temperature):
-        reading = original(cls, logits, block, temperature)
-        values = torch.tensor([[draw.choice([0.0, 1.0, draw.random()]) for _ in row] for row in block.positions.tolist()]).double()
-        reading.confidence = torch.where(block.masked, values, -1.0)
-        reading.sitting = torch.where(block.revocable, 1 - values, 1.0)
-        return reading
+    def read(cls, view, *answer):
+        reading = original(cls, view, *answer)
+        values = np.array([[draw.choice([0.0, 1.0, draw.random()]) for _ in row] for row in view.positions.tolist()])
+        confidence, visible = np.where(view.masked, values, -1.0), np.where(view.revocable, 1 - values, 1.0)
+        return replace(reading, confidence=confidence, visible_probability=visible)
 
     return patch.object(Reading, "of", classmethod(read))
 
@@ -116,29 +114,16 @@ def test_neighbours_do_not_matter(case, shuffle):
     assert {q.id: facts(case.decode((q,))[0]) for q in order} == together
 
 
-@profile(15)
-@given(case=CASES)
-def test_choosing_waits_for_nothing(case):
-    reads, decide = Reads(), loop._decide
-
-    def watched(*arguments):
-        with reads:
-            return decide(*arguments)
-
-    with patch.object(loop, "_decide", watched):
-        case.but(unmask=case.unmask | {"temperature": 0.0}).decode()
-    assert not reads.seen, reads.seen
-
-
 @pytest.mark.parametrize(("committed", "revoked"), [(0, []), (1, []), (2, [2]), (3, [2, 0]), (9, [2, 0])])
 def test_fewer_than_were_committed_and_the_worst_first(committed, revoked):
     from types import SimpleNamespace
 
     from warmexp.methods.remask.budget import BudgetRemask
 
-    flags = torch.ones(1, 4, dtype=torch.bool)
-    block = SimpleNamespace(revocable=flags, undone=torch.tensor([[0, 2, 1, 0]]), masked=torch.ones(1, 4, dtype=torch.bool))
-    reading = SimpleNamespace(sitting=torch.tensor([[0.3, 0.0, 0.1, 0.6]], dtype=torch.float64))
-    commit = torch.arange(10)[None] < committed
-    chosen = BudgetRemask(threshold=0.5, most=2).select(block, reading, commit)
-    assert set(chosen[0].nonzero().flatten().tolist()) == set(revoked)
+    flags = np.ones((1, 4), dtype=bool)
+    undone = {"undone": np.array([[0, 2, 1, 0]])}
+    view = SimpleNamespace(revocable=flags, masked=flags, recall=undone.get)
+    reading = SimpleNamespace(visible_probability=np.array([[0.3, 0.0, 0.1, 0.6]]))
+    commit = np.arange(10)[None] < committed
+    chosen = BudgetRemask(threshold=0.5, most=2).select(view, reading, commit)
+    assert set(chosen[0].nonzero()[0].tolist()) == set(revoked)

@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from unittest.mock import patch
 
+import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
-from warmexp.decode.state import DECODED, FIXED, INJECTED, MASK, SOURCES, Canvas, Question, Start
 
 from tests.decode.cases import EXPONENTIAL, FROZEN, LINEAR, build, cases, profile
 from tests.reference.models import random_models
+from warmexp.decode.canvas import DECODED, FIXED, INJECTED, MASK, SOURCES, Canvas, Question, Start
+from warmexp.decode.columns import Column
+from warmexp.decode.edit import Edit, Replacement
 from warmexp.decode.loop import decode
 from warmexp.decode.strategy import Strategies
 from warmexp.methods.anchor.none import NoAnchor
@@ -22,6 +23,7 @@ from warmexp.methods.init.token_inject import TokenInject
 from warmexp.methods.length.fixed import FixedLength
 from warmexp.methods.remask.linear import LinearRemask
 from warmexp.methods.remask.none import NoRemask
+from warmexp.methods.schedule.blocks import Blocks
 from warmexp.methods.unmask.threshold import Threshold
 from warmexp.models.backbone import Backbone
 
@@ -29,7 +31,7 @@ INJECTIONS = st.fixed_dictionaries({"name": st.just("token_inject"), "rho": st.s
 
 
 @dataclass
-class Edit:
+class Made:
     """One question's part of one `apply`: how many of the block's positions were masked, committed, revoked; what was written."""
 
     question: str
@@ -39,17 +41,17 @@ class Edit:
     tokens: list[int]
 
 
-def recorded(case) -> tuple[list, list[Edit]]:
+def recorded(case) -> tuple[list, list[Made]]:
     """Decode with every edit of a canvas written down."""
-    edits: list[Edit] = []
+    edits: list[Made] = []
     original = Canvas.apply
 
-    def apply(canvas: Canvas, positions: Tensor, tokens: Tensor, confidence: Tensor, commit: Tensor, revoke: Tensor | None) -> None:
-        masked = canvas.masked.gather(1, positions)
-        for row, question in enumerate(canvas.questions):
-            counts = (0 if x is None else int(x[row].sum()) for x in (masked, commit, revoke))
-            edits.append(Edit(question.id, *counts, tokens[row][commit[row]].tolist()))
-        original(canvas, positions, tokens, confidence, commit, revoke)
+    def apply(canvas: Canvas, edit: Edit) -> None:
+        masked = canvas.masked[edit.rows[:, None], edit.positions]
+        for i, row in enumerate(edit.rows):
+            counts = (0 if x is None else int(x[i].sum()) for x in (masked, edit.commit, edit.revoke))
+            edits.append(Made(canvas.questions[row].id, *counts, edit.token[i][edit.commit[i]].tolist()))
+        original(canvas, edit)
 
     with patch.object(Canvas, "apply", apply):
         return case.decode(), edits
@@ -124,21 +126,20 @@ def test_only_the_scope_is_revoked(case):
 )
 def test_a_fixed_token_never_changes(case, every):
     """Injected tokens at every `every`-th position are made fixed: they stay, even if a remask policy calls everything a candidate."""
-    original = Canvas.build.__func__
+    original = Canvas.__init__
     fixed: dict[str, dict[int, int]] = {}
 
-    def build_fixed(cls, *args, **kwargs) -> Canvas:
-        canvas = original(cls, *args, **kwargs)
-        chosen = (canvas.source == INJECTED) & (torch.arange(canvas.ids.shape[1]) % every == 0)
+    def build_fixed(canvas: Canvas, *args, **kwargs) -> None:
+        original(canvas, *args, **kwargs)
+        chosen = (canvas.source == INJECTED) & (np.arange(canvas.length) % every == 0)
         canvas.source[chosen] = FIXED
         for row, question in enumerate(canvas.questions):
-            fixed[question.id] = {i: int(canvas.ids[row, i]) for i in chosen[row].nonzero().flatten().tolist()}
-        return canvas
+            fixed[question.id] = {i: int(canvas.ids[row, i]) for i in chosen[row].nonzero()[0].tolist()}
 
-    def careless(remask: LinearRemask, source: Tensor) -> Tensor:
-        return torch.ones_like(source, dtype=torch.bool)
+    def careless(remask: LinearRemask, source: np.ndarray) -> np.ndarray:
+        return np.ones(source.shape, dtype=bool)
 
-    with patch.object(Canvas, "build", classmethod(build_fixed)), patch.object(LinearRemask, "candidates", careless):
+    with patch.object(Canvas, "__init__", build_fixed), patch.object(LinearRemask, "candidates", careless):
         done = case.decode()
     for one in done:
         for i, token in fixed[one.id].items():
@@ -151,24 +152,30 @@ def test_a_fixed_token_never_changes(case, every):
 def test_candidates_by_source(name, scope, expected):
     fields = {"slope": 0.0} if name == "linear" else {"floor": -2.0, "base": 0.4, "span": 40}
     remask = build({"name": name, "bias": 0.5, "scope": scope} | fields)
-    source = torch.tensor([[MASK, INJECTED, DECODED, FIXED]], dtype=torch.int8)
+    source = np.array([[MASK, INJECTED, DECODED, FIXED]], dtype=np.int8)
     chosen = remask.candidates(source)[0].tolist()
     assert {SOURCES[i] for i in range(1, 4) if chosen[i]} == expected
 
 
 def canvas() -> Canvas:
     """One question, L = W = 4, after 5 forwards: masked, injected, decoded in forward 4, fixed; the mask is 9."""
-    start = Start(torch.tensor([5, 6, 7, 8]), torch.tensor([False, True, True, True]), torch.tensor([False] * 4))
-    made = Canvas.build([Question("q", (1,))], [start], 9, 4, torch.device("cpu"))
-    made.source[0] = torch.tensor([MASK, INJECTED, DECODED, FIXED], dtype=torch.int8)
+    start = Start(np.array([5, 6, 7, 8]), np.array([False, True, True, True]))
+    columns = {"streak": Column(dtype="int64", fill=7, reset=True), "all": Column(dtype="int64")}
+    made = Canvas([Question("q", (1,))], [start], 9, 4, columns)
+    made.source[0] = [MASK, INJECTED, DECODED, FIXED]
     made.committed_at[0, 2] = 4
     made.forwards += 5
     return made
 
 
-def edit(made: Canvas, commit: list[int], revoke: list[int], token: int = 3) -> None:
-    flags = [torch.tensor([[i in chosen for i in range(4)]]) for chosen in (commit, revoke)]
-    made.apply(torch.arange(4)[None], torch.full((1, 4), token), torch.full((1, 4), 0.75).double(), *flags)
+def flags(chosen: list[int]) -> np.ndarray:
+    return np.array([[i in chosen for i in range(4)]])
+
+
+def edit(made: Canvas, commit: list[int], revoke: list[int], token: int = 3, replace: list[int] = ()) -> None:
+    replaced = Replacement(flags(replace), np.full((1, 4), 2), np.full((1, 4), 0.5)) if replace else None
+    where = (np.array([0]), np.arange(4)[None])
+    made.apply(Edit(*where, flags(commit), np.full((1, 4), token), np.full((1, 4), 0.75), flags(revoke), replaced))
 
 
 @pytest.mark.parametrize(
@@ -177,7 +184,7 @@ def edit(made: Canvas, commit: list[int], revoke: list[int], token: int = 3) -> 
     ids=["over injected", "over decoded", "over fixed", "revoke mask", "revoke fixed", "both on a mask", "both on a token", "the mask"],
 )
 def test_apply_refuses(commit, revoke, token):
-    with pytest.raises(RuntimeError, match=r"a commit over|a revocation of"):
+    with pytest.raises(ValueError, match=r"a commit over|a revocation or replacement of"):
         edit(canvas(), commit, revoke, token)
 
 
@@ -187,18 +194,35 @@ def test_apply_commits_revokes_and_counts():
     assert made.ids.tolist() == [[3, 9, 9, 8]]
     assert made.source.tolist() == [[DECODED, MASK, MASK, FIXED]]
     assert made.committed_at.tolist() == [[5, -1, -1, -1]]
-    assert made.confidence.nan_to_num(0).tolist() == [[0.75, 0, 0, 0]]
+    assert np.nan_to_num(made.confidence).tolist() == [[0.75, 0, 0, 0]]
     assert (made.forwards.tolist(), made.visits.tolist()) == ([6], [1])
-    assert made.revocations(made.logged) == {"q": [(5, 1, 6, "injected", -1), (5, 2, 7, "decoded", 4)]}
+    assert made.revocations == {"q": [(5, 1, 6, "injected", -1), (5, 2, 7, "decoded", 4)]}
     edit(made, [1], [])
     assert made.committed_at.tolist() == [[5, 6, -1, -1]]
+
+
+def test_apply_replaces_tokens_and_columns_begin_anew():
+    made = canvas()
+    for name in ("streak", "all"):
+        made.columns.values[name][:] = 1
+    edit(made, [0], [1], replace=[2])
+    assert made.ids.tolist() == [[3, 9, 2, 8]] and made.source.tolist() == [[DECODED, MASK, DECODED, FIXED]]
+    assert made.committed_at.tolist() == [[5, -1, 5, -1]] and made.confidence[0, 2] == 0.5
+    assert made.revocations == {"q": [(5, 1, 6, "injected", -1), (5, 2, 7, "decoded", 4)]}
+    assert made.columns.values["streak"].tolist() == [[1, 7, 7, 1]] and made.columns.values["all"].tolist() == [[1, 1, 1, 1]]
+
+
+@pytest.mark.parametrize("replace", [[0], [3]], ids=["a mask", "fixed"])
+def test_apply_refuses_to_replace(replace):
+    with pytest.raises(ValueError, match=r"a revocation or replacement of"):
+        edit(canvas(), [], [], replace=replace)
 
 
 def test_a_batch_that_cannot_be_decoded_soundly_is_refused():
     """Results are keyed by question id, shifted logits need a token before the canvas, and a mask is no proposal."""
     transformer, _ = random_models(seed=0)
     backbone = Backbone(transformer, mask_id=15, eos_id=14, logits="shifted")
-    strategies = Strategies(TokenInject(1.0), Threshold(0.9), NoRemask(), NoCache(), FixedLength(4, 4), NoAnchor())
+    strategies = Strategies(TokenInject(1.0), Threshold(0.9), NoRemask(), Blocks(), NoCache(), FixedLength(4, 4), NoAnchor())
     assert decode(backbone, [], strategies) == []
     for questions, why in (
         ([Question("a", (1,)), Question("a", (2,))], "share an id"),

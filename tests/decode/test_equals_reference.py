@@ -8,16 +8,17 @@ import pytest
 import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from warmexp.decode.state import Question
 
 from tests.decode.cases import CLEAR, COLD, EXPONENTIAL, FROZEN, LINEAR, UNMASKS, WARM, build, cases, check, facts, profile
 from tests.reference.decoder import decode_one
 from tests.reference.models import ScriptedReference, ScriptedTransformer
+from warmexp.decode.canvas import Question
 from warmexp.decode.loop import decode
 from warmexp.decode.strategy import Strategies
 from warmexp.methods.anchor.none import NoAnchor
 from warmexp.methods.cache.none import NoCache
 from warmexp.methods.length.fixed import FixedLength
+from warmexp.methods.schedule.blocks import Blocks
 from warmexp.models.backbone import Backbone
 
 DENSE = cases(
@@ -98,7 +99,7 @@ def scripted(table, unmask, remask=FROZEN, init=COLD, question=None, canvas=4, b
     question = question or Question("q", (1,))
     mask = table.shape[1] - 1
     backbone = Backbone(ScriptedTransformer(table, dtype), mask_id=mask, eos_id=0, logits=alignment)
-    strategies = Strategies(build(init), build(unmask), build(remask), NoCache(), FixedLength(canvas, block), NoAnchor())
+    strategies = Strategies(build(init), build(unmask), build(remask), Blocks(), NoCache(), FixedLength(canvas, block), NoAnchor())
     answer = decode_one(ScriptedReference(table), question, init, unmask, remask, canvas, block, mask, alignment == "shifted")
     return facts(decode(backbone, [question], strategies)[0]), facts(answer)
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
-from warmexp.decode.state import Question
 
 from tests.decode.cases import AGREEMENT, CLEAR, FREEZING, FROZEN, LINEAR, SOFT, VERIFIED, WARM, WINDOWS, cases, check, facts, profile
 from tests.reference.decoder import Answer, distance, moved
+from warmexp.decode.canvas import Question
 from warmexp.decode.loop import decode
 from warmexp.methods.anchor.edit import EditAnchor, ends
 from warmexp.models.plain import PlainBackbone

@@ -6,10 +6,10 @@ from contextlib import nullcontext
 
 import pytest
 import torch
-from warmexp.decode.state import Question
 
 from tests.simulated import methods
 from tests.simulated.cuda import SimulatedCuda
+from warmexp.decode.canvas import Question
 from warmexp.decode.loop import stream
 from warmexp.decode.meter import Meter
 from warmexp.errors import UserError

@@ -20,7 +20,8 @@ from tests.checkpoints import (
     write_checkpoint,
     write_dream,
 )
-from warmexp.decode.meter import Forward, Meter
+from warmexp.decode.forward import Forward
+from warmexp.decode.meter import Meter
 from warmexp.errors import UserError
 from warmexp.models.checkpoint import Checkpoint
 from warmexp.models.hub import model_folder

@@ -88,8 +88,7 @@ def test_an_end_token_ends_the_draft(words):
     run(first, say=lambda _: None)
     record = read_lines(first.folder / "records.jsonl")[0]
     backbone, tokenizer = first.backbone.load(torch.device("cpu")), first.backbone.tokenizer
-    from warmexp.decode.state import Question
-
+    from warmexp.decode.canvas import Question
     from warmexp.decode.meter import Meter
 
     backbone.end_ids = (record["ids"][5],)

@@ -25,9 +25,9 @@ import math
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from warmexp.decode.state import Question
 
 from tests.reference.transformer import Kept, ReferenceTransformer
+from warmexp.decode.canvas import Question
 from warmexp.rng import bits, uniform
 
 MASK = "mask"

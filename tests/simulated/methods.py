@@ -9,25 +9,24 @@ from random import Random
 from typing import Any
 
 import torch
-from warmexp.decode.state import Question
 
 from tests.reference.models import random_models
 from warmexp.api import composed
-from warmexp.config.instantiate import build
-from warmexp.config.plan import STRATEGIES, options
+from warmexp.config.instantiate import parts
+from warmexp.config.plan import options
 from warmexp.decode.batch import Decoded
+from warmexp.decode.canvas import Question
 from warmexp.decode.loop import stream
 from warmexp.decode.meter import Meter
-from warmexp.decode.strategy import Strategies
+from warmexp.decode.strategy import BASES, LISTS, Strategies
 from warmexp.models.backbone import Backbone
 
-GROUPS = (*STRATEGIES, "anchor")
 INJECT = "init=token_inject"
 # What takes another way through the loop than a group's option with its defaults.
 VARIANTS = {
     "sampled": [INJECT, "unmask.temperature=0.7"],
     "sampled quota": ["unmask=topk", "unmask.temperature=1.5"],
-    "sampled bonus": [INJECT, "unmask=bonus", "unmask.temperature=0.7", "unmask.wins=most"],
+    "sampled bonus": [INJECT, "evidence=[bonus]", "unmask.temperature=0.7", "evidence.bonus.wins=most"],
     "prior while masked": ["init=embed_interp", "init.duration=masked", "init.norm=match"],
     "prior that fades": ["init=embed_interp", "init.duration=fade", "init.by_entropy=true"],
     "prior that fades, dual": ["init=embed_interp", "init.duration=fade", "cache=dual"],
@@ -46,15 +45,15 @@ VARIANTS = {
 
 def methods() -> dict[str, list[str]]:
     """Words of a command line, by name: every option of every group that makes a method, and the variants."""
-    found = {f"{g}={option}": [f"{g}={option}"] for g in GROUPS for option in options(g)}
+    words = [f"{g}=[{o}]" if g in LISTS else f"{g}={o}" for g in BASES for o in options(g)]
+    found = {word: [word] for word in words}
     return {name: words if words[0].startswith("init=") else [INJECT, *words] for name, words in found.items()} | VARIANTS
 
 
 @cache
 def strategies(words: tuple[str, ...], canvas: int = 10, block: int = 5) -> Strategies:
     cfg, _ = composed([f"length.canvas_length={canvas}", f"length.block_length={block}", *words])
-    built = {group: build(group, cfg[group]) for group in GROUPS}
-    return Strategies(*(built[name] for name in STRATEGIES), anchor=built["anchor"])
+    return Strategies(**parts(cfg, BASES))
 
 
 def backbone(device: str = "cpu", shifted: bool = False, dtype: torch.dtype = torch.float64, **model: Any) -> Backbone:

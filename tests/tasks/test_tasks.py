@@ -266,7 +266,7 @@ def test_text_behind_the_end_is_scored_apart(checkpoint, quiet_home, monkeypatch
     up to a stop string. Where a stop string is a special token, the uncut text stops there too."""
     import warmexp.runs.run as module
     from tests.checkpoints import EOS
-    from warmexp.decode.loop import Decoded
+    from warmexp.decode.batch import Decoded
 
     words = ["backbone=checkpoint", f"backbone.path={checkpoint}", "length.canvas_length=8", "length.block_length=8", "tau=0.01"]
     plan = planned([*words, "task.limit=2", "device=cpu", "task.stop=['Question:','<|eot_id|>']"])

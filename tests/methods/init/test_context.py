@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import torch
-from warmexp.decode.state import Question
 
 from warmexp.api import planned, run_overrides
+from warmexp.decode.canvas import Question
 from warmexp.decode.loop import decode
 from warmexp.io import read_lines
 from warmexp.methods.init.context import Context

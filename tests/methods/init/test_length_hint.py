@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from warmexp.decode.state import Question
 
 from warmexp.api import planned
+from warmexp.decode.canvas import Question
 from warmexp.errors import UserError
 from warmexp.methods.init.length_hint import LengthHint
 

@@ -6,9 +6,9 @@ import json
 from dataclasses import replace
 
 import pytest
-from warmexp.decode.state import Question
 
 from warmexp.api import planned, run_overrides
+from warmexp.decode.canvas import Question
 from warmexp.errors import UserError
 from warmexp.io import read_lines
 from warmexp.methods.init.token_inject import TokenInject

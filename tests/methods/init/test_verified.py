@@ -6,9 +6,9 @@ import math
 
 import pytest
 import torch
-from warmexp.decode.state import Question
 
 from warmexp.api import planned
+from warmexp.decode.canvas import Question
 from warmexp.errors import UserError
 from warmexp.methods.init.verified import Verified
 
