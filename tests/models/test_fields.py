@@ -6,6 +6,7 @@ import json
 import time
 
 import pytest
+import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
@@ -290,7 +291,7 @@ def test_ids_that_no_token_has_are_never_committed(tmp_path):
     ids, four, row = torch.tensor([[5, 9, MASK, 20]]), torch.tensor([4]), torch.zeros(4, dtype=torch.long)
     raw = backbone(ids, four, row, torch.arange(4))
     assert (raw.argmax(-1) >= 259).all()
-    made = Meter(backbone).forward(Forward(ids, four, four, row, torch.arange(4)), ("q",))
+    made = Meter(backbone).forward(Forward(ids, four.numpy(), four.numpy(), row.numpy(), np.arange(4)), ("q",))
     assert (made.argmax(-1) < 259).all() and torch.equal(made[:, :MASK], raw[:, :MASK].double())
     assert Checkpoint(str(folder)).identity()["textless"] == [[259, 264]]
 

@@ -24,6 +24,7 @@ from warmexp.methods.anchor.none import NoAnchor
 from warmexp.methods.init.mask import MaskInit
 from warmexp.methods.length.fixed import FixedLength
 from warmexp.methods.remask.none import NoRemask
+from warmexp.methods.schedule.blocks import Blocks
 from warmexp.methods.unmask.threshold import Threshold
 from warmexp.methods.unmask.topk import TopK
 from warmexp.models.backbone import Backbone
@@ -79,7 +80,7 @@ class Subject:
     def strategies(self, cache: str, canvas: int | None = None) -> Strategies:
         unmask = Threshold(self.rule.tau) if self.rule.steps is None else TopK(self.rule.steps)
         length = FixedLength(canvas or self.length.canvas_length, self.length.block_length)
-        return Strategies(MaskInit(), unmask, NoRemask(), build_cache(cache), length, NoAnchor())
+        return Strategies(MaskInit(), unmask, NoRemask(), Blocks(), build_cache(cache), length, NoAnchor())
 
     def check_room(self, tokens: int, key: str) -> None:
         limit = self.backbone.transformer.config.max_sequence_length

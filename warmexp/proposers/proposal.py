@@ -202,5 +202,5 @@ class Proposer:
         raise NotImplementedError
 
     def draft(self, meter, questions, tokenizer) -> Any:
-        """Where `from_backbone`: question id -> (Proposal, Encoded) for a batch of decode.state.Question."""
+        """Where `from_backbone`: question id -> (Proposal, Encoded) for a batch of decode.canvas.Question."""
         raise NotImplementedError

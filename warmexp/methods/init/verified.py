@@ -31,7 +31,7 @@ _SURE = 1e-6  # probabilities are moved this far from 0 and 1 before their odds 
 class Verified(Init):
     """x_i = x̂_i while every token up to i passes, else M. Token i passes iff logit q_i + w·logit min(t_i, c) ≥ logit θ.
 
-    q_i = p_θ(x̂_i | the rest of the proposal) is the backbone's word (decode/verify.py), t_i the author's own probability (its trust): two
+    q_i = p_θ(x̂_i | the rest of the proposal) is the backbone's word (methods/init/verify.py), t_i the author's own probability (its trust): two
     independent witnesses, whose odds multiply. θ is what both together have to reach; t_i = 1/2 leaves it to the backbone alone.
 
     theta: θ in (0, 1). weight: w ≥ 0; 0 asks the backbone alone. cap: c in [1/2, 1), so that no author, and none who says nothing
