@@ -1,7 +1,6 @@
 """A method in a package of its own: no file of warmexp is touched."""
 
 from dataclasses import dataclass
-from types import MappingProxyType
 
 from warmexp.decode.reading import top
 from warmexp.decode.strategy import Unmask
@@ -16,7 +15,7 @@ class Margin(Unmask):
     temperature: float = 0.0
     reads_logits = True
     curve = "margin"
-    symbols = MappingProxyType({"margin": "margin"})  # how labels write it
+    symbols = {"margin": "margin"}  # how labels write it
 
     def __post_init__(self):
         check_range("unmask.margin", self.margin, 0, 1, "a difference of two probabilities")

@@ -44,7 +44,8 @@ class Setup:
 
     def said(self, group: str) -> str:
         """How a user writes what was chosen."""
-        return f"{group}={self.names[group]}"
+        name = self.names[group]
+        return f"{group}=[{name.replace('+', ',')}]" if group in LISTS else f"{group}={name}"
 
 
 class Strategy:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
 import numpy as np
 
@@ -24,7 +23,7 @@ class DualCache(PrefixCache):
     """
 
     # fed: the shares of the prior's embeddings in the last full forward.
-    columns = MappingProxyType({**PrefixCache.columns, "fed": Column()})
+    columns = {**PrefixCache.columns, "fed": Column()}
 
     def end(self, view: View) -> np.ndarray:
         return view.last

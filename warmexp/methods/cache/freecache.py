@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
 import numpy as np
 
@@ -28,7 +27,7 @@ class FreeCache(Cache):
     keeps = True
 
     # The response position at which the window of the last forward began; -1 before the first.
-    columns = MappingProxyType({"read_in": Column("row", "int64", -1)})
+    columns = {"read_in": Column("row", "int64", -1)}
 
     def plan(self, view: View) -> Span:
         before = view.recall("read_in")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -34,7 +33,7 @@ class PrefixCache(Cache):
     first_token: str = "refresh"
     keeps = True
     # Forwards since the last full one, itself included; what that one saw visible.
-    columns = MappingProxyType({"age": Column("row", "int64"), "seen": Column(dtype="bool")})
+    columns = {"age": Column("row", "int64"), "seen": Column(dtype="bool")}
 
     def __post_init__(self) -> None:
         number = isinstance(self.refresh, int) and not isinstance(self.refresh, bool) and self.refresh >= 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from types import MappingProxyType
 
 import numpy as np
 
@@ -41,7 +40,7 @@ class TokenInject(Init):
 
     rho: float = 0.5
     digits: str = "keep"
-    symbols = MappingProxyType({"rho": "ρ"})
+    symbols = {"rho": "ρ"}
     reads_proposal = True
     injects = True
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from types import MappingProxyType
 
 import numpy as np
 
@@ -29,7 +28,7 @@ class TrustInject(Init):
     floor: float = 0.0
     back: int = 0
     digits: str = "keep"
-    symbols = MappingProxyType({"rho": "ρ"})
+    symbols = {"rho": "ρ"}
     reads_proposal = True
     injects = True
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -51,7 +50,7 @@ class Verified(Init):
     injects = True
     verifies = True
     # What the backbone gave each token that was offered first, and in how many forwards.
-    columns = MappingProxyType({"score": Column(fill=math.nan, recorded=True), "verifying": Column("row", "int64", recorded=True)})
+    columns = {"score": Column(fill=math.nan, recorded=True), "verifying": Column("row", "int64", recorded=True)}
 
     def __post_init__(self) -> None:
         check_range("init.theta", self.theta, 1e-4, 1 - 1e-4, "the probability that backbone and author together have to reach")

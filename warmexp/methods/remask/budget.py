@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
 import numpy as np
 
@@ -42,7 +41,7 @@ class BudgetRemask(Remask):
     most: int = 2
     scope: str = "injected"
     score: str = "visible"
-    columns = MappingProxyType({"undone": Column(dtype="int64")})  # how often a token was revoked here
+    columns = {"undone": Column(dtype="int64")}  # how often a token was revoked here
 
     def __post_init__(self) -> None:
         check_range("remask.threshold", self.threshold, 0, 1, "the probability below which a token is doubted", open_low=True)

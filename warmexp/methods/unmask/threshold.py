@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from types import MappingProxyType
 
 import numpy as np
 
@@ -24,7 +23,7 @@ class Threshold(Unmask):
     tau: float = 0.9
     temperature: float = 0.0
     curve = "tau"
-    symbols = MappingProxyType({"tau": "τ"})
+    symbols = {"tau": "τ"}
 
     def __post_init__(self) -> None:
         if isinstance(self.tau, bool) or not self.tau > 0:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from types import MappingProxyType
 
 import numpy as np
 
@@ -27,7 +26,7 @@ class TopK(Unmask):
     steps_per_block: int = 8
     temperature: float = 0.0
     curve = "steps_per_block"
-    symbols = MappingProxyType({"steps_per_block": "topk s"})
+    symbols = {"steps_per_block": "topk s"}
 
     def __post_init__(self) -> None:
         check_range("unmask.steps_per_block", self.steps_per_block, 1, 10**6, "the number of forwards planned for a block")
