@@ -39,9 +39,7 @@ def test_every_experiment_is_a_run(name):
 
 
 def test_the_readers_of_a_key_come_from_the_files():
-    assert readers("tau") == "unmask=agreement, unmask=threshold" and readers(
-        "lambda"
-    ) == "init=embed_interp" == readers("p")
+    assert readers("tau") == "unmask=agreement, unmask=threshold" and readers("lambda") == "init=embed_interp" == readers("p")
 
 
 def test_top_level_keys_reach_their_groups():

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import time
 
-import pytest
 import numpy as np
+import pytest
 import torch
 from safetensors.torch import load_file, save_file
 

@@ -23,8 +23,8 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 class Hub(BaseHTTPRequestHandler):
     """The four requests huggingface_hub makes of a model repository: its revision, its tree, and its files' heads and bodies."""
 
-    repositories: dict[str, Path] = {}  # noqa: RUF012 (set per test)
-    asked: list[str] = []  # noqa: RUF012
+    repositories: dict[str, Path] = {}
+    asked: list[str] = []
 
     def do_HEAD(self) -> None:
         self.answer(body=False)

@@ -55,13 +55,20 @@ class Batch:
     s: Strategies
     seed: int
     meter: Meter
-    canvas: Canvas | None = None
     kept: KeysValues | None = None
     seconds: dict[str, float] = field(default_factory=dict)  # outside the meter, by question, of all questions so far
+    _canvas: Canvas | None = None  # before the first question
     _since: float = 0.0
 
     def __len__(self) -> int:
-        return len(self.canvas) if self.canvas else 0
+        return 0 if self._canvas is None else len(self._canvas)
+
+    @property
+    def canvas(self) -> Canvas:
+        """Of the questions that have been admitted."""
+        if self._canvas is None:
+            raise ValueError("nobody has been admitted yet")
+        return self._canvas
 
     def begin(self) -> None:
         """Seconds count from here: what went before was whoever the questions come from or the results go to."""
@@ -87,10 +94,10 @@ class Batch:
         vocabulary = backbone.transformer.wte.weight.shape[0]
         width = self.s.schedule.width(length)
         new = Canvas(questions, starts, backbone.mask_id, width, self.s.columns, vocabulary, backbone.device)
-        if self.canvas is None:
-            self.canvas = new
+        if self._canvas is None:
+            self._canvas = new
         else:
-            self.canvas.join(new)
+            self._canvas.join(new)
         if self.s.cache.keeps:
             self.kept = self.kept or KeysValues(backbone.transformer.config, backbone.dtype, backbone.device)
             self.kept.reserve(len(self), length.canvas_length + max(len(q.prompt) for q in questions))

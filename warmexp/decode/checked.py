@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from warmexp.decode.columns import Column
 from warmexp.decode.edit import Replacement
 from warmexp.decode.reading import Word
 from warmexp.decode.view import View
@@ -65,6 +66,27 @@ def word(owner: object, value: Any, before: Word) -> Word:
                 f"{_name(owner, 'weigh')} has to return a {name} of {old.dtype}, {_shape(tuple(old.shape))}; it returned {_came(new)}."
             )
     return value
+
+
+def column(owner: object, name: str, value: Any, declared: Column, view: View) -> Any:
+    """What `remember` returned for a column of its own."""
+    rows, width, length = len(view.rows), view.canvas.width, view.canvas.length
+    shapes = [(rows,)] if declared.per == "row" else [(rows, width), (rows, length)]
+    if getattr(value, "shape", None) in shapes:
+        return value
+    expected = " or ".join(map(_shape, shapes))
+    raise UserError(f"{_name(owner, 'remember')} has to return {name} as a NumPy array, {expected}; it returned {_came(value)}.")
+
+
+def measured(owner: object, values: Any, count: int) -> Mapping[str, Tensor]:
+    """What `measure` returned, of `count` positions."""
+    for name, value in named(owner, "measure", values).items():
+        if not isinstance(value, Tensor) or value.shape[:1] != (count,):
+            raise UserError(
+                f"{_name(owner, 'measure')} has to return {name} as a tensor of {count} entries, one per position that is read; it"
+                f" returned {_came(value)}."
+            )
+    return values
 
 
 def named(owner: object, hook: str, value: Any, known: Mapping[str, Any] | None = None) -> Mapping[str, Any]:

@@ -111,7 +111,7 @@ class Forward:
             hidden=None if self.hidden is None else self.hidden[wanted],
             embeddings=None if self.embeddings is None else self.embeddings[here, width],
             mixed=None if self.mixed is None else self.mixed[rows, width],
-            window=self.window and self.window.of(rows, torch.from_numpy(self.lengths[rows])),
+            window=self.window.of(rows, torch.from_numpy(self.lengths[rows])) if self.window and isinstance(rows, slice) else None,
         )
 
 

@@ -64,7 +64,7 @@ def stream(
         new = list(islice(waiting, batch_size - len(batch)))
         batch.begin()
         batch.admit(new)
-        if batch.canvas is None or not len(batch):
+        if not len(batch):
             return
         view, live = advance(batch.canvas, s, backbone, seed)
         if not live.all():
@@ -92,8 +92,9 @@ def _step(batch: Batch, view: View) -> None:
     edit = _edit(s, view, reading)
     for one in s:
         for name, value in checked.named(one, "remember", one.remember(view, reading, edit), one.columns).items():
-            batch.canvas.columns.store(name, view.rows, view.positions, value)
-    batch.canvas.apply(edit)
+            checked.column(one, name, value, one.columns[name], view)
+            view.canvas.columns.store(name, view.rows, view.positions, value)
+    view.canvas.apply(edit)
     batch.charge(view.rows)
 
 
@@ -108,10 +109,10 @@ def _read(batch: Batch, view: View, request: Forward) -> Reading:
     measured: dict[str, Tensor] = {}
     for one in s:
         if one.reads_logits:
-            measured |= checked.named(one, "measure", one.measure(view, word))
-    for name in batch.canvas.columns.declared.keys() & measured.keys():
-        row, column = view.at
-        batch.canvas.columns.store(name, view.rows[row], view.positions[row, column], measured.pop(name))
+            measured |= checked.measured(one, one.measure(view, word), len(word.token))
+    columns, (row, column) = view.canvas.columns, view.at
+    for name in columns.declared.keys() & measured.keys():
+        columns.store(name, view.rows[row], view.positions[row, column], measured.pop(name))
     token, confidence, *values = (t.numpy() for t in meter.fetch([word.token, word.confidence, *measured.values()]))
     return Reading.of(view, token, confidence, dict(zip(measured, values, strict=True)))
 

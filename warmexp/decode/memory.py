@@ -81,17 +81,19 @@ class SharingMeter(Meter):
         if request.window is not None:
             return super().read(request, questions, asked)
         keys = digests(request, asked)
-        answers = [self.memory.get(key) for key in keys]
-        fresh = [i for i, answer in enumerate(answers) if answer is None]
+        known = {i: answer for i, key in enumerate(keys) if (answer := self.memory.get(key)) is not None}
+        fresh = [i for i in range(len(keys)) if i not in known]
+        answers = dict(known)
         if fresh:
-            part = slice(None) if len(fresh) == len(keys) else np.array(fresh)
-            for i, answer in zip(fresh, self._compute(request, part, tuple(questions[i] for i in fresh), asked), strict=True):
+            part = slice(None) if not known else np.array(fresh)
+            made = self._compute(request, part, tuple(questions[i] for i in fresh), asked)
+            for i, answer in zip(fresh, made, strict=True):
                 answers[i] = answer
                 self.memory.put(keys[i], answer)
-        for i in sorted(set(range(len(keys))) - set(fresh)):
-            self._enter(_remembered(request, questions, answers[i], i))
-        token, probability = (np.concatenate([getattr(a, name) for a in answers]) for name in ("token", "probability"))
-        return token, probability
+        for i, answer in known.items():
+            self._enter(_remembered(request, questions, answer, i))
+        ordered = [answers[i] for i in range(len(keys))]
+        return np.concatenate([answer.token for answer in ordered]), np.concatenate([answer.probability for answer in ordered])
 
     def _compute(self, request: Forward, rows: slice | np.ndarray, questions: tuple[str, ...], asked: np.ndarray) -> list[Answer]:
         wanted, part = request.of(rows)
@@ -120,7 +122,7 @@ def _digest(parts: Sequence[np.ndarray]) -> bytes:
     digest = hashlib.blake2b(digest_size=16)
     for part in parts:
         digest.update(part.shape[0].to_bytes(4, "little"))
-        digest.update(np.ascontiguousarray(part))
+        digest.update(np.ascontiguousarray(part).data)
     return digest.digest()
 
 

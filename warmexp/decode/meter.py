@@ -139,10 +139,10 @@ class Meter:
         return time.perf_counter() - self.spent
 
     def _run(self, r: Forward) -> Tensor:
-        host = tuple(map(torch.from_numpy, (r.lengths, r.row, r.position)))
+        lengths, row, position = (torch.from_numpy(array) for array in (r.lengths, r.row, r.position))
         if r.hidden is not None and r.hidden.any():
-            return leave_one_out(self.backbone, r.ids, *host, torch.from_numpy(r.hidden), r.embeddings)
-        return self.backbone(r.ids, *host, r.embeddings, r.window)
+            return leave_one_out(self.backbone, r.ids, lengths, row, position, torch.from_numpy(r.hidden), r.embeddings)
+        return self.backbone(r.ids, lengths, row, position, r.embeddings, r.window)
 
     def _enter(self, row: LedgerRow) -> None:
         self.ledger.append(row)

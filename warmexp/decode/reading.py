@@ -16,7 +16,7 @@ from torch import Tensor
 
 from warmexp.decode.meter import TokenProbabilities
 from warmexp.decode.sampling import sampled
-from warmexp.decode.view import View
+from warmexp.decode.view import View, frozen
 from warmexp.models.wanted import upload
 
 
@@ -68,7 +68,7 @@ class Reading:
         confidence = np.where(view.masked, full, -1.0)
         visible = np.where(view.masked, 1.0, full) if view.any_revocable else np.ones_like(full)
         spread = {name: view.spread(value, np.nan if value.dtype.kind == "f" else 0) for name, value in (measured or {}).items()}
-        return cls(proposed, confidence, visible, spread)
+        return cls(frozen(proposed), frozen(confidence), frozen(visible), spread)
 
 
 # Measures of a distribution, for Strategy.measure.

@@ -160,9 +160,7 @@ class View:
         return self.canvas.columns.window(name, self.rows, self.positions)
 
     def _window(self, array: np.ndarray) -> np.ndarray:
-        made = array[self.rows[:, None], self.positions]
-        made.flags.writeable = False
-        return made
+        return frozen(array[self.rows[:, None], self.positions])
 
     # What is read.
 
@@ -202,6 +200,12 @@ class View:
         row, column = self.at
         found = [drawn[i][j] for i, j in zip(row.tolist(), self.positions[row, column].tolist(), strict=True)]
         return np.array(found, dtype=np.uint64).view(np.int64)
+
+
+def frozen(array: np.ndarray) -> np.ndarray:
+    """The array, which nobody can write to any more."""
+    array.flags.writeable = False
+    return array
 
 
 # What depends on the rows and the canvas alone, not on what is eligible.

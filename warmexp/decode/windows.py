@@ -6,7 +6,7 @@ import numpy as np
 
 from warmexp.decode.canvas import DECODED, FIXED, INJECTED, Canvas
 from warmexp.decode.strategy import Strategies
-from warmexp.decode.view import View
+from warmexp.decode.view import View, frozen
 from warmexp.models.backbone import Backbone
 
 # A remask policy that never stops firing would never finish a window: after this many forwards per position of a window the loop
@@ -41,7 +41,7 @@ def advance(canvas: Canvas, s: Strategies, backbone: Backbone, seed: int) -> tup
     else:
         listens = s.remask.may_fire(canvas.visits) & (canvas.visits < CAP * width)
         eligible = revocable[window] & listens[:, None]
-    return View(canvas, rows, masked[window], eligible, backbone.shift, seed), live
+    return View(canvas, rows, frozen(masked[window]), frozen(eligible), backbone.shift, seed), live
 
 
 def _final(canvas: Canvas, s: Strategies) -> np.ndarray:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -60,7 +61,7 @@ def supported(view: View, word: Word, bonus: Tensor, most: bool, weight: float =
     """
     logits, own, confidence = word.logits, word.token, word.confidence
     prior = view.on_device(view.prior, logits.device)
-    eligible = view.on_device(view.masked & (view.trust == view.trust), logits.device)  # NaN is not equal to itself
+    eligible = view.on_device(view.masked & ~np.isnan(view.trust), logits.device)
     logit = logits.gather(1, prior[:, None])[:, 0]
     wins = own == prior
     if most:

@@ -30,7 +30,7 @@ _SURE = 1e-6  # probabilities are moved this far from 0 and 1 before their odds 
 class Verified(Init):
     """x_i = x̂_i while every token up to i passes, else M. Token i passes iff logit q_i + w·logit min(t_i, c) ≥ logit θ.
 
-    q_i = p_θ(x̂_i | the rest of the proposal) is the backbone's word (methods/init/verify.py), t_i the author's own probability (its trust): two
+    q_i = p_θ(x̂_i | the rest of the proposal) is the backbone's word (verify.py), t_i the author's own probability (its trust): two
     independent witnesses, whose odds multiply. θ is what both together have to reach; t_i = 1/2 leaves it to the backbone alone.
 
     theta: θ in (0, 1). weight: w ≥ 0; 0 asks the backbone alone. cap: c in [1/2, 1), so that no author, and none who says nothing
@@ -50,7 +50,10 @@ class Verified(Init):
     injects = True
     verifies = True
     # What the backbone gave each token that was offered first, and in how many forwards.
-    columns = {"score": Column(fill=math.nan, recorded=True), "verifying": Column("row", "int64", recorded=True)}
+    columns: dict[str, np.ndarray | float] = {
+        "score": Column(fill=math.nan, recorded=True),
+        "verifying": Column("row", "int64", recorded=True),
+    }
 
     def __post_init__(self) -> None:
         check_range("init.theta", self.theta, 1e-4, 1 - 1e-4, "the probability that backbone and author together have to reach")
@@ -73,7 +76,7 @@ class Verified(Init):
         made, length = list(starts), len(starts[0].tokens)
         injected = np.stack([s.injected for s in starts])
         doubted = injected & (np.arange(length) >= np.array(given or [0] * len(made))[:, None])
-        asked = doubted.any(1).nonzero()[0].tolist()
+        asked = np.flatnonzero(doubted.any(1)).tolist()
         if not asked:
             return made
         some = [questions[i] for i in asked]

@@ -1,0 +1,264 @@
+"""What methods from outside can do: remember, replace, idle, weigh; and what a class that is wrong is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from random import Random
+
+import numpy as np
+import pytest
+import torch
+
+from tests.decode.cases import facts
+from tests.reference.models import random_models
+from warmexp.decode.batch import Decoded
+from warmexp.decode.canvas import Question
+from warmexp.decode.columns import Column
+from warmexp.decode.edit import Replacement
+from warmexp.decode.loop import decode
+from warmexp.decode.strategy import Evidence, Remask, Schedule, Strategies, Unmask
+from warmexp.errors import UserError
+from warmexp.methods.anchor.none import NoAnchor
+from warmexp.methods.cache.none import NoCache
+from warmexp.methods.init.token_inject import TokenInject
+from warmexp.methods.length.fixed import FixedLength
+from warmexp.methods.remask.linear import LinearRemask
+from warmexp.methods.remask.none import NoRemask
+from warmexp.methods.schedule.blocks import Blocks
+from warmexp.methods.unmask.threshold import Threshold
+from warmexp.models.backbone import Backbone
+
+COLD = Strategies(TokenInject(0.0), Threshold(0.4), NoRemask(), Blocks(), NoCache(), FixedLength(8, 4), NoAnchor())
+
+
+@pytest.fixture(scope="module")
+def backbone() -> Backbone:
+    return Backbone(random_models(seed=1, vocab_size=20, n_layers=2)[0], mask_id=19, eos_id=0)
+
+
+def questions(count: int = 4) -> list[Question]:
+    draw = Random(0)
+    return [
+        Question(f"q{i}", tuple(draw.randrange(19) for _ in range(2 + i)), tuple(draw.randrange(19) for _ in range(8)))
+        for i in range(count)
+    ]
+
+
+def decoded(backbone: Backbone, s: Strategies, asked: list[Question] | None = None) -> list[Decoded]:
+    return decode(backbone, questions() if asked is None else asked, s)
+
+
+@dataclass
+class Klass(Threshold):
+    """KLASS (arXiv 2511.05664): confident, and the distribution has hardly moved for `history` forwards."""
+
+    tau: float = 0.3
+    epsilon: float = 0.05
+    history: int = 2
+    reads_logits = True
+    columns = {
+        "before": Column(dtype="float64", fill=-40.0, vocabulary=True),
+        "still": Column(dtype="int64"),
+    }
+
+    def measure(self, view, word):
+        now = word.logits.log_softmax(-1).clamp(min=-40.0)
+        moved = (now.exp() * (now - view.recall("before"))).sum(-1)
+        return {"moved": moved, "before": now}
+
+    def still(self, view, reading):
+        return np.where(reading.measured["moved"] < self.epsilon, view.recall("still") + 1, 0)
+
+    def select(self, view, reading):
+        return super().select(view, reading) & (self.still(view, reading) >= self.history)
+
+    def remember(self, view, reading, edit):
+        return {"still": self.still(view, reading)}
+
+
+def test_a_rule_that_remembers_distributions_does_not_depend_on_its_neighbours(backbone):
+    s = replace(COLD, unmask=Klass())
+    together = decoded(backbone, s)
+    assert [facts(one) for one in together] == [facts(decoded(backbone, s, [q])[0]) for q in questions()]
+    assert [facts(one) for one in decoded(backbone, s)] == [facts(one) for one in together], "used again"
+    free = decoded(backbone, replace(COLD, unmask=Klass(epsilon=1e9, history=1)))
+    assert [facts(one) for one in free] == [facts(one) for one in decoded(backbone, replace(COLD, unmask=Threshold(0.3)))]
+    assert sum(one.cost.nfe for one in together) > sum(one.cost.nfe for one in free)
+
+
+@dataclass
+class Editing(Remask):
+    """Token editing in the manner of LLaDA2.1: a visible token becomes another that the backbone is surer of than `tau_edit`."""
+
+    tau_edit: float = 0.2
+    scope: str = "all"
+    reads_logits = True
+
+    def measure(self, view, word):
+        best = word.logits.softmax(-1).max(-1)
+        return {"best": best.indices, "sure": best.values}
+
+    def select(self, view, reading, commit):
+        return np.zeros_like(view.revocable)
+
+    def replace(self, view, reading, commit):
+        best, sure = reading.measured["best"], reading.measured["sure"]
+        return Replacement(view.revocable & (best != view.ids) & (sure > self.tau_edit), best, sure)
+
+    def may_fire(self, visits):
+        return visits < 6
+
+
+def test_visible_tokens_become_others(backbone):
+    s = replace(COLD, init=TokenInject(1.0), remask=Editing())
+    done = decoded(backbone, s)
+    edits = [event for one in done for event in one.revocations]
+    assert edits and {source for *_, source, _ in edits} <= {"injected", "decoded"}
+    for one, question in zip(done, questions(), strict=True):
+        assert one.cost.nfe >= 2 and 19 not in one.ids
+        changed = {position for _, position, *_ in one.revocations}
+        kept = [i for i in range(8) if i not in changed]
+        assert all(one.ids[i] == question.proposal[i] and one.source[i] == "injected" for i in kept)
+        assert all(one.source[i] == "decoded" and one.commit_iteration[i] >= 0 for i in changed)
+    assert [facts(one) for one in done] == [facts(decoded(backbone, s, [q])[0]) for q in questions()]
+    nothing = decoded(backbone, replace(s, remask=Editing(tau_edit=1.0)))
+    assert all(one.source == ("injected",) * 8 and not one.revocations for one in nothing)
+
+
+@dataclass
+class Waits(Threshold):
+    """Commits nothing in the first two forwards of a window, or never."""
+
+    never: bool = False
+    idles = True
+
+    def select(self, view, reading):
+        late = view.visits >= 2
+        return super().select(view, reading) & late[:, None] & (not self.never)
+
+
+def test_a_rule_may_idle_but_not_for_ever(backbone):
+    usual, waited = decoded(backbone, replace(COLD, unmask=Threshold(1e-9))), decoded(backbone, replace(COLD, unmask=Waits(1e-9)))
+    assert [one.cost.nfe for one in usual] == [2] * 4 and [one.cost.nfe for one in waited] == [6] * 4
+    never = decoded(backbone, replace(COLD, unmask=Waits(0.4, never=True)))
+    assert all(one.cost.nfe == 2 * (4 * 4 + 4) and 19 not in one.ids for one in never)
+
+
+@dataclass
+class Likes(Evidence):
+    """Token `token`, with certainty."""
+
+    token: int = 3
+
+    def weigh(self, view, word):
+        assert len(word.token) == int((view.masked | view.revocable).sum())
+        return replace(word, token=torch.full_like(word.token, self.token), confidence=torch.ones_like(word.confidence))
+
+
+def test_evidence_is_asked_in_order(backbone):
+    done = decoded(backbone, replace(COLD, evidence=(Likes(3), Likes(5))))
+    assert all(one.ids == (5,) * 8 and one.cost.nfe == 2 for one in done)
+
+
+@dataclass
+class Whole(Schedule):
+    """The whole canvas at once."""
+
+    def width(self, length):
+        return length.canvas_length
+
+    def advance(self, start, todo, width):
+        return start, todo.any(1)
+
+
+def test_a_schedule_of_ones_own(backbone):
+    assert [facts(one) for one in decoded(backbone, replace(COLD, schedule=Whole()))] == [
+        facts(one) for one in decoded(backbone, replace(COLD, length=FixedLength(8, 8)))
+    ]
+
+
+@dataclass
+class Counts(Threshold):
+    """Records how often it has looked."""
+
+    columns = {"looks": Column("row", "int64", recorded=True), "where": Column(dtype="float64", fill=float("nan"), recorded=True)}
+
+    def remember(self, view, reading, edit):
+        return {"looks": view.recall("looks") + 1, "where": np.where(edit.commit, view.forwards[:, None], view.recall("where"))}
+
+
+def test_recorded_columns_are_given_out(backbone):
+    for one in decoded(backbone, replace(COLD, unmask=Counts(0.4))):
+        assert one.columns["looks"] == one.cost.nfe and one.columns["where"] == one.commit_iteration
+
+
+# What is wrong, by the name of the hook: a class, and what the sentence says.
+
+
+def bad(base: type, name: str, function, **attributes):
+    """An instance of a subclass in which a hook is another function."""
+    made = dataclass(type("Bad", (base,), {name: function, **attributes}))
+    return made()
+
+
+def everything(self, view, reading):
+    return np.ones_like(view.masked)
+
+
+def masks(self, view, reading, commit):
+    return Replacement(view.revocable, np.full_like(view.ids, 19), reading.confidence)
+
+
+def floats(self, view, word):
+    return replace(word, confidence=word.confidence.float())
+
+
+SELECT, COUNTS, LINEAR = partial(bad, Threshold, "select"), partial(bad, Counts, "remember"), partial(bad, LinearRemask)
+WRONG = {
+    "a tensor": ("unmask", SELECT(lambda self, v, r: torch.ones(4, 4) > 0), "Bad.select; NumPy array of bool, 4x4; a tensor of torch.bool"),
+    "floats": ("unmask", SELECT(lambda self, v, r: r.confidence), "Bad.select; bool; ndarray of float64, 4x4"),
+    "a wrong shape": ("unmask", SELECT(lambda self, v, r: v.masked.any(1)), "Bad.select; 4x4; ndarray of bool, 4"),
+    "nothing": ("unmask", SELECT(lambda self, v, r: None), "Bad.select; it returned NoneType"),
+    "beyond what is eligible": ("unmask", SELECT(everything), "Bad.select; view.masked; position; question q"),
+    "a revocation of a mask": ("remask", LINEAR("select", lambda self, v, r, c: v.masked), "Bad.select; view.revocable"),
+    "no replacement": ("remask", LINEAR("replace", lambda self, v, r, c: v.masked), "Bad.replace; Replacement or None; ndarray of bool"),
+    "a mask for a token": ("remask", LINEAR("replace", masks), "Bad.replace; put the mask there"),
+    "no word": ("evidence", bad(Likes, "weigh", lambda self, v, w: w.token), "Bad.weigh; has to return a Word"),
+    "another type": ("evidence", bad(Likes, "weigh", floats), "Bad.weigh; confidence of torch.float64; torch.float32"),
+    "another's column": ("unmask", COUNTS(lambda self, v, r, e: {"look": 1}), "Bad.remember; look is none of them (looks, where)"),
+    "no names": ("unmask", COUNTS(lambda self, v, r, e: 1), "Bad.remember; values by name; int"),
+    "another shape": ("unmask", COUNTS(lambda self, v, r, e: {"looks": v.masked}), "Bad.remember; looks; 4; ndarray of bool, 4x4"),
+    "one too few": ("unmask", bad(Klass, "measure", lambda self, v, w: {"moved": w.token[1:]}), "Bad.measure; moved; 16"),
+    "a measure on the host": ("unmask", bad(Klass, "measure", lambda self, v, w: {"moved": v.masked}), "Bad.measure; moved; ndarray"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_class_is_told_so_in_one_sentence(name, backbone):
+    group, made, words = WRONG[name]
+    s = replace(COLD, init=TokenInject(0.5), remask=LinearRemask(bias=1.0))
+    s = replace(s, **{group: (made,) if group == "evidence" else made})
+    with pytest.raises(UserError) as told:
+        decoded(backbone, s)
+    assert all(word in str(told.value) for word in words.split("; ")) and "\n" not in str(told.value), told.value
+
+
+def test_what_a_method_sees_cannot_be_written_to(backbone):
+    def meddles(self, view, reading):
+        view.ids[:] = 3
+        return view.masked
+
+    with pytest.raises(ValueError, match="read-only"):
+        decoded(backbone, replace(COLD, unmask=bad(Threshold, "select", meddles)))
+
+
+def test_two_methods_cannot_remember_under_one_name(backbone):
+    with pytest.raises(UserError, match="Bad and another method remember looks"):
+        decoded(backbone, replace(COLD, unmask=Counts(0.4), remask=bad(NoRemask, "columns", {"looks": Column()})))
+
+
+@pytest.mark.parametrize("base", [Unmask, Evidence, Remask, Schedule])
+def test_a_class_without_its_hook_cannot_be_made(base):
+    with pytest.raises(TypeError, match="abstract"):
+        dataclass(type("Empty", (base,), {}))()
