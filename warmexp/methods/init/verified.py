@@ -83,8 +83,8 @@ class Verified(Init):
         score, forwards = scores(meter, some, [made[i] for i in asked], doubted[asked], self.score)
         trust = np.stack([_trust(question, length) for question in some])
         for i, row, kept, said in zip(asked, doubted[asked], self.keep(score, trust, doubted[asked]), score, strict=True):
-            columns = {"score": np.where(row, said, np.nan), "verifying": forwards}
-            made[i] = replace(made[i], injected=kept, forwards=forwards, columns=columns)
+            told: dict[str, np.ndarray | float] = {"score": np.where(row, said, np.nan), "verifying": forwards}
+            made[i] = replace(made[i], injected=kept, forwards=forwards, columns=told)
         return made
 
     def keep(self, score: np.ndarray, trust: np.ndarray, injected: np.ndarray) -> np.ndarray:

@@ -19,5 +19,5 @@ class Blocks(Schedule):
     def advance(self, start: np.ndarray, todo: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
         left = todo.reshape(len(todo), -1, width).any(2)
         left &= np.arange(left.shape[1]) * width >= start[:, None]
-        live: np.ndarray = left.any(1)
+        live = np.asarray(left.any(1))
         return np.where(live, left.argmax(1) * width, start), live
