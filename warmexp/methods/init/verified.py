@@ -50,7 +50,7 @@ class Verified(Init):
     injects = True
     verifies = True
     # What the backbone gave each token that was offered first, and in how many forwards.
-    columns: dict[str, np.ndarray | float] = {
+    columns = {
         "score": Column(fill=math.nan, recorded=True),
         "verifying": Column("row", "int64", recorded=True),
     }
