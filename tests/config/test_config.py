@@ -11,6 +11,7 @@ import pytest
 from warmexp.api import composed, planned
 from warmexp.config.instantiate import build
 from warmexp.config.plan import GROUPS, conf_dir, options, readers
+from warmexp.decode.strategy import LISTS
 
 NEEDS = {
     ("backbone", "checkpoint"): ["backbone.path=x"],
@@ -24,8 +25,9 @@ NEEDS = {
 def test_every_option_builds(group, option):
     cfg, choices = composed([f"{group}={option}", *NEEDS.get((group, option), [])])
     assert choices[group] == option
-    built = build(group, cfg[group])
-    keys = {k for k in cfg[group] if k != "_target_"}
+    node = cfg[group][option] if group in LISTS else cfg[group]
+    built = build(group, node)
+    keys = {k for k in node if k != "_target_"}
     assert keys == {f.name for f in dataclasses.fields(built)}, "the YAML lists every key, so that GROUP.KEY=VALUE sets it"
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
-import torch
 
 from warmexp.check_method.__main__ import compositions, main
 from warmexp.check_method.suite import conform
@@ -31,19 +31,19 @@ class Remembers(Threshold):
         super().__post_init__()
         self.seen = {}
 
-    def select(self, block, reading):
-        for question in block.questions:
+    def select(self, view, reading):
+        for question in view.questions:
             self.seen[question] = self.seen.get(question, 0) + 1
-        again = torch.tensor([self.seen[question] > 2 for question in block.questions])
-        return block.masked & ((reading.confidence >= self.tau) | again[:, None])
+        again = np.array([self.seen[question] > 2 for question in view.questions])
+        return view.masked & ((reading.confidence >= self.tau) | again[:, None])
 
 
 @dataclass
 class Counts(Threshold):
     """A rule that looks at its neighbours: the more questions there are, the more it commits."""
 
-    def select(self, block, reading):
-        return block.masked & (reading.confidence >= self.tau / len(block.questions))
+    def select(self, view, reading):
+        return view.masked & (reading.confidence >= self.tau / len(view.questions))
 
 
 @pytest.mark.parametrize(("wrong", "sentence"), [(Remembers, "Used again"), (Counts, "Alone")])

@@ -13,7 +13,18 @@ from warmexp.analysis.paired import difference_interval, mcnemar, non_inferior, 
 from warmexp.analysis.resample import percentile_interval, replicate_means
 
 LEVEL = 0.95
-_WARM = ("choices.init", "choices.proposer", "choices.remask", "choices.anchor", "init.", "proposer.", "remask.", "anchor.")
+_WARM = (
+    "choices.init",
+    "choices.proposer",
+    "choices.remask",
+    "choices.anchor",
+    "choices.evidence",
+    "init.",
+    "proposer.",
+    "remask.",
+    "anchor.",
+    "evidence.",
+)
 
 
 @dataclass(frozen=True)

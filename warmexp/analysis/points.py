@@ -25,7 +25,7 @@ from warmexp.stored_config import read_config
 FILTERS = ("strict", "flexible")
 COLD_START = "mask"  # the init that uses no proposal
 _SYMBOLS = {"rho": "ρ", "lam": "λ", "lambda": "λ", "p": "p"}  # what a label shows of an init that did not say
-_GROUPS = ("init", "remask", "unmask", "proposer", "cache", "length", "anchor", "task", "backbone")
+_GROUPS = ("init", "remask", "unmask", "proposer", "evidence", "schedule", "cache", "length", "anchor", "task", "backbone")
 
 Interval = tuple[float, float]
 Setting = str | int | float | bool | None
@@ -202,7 +202,14 @@ def _point(folder: Path, config: dict[str, Any], summary: dict[str, Any], accura
         label="",
         method=str(choices["init"]),
         parameters=" ".join(
-            filter(None, (str(labels.get("init") or ""), "" if choices.get("anchor", "none") == "none" else "re-anchored"))
+            filter(
+                None,
+                (
+                    str(labels.get("init") or ""),
+                    "" if choices.get("evidence", "none") == "none" else f"+ {choices['evidence']}",
+                    "" if choices.get("anchor", "none") == "none" else "re-anchored",
+                ),
+            )
         ),
         remask=str(choices.get("remask", "none")),
         unmask=name,

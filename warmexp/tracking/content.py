@@ -13,7 +13,7 @@ from typing import Any
 
 from warmexp.secrets import without_secrets
 
-CHOICES = ("backbone", "proposer", "init", "unmask", "remask", "cache", "length", "anchor", "task")
+CHOICES = ("backbone", "proposer", "init", "unmask", "remask", "evidence", "schedule", "cache", "length", "anchor", "task")
 # Written by their group, typed at the top: the value that counts is the group's, defaults included.
 _SHORT = {"rho": "rho", "lam": "lambda", "lambda": "lambda", "p": "p", "tau": "tau"}
 _PLAIN = ("seed", "batch_size", "device", "run_id")
