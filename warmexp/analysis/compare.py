@@ -13,18 +13,8 @@ from warmexp.analysis.paired import difference_interval, mcnemar, non_inferior, 
 from warmexp.analysis.resample import percentile_interval, replicate_means
 
 LEVEL = 0.95
-_WARM = (
-    "choices.init",
-    "choices.proposer",
-    "choices.remask",
-    "choices.anchor",
-    "choices.evidence",
-    "init.",
-    "proposer.",
-    "remask.",
-    "anchor.",
-    "evidence.",
-)
+_WARM_GROUPS = ("init", "proposer", "remask", "anchor", "evidence")
+_WARM = (*(f"choices.{group}" for group in _WARM_GROUPS), *(f"{group}." for group in _WARM_GROUPS))
 
 
 @dataclass(frozen=True)
