@@ -21,7 +21,7 @@ def test_end_of_text_behind_the_proposal_and_nothing_else():
     made = start(written=5)
     assert made.injected.tolist() == [False] * 7 + [True] * 5
     assert made.tokens[made.injected].tolist() == [EOS] * 5
-    assert not made.soft.any()
+    assert made.weight is None
 
 
 def test_a_proposal_as_long_as_the_canvas_tells_nothing():

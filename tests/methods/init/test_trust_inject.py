@@ -18,8 +18,8 @@ from warmexp.methods.init.trust_inject import TrustInject
 def injected(trust: tuple[float, ...], tokens: int = 4, **options) -> list[int]:
     question = Question("q", (1,), tuple(range(5, 5 + tokens)), trust)
     made = TrustInject(**options).start(question, 6, 0)
-    assert made.tokens.tolist()[:tokens] == list(question.proposal) and not made.soft.any()
-    return made.injected.nonzero().flatten().tolist()
+    assert made.tokens.tolist()[:tokens] == list(question.proposal) and made.weight is None
+    return made.injected.nonzero()[0].tolist()
 
 
 @pytest.mark.parametrize(("rho", "chosen"), [(0.0, []), (0.25, [1]), (0.5, [1, 3]), (0.51, [0, 1, 3]), (1.0, [0, 1, 2, 3])])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
-import torch
 
 from warmexp.api import planned
 from warmexp.decode.canvas import Question
@@ -14,8 +14,7 @@ from warmexp.methods.init.verified import Verified
 
 
 def kept(q: list[float], trust: list[float], **options) -> list[bool]:
-    scores = torch.tensor([q], dtype=torch.float64)
-    return Verified(**options).keep(scores, torch.tensor([trust], dtype=torch.float64), torch.ones(1, len(q), dtype=torch.bool))[0].tolist()
+    return Verified(**options).keep(np.array([q]), np.array([trust]), np.ones((1, len(q)), dtype=bool))[0].tolist()
 
 
 def test_the_odds_of_two_witnesses_multiply():
