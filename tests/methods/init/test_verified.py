@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
 from warmexp.api import planned
 from warmexp.decode.canvas import Question
