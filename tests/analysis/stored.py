@@ -1,0 +1,124 @@
+"""Outcomes of the lab's trust study, question by question, small enough to be kept: what README and docs say is recomputed from them.
+
+    python -m tests.analysis.stored outputs       # after python -m warmexp -m +sweep=trust; writes data/trust.json.gz
+
+A run is {"method", "proposer", "tau", "block", "length", "split", "n", "nfe": a base-36 digit per question, "right": 0 or 1 per question},
+questions in the order of their ids. Right is by the flexible filter.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import sys
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from tests.analysis.populations import covariance
+from tests.analysis.recomputed import rows
+from warmexp.analysis.points import collect
+from warmexp.analysis.saving import Saved, hull, savings
+
+FILE = Path(__file__).parent / "data" / "trust.json.gz"
+DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+@dataclass(frozen=True)
+class Run:
+    """nfe: [n] int. right: [n] bool."""
+
+    method: str
+    proposer: str
+    tau: float
+    block: int
+    length: str
+    split: str
+    nfe: np.ndarray
+    right: np.ndarray
+
+    @property
+    def cost(self) -> float:
+        return float(self.nfe.mean())
+
+    @property
+    def percent(self) -> float:
+        return 100 * float(self.right.mean())
+
+
+@cache
+def runs() -> tuple[Run, ...]:
+    stored = json.loads(gzip.decompress(FILE.read_bytes()))
+    keys = ("method", "proposer", "tau", "block", "length", "split")
+    return tuple(
+        Run(
+            *(one[key] for key in keys),
+            np.array([DIGITS.index(digit) for digit in one["nfe"]]),
+            np.array([bit == "1" for bit in one["right"]]),
+        )
+        for one in stored
+    )
+
+
+def the(method: str, proposer: str = "none", *, tau: float = 0.7, block: int = 16, length: str = "fixed", split: str = "test") -> Run:
+    wanted = (method, proposer, tau, block, length, split)
+    (found,) = [run for run in runs() if (run.method, run.proposer, run.tau, run.block, run.length, run.split) == wanted]
+    return found
+
+
+def cold(split: str = "test", **settings) -> list[Run]:
+    """Cold runs of a split, with these settings."""
+    found = [run for run in runs() if run.method == "mask" and run.split == split]
+    return [run for run in found if all(getattr(run, key) == value for key, value in settings.items())]
+
+
+def baseline() -> list[Run]:
+    """What a cold start would choose on the calibration split, the corners of its hull there, on the test split; all that it can choose
+    where not all of it is stored for the calibration split."""
+    there = cold("calibration")
+    if len(there) < len(cold()):
+        return cold()
+    best = {(run.tau, run.block, run.length) for run in corners(there)}
+    return [run for run in cold() if (run.tau, run.block, run.length) in best]
+
+
+def corners(some: list[Run]) -> list[Run]:
+    """Of some runs those that their hull is made of, cheapest first."""
+    places = set(zip(*(side.tolist() for side in hull(*(np.array([m(r) for r in some]) for m in (_cost, _right)))), strict=True))
+    return sorted((run for run in some if (_cost(run), _right(run)) in places), key=_cost)
+
+
+def _cost(run: Run) -> float:
+    return run.cost
+
+
+def _right(run: Run) -> float:
+    return float(run.right.mean())
+
+
+def saving(run: Run, others: list[Run]) -> Saved:
+    both = [*others, run]
+    cost, right = np.stack([one.nfe for one in both], axis=1), np.stack([one.right for one in both], axis=1)
+    means = cost.mean(axis=0), right.mean(axis=0)
+    return savings(*means, covariance(cost, right), np.full(len(both), len(cost)), list(range(len(others))))[-1]
+
+
+def write(outputs: str) -> None:
+    found = []
+    for point in collect(outputs)[0]:
+        settings, records = dict(point.settings), rows(point.folder)
+        known = point.method in ("mask", "verified") and settings["length.block_length"] in (16, 24)
+        if point.oracle or point.unmask != "threshold" or point.remask != "none" or not known:
+            continue
+        about = {"method": point.method, "proposer": point.proposer, "tau": point.at, "block": settings["length.block_length"]}
+        about |= {"length": settings["choices.length"], "split": point.split, "n": len(records)}
+        right = "".join("01"[row["correct"]["flexible"]] for row in records)
+        found.append({**about, "nfe": "".join(DIGITS[row["nfe"]] for row in records), "right": right})
+    found.sort(key=lambda one: [str(value) for value in one.values()])
+    FILE.write_bytes(gzip.compress(json.dumps(found, separators=(",", ":")).encode(), mtime=0))
+
+
+if __name__ == "__main__":
+    write(sys.argv[1])
