@@ -34,12 +34,18 @@ class Footprint:
     def bytes(self, questions: int) -> int:
         """At most, with so many questions at a time."""
         positions = max(self.tokens, min(questions * self.tokens, POSITIONS.get(self.device.type, POSITIONS["cuda"])))
-        return questions * (self._logits() + self._keys_values()) + positions * self._activations()
+        return questions * (self._logits() + self._keys_values() + self._remembered()) + positions * self._activations()
 
     def _logits(self) -> int:
         """Of a question's block: as the head gives them, in float64, and what policies that read logits make of those."""
         copies = 5 if self.strategies.reads_logits else 2
         return self.strategies.length.block_length * self.config.embedding_size * (self.dtype.itemsize + copies * _FLOAT64)
+
+    def _remembered(self) -> int:
+        """Of a question, columns with an entry per position and token."""
+        columns = [column for column in self.strategies.columns.values() if column.vocabulary]
+        each = self.strategies.length.canvas_length * self.config.embedding_size
+        return sum(each * getattr(torch, column.dtype).itemsize for column in columns)
 
     def _keys_values(self) -> int:
         """Of a question, where they are kept: of every layer, and of the one that is computed once more, repeated for every head."""
