@@ -11,7 +11,7 @@ from __future__ import annotations
 import gzip
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -96,6 +96,17 @@ def _cost(run: Run) -> float:
 
 def _right(run: Run) -> float:
     return float(run.right.mean())
+
+
+def half(run: Run, which: int) -> Run:
+    """Every second question of a run."""
+    return replace(run, nfe=run.nfe[which::2], right=run.right[which::2])
+
+
+def chosen_on(which: int) -> list[Run]:
+    """The corners of the cold hull on one half of the test questions, measured on the other half."""
+    best = {(run.tau, run.block, run.length) for run in corners([half(run, which) for run in cold()])}
+    return [half(run, 1 - which) for run in cold() if (run.tau, run.block, run.length) in best]
 
 
 def saving(run: Run, others: list[Run]) -> Saved:

@@ -12,8 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.analysis.stored import baseline, cold, corners, runs, saving, the
+from tests.analysis.recomputed import rows
+from tests.analysis.stored import baseline, chosen_on, cold, corners, half, runs, saving, the
 from warmexp.analysis.paired import difference_interval, mcnemar, non_inferior
+from warmexp.api import run_overrides
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -60,6 +62,19 @@ def test_against_everything_that_a_cold_start_can_choose(block):
         ends = ")" if one.ci95[1] is None else "]"
         said("docs/trust.md", f"{run.cost:.2f} | {run.percent:.1f} | {sign}{value} [{limits}{ends}")
     assert gain.ci95[0] > 0 and not loss.ci95[0] > 0
+
+
+def test_chosen_on_one_half_and_measured_on_the_other():
+    for block in (24, 16):
+        parts = []
+        for which in (0, 1):
+            one = saving(half(the("verified", STRONG, block=block, length="eos_stop"), 1 - which), chosen_on(which))
+            bound = "≥ " if one.bound == "at_least" else ""
+            parts.append(f"{bound}{one.saved:+.2f} [{one.ci95[0]:+.2f}, ∞)".replace("-", "−"))
+            assert one.ci95[1] is None
+            weak = saving(half(the("verified", WEAK, block=block, length="eos_stop"), 1 - which), chosen_on(which))
+            assert weak.ci95[0] < 0
+        said("docs/trust.md", " and ".join(parts))
 
 
 def test_the_baselines_hull():
@@ -115,15 +130,13 @@ def test_what_the_accuracy_is_known_to():
         said("docs/trust.md", f"[{100 * low:+.1f}, {100 * high:+.1f}]".replace("-", "−"))
 
 
-@pytest.mark.slow
-def test_stored_outcomes_are_those_of_the_program(quiet_home):
-    """The first questions of some of the runs, decoded again."""
-    from tests.analysis.recomputed import rows
-    from warmexp.api import run_overrides
-
-    for run in runs()[:: max(1, len(runs()) // 4)]:
-        words = ["init=mask"] if run.method == "mask" else ["experiment=trusted", f"proposer={run.proposer}"]
-        words += [f"tau={run.tau}", f"length={run.length}", f"length.block_length={run.block}", f"task.split={run.split}"]
-        _, folder = run_overrides([*words, f"task.limit={len(run.nfe)}", "outputs=out"])
-        again = rows(folder)
-        assert [row["nfe"] for row in again] == run.nfe.tolist() and [row["correct"]["flexible"] for row in again] == run.right.tolist()
+@pytest.mark.parametrize(("method", "proposer", "block", "length"), [("mask", "none", 24, "eos_stop"), ("verified", STRONG, 16, "fixed")])
+def test_stored_outcomes_are_those_of_the_program(quiet_home, method, proposer, block, length):
+    """The first sixteen questions decoded again."""
+    run = the(method, proposer, block=block, length=length)
+    words = ["init=mask", "tau=0.7"] if method == "mask" else ["experiment=trusted", f"proposer={proposer}"]
+    _, folder = run_overrides([*words, f"length={length}", f"length.block_length={block}", "task.limit=16", "outputs=out"])
+    again = rows(folder)
+    places = [int(row["id"].rpartition("-")[2]) for row in again]  # lab-test-00000 is the first
+    assert [row["nfe"] for row in again] == run.nfe[places].tolist()
+    assert [row["correct"]["flexible"] for row in again] == run.right[places].tolist()
