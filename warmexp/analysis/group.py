@@ -12,6 +12,7 @@ from warmexp.analysis.compare import compare, partner
 from warmexp.analysis.family import adjusted
 from warmexp.analysis.indicators import aup, aup_refused, hypervolume, hypervolumes, non_dominated, undominated_shares
 from warmexp.analysis.measured import Measured
+from warmexp.analysis.points import apart
 from warmexp.analysis.proposals import by_proposal
 from warmexp.analysis.resample import percentile_interval, replicate_means
 from warmexp.analysis.result import Curve, Group, Result
@@ -209,7 +210,8 @@ def _curves(together: Together, reference: float, best: float) -> tuple[Curve, .
         volume, interval = _volume(together, mask, reference)
         ordered = sorted(members, key=lambda i: together.cost[i])
         point = together.runs[ordered[0]].point
-        label = point.variant + ("" if point.proposer == "none" else f" from {point.proposer}")
+        source = "" if point.proposer == "none" else f"from {point.proposer}"
+        label = " ".join(filter(None, (point.variant, source, apart(point))))
         ids = tuple(together.runs[i].point.run_id for i in ordered)
         parallelism = _parallelism(together, ordered, best)
         own = bool(together.is_baseline[members].all())

@@ -93,6 +93,13 @@ class Point:
         return name if self.remask == "none" else f"{name} + {self.remask} remask"
 
 
+def apart(point: Point) -> str:
+    """What tells a run from others of its name, by the last parts of the keys: "(length=eos_stop, block_length=24)", or nothing."""
+    source = "" if point.proposer == "none" else f"from {point.proposer}"
+    name = " ".join(filter(None, (point.variant, source, point.shown)))
+    return re.sub(r"[\w.]*\.(\w+)=", r"\1=", point.label.removeprefix(name).strip(" ,"))
+
+
 def load_point(folder: Path | str, accuracy: str = "flexible") -> Point:
     """Read one run folder.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from warmexp.analysis.axes import axis
+from warmexp.analysis.points import apart
 from warmexp.analysis.result import STEADY, Front, Group, Result
 
 RUN_COLUMNS = ("method", "proposer", "τ")
@@ -40,7 +41,8 @@ def run_cells(front: Front, run: Result) -> tuple[str, ...]:
 
 def names(run: Result) -> tuple[str, str, str]:
     point = run.point
-    return point.variant, point.proposer + (" (oracle)" if point.oracle else ""), point.shown.removeprefix("τ=")
+    name = " ".join(filter(None, (point.variant, apart(point))))
+    return name, point.proposer + (" (oracle)" if point.oracle else ""), point.shown.removeprefix("τ=")
 
 
 def saving_columns(front: Front) -> tuple[str, ...]:
