@@ -199,6 +199,11 @@ class Remask(Strategy, ABC):
         """[n] bool, whether anything can be revised in the (visits+1)-th forward of a window."""
         return np.ones(visits.shape, dtype=bool)
 
+    def again(self, view: View) -> np.ndarray:
+        """[n] bool, whether a window in which nothing is masked any more is to be read once more. A window that was full when it was
+        entered is read once in any case."""
+        return np.zeros(len(view.rows), dtype=bool)
+
     @abstractmethod
     def select(self, view: View, reading: Reading, commit: np.ndarray) -> np.ndarray:
         """[n, W] bool, which of `view.revocable` to put the mask back to. commit: [n, W] bool, what the same forward commits."""

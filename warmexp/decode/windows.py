@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from warmexp.decode import checked
 from warmexp.decode.canvas import DECODED, FIXED, INJECTED, Canvas
 from warmexp.decode.strategy import Strategies
 from warmexp.decode.view import View, frozen
@@ -19,13 +20,18 @@ def advance(canvas: Canvas, s: Strategies, backbone: Backbone, seed: int) -> tup
 
     A window is done when it holds no mask and the remask policy has had one look at what it may revise there.
     """
-    masked, width = canvas.masked, canvas.width
+    masked, width, rows = canvas.masked, canvas.width, np.arange(len(canvas))
     todo, revocable = masked, None
     if s.remask.revises:
         revocable = s.remask.candidates(canvas.source) & (canvas.source != FIXED) & ~masked
         if revocable.any():
-            unseen = (np.arange(canvas.length) >= canvas.start[:, None] + width) | (canvas.visits == 0)[:, None]
-            todo = masked | (revocable & unseen & s.remask.may_fire(np.zeros_like(canvas.visits))[:, None])
+            later = np.arange(canvas.length) >= canvas.start[:, None] + width
+            look = later | (canvas.visits == 0)[:, None]
+            todo = masked | (revocable & look & s.remask.may_fire(np.zeros_like(canvas.visits))[:, None])
+            here = (rows[:, None], canvas.start[:, None] + np.arange(width))
+            again = s.remask.again(View(canvas, rows, masked[here], revocable[here], backbone.shift, seed))
+            again = checked.array(s.remask, "again", again, (len(rows),), "bool") & (canvas.visits < CAP * width)
+            todo |= revocable & ~later & again[:, None]
     start, live = s.schedule.advance(canvas.start, todo, width)
     moved = start != canvas.start
     if moved.any():
@@ -34,7 +40,6 @@ def advance(canvas: Canvas, s: Strategies, backbone: Backbone, seed: int) -> tup
     if s.length.stops:
         ends = np.isin(canvas.ids, backbone.end_ids)
         live = live & ~s.length.finished(ends, _final(canvas, s))
-    rows = np.arange(len(canvas))
     window = (rows[:, None], canvas.start[:, None] + np.arange(width))
     if revocable is None:
         eligible = np.zeros((len(rows), width), dtype=bool)
