@@ -83,6 +83,7 @@ def test_the_baselines_hull():
     named = ", ".join(f"{run.tau:g} in blocks of {run.block}" for run in best)
     said("docs/trust.md", f"(τ = {named})")
     assert all(run.length == "eos_stop" for run in best)
+    said("docs/trust.md", f"both length policies; {len(cold())} settings")
 
 
 def test_the_floor_of_three_forwards():
