@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 from pathlib import Path
@@ -14,8 +15,15 @@ import torch
 
 from tests.checkpoints import write_checkpoint
 from tests.skipped import line_of
+from warmexp.runs import run as running
 
 torch.set_num_threads(1)
+
+
+def pytest_collection_finish(session):
+    """What was imported and collected is there to the end: no collection of a run's garbage has to look through it again."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter):
@@ -39,6 +47,13 @@ def quiet_home(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def no_pictures(request, monkeypatch):
+    """A small run's own picture takes a fifth of its time: it is drawn where a test that looks at it is marked `pictures`."""
+    if request.node.get_closest_marker("pictures") is None:
+        monkeypatch.setattr(running, "_figures", lambda folder, records: [])
 
 
 @pytest.fixture(autouse=True)

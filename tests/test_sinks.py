@@ -21,6 +21,9 @@ PROMPT = f"Clone https://me:{PASSWORD}@host.example/x with {TOKEN}. How many pen
 
 def run_main(monkeypatch, *words: str) -> int:
     monkeypatch.setattr("sys.argv", ["warmexp", *words])
+    # Hydra composes once more in front, to look for a hydra.mode, and goes on without one if that fails.
+    if not any(word.startswith("hydra.mode") for word in words):
+        monkeypatch.setattr("hydra._internal.hydra.Hydra.get_mode", lambda *_, **__: None)
     try:
         main()
     except SystemExit as end:
@@ -144,6 +147,7 @@ def test_tokens_that_spell_a_secret_become_masks():
     assert without_a_secret(plain, Letters())["ids"] == ids[:2]
 
 
+@pytest.mark.pictures
 def test_the_pictures_of_a_run_say_nothing_but_their_maker(quiet_home):
     from PIL import Image
 

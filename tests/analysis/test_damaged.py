@@ -172,7 +172,7 @@ def test_names_that_look_like_formulas_are_drawn_as_they_are(run, tmp_path):
     assert front_picture(front, tmp_path / "front.png").stat().st_size > 1000
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
+@pytest.mark.parametrize("encoding", ["ascii", *(pytest.param(name, marks=pytest.mark.slow) for name in ("latin-1", "cp1252"))])
 def test_a_console_that_is_not_utf8(run, tmp_path, encoding):
     """τ and ± are no letters there; the front is written and said all the same."""
     run("runs/whole")

@@ -117,6 +117,8 @@ WRONG = {
 def answer(words: list[str], capsys, monkeypatch) -> tuple[int, str]:
     """Run the command line in this process: exit status and what it said on standard error."""
     monkeypatch.setattr(sys, "argv", ["warmexp", *words])
+    # Hydra composes once more in front, to look for a hydra.mode, and goes on without one if that fails.
+    monkeypatch.setattr("hydra._internal.hydra.Hydra.get_mode", lambda *_, **__: None)
     with pytest.raises(SystemExit) as stop:
         cli.main()
     return stop.value.code, capsys.readouterr().err

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from tests.test_sinks import run_main
 from warmexp.api import composed, planned
 from warmexp.config.instantiate import build
 from warmexp.config.plan import GROUPS, conf_dir, options, readers
@@ -59,13 +60,18 @@ def test_prompts_are_encoded_once_for_a_study_and_anew_for_another_template():
     assert planned(["task.limit=3"]).prompts.keys() > one.prompts.keys()
 
 
-def shown(*words: str) -> str:
-    done = subprocess.run([sys.executable, "-m", "warmexp", *words], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=120)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+@pytest.fixture
+def shown(monkeypatch, capsys):
+    """What the command line says, in this process."""
+
+    def say(*words: str) -> str:
+        assert run_main(monkeypatch, *words) == 0
+        return capsys.readouterr().out
+
+    return say
 
 
-def test_help_shows_groups_keys_and_examples():
+def test_help_shows_groups_keys_and_examples(shown):
     text = shown("--help")
     for part in (
         "init: context, embed_interp, length_hint, mask, token_inject",
@@ -76,7 +82,7 @@ def test_help_shows_groups_keys_and_examples():
         assert part in text
 
 
-def test_the_composed_configuration_can_be_shown():
+def test_the_composed_configuration_can_be_shown(shown):
     text = shown("--cfg", "job", "--resolve", "init=embed_interp", "λ=0.3")
     assert "lam: 0.3" in text and "_target_: warmexp.methods.init.embed_interp.EmbedInterp" in text
     assert "| main " in shown("--info", "searchpath")

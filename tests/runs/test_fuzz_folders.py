@@ -67,7 +67,7 @@ def whole(tmp_path_factory, checkpoint) -> Path:
     for number, more in enumerate((["init=mask"], ["init=token_inject", "rho=0.5", "remask=linear"], ["init=mask", "tau=0.4"])):
         _, folder = run_overrides([*words, *more, "study.name=s"])
         jobs.append(Job(number, tuple(more), " ".join(more), folder.name, folder.name, "finished", None, 1.0))
-        shutil.rmtree(folder / "figures")
+        shutil.rmtree(folder / "figures", ignore_errors=True)
     study.ask(jobs[:2], name="s", baseline="init=mask remask=none")
     for job in jobs[:2]:
         study.write(job)

@@ -37,6 +37,7 @@ def records(folder: Path) -> dict[str, dict]:
     return {r["id"]: {k: v for k, v in r.items() if k not in TIMES} for r in read_lines(folder / "records.jsonl")}
 
 
+@pytest.mark.pictures
 def test_the_run_folder_holds_what_a_point_needs(words):
     plan = planned(words)
     summary = run(plan, say=lambda _: None)
@@ -177,6 +178,7 @@ def test_a_resumed_run_equals_an_undisturbed_one(words, tmp_path):
     assert list(records(torn.folder)) == list(records(undisturbed.folder))
 
 
+@pytest.mark.slow  # the default suite's kill is test_kills.py's
 def test_kill_9_in_the_middle_then_again(words, tmp_path):
     """A real process, really killed: started again it goes on, and the records equal those of an undisturbed run."""
     words = [w for w in words if not w.startswith("task.limit")] + ["task.limit=30", "batch_size=2", "length.canvas_length=64"]

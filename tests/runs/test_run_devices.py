@@ -6,8 +6,6 @@ import json
 import os
 import pickle
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -16,9 +14,10 @@ from types import SimpleNamespace
 import pytest
 
 from tests.studies.launchers.records import command
+from tests.test_sinks import run_main
 from warmexp.api import planned
 from warmexp.config.devices import available_devices, joined
-from warmexp.config.plan import GROUPS, options
+from warmexp.config.plan import GROUPS, Plan, options
 from warmexp.errors import UserError
 from warmexp.io import append_lines, read_lines
 from warmexp.runs import workers
@@ -79,18 +78,44 @@ def records(folder: Path) -> list[dict]:
     return rows
 
 
-def both(words: list[str], tmp_path: Path, *more: str) -> tuple[Path, Path]:
+COMPOSITIONS = {
+    "shared": ["share=true"],
+    "cached": ["cache=dual", "length=eos_stop", "batch_size=64"],
+    "plain": ["engine=plain"],
+    "its own proposals": ["proposer=self"],
+}
+
+
+def composition(name: str, checkpoint: Path, outputs: Path) -> list[str]:
+    """A composition's whole command line; a proposer of its own takes the place of the small run's."""
+    more = COMPOSITIONS[name]
+    kept = [
+        word for word in base(checkpoint, outputs) if not (word.startswith("proposer") and any(m.startswith("proposer=") for m in more))
+    ]
+    return [*kept, *more]
+
+
+@pytest.fixture(scope="module")
+def alone(checkpoint, tmp_path_factory) -> dict[str, Plan]:
+    """Every composition run on one device. All before any on two: a run on one device ends the processes of several."""
+    outputs = tmp_path_factory.mktemp("alone")
+    plans = {name: planned([*composition(name, checkpoint, outputs), "device=cpu"]) for name in COMPOSITIONS}
+    for one in plans.values():
+        run(one, say=lambda _: None)
+    return plans
+
+
+def both(name: str, alone: dict[str, Plan], checkpoint: Path, tmp_path: Path) -> tuple[Path, Path]:
     """The folders of a run on one device and on two."""
-    one, two = planned([*words, *more, "device=cpu"]), planned([*words, *more, TWO, f"outputs={tmp_path}/two"])
-    assert one.run_id == two.run_id
-    run(one, say=lambda _: None)
+    two = planned([*composition(name, checkpoint, tmp_path / "two"), TWO])
+    assert alone[name].run_id == two.run_id
     run(two, say=lambda _: None)
-    return one.folder, two.folder
+    return alone[name].folder, two.folder
 
 
-@pytest.mark.parametrize("more", [["share=true"], ["cache=dual", "length=eos_stop", "batch_size=64"], ["engine=plain"]])
-def test_the_records_of_two_devices_are_those_of_one(words, tmp_path, more):
-    one, two = both(words, tmp_path, *more)
+@pytest.mark.parametrize("name", ["shared", "cached", "plain"])
+def test_the_records_of_two_devices_are_those_of_one(name, alone, checkpoint, quiet_home):
+    one, two = both(name, alone, checkpoint, quiet_home)
     assert len(records(two)) == 9 and records(one) == records(two)
     first, second = (json.loads((folder / "environment.json").read_text()) for folder in (one, two))
     assert [d["device"] for d in second["devices"]] == ["cpu", "cpu"] and second["device"] == "cpu,cpu"
@@ -99,9 +124,8 @@ def test_the_records_of_two_devices_are_those_of_one(words, tmp_path, more):
     assert all(totals[0][k] == totals[1][k] for k in totals[0] if "second" not in k and not k.startswith("remembered"))
 
 
-def test_the_backbones_own_proposals_are_made_where_they_are_decoded(words, tmp_path):
-    words = [word for word in words if not word.startswith("proposer")]
-    one, two = both(words, tmp_path, "proposer=self")
+def test_the_backbones_own_proposals_are_made_where_they_are_decoded(alone, checkpoint, quiet_home):
+    one, two = both("its own proposals", alone, checkpoint, quiet_home)
     assert len(records(two)) == 9 and records(one) == records(two)
 
 
@@ -192,7 +216,10 @@ warmexp.runs.run.stream = stream
 
 @pytest.mark.parametrize(
     ("failure", "told"),
-    [("raise RuntimeError('CUDA error: 719')", "RuntimeError: CUDA error: 719"), ("os._exit(3)", "status 3")],
+    [
+        ("raise RuntimeError('CUDA error: 719')", "RuntimeError: CUDA error: 719"),
+        pytest.param("os._exit(3)", "status 3", marks=pytest.mark.slow),
+    ],
 )
 def test_an_error_in_one_process_is_one_sentence_and_loses_nothing(words, expected, tmp_path, disturbed, failure, told):
     file = str(tmp_path / "failed")
@@ -244,9 +271,9 @@ def children(pid: int) -> list[int]:
     return [child for child in found if b"warmexp.runs.worker" in Path(f"/proc/{child}/cmdline").read_bytes()]
 
 
-@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("ending", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_all_processes_end_with_their_parent_and_the_run_goes_on_later(words, tmp_path, ending):
-    words = [*words, "task.limit=24", "length.canvas_length=64"]
+    words = [*words, "task.limit=16", "length.canvas_length=64"]
     one = planned([*words, "device=cpu"])
     outputs = tmp_path / "two"
     file = outputs / one.run_id / "records.jsonl"
@@ -260,16 +287,15 @@ def test_all_processes_end_with_their_parent_and_the_run_goes_on_later(words, tm
     assert process.returncode == {signal.SIGINT: 130}.get(ending, -ending), text
     assert "Traceback" not in text
     done = len(read_lines(file))
-    assert len(decoding) == 2 and 3 <= done < 24 and not (file.parent / "summary.json").exists()
+    assert len(decoding) == 2 and 3 <= done < 16 and not (file.parent / "summary.json").exists()
     deadline = time.monotonic() + 100
     while any(Path(f"/proc/{pid}").exists() for pid in decoding) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not [pid for pid in decoding if Path(f"/proc/{pid}").exists()]
-    if ending is signal.SIGTERM:
-        said: list[str] = []
-        run(one, say=lambda _: None)
-        run(planned([*words, TWO, f"outputs={outputs}"]), said.append)
-        assert any(f"{done} of 24" in s for s in said) and records(file.parent) == records(one.folder)
+    said: list[str] = []
+    run(one, say=lambda _: None)
+    run(planned([*words, TWO, f"outputs={outputs}"]), said.append)
+    assert any(f"{done} of 16" in s for s in said) and records(file.parent) == records(one.folder)
 
 
 FORMS = [
@@ -290,10 +316,11 @@ def test_how_devices_are_written(form):
 
 
 @pytest.mark.parametrize("flag", [[], ["-m"]])
-def test_a_comma_between_devices_is_no_sweep(flag, tmp_path):
+def test_a_comma_between_devices_is_no_sweep(flag, tmp_path, monkeypatch, capsys):
     words = [*flag, "device=cpu,cpu", "tau=0.7", "task.limit=2", "--dry-run", f"outputs={tmp_path}"]
-    done = subprocess.run([sys.executable, "-m", "warmexp", *words], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=120)
-    assert done.returncode == 0 and "1 jobs" in done.stdout and "folded" not in done.stdout, done.stdout + done.stderr
+    assert run_main(monkeypatch, *words) == 0
+    said = capsys.readouterr().out
+    assert "1 jobs" in said and "folded" not in said
 
 
 @pytest.mark.parametrize("word", ["device=choice(cpu,cuda)", "device=cpu", "tau=0.7,0.9", "device=[a,b]", "hydra.device=a,b"])
