@@ -40,6 +40,8 @@ WRONG = {
     "init=token_inject evidence=[bonus] evidence.bonus.strength=odds": ["evidence.bonus.strength=odds", "logit, trust"],
     "init=token_inject evidence=[product] evidence.product.w=0": ["evidence.product.w=0", "(0, 1]"],
     "init=token_inject evidence=[product] evidence.product.cap=1": ["evidence.product.cap=1"],
+    "evidence=[bonus,7]": ["evidence=[bonus,7] is no list of options"],
+    "evidence=7": ["evidence=7 is not an option"],
     "evidence=[bonus]": ["evidence=[bonus]", "init=mask reads none", "init=token_inject rho=0"],
     "unmask=bonus": ["unmask=bonus", "evidence=[bonus] is", "agreement, threshold, topk"],
     "unmask=topk unmask.steps_per_block=0": ["unmask.steps_per_block=0"],

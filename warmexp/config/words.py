@@ -9,6 +9,7 @@ from hydra.core.override_parser.types import Override, OverrideType, QuotedStrin
 from hydra.errors import HydraException
 
 from warmexp.config.plan import GROUPS
+from warmexp.decode.strategy import LISTS
 from warmexp.errors import UserError
 
 
@@ -25,7 +26,10 @@ def check_words(words: Sequence[str]) -> None:
         group = override.key_or_group
         if (group in GROUPS or group in ("experiment", "sweep") or "/" in group) and override.type != OverrideType.DEL:
             for value in _values(override):
-                if not isinstance(value, str):
+                if group in LISTS and isinstance(value, list):
+                    if not all(isinstance(_text(one), str) for one in value):
+                        raise UserError(f"{override.input_line} is no list of options: {group} takes names of them.")
+                elif not isinstance(value, str):
                     raise UserError(f"{override.input_line} is not an option: {group} takes the name of one.")
 
 
@@ -70,4 +74,8 @@ def _values(override: Override) -> list[object]:
         values = list(override.sweep_iterator()) if override.is_choice_sweep() else []
     else:
         values = [override.value()]
-    return [value.text if isinstance(value, QuotedString) else value for value in values]
+    return [_text(value) for value in values]
+
+
+def _text(value: object) -> object:
+    return value.text if isinstance(value, QuotedString) else value
