@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
@@ -66,9 +66,9 @@ class Problem:
         yield from stream(backbone, self.questions if questions is None else questions, s, self.seed, Bounded(backbone), batch)
 
 
-def problems(nodes: dict[str, Any], count: int = 4) -> Iterator[Problem]:
-    """`count` problems for what the nodes compose, aligned and shifted in turn, the same at every call."""
-    for seed in range(count):
+def problems(nodes: dict[str, Any], seeds: Sequence[int]) -> Iterator[Problem]:
+    """A problem per seed for what the nodes compose, the same at every call; logits are aligned for even seeds, shifted for odd ones."""
+    for seed in seeds:
         yield Problem(_backbone(seed), [_question(Random(f"{seed} {i}"), i) for i in range(QUESTIONS)], nodes, seed)
 
 

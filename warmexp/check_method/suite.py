@@ -106,18 +106,18 @@ def described(method: Strategy) -> None:
     method.shown()
 
 
-def conform(nodes: dict[str, Any], group: str, count: int = 4) -> Iterator[tuple[str, str | None]]:
+def conform(nodes: dict[str, Any], group: str, seeds: Sequence[int] = range(4)) -> Iterator[tuple[str, str | None]]:
     """Each check's sentence and, where it fails, what was found.
 
     Args:
-        nodes: the configuration of every method group. group: the one whose method is looked at.
+        nodes: the configuration of every method group. group: the one whose method is looked at. seeds: of the problems.
     """
-    first = next(problems(nodes, 1))
+    first = next(problems(nodes, seeds))
     chosen = getattr(first.strategies(), group)
     for one in chosen if group in LISTS else (chosen,):
         yield _outcome(described, one)
     for check in CHECKS:
-        outcomes = [_outcome(check, problem) for problem in problems(nodes, count)]
+        outcomes = [_outcome(check, problem) for problem in problems(nodes, seeds)]
         yield next((outcome for outcome in outcomes if outcome[1]), outcomes[0])
 
 
