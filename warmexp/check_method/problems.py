@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from random import Random
 from typing import Any
 
@@ -19,7 +20,7 @@ from warmexp.models.backbone import Backbone
 from warmexp.models.plain import PlainBackbone
 from warmexp.models.transformer import ModelConfig, Transformer
 
-VOCABULARY, CANVAS, BLOCK, QUESTIONS = 24, 16, 4, 5
+VOCABULARY, CANVAS, BLOCK, QUESTIONS = 24, 12, 4, 4
 END = 0
 MASK = VOCABULARY - 1
 
@@ -54,6 +55,11 @@ class Problem:
         """Made anew, on a small canvas."""
         made = Strategies(**parts(self.nodes, BASES))
         return replace(made, length=replace(made.length, canvas_length=CANVAS, block_length=BLOCK))
+
+    @cached_property
+    def alone(self) -> list[Decoded]:
+        """Every question decoded alone: what all else is compared with."""
+        return self.decode(self.strategies(), batch=1)
 
     def decode(
         self, s: Strategies, questions: Iterable[Question] | None = None, batch: int = QUESTIONS, plain: bool = False
