@@ -12,12 +12,14 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import pytest
 import torch
+from hypothesis import settings
 
 from tests.checkpoints import write_checkpoint
 from tests.skipped import line_of
 from warmexp.runs import run as running
 
 torch.set_num_threads(1)
+settings.register_profile("large")  # ten times as many random decoding problems: tests/decode/cases.py
 
 
 def pytest_collection_finish(session):

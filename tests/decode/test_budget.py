@@ -48,7 +48,7 @@ def test_scores_from_shadows(case):
 def test_examples_reach_every_kind_of_decision():
     seen: Counter[str] = Counter()
 
-    @profile(150)
+    @profile(150, share=1)
     @given(case=st.one_of(CASES, cases(inits=DENSE, remasks=BOTH, grids=st.sampled_from([(8, 4), (8, 8)]))))
     def collect(case):
         case = one_layer(case)
@@ -85,7 +85,7 @@ def test_progress_whatever_the_scores_are():
     may be, some are); so the forwards are bounded."""
     seen: Counter[str] = Counter()
 
-    @profile(80)
+    @profile(80, share=1)
     @given(case=CHURNING, salt=st.integers(0, 99))
     def progress(case, salt):
         with adversary(salt):

@@ -53,7 +53,7 @@ def test_examples_reach_every_kind_of_decision():
     """The random cases are not all alike: early and late commits, revocations of both sources, recommits, skipped and revisited blocks."""
     seen: Counter[str] = Counter()
 
-    @profile(200)
+    @profile(200, share=1)
     @given(case=st.one_of(cases(), DENSE))
     def collect(case):
         for question in case.questions:
