@@ -64,13 +64,17 @@ CLEAR = 1e-9  # two float64 implementations may differ where a decision is close
 
 
 # What the default suite has time for, and `--hypothesis-profile=large` (tests/conftest.py), in parts of the number that a test names.
-SHARES = {"large": 4.0}
-SHARE = SHARES.get(settings.get_current_profile_name(), 0.35)
+SHARE = {"large": 4.0}.get(settings.get_current_profile_name(), 0.35)
 
 
-def profile(examples: int, share: float = SHARE) -> settings:
-    """The same examples on every run and machine. share: of the number, 1 where a test counts what its examples reach."""
-    return settings(derandomize=True, deadline=None, database=None, max_examples=max(8, round(examples * share)))
+def profile(examples: int) -> settings:
+    """The same examples on every run and machine."""
+    return settings(derandomize=True, deadline=None, database=None, max_examples=examples)
+
+
+def some(examples: int) -> settings:
+    """The same, and as many of them as the suite has time for."""
+    return profile(max(8, round(examples * SHARE)))
 
 
 def build(policy: dict) -> Any:

@@ -9,7 +9,7 @@ from unittest.mock import patch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from tests.decode.cases import BONUS, FROZEN, LINEAR, WINDOWS, cases, check, facts, profile
+from tests.decode.cases import BONUS, FROZEN, LINEAR, WINDOWS, cases, check, facts, profile, some
 from warmexp.methods.unmask.threshold import Threshold
 
 PRIORS = st.sampled_from([{"name": "token_inject", "rho": 0.0}, {"name": "token_inject", "rho": 0.4}])
@@ -21,26 +21,26 @@ def threshold(case):
     return case.but(unmask={"name": "threshold", "tau": case.unmask["tau"], "temperature": case.unmask["temperature"]})
 
 
-@profile(100)
+@some(100)
 @given(case=CASES)
 def test_the_bonus_equals_the_reference(case):
     check(case)
 
 
-@profile(30)
+@some(30)
 @given(case=CASES, cache=WINDOWS)
 def test_with_a_cache(case, cache):
     check(case.but(cache=cache))
 
 
-@profile(30)
+@some(30)
 @given(case=CASES)
 def test_without_weight_it_is_a_threshold(case):
     silent = {"bonus": {"beta": 0.0}, "product": {"w": 1.0}}[case.unmask["name"]]
     assert [facts(done) for done in case.but(unmask=case.unmask | silent).decode()] == [facts(done) for done in threshold(case).decode()]
 
 
-@profile(40)
+@some(40)
 @given(case=cases(inits=PRIORS, unmasks=BONUS, remasks=st.just(FROZEN), most=3), pick=st.randoms(use_true_random=False))
 def test_a_prior_that_the_backbone_never_proposes_changes_nothing(case, pick):
     """wins=agreed: the same tokens at the same forwards as without a prior, whatever else the proposal says."""

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.decode.cases import BUDGET, CLEAR, FREEZING, INITS, VERIFIED, WINDOWS, cases, check, facts, profile
+from tests.decode.cases import BUDGET, CLEAR, FREEZING, INITS, VERIFIED, WINDOWS, cases, check, facts, profile, some
 from tests.decode.test_contracts import recorded
 from warmexp.decode.reading import Reading
 
@@ -32,13 +32,13 @@ def one_layer(case):
     return case.but(model=case.model | {"n_layers": 1})
 
 
-@profile(80)
+@some(80)
 @given(case=cases(inits=st.one_of(INITS, DENSE), remasks=BUDGET), cache=st.one_of(st.just({"name": "none"}), WINDOWS, FREEZING))
 def test_scores_of_visible_tokens(case, cache):
     check(case.but(cache=cache))
 
 
-@profile(80)
+@some(80)
 @given(case=cases(inits=st.one_of(INITS, DENSE), remasks=BUDGET.map(lambda remask: remask | {"score": "shadow"})))
 def test_scores_from_shadows(case):
     """In the same forward as the ordinary logits, priors in the embeddings included, at the price of the shadows."""
@@ -48,7 +48,7 @@ def test_scores_from_shadows(case):
 def test_examples_reach_every_kind_of_decision():
     seen: Counter[str] = Counter()
 
-    @profile(150, share=1)
+    @profile(150)
     @given(case=st.one_of(CASES, cases(inits=DENSE, remasks=BOTH, grids=st.sampled_from([(8, 4), (8, 8)]))))
     def collect(case):
         case = one_layer(case)
@@ -85,7 +85,7 @@ def test_progress_whatever_the_scores_are():
     may be, some are); so the forwards are bounded."""
     seen: Counter[str] = Counter()
 
-    @profile(80, share=1)
+    @profile(80)
     @given(case=CHURNING, salt=st.integers(0, 99))
     def progress(case, salt):
         with adversary(salt):
@@ -105,7 +105,7 @@ def test_progress_whatever_the_scores_are():
     assert all(seen[kind] >= 3 for kind in ("to the cap", "looked at")), seen
 
 
-@profile(20)
+@some(20)
 @given(case=CASES, shuffle=st.randoms(use_true_random=False))
 def test_neighbours_do_not_matter(case, shuffle):
     together = {done.id: facts(done) for done in case.decode()}

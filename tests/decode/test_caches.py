@@ -15,7 +15,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.decode.cases import EXPONENTIAL, FREEZING, FROZEN, LINEAR, SOFT, WINDOWS, Case, cases, check, facts, profile
+from tests.decode.cases import EXPONENTIAL, FREEZING, FROZEN, LINEAR, SOFT, WINDOWS, Case, cases, check, facts, profile, some
 from warmexp.errors import UserError
 from warmexp.methods.cache.dual import DualCache
 from warmexp.methods.cache.prefix import PrefixCache
@@ -40,19 +40,19 @@ def tokens(case: Case) -> list[dict]:
     return [{key: value for key, value in facts(done).items() if key != "token_forwards"} for done in case.decode()]
 
 
-@profile(60)
+@some(60)
 @given(case=cases(remasks=st.just(FROZEN)), cache=st.one_of(WINDOWS, FREEZING))
 def test_without_revocation(case, cache):
     check(case.but(cache=cache))
 
 
-@profile(60)
+@some(60)
 @given(case=cases(remasks=REVOKING), cache=st.one_of(WINDOWS, FREEZING))
 def test_with_revocation(case, cache):
     check(case.but(cache=cache))
 
 
-@profile(20)
+@some(20)
 @given(case=cases(), name=st.sampled_from(["prefix", "dual"]), first=st.sampled_from(["refresh", "window"]))
 def test_a_refresh_at_every_forward_is_no_cache(case, name, first):
     """To the last bit of what is counted: every forward is a full one."""
@@ -60,7 +60,7 @@ def test_a_refresh_at_every_forward_is_no_cache(case, name, first):
     assert [facts(done) for done in refreshed.decode()] == [facts(done) for done in case.decode()]
 
 
-@profile(60)
+@some(60)
 @given(case=st.one_of(cases(), cases(inits=st.one_of(PRIOR, SOFT), remasks=st.just(FROZEN))), cache=EXACT)
 def test_nothing_that_is_kept_is_outdated(case, cache):
     """One layer: the tokens of no cache, revocations, fading priors and all."""
@@ -68,7 +68,7 @@ def test_nothing_that_is_kept_is_outdated(case, cache):
     assert tokens(one_layer.but(cache=cache)) == tokens(one_layer.but(cache=NONE))
 
 
-@profile(20)
+@some(20)
 @given(case=cases(remasks=st.just(FROZEN), most=4), cache=st.one_of(WINDOWS, FREEZING))
 def test_batches_do_not_matter(case, cache):
     case = case.but(cache=cache)
@@ -80,7 +80,7 @@ def test_examples_reach_what_matters():
     """Cached forwards that decide differently from full ones, and refreshes within a block for each reason."""
     seen: Counter[str] = Counter()
 
-    @profile(30, share=1)
+    @profile(30)
     @given(case=st.one_of(cases(remasks=REVOKING), cases(inits=PRIOR)), cache=WINDOWS)
     def collect(case, cache):
         def cost(**changes) -> tuple[int, ...]:
@@ -95,7 +95,7 @@ def test_examples_reach_what_matters():
         seen["first token"] += cost(first_token="window") != cost(first_token="refresh")
 
     collect()
-    assert all(seen[what] for what in ("other tokens", "revocation", "faded", "first token")), seen
+    assert all(seen[what] >= 3 for what in ("other tokens", "revocation", "faded", "first token")), seen
 
 
 @pytest.mark.parametrize("refresh", [0, -1, True, "never", None, 1.5])

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.decode.cases import EXPONENTIAL, FROZEN, LINEAR, build, cases, profile
+from tests.decode.cases import EXPONENTIAL, FROZEN, LINEAR, build, cases, some
 from tests.reference.models import random_models
 from warmexp.decode.canvas import DECODED, FIXED, INJECTED, MASK, SOURCES, Canvas, Question, Start
 from warmexp.decode.columns import Column
@@ -57,7 +57,7 @@ def recorded(case) -> tuple[list, list[Made]]:
         return case.decode(), edits
 
 
-@profile(70)
+@some(70)
 @given(case=cases())
 def test_every_forward_makes_progress(case):
     """At least one commit per unfinished question and forward, unless its block held no mask; then NFE is bounded."""
@@ -72,7 +72,7 @@ def test_every_forward_makes_progress(case):
         assert one.cost.nfe <= case.canvas + len(one.revocations)
 
 
-@profile(50)
+@some(50)
 @given(case=cases())
 def test_a_finished_canvas_holds_no_mask(case):
     """Even when the model prefers the mask, no mask is committed or left (half of the cases have such a model)."""
@@ -86,7 +86,7 @@ def test_a_finished_canvas_holds_no_mask(case):
     assert all(case.mask_id not in edit.tokens for edit in edits)
 
 
-@profile(40)
+@some(40)
 @given(case=cases(most=3))
 def test_the_ledger_of_an_uncached_run(case):
     """Every forward is a full one: as many full-forward equivalents as forwards, prompt + canvas query tokens each."""
@@ -96,7 +96,7 @@ def test_the_ledger_of_an_uncached_run(case):
         assert one.cost.aux_forwards == 0
 
 
-@profile(30)
+@some(30)
 @given(case=cases(inits=INJECTIONS, remasks=st.just(FROZEN), most=3))
 def test_injected_tokens_stay_without_remasking(case):
     for question, one in zip(case.questions, case.decode(), strict=True):
@@ -106,7 +106,7 @@ def test_injected_tokens_stay_without_remasking(case):
         assert not one.revocations
 
 
-@profile(30)
+@some(30)
 @given(case=cases(inits=INJECTIONS, remasks=st.one_of(LINEAR, EXPONENTIAL), most=3))
 def test_only_the_scope_is_revoked(case):
     """And each revocation undoes what was there: the proposal's token, or the commit of the iteration it names."""
@@ -119,7 +119,7 @@ def test_only_the_scope_is_revoked(case):
             assert (since == -1 and token == question.proposal[position]) if source == "injected" else since >= 0
 
 
-@profile(25)
+@some(25)
 @given(
     case=cases(inits=INJECTIONS, remasks=LINEAR.map(lambda r: r | {"bias": 0.5, "slope": 0.0, "scope": "all"}), most=3),
     every=st.integers(1, 3),

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.decode.cases import FREEZING, INITS, VERIFIED, WINDOWS, cases, facts, profile
+from tests.decode.cases import FREEZING, INITS, VERIFIED, WINDOWS, cases, facts, some
 from tests.simulated.cuda import SimulatedCuda
 from warmexp.decode import meter
 from warmexp.decode.loop import stream
@@ -20,7 +20,7 @@ from warmexp.models.wanted import download
 CACHES = st.one_of(st.just({"name": "none"}), WINDOWS, FREEZING)
 
 
-@profile(50)
+@some(50)
 @given(case=cases(), cache=CACHES, size=st.integers(1, 4), order=st.randoms(use_true_random=False))
 def test_places_that_are_taken_over_do_not_matter(case, cache, size, order):
     """Any number of places, any order of arrival: what the plain forward says, one question at a time."""
@@ -33,7 +33,7 @@ def test_places_that_are_taken_over_do_not_matter(case, cache, size, order):
     assert {d.id: facts(d) for d in found} == {d.id: facts(d) for d in plain}
 
 
-@profile(50)
+@some(50)
 @given(case=cases(inits=st.one_of(INITS, VERIFIED)), cache=CACHES, positions=st.sampled_from([1, 20, 40]))
 def test_a_forward_in_groups_of_rows_is_one_forward(case, cache, positions):
     """However many rows go through the backbone at once: the same canvases, and the same ledger."""
@@ -56,7 +56,7 @@ def test_a_forward_in_groups_of_rows_is_one_forward(case, cache, positions):
     assert alike or verifies or len(together[2]) == len(together[1])
 
 
-@profile(15)
+@some(15)
 @given(case=cases(grids=st.just((8, 4))))
 def test_a_place_is_taken_over_at_once(case):
     """With two places: a question is asked for when one is free, and as long as any waits, no forward leaves a place empty."""

@@ -8,7 +8,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.decode.cases import FREEZING, FROZEN, WINDOWS, Case, cases, profile
+from tests.decode.cases import FREEZING, FROZEN, WINDOWS, Case, cases, profile, some
 from warmexp.decode.batch import Decoded
 from warmexp.decode.loop import decode
 from warmexp.methods.length.eos_stop import EosStop
@@ -26,7 +26,7 @@ def text(ids: tuple[int, ...]) -> tuple[int, ...]:
     return ids[: ids.index(END) + 1] if END in ids else ids
 
 
-@profile(50)
+@some(50)
 @given(case=cases(remasks=st.just(FROZEN), grids=st.sampled_from([(8, 4), (16, 4), (12, 4)])), cache=CACHES)
 def test_it_stops_as_soon_as_the_text_is_there(case, cache):
     """After the first forward that leaves no mask before some end token."""

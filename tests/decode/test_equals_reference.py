@@ -9,7 +9,7 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from tests.decode.cases import CLEAR, COLD, EXPONENTIAL, FROZEN, LINEAR, UNMASKS, WARM, build, cases, check, facts, profile
+from tests.decode.cases import CLEAR, COLD, EXPONENTIAL, FROZEN, LINEAR, UNMASKS, WARM, build, cases, check, facts, profile, some
 from tests.reference.decoder import decode_one
 from tests.reference.models import ScriptedReference, ScriptedTransformer
 from warmexp.decode.canvas import Question
@@ -30,19 +30,19 @@ DENSE = cases(
 )
 
 
-@profile(100)
+@some(100)
 @given(case=cases(remasks=st.just(FROZEN)))
 def test_without_revocation(case):
     check(case)
 
 
-@profile(150)
+@some(150)
 @given(case=cases(remasks=st.one_of(LINEAR, EXPONENTIAL)))
 def test_with_revocation(case):
     check(case)
 
 
-@profile(60)
+@some(60)
 @given(case=DENSE)
 def test_blocks_that_may_hold_no_mask(case):
     """Dense injection: a block without a mask is read once if something in it can be revoked, and skipped if not."""
@@ -53,7 +53,7 @@ def test_examples_reach_every_kind_of_decision():
     """The random cases are not all alike: early and late commits, revocations of both sources, recommits, skipped and revisited blocks."""
     seen: Counter[str] = Counter()
 
-    @profile(200, share=1)
+    @profile(200)
     @given(case=st.one_of(cases(), DENSE))
     def collect(case):
         for question in case.questions:
@@ -72,7 +72,7 @@ def test_examples_reach_every_kind_of_decision():
     assert seen["unclear"] <= 3, seen
 
 
-@profile(25)
+@some(25)
 @given(case=cases(), shuffle=st.randoms(use_true_random=False), size=st.integers(1, 3))
 def test_batches_do_not_matter(case, shuffle, size):
     """Permuted and split into batches of `size`, every question comes out the same, in the order asked for."""
@@ -85,7 +85,7 @@ def test_batches_do_not_matter(case, shuffle, size):
     assert {done.id: facts(done) for done in apart} == together
 
 
-@profile(20)
+@some(20)
 @given(case=cases(inits=WARM, unmasks=UNMASKS, most=2), other=st.integers(4, 9))
 def test_the_seed_is_read_and_reproducible(case, other):
     """The same seed twice gives the same, another seed is followed too (equality with the reference at both)."""

@@ -8,7 +8,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.decode.cases import AGREEMENT, CLEAR, FREEZING, FROZEN, LINEAR, SOFT, VERIFIED, WARM, WINDOWS, cases, check, facts, profile
+from tests.decode.cases import AGREEMENT, CLEAR, FREEZING, FROZEN, LINEAR, SOFT, VERIFIED, WARM, WINDOWS, cases, check, facts, profile, some
 from tests.reference.decoder import Answer, distance, moved
 from warmexp.decode.canvas import Question
 from warmexp.decode.loop import decode
@@ -52,13 +52,13 @@ def following(draw, inits=PRIORS, remasks=REVISED, anchors=ANCHORS):
     return case.but(questions=tuple(questions), anchor=draw(anchors))
 
 
-@profile(150)
+@some(150)
 @given(found=TOKENS, text=TOKENS)
 def test_distances_to_every_end(found, text):
     assert ends(found, text) == [min(distance(found, text[i:j]) for i in range(j + 1)) for j in range(len(text) + 1)]
 
 
-@profile(150)
+@some(150)
 @given(
     anchor=ANCHORS,
     proposal=TOKENS,
@@ -95,19 +95,19 @@ def test_what_has_lost_its_anchor_gets_none_again_unless_it_may():
     assert EditAnchor(window=4, within=0.5, abort=False).moved(question, decoded[:6], 4).proposal == (*decoded[:6], 1, 2)
 
 
-@profile(40)
+@some(40)
 @given(case=following(inits=SOFT.map(lambda soft: soft | {"lam": 1.0, "p": 0.0, "by_trust": True}), remasks=st.just(FROZEN)))
 def test_the_weights_of_a_soft_prior_move_along(case):
     check(case)
 
 
-@profile(50)
+@some(50)
 @given(case=following(inits=WARM), cache=st.one_of(st.just({"name": "none"}), WINDOWS, FREEZING))
 def test_moved_priors_equal_the_reference(case, cache):
     check(case.but(cache=cache))
 
 
-@profile(40)
+@some(40)
 @given(case=following(inits=VERIFIED), cache=st.one_of(st.just({"name": "none"}), WINDOWS))
 def test_moved_proposals_are_verified_like_the_reference(case, cache):
     check(case.but(cache=cache))
@@ -138,7 +138,7 @@ def verifications(answer: Answer) -> int:
     return sum(step.block == -1 for step in answer.forwards)
 
 
-@profile(15)
+@some(15)
 @given(case=following(), shuffle=st.randoms(use_true_random=False), cache=st.one_of(st.just({"name": "none"}), WINDOWS, FREEZING))
 def test_neighbours_and_the_engine_do_not_matter(case, shuffle, cache):
     case = case.but(cache=cache)

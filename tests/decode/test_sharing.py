@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tests.decode.cases import COLD, FREEZING, FROZEN, INITS, VERIFIED, WINDOWS, Case, cases, facts, profile
+from tests.decode.cases import COLD, FREEZING, FROZEN, INITS, VERIFIED, WINDOWS, Case, cases, facts, some
 from warmexp.decode.batch import Decoded
 from warmexp.decode.forward import Forward
 from warmexp.decode.loop import stream
@@ -53,7 +53,7 @@ def same_as_without(runs: Iterable[tuple[Case, int]], backbone: Backbone) -> Sha
     return meter
 
 
-@profile(15)
+@some(15)
 @given(
     case=cases(inits=st.just(COLD), remasks=st.just(FROZEN)),
     taus=st.permutations(TAUS),
@@ -63,7 +63,7 @@ def test_a_threshold_sweep(case, taus, sizes):
     same_as_without([(case.but(unmask=tau), size) for tau, size in zip(taus, sizes, strict=True)], case.backbone())
 
 
-@profile(40)
+@some(40)
 @given(
     case=cases(), others=st.lists(st.tuples(st.one_of(INITS, VERIFIED), st.integers(0, 2)), min_size=2, max_size=4), size=st.integers(1, 4)
 )
@@ -73,7 +73,7 @@ def test_runs_that_differ_in_their_warm_starts_and_draws(case, others, size):
     same_as_without([(one, size) for one in runs], case.backbone())
 
 
-@profile(20)
+@some(20)
 @given(case=cases(inits=st.one_of(INITS, VERIFIED)), size=st.integers(1, 3))
 def test_a_run_again_is_remembered_and_charged_what_it_took(case, size):
     """Every forward that policies without logits read; and each question's seconds inside forwards are those of the first time."""
@@ -94,7 +94,7 @@ def test_a_run_again_is_remembered_and_charged_what_it_took(case, size):
             assert done.seconds >= done.cost.forward_seconds + done.cost.choosing_seconds
 
 
-@profile(10)
+@some(10)
 @given(case=cases(inits=st.just(COLD), remasks=st.just(FROZEN)))
 def test_sampled_tokens_are_not_remembered(case):
     case = case.but(unmask=TAUS[0] | {"temperature": 0.7})
@@ -102,7 +102,7 @@ def test_sampled_tokens_are_not_remembered(case):
     assert not len(meter.memory)
 
 
-@profile(10)
+@some(10)
 @given(case=cases(inits=st.just(COLD)), cache=st.one_of(WINDOWS, FREEZING))
 def test_forwards_beside_kept_keys_are_not_remembered(case, cache):
     case = case.but(cache=cache)
@@ -129,7 +129,7 @@ class OwnCase(Case):
         return replace(super().strategies(), unmask=Margin(tau=0.3))
 
 
-@profile(5)
+@some(5)
 @given(case=cases(inits=st.just(COLD), remasks=st.just(FROZEN)))
 def test_a_policy_that_reads_logits_gets_them(case):
     own = OwnCase(**vars(case))
@@ -190,7 +190,7 @@ def test_a_memory_keeps_to_its_budget_and_forgets_what_was_not_asked_for_longest
     assert not len(memory) and memory.size == 0
 
 
-@profile(10)
+@some(10)
 @given(case=cases(unmasks=st.sampled_from(TAUS[2:]), remasks=st.just(FROZEN)), budget=st.sampled_from([0, 2000, 5000]))
 def test_a_full_memory_changes_nothing(case, budget):
     memory, backbone = Memory(budget=budget), case.backbone()

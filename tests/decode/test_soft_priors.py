@@ -8,7 +8,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.decode.cases import EXPONENTIAL, FREEZING, FROZEN, LINEAR, SOFT, WINDOWS, cases, check, facts, profile
+from tests.decode.cases import EXPONENTIAL, FREEZING, FROZEN, LINEAR, SOFT, WINDOWS, cases, check, facts, profile, some
 
 PLAIN = {"by_trust": False, "by_entropy": False, "norm": "none"}
 CASES = cases(inits=SOFT, remasks=st.one_of(st.just(FROZEN), LINEAR, EXPONENTIAL), most=3)
@@ -18,26 +18,26 @@ def outcome(case) -> list[dict]:
     return [facts(done) for done in case.decode()]
 
 
-@profile(80)
+@some(80)
 @given(case=CASES)
 def test_it_equals_the_reference(case):
     check(case)
 
 
-@profile(60)
+@some(60)
 @given(case=CASES, cache=st.one_of(WINDOWS, FREEZING))
 def test_with_a_cache(case, cache):
     check(case.but(cache=cache))
 
 
-@profile(20)
+@some(20)
 @given(case=CASES)
 def test_full_trust_is_no_weight(case):
     case = case.but(questions=tuple(replace(q, trust=(1.0,) * len(q.proposal)) for q in case.questions))
     assert outcome(case.but(init=case.init | {"by_trust": True})) == outcome(case.but(init=case.init | {"by_trust": False}))
 
 
-@profile(20)
+@some(20)
 @given(case=cases(inits=SOFT, remasks=st.just(FROZEN), most=3))
 def test_no_trust_is_no_prior(case):
     doubted = tuple(replace(q, trust=(0.0,) * len(q.proposal)) for q in case.questions)

@@ -9,7 +9,7 @@ from unittest.mock import patch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from tests.decode.cases import AGREEMENT, CLEAR, COLD, FROZEN, LINEAR, VERIFIED, WINDOWS, cases, check, facts, profile
+from tests.decode.cases import AGREEMENT, CLEAR, COLD, FROZEN, LINEAR, VERIFIED, WINDOWS, cases, check, facts, profile, some
 from tests.reference.decoder import Answer
 from warmexp.methods.unmask.agreement import Agreement
 
@@ -22,32 +22,32 @@ def kept(answer: Answer) -> int:
     return answer.source.count("injected") + sum(event[3] == "injected" for event in answer.revocations)
 
 
-@profile(70)
+@some(70)
 @given(case=cases(inits=VERIFIED, remasks=st.one_of(st.just(FROZEN), LINEAR), most=3))
 def test_verification_equals_the_reference(case):
     check(case)
 
 
-@profile(60)
+@some(60)
 @given(case=cases(inits=VERIFIED, remasks=st.just(FROZEN), most=3))
 def test_a_shadow_is_a_masked_query(case):
     """Where the row's own states cannot have seen the hidden token (one layer), it is the forward with that token masked."""
     check(case.but(init=case.init | {"score": "shadow"}, model=case.model | {"n_layers": 1}))
 
 
-@profile(40)
+@some(40)
 @given(case=cases(inits=VERIFIED, remasks=st.just(FROZEN), most=3), cache=WINDOWS)
 def test_verification_before_a_cache(case, cache):
     check(case.but(cache=cache))
 
 
-@profile(60)
+@some(60)
 @given(case=cases(inits=st.sampled_from([COLD_PRIOR, {"name": "token_inject", "rho": 0.5}]), unmasks=AGREEMENT, most=3))
 def test_agreement_equals_the_reference(case):
     check(case)
 
 
-@profile(20)
+@some(20)
 @given(
     case=CASES.flatmap(lambda case: st.sampled_from([case, case.but(init=case.init | {"score": "shadow"})])),
     shuffle=st.randoms(use_true_random=False),
@@ -84,7 +84,7 @@ def test_examples_keep_some_and_lose_some():
     assert seen["unclear"] <= 5, seen
 
 
-@profile(30)
+@some(30)
 @given(case=cases(inits=VERIFIED, remasks=st.just(FROZEN), most=3))
 def test_a_rejected_proposal_is_a_cold_start_and_the_price_of_asking(case):
     """An author who gives every token 1 in 10,000 is never believed: what remains of the proposal is the forwards that read it."""
@@ -98,7 +98,7 @@ def test_a_rejected_proposal_is_a_cold_start_and_the_price_of_asking(case):
         assert list(one.commit_iteration) == [n + price for n in cold.commit_iteration]
 
 
-@profile(30)
+@some(30)
 @given(case=cases(unmasks=AGREEMENT, inits=st.just(COLD_PRIOR), remasks=st.just(FROZEN), most=3), pick=st.randoms(use_true_random=False))
 def test_a_prior_that_the_backbone_never_proposes_costs_no_forward(case, pick):
     """The same tokens at the same forwards as threshold decoding, whatever else the proposal says."""

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.decode.cases import FREEZING, WINDOWS, cases, facts, profile
+from tests.decode.cases import FREEZING, WINDOWS, cases, facts, some
 from tests.models.recorded import fake_graphs
 from tests.reference.models import random_models
 from tests.runs.test_run import records
@@ -29,7 +29,7 @@ def graphed(backbone: Backbone) -> GraphedBackbone:
     return GraphedBackbone(**vars(backbone))
 
 
-@profile(60)
+@some(60)
 @given(case=cases(), cache=st.one_of(WINDOWS, FREEZING), size=st.integers(1, 5))
 def test_decoding_through_graphs_is_decoding(case, cache, size):
     """Any cache, prior, remask schedule and number of places; questions that come and go and buffers that grow."""
