@@ -10,6 +10,7 @@ import pytest
 from warmexp.api import planned, run_overrides
 from warmexp.config.plan import options
 from warmexp.config.plugins import VARIABLE, roots, take_words
+from warmexp.config.words import check_words
 from warmexp.errors import UserError
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "mymethods"
@@ -70,3 +71,42 @@ def test_what_cannot_be_a_package_is_one_sentence(named, outside):
 def test_a_class_of_another_group_is_refused(outside):
     with pytest.raises(UserError, match=r"remask\._target_=.* derives from .*Remask"):
         planned([f"plugins=[{outside}]", "remask._target_=rules_of_mine.margin.Margin", "task.limit=2"])
+
+
+@pytest.fixture
+def evidence(outside) -> Path:
+    """The file of an evidence in the package."""
+    (outside / "sure.py").write_text(
+        "from dataclasses import dataclass, replace\n\nfrom warmexp.decode.strategy import Evidence\n\n\n"
+        "@dataclass\nclass Sure(Evidence):\n    gain: float = 0.5\n\n    def weigh(self, view, word):\n"
+        "        return replace(word, confidence=word.confidence + self.gain * (1 - word.confidence))\n"
+    )
+    file = outside / "conf" / "evidence" / "sure.yaml"
+    file.parent.mkdir()
+    file.write_text(f"# @package evidence.sure\n_target_: {outside.name}.sure.Sure\ngain: 0.5\n")
+    return file
+
+
+def test_evidence_of_ones_own_beside_the_projects(outside, evidence, tmp_path, monkeypatch):
+    warm = [f"plugins=[{outside}]", "init=token_inject", "rho=0", "task.limit=2", "device=cpu", f"outputs={tmp_path / 'out'}"]
+    both = ["evidence=[bonus,sure]", "evidence.sure.gain=0.4"]
+    summary, folder = run_overrides([*warm, *both])
+    assert summary["n"] == 2
+    kept = (folder / "config.yaml").read_text()
+    assert "class: Bonus" in kept and "class: Sure" in kept and "gain: 0.4" in kept and "source:" in kept
+    check_words([*warm, *both])  # a command line may say the same
+
+
+def test_evidence_without_its_package_line_is_told_so(outside, evidence):
+    evidence.write_text(evidence.read_text().replace("# @package evidence.sure\n", ""))
+    with pytest.raises(UserError, match=r"begins with the line `# @package evidence\.NAME`"):
+        planned([f"plugins=[{outside}]", "evidence=[sure]", "task.limit=2"])
+
+
+@pytest.mark.parametrize(
+    "mistake", ["def (", "from dataclasses import dataclass\n\n@dataclass\nclass Margin:\n    kept: list = []\n", "1 / 0"]
+)
+def test_a_module_that_cannot_be_loaded_is_one_sentence(outside, mistake):
+    (outside / "broken.py").write_text(mistake)
+    with pytest.raises(UserError, match=r"rules_of_mine\.broken\.Margin cannot be loaded: \w+Error: .*\.$"):
+        planned([f"plugins=[{outside}]", f"unmask._target_={outside.name}.broken.Margin", "task.limit=2"])

@@ -13,12 +13,14 @@ import torch
 from tests.decode.cases import facts
 from tests.reference.models import random_models
 from warmexp.decode.batch import Decoded
-from warmexp.decode.canvas import Question
+from warmexp.decode.canvas import Question, Start
 from warmexp.decode.columns import Column
 from warmexp.decode.edit import Replacement
 from warmexp.decode.loop import decode
 from warmexp.decode.strategy import Evidence, Remask, Schedule, Strategies, Unmask
+from warmexp.decode.view import Span
 from warmexp.errors import UserError
+from warmexp.methods.anchor.edit import EditAnchor
 from warmexp.methods.anchor.none import NoAnchor
 from warmexp.methods.cache.none import NoCache
 from warmexp.methods.init.token_inject import TokenInject
@@ -214,6 +216,24 @@ def floats(self, view, word):
     return replace(word, confidence=word.confidence.float())
 
 
+@dataclass
+class FinishedAtOnce(FixedLength):
+    """Finished before anything was decoded."""
+
+    stops = True
+
+    def finished(self, ends, final):
+        return np.ones(len(ends), dtype=bool)
+
+
+@dataclass
+class FinishedByNothing(FinishedAtOnce):
+    """Forgets to return."""
+
+    def finished(self, ends, final):
+        return None
+
+
 SELECT, COUNTS, LINEAR = partial(bad, Threshold, "select"), partial(bad, Counts, "remember"), partial(bad, LinearRemask)
 WRONG = {
     "a tensor": ("unmask", SELECT(lambda self, v, r: torch.ones(4, 4) > 0), "Bad.select; NumPy array of bool, 4x4; a tensor of torch.bool"),
@@ -232,6 +252,128 @@ WRONG = {
     "one too few": ("unmask", bad(Klass, "measure", lambda self, v, w: {"moved": w.token[1:]}), "Bad.measure; moved; 16"),
     "a measure on the host": ("unmask", bad(Klass, "measure", lambda self, v, w: {"moved": v.masked}), "Bad.measure; moved; ndarray"),
 }  # fmt: skip
+
+
+def schedule(hook, function):
+    return "schedule", bad(Whole, hook, function)
+
+
+def moves(start, live=None):
+    """An `advance` that returns these, of start [n] and todo [n, L]."""
+    return lambda self, s, todo, w: (start(s), todo.any(1) if live is None else live(s, todo))
+
+
+def begins(**changes):
+    """A cold start but for this."""
+
+    def start(self, question, length, seed):
+        given = {"tokens": np.zeros(length, dtype=np.int64), "injected": np.zeros(length, dtype=bool), **changes}
+        return Start(**given)
+
+    return "init", bad(TokenInject, "start", start)
+
+
+def replaces(token):
+    return lambda self, v, r, c: Replacement(v.revocable, np.full_like(v.ids, token), np.ones(v.ids.shape))
+
+
+def says(**changes):
+    """Evidence that says this of every position."""
+    return bad(Likes, "weigh", lambda self, v, w: replace(w, **{k: torch.full_like(getattr(w, k), x) for k, x in changes.items()}))
+
+
+def plans(start, end, keeps=False):
+    """A cache that computes start … end of the response."""
+    hook = lambda self, v: Span.of(*(np.maximum(v.first + at, 0) for at in (start, end)), len(v.rows))  # noqa: E731
+    return "cache", bad(NoCache, "plan", hook, keeps=keeps)
+
+
+def asks(hook, function):
+    return "anchor", bad(EditAnchor, hook, function)
+
+
+def remembers(value, **kind):
+    """A rule with a column of that kind that returns this for it."""
+    return "unmask", bad(Threshold, "remember", lambda self, v, r, e: {"mine": value(v)}, columns={"mine": Column(**kind)})
+
+
+MEASURES = partial(bad, Klass, "measure")
+WRONG |= {
+    "a mixed-up size": (*schedule("width", lambda self, length: 9), "Bad.width; 1 to 8; 9"),
+    "no size": (*schedule("width", lambda self, length: 4.0), "Bad.width; 4.0"),
+    "no window": (*schedule("advance", lambda self, s, todo, w: s), "Bad.advance; ndarray of int64, 4"),
+    "windows of floats": (*schedule("advance", moves(lambda s: s * 1.0)), "Bad.advance; int64; float64"),
+    "a window that goes back": (*schedule("advance", moves(lambda s: s - 1)), "Bad.advance; from 0 to -1"),
+    "a window past the end": (*schedule("advance", moves(lambda s: s + 1)), "Bad.advance; from 0 to 1"),
+    "finished too soon": (*schedule("advance", moves(lambda s: s, lambda s, t: s > 0)), "Bad.advance; said False where todo.any() is True"),
+    "never finished": (*schedule("advance", moves(lambda s: s, lambda s, t: s >= 0)), "Bad.advance; said True where todo.any() is False"),
+    "an idle window": (
+        "schedule",
+        bad(Whole, "advance", moves(lambda s: s), width=lambda self, length: 4),
+        "Bad.advance; something to do; position 4",
+    ),
+    "no span": ("cache", bad(NoCache, "plan", lambda self, v: (0, 1)), "Bad.plan; Span; tuple"),
+    "a span of floats": ("cache", bad(NoCache, "plan", lambda self, v: Span.of(0.0, v.row_length, 4)), "Bad.plan; int64; float64"),
+    "a span of one": ("cache", bad(NoCache, "plan", lambda self, v: Span.of(0, 9, 1)), "Bad.plan; int64, 4"),
+    "a span before the window": (*plans(-9, 1), "Bad.plan; 0 to 3"),
+    "a span behind the row": (*plans(-9, 9), "Bad.plan; 0 to 11"),
+    "a span that is nothing": (*plans(8, 8, keeps=True), "Bad.plan; 10 to 10"),
+    "a part, nothing kept": (*plans(0, 8), "Bad.plan; keeps = True"),
+    "a part at once": (*plans(0, 8, keeps=True), "Bad.plan; first forward"),
+    "no start": ("init", bad(TokenInject, "start", lambda self, q, n, s: None), "Bad.start; Start; NoneType"),
+    "a short start": (*begins(tokens=np.zeros(7, dtype=np.int64)), "Bad.start, tokens:; int64, 8; int64, 7"),
+    "a start of floats": (*begins(tokens=np.zeros(8)), "Bad.start, tokens:; float64"),
+    "a start of tensors": (*begins(injected=torch.zeros(8) > 0), "Bad.start, injected:; a tensor of torch.bool"),
+    "an injected mask": (*begins(tokens=np.full(8, 19), injected=np.ones(8, dtype=bool)), "Bad.start; 19 at position 0 of question q0"),
+    "no token": (*begins(tokens=np.full(8, 20)), "Bad.start; 0 to 19; laid 20"),
+    "a token below": (*begins(tokens=np.full(8, -1)), "Bad.start; laid -1"),
+    "a weight above 1": (*begins(weight=np.full(8, 1.5)), "Bad.start, weight:; shares in [0, 1]; 1.5"),
+    "a weight that is no number": (*begins(weight=np.full(8, np.nan)), "Bad.start, weight:; nan"),
+    "one weight": (*begins(weight=0.5), "Bad.start, weight:; float64, 8; float"),
+    "forwards below 0": (*begins(forwards=-1), "Bad.start; number of forwards; -1"),
+    "a start of no column": (*begins(columns={"age": 1}), "Bad.start; age is none of them (none)"),
+    "too few": ("init", bad(TokenInject, "prepare", lambda self, m, q, starts, given=None: starts[1:]), "Bad.prepare; 4 Starts; 3"),
+    "no starts": ("init", bad(TokenInject, "prepare", lambda self, m, q, starts, given=None: None), "Bad.prepare; NoneType"),
+    "shares below 0": ("init", bad(TokenInject, "mixture", lambda self, v: np.full((4, 8), -0.1)), "Bad.mixture; shares in [0, 1]; -0.1"),
+    "a mixture of a window": ("init", bad(TokenInject, "mixture", lambda self, v: v.trust), "Bad.mixture; 4x8; 4x4"),
+    "finished at once": ("length", FinishedAtOnce(8, 4), "FinishedAtOnce.finished; final"),
+    "finished by nothing": ("length", FinishedByNothing(8, 4), "FinishedByNothing.finished; bool, 4; NoneType"),
+    "another question": (*asks("moved", lambda self, q, d, w: replace(q, id="other")), "Bad.moved; question q; another, other"),
+    "no question": (*asks("moved", lambda self, q, d, w: q.proposal), "Bad.moved; tuple"),
+    "a long proposal": (*asks("moved", lambda self, q, d, w: replace(q, proposal=(1,) * 9)), "Bad.moved; at most 8; 9 tokens"),
+    "a look at nothing": (
+        "remask",
+        bad(Editing, "again", lambda self, v: v.visits >= 0, may_fire=lambda self, visits: visits < 1),
+        "Bad.again; question q; may_fire",
+    ),
+    "a token beyond": ("remask", LINEAR("replace", replaces(20)), "Bad.replace; 0 to 19; put 20"),
+    "evidence for the mask": ("evidence", says(token=19), "Bad.weigh; not the mask (19); 19"),
+    "evidence for nothing": ("evidence", says(token=-1), "Bad.weigh; proposed -1"),
+    "certain twice": ("evidence", says(confidence=2.0), "Bad.weigh; in [0, 1]; 2.0"),
+    "uncertain of all": ("evidence", says(confidence=float("nan")), "Bad.weigh; nan"),
+    "elsewhere": ("evidence", bad(Likes, "weigh", lambda self, v, w: replace(w, token=w.token.to("meta"))), "Bad.weigh; on cpu; on meta"),
+    "a measure elsewhere": ("unmask", MEASURES(lambda self, v, w: {"moved": w.confidence.to("meta")}), "Bad.measure; on cpu; on meta"),
+    "a measure of two": ("unmask", MEASURES(lambda self, v, w: {"moved": w.logits[:, :2]}), "Bad.measure; 16; 16x2"),
+    "a flat distribution": ("unmask", MEASURES(lambda self, v, w: {"before": w.confidence}), "Bad.measure; before; 16x20; 16"),
+    "a measured column": ("unmask", MEASURES(lambda self, v, w: {"still": w.token}), "Bad.measure; still; without a vocabulary"),
+    "a tensor remembered": (*remembers(lambda v: torch.zeros(4, 4)), "Bad.remember; NumPy array of float64; a tensor"),
+    "floats for numbers": (*remembers(lambda v: np.full((4, 4), 0.5), dtype="int64"), "Bad.remember; array of int64; float64"),
+    "a vocabulary remembered": (*remembers(lambda v: np.zeros((4, 4)), vocabulary=True), "Bad.remember; mine; return it from measure"),
+    "a name of the canvas": ("unmask", bad(Threshold, "columns", {"prior": Column()}), "Bad remembers prior; another name"),
+    "no column": ("unmask", bad(Threshold, "columns", {"mine": "int64"}), "Bad.columns; Columns by name"),
+}  # fmt: skip
+
+
+def test_two_methods_cannot_measure_under_one_name(backbone):
+    one = bad(Likes, "measure", lambda self, v, w: {"moved": w.confidence})
+    with pytest.raises(UserError, match=r"moved, which is another method's"):
+        decoded(backbone, replace(COLD, unmask=Klass(), evidence=(one,)))
+
+
+@pytest.mark.parametrize("given", [{"dtype": "flaot64"}, {"per": "token"}, {"per": "row", "vocabulary": True}])
+def test_a_column_that_cannot_be_is_refused(given):
+    with pytest.raises(ValueError, match=r"a column|a vocabulary"):
+        Column(**given)
 
 
 @pytest.mark.parametrize("name", WRONG)

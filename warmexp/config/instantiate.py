@@ -26,6 +26,12 @@ def parts(cfg: DictConfig | Mapping[str, Any], groups: Iterable[str]) -> dict[st
 
 
 def _several(group: str, nodes: Any) -> tuple[Any, ...]:
+    for key, node in (nodes or {}).items():
+        if not isinstance(node, Mapping | DictConfig):  # the keys of an option that did not say that it is one of several
+            raise UserError(
+                f"{group}.{key}={node} is not an option of {group}: a file conf/{group}/NAME.yaml begins with the line"
+                f" `# @package {group}.NAME`, so that several of them can be chosen."
+            )
     return tuple(build(f"{group}.{name}", node) for name, node in (nodes or {}).items())
 
 
@@ -67,6 +73,8 @@ def _class(group: str, target: str | None) -> type:
         cls = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise UserError(f"{group}._target_={target} cannot be found ({error}).") from None
+    except Exception as error:  # a mistake in the file, such as a mutable default of a field
+        raise UserError(f"{group}._target_={target} cannot be loaded: {type(error).__name__}: {' '.join(str(error).split())}.") from error
     base = BASES.get(group.partition(".")[0], object)
     if not isinstance(cls, type) or not dataclasses.is_dataclass(cls) or not trusts(cls.__module__):
         raise UserError(f"{group}._target_={target} is refused: it is not a dataclass of warmexp or of a trusted package.")

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from warmexp.decode.canvas import SOURCES, Canvas, Question
+from warmexp.decode import checked_rows
+from warmexp.decode.canvas import SOURCES, Canvas, Question, Start
 from warmexp.decode.meter import Meter, QuestionSums
 from warmexp.decode.strategy import Strategies
 from warmexp.errors import UserError
@@ -89,10 +90,9 @@ class Batch:
         if not questions:
             return
         length, backbone, before = self.s.length, self.backbone, len(self)
-        starts = [self.s.init.start(question, length.canvas_length, self.seed) for question in questions]
-        starts = self.s.init.prepare(self.meter, questions, starts)
+        starts = self.prepared(questions, self.starts(questions))
         vocabulary = backbone.transformer.wte.weight.shape[0]
-        width = self.s.schedule.width(length)
+        width = checked_rows.width(self.s.schedule, self.s.schedule.width(length), length.canvas_length)
         new = Canvas(questions, starts, backbone.mask_id, width, self.s.columns, vocabulary, backbone.device)
         if self._canvas is None:
             self._canvas = new
@@ -102,6 +102,20 @@ class Batch:
             self.kept = self.kept or KeysValues(backbone.transformer.config, backbone.dtype, backbone.device)
             self.kept.reserve(len(self), length.canvas_length + max(len(q.prompt) for q in questions))
         self.charge(range(before, len(self)))
+
+    def starts(self, questions: Sequence[Question]) -> list[Start]:
+        """What the init makes of them, before any forward."""
+        init, length = self.s.init, self.s.length.canvas_length
+        return self._lawful("start", [init.start(question, length, self.seed) for question in questions], questions)
+
+    def prepared(self, questions: Sequence[Question], starts: list[Start], given: Sequence[int] | None = None) -> list[Start]:
+        """The starts after the init's own forwards."""
+        return self._lawful("prepare", self.s.init.prepare(self.meter, questions, starts, given), questions)
+
+    def _lawful(self, hook: str, starts: Any, questions: Sequence[Question]) -> list[Start]:
+        backbone, length = self.backbone, self.s.length.canvas_length
+        vocabulary = backbone.transformer.wte.weight.shape[0]
+        return checked_rows.starts(self.s.init, hook, starts, questions, length, backbone.mask_id, vocabulary)
 
     def _check(self, question: Question) -> None:
         """Draws, costs and results are keyed by question id; logits are read from the position before the canvas on."""

@@ -68,7 +68,7 @@ class Canvas:
     laid; -1 for masks and for what began there. confidence [B, L] float64, the probability with which a token was committed, NaN for what
     no forward committed. prior [B, L] int64, trust [B, L] float64 (NaN where there is none), weight [B, L] float64 (Start.weight): the
     proposal. start [B] int64, where the window begins; visits [B] int64, forwards run in it (the k of Eq. 11); forwards [B] int64, run for
-    the question. columns: what strategies remember.
+    the question. columns: what strategies remember. vocabulary: how many tokens there are.
     """
 
     ARRAYS = ("ids", "source", "committed_at", "confidence", "prior", "trust", "weight", "start", "visits", "forwards", "prompt_length")
@@ -83,7 +83,7 @@ class Canvas:
         vocabulary: int = 0,
         device: torch.device | None = None,
     ):
-        self.questions, self.mask_id, self.width = list(questions), mask_id, width
+        self.questions, self.mask_id, self.width, self.vocabulary = list(questions), mask_id, width, vocabulary
         tokens = np.stack([s.tokens for s in starts])
         injected = np.stack([s.injected for s in starts])
         rows, length = tokens.shape

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Container, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import Tensor
@@ -13,6 +13,9 @@ from warmexp.decode.edit import Replacement
 from warmexp.decode.reading import Word
 from warmexp.decode.view import View
 from warmexp.errors import UserError
+
+if TYPE_CHECKING:
+    from warmexp.decode.strategy import Strategy
 
 _KINDS = {"bool": "b", "int64": "i", "float64": "f"}
 
@@ -25,7 +28,7 @@ def array(owner: object, hook: str, value: Any, shape: tuple[int, ...], dtype: s
     """
     if isinstance(value, np.ndarray) and value.shape == shape and value.dtype.kind == _KINDS[dtype]:
         return value
-    raise UserError(f"{_name(owner, hook)} has to return a NumPy array of {dtype}, {_shape(shape)}; it returned {_came(value)}.")
+    raise UserError(f"{hook_of(owner, hook)} has to return a NumPy array of {dtype}, {_shape(shape)}; it returned {came(value)}.")
 
 
 def inside(owner: object, hook: str, chosen: Any, eligible: np.ndarray, view: View, what: str) -> np.ndarray:
@@ -34,7 +37,7 @@ def inside(owner: object, hook: str, chosen: Any, eligible: np.ndarray, view: Vi
     if (made > eligible).any():
         i, j = (int(index[0]) for index in (made & ~eligible).nonzero())
         raise UserError(
-            f"{_name(owner, hook)} has to choose among view.{what}; it chose position {view.positions[i, j]} of question"
+            f"{hook_of(owner, hook)} has to choose among view.{what}; it chose position {view.positions[i, j]} of question"
             f" {view.questions[i]}, which is not among them: return view.{what} & …"
         )
     return made
@@ -45,46 +48,78 @@ def replacement(owner: object, value: Any, view: View) -> Replacement | None:
     if value is None:
         return None
     if not isinstance(value, Replacement):
-        raise UserError(f"{_name(owner, 'replace')} has to return a Replacement or None; it returned {_came(value)}.")
+        raise UserError(f"{hook_of(owner, 'replace')} has to return a Replacement or None; it returned {came(value)}.")
     shape = view.revocable.shape
     inside(owner, "replace", value.where, view.revocable, view, "revocable")
     array(owner, "replace", value.token, shape, "int64")
     array(owner, "replace", value.confidence, shape, "float64")
     if (value.token == view.canvas.mask_id)[value.where].any():
-        raise UserError(f"{_name(owner, 'replace')} has to put tokens in the place of tokens; it put the mask there: revoke it in select.")
+        raise UserError(
+            f"{hook_of(owner, 'replace')} has to put tokens in the place of tokens; it put the mask there: revoke it in select."
+        )
+    vocabulary = view.canvas.vocabulary
+    if vocabulary and (wrong := value.where & ((value.token < 0) | (value.token >= vocabulary))).any():
+        raise UserError(f"{hook_of(owner, 'replace')} has to put tokens from 0 to {vocabulary - 1}; it put {value.token[wrong][0]}.")
     return value if value.where.any() else None
 
 
 def word(owner: object, value: Any, before: Word) -> Word:
     """What `weigh` returned."""
     if not isinstance(value, Word):
-        raise UserError(f"{_name(owner, 'weigh')} has to return a Word; it returned {_came(value)}.")
+        raise UserError(f"{hook_of(owner, 'weigh')} has to return a Word; it returned {came(value)}.")
     for name in ("token", "confidence"):
         new, old = getattr(value, name), getattr(before, name)
-        if not isinstance(new, Tensor) or new.shape != old.shape or new.dtype != old.dtype:
+        if not isinstance(new, Tensor) or new.shape != old.shape or new.dtype != old.dtype or new.device != old.device:
             raise UserError(
-                f"{_name(owner, 'weigh')} has to return a {name} of {old.dtype}, {_shape(tuple(old.shape))}; it returned {_came(new)}."
+                f"{hook_of(owner, 'weigh')} has to return a {name} of {old.dtype}, {_shape(tuple(old.shape))}, on {old.device}; it returned"
+                f" {came(new)}."
             )
     return value
 
 
+def heard(owners: Sequence[object], token: np.ndarray, confidence: np.ndarray, view: View) -> None:
+    """What evidence made of the backbone's word, once it is on the host: [R] each."""
+    names = " and ".join(hook_of(owner, "weigh") for owner in owners)
+    masked, vocabulary = view.masked[view.at], view.canvas.vocabulary
+    wrong = masked & ((token == view.canvas.mask_id) | (token < 0) | (token >= vocabulary))
+    if wrong.any():
+        raise UserError(
+            f"{names} has to propose tokens from 0 to {vocabulary - 1} and not the mask ({view.canvas.mask_id}); it proposed"
+            f" {token[wrong][0]}."
+        )
+    wrong = ~((confidence >= 0) & (confidence <= 1 + 1e-9))  # NaN is neither
+    if wrong.any():
+        raise UserError(f"{names} has to give confidences in [0, 1]; it gave {confidence[wrong][0]}.")
+
+
 def column(owner: object, name: str, value: Any, declared: Column, view: View) -> Any:
     """What `remember` returned for a column of its own."""
+    hook = hook_of(owner, "remember")
+    if declared.vocabulary:
+        raise UserError(f"{hook} cannot return {name}, a column with a vocabulary: return it from measure, which has the logits.")
     rows, width, length = len(view.rows), view.canvas.width, view.canvas.length
     shapes = [(rows,)] if declared.per == "row" else [(rows, width), (rows, length)]
-    if getattr(value, "shape", None) in shapes:
+    if isinstance(value, np.ndarray) and value.shape in shapes and np.can_cast(value.dtype, declared.dtype, "same_kind"):
         return value
     expected = " or ".join(map(_shape, shapes))
-    raise UserError(f"{_name(owner, 'remember')} has to return {name} as a NumPy array, {expected}; it returned {_came(value)}.")
+    raise UserError(f"{hook} has to return {name} as a NumPy array of {declared.dtype}, {expected}; it returned {came(value)}.")
 
 
-def measured(owner: object, values: Any, count: int) -> Mapping[str, Tensor]:
-    """What `measure` returned, of `count` positions."""
+def measured(owner: Strategy, values: Any, logits: Tensor, taken: Container[str], declared: Mapping[str, Column]) -> Mapping[str, Tensor]:
+    """What `measure` returned of `logits` [R, V]. taken: names that others have measured. declared: everybody's columns."""
+    count, hook = len(logits), hook_of(owner, "measure")
     for name, value in named(owner, "measure", values).items():
-        if not isinstance(value, Tensor) or value.shape[:1] != (count,):
+        if name in taken or (name in declared and name not in owner.columns):
+            raise UserError(f"{hook} returns {name}, which is another method's: one of them needs another name.")
+        stored = name in declared
+        if stored and not declared[name].vocabulary:
+            raise UserError(f"{hook} returns {name}, which is a column without a vocabulary: return it from remember, or rename it.")
+        shape = (count, logits.shape[1]) if stored else (count,)
+        if not isinstance(value, Tensor) or value.shape != shape or value.device != logits.device:
+            what = "logit" if stored else "position"
             raise UserError(
-                f"{_name(owner, 'measure')} has to return {name} as a tensor of {count} entries, one per position that is read; it"
-                f" returned {_came(value)}."
+                f"{hook} has to return {name} as a tensor of {_shape(shape)} entries on {logits.device}, one per {what} that is read; it"
+                f" returned {came(value)}."
             )
     return values
 
@@ -92,15 +127,18 @@ def measured(owner: object, values: Any, count: int) -> Mapping[str, Tensor]:
 def named(owner: object, hook: str, value: Any, known: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
     """What `measure` or `remember` returned: values by name, of `known` names if any."""
     if not isinstance(value, Mapping):
-        raise UserError(f"{_name(owner, hook)} has to return values by name; it returned {_came(value)}.")
+        raise UserError(f"{hook_of(owner, hook)} has to return values by name; it returned {came(value)}.")
     for name in value:
         if known is not None and name not in known:
             has = ", ".join(known) or "none"
-            raise UserError(f"{_name(owner, hook)} has to return its own columns; {name} is none of them ({has}): declare it in `columns`.")
+            raise UserError(
+                f"{hook_of(owner, hook)} has to return its own columns; {name} is none of them ({has}): declare it in `columns`."
+            )
     return value
 
 
-def _name(owner: object, hook: str) -> str:
+def hook_of(owner: object, hook: str) -> str:
+    """As sentences name it."""
     return f"{type(owner).__name__}.{hook}"
 
 
@@ -108,7 +146,10 @@ def _shape(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape)) or "a single number"
 
 
-def _came(value: Any) -> str:
-    shape = getattr(value, "shape", None)
-    kind = type(value).__name__
-    return kind if shape is None else f"{'a tensor' if isinstance(value, Tensor) else kind} of {value.dtype}, {_shape(tuple(shape))}"
+def came(value: Any) -> str:
+    """What a value is, without its contents."""
+    shape, kind = getattr(value, "shape", None), type(value).__name__
+    if shape is None:
+        return kind
+    where = f" on {value.device}" if isinstance(value, Tensor) else ""
+    return f"{'a tensor' if where else kind} of {value.dtype}, {_shape(tuple(shape))}{where}"

@@ -16,6 +16,8 @@ from torch import Tensor
 
 from warmexp.models.wanted import upload
 
+DTYPES = ("bool", "int8", "int16", "int32", "int64", "float16", "float32", "float64")
+
 
 @dataclass(frozen=True)
 class Column:
@@ -36,6 +38,8 @@ class Column:
     def __post_init__(self) -> None:
         if self.per not in ("position", "row") or (self.vocabulary and self.per == "row"):
             raise ValueError(f"a column is per position or per row, not per {self.per}; a vocabulary belongs to a position")
+        if self.dtype not in DTYPES:
+            raise ValueError(f"a column has one of the types {', '.join(DTYPES)}, not {self.dtype}")
 
 
 class Columns:

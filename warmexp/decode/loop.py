@@ -24,7 +24,7 @@ from itertools import islice
 import torch
 from torch import Tensor
 
-from warmexp.decode import checked
+from warmexp.decode import checked, checked_rows
 from warmexp.decode.batch import Batch, Decoded
 from warmexp.decode.canvas import Question
 from warmexp.decode.edit import Edit
@@ -76,12 +76,15 @@ def stream(
 def _step(batch: Batch, view: View) -> None:
     """One forward of the rows that need everything computed, or of all rows if none does, and the edit that follows from it."""
     backbone, s = batch.backbone, batch.s
-    view = view.mixed(s.init.mixture(view))
-    span = s.cache.plan(view)
+    mixture = s.init.mixture(view)
+    if mixture is not None:
+        view = view.mixed(checked_rows.shares(s.init, "mixture", mixture, (len(view.rows), view.canvas.length)))
+    span = checked_rows.span(s.cache, s.cache.plan(view), view)
     full = span.end - span.start == view.row_length
     if full.any() and not full.all():
         view, span = view.take(full.nonzero()[0]), span.take(full.nonzero()[0])
     view = view.within(span)
+    checked_rows.something_read(s.cache, view)
     request = forward_of(view, span, batch.kept, backbone.device)
     if view.mixture is not None:
         request.mix(backbone, view.whole("prior"), view.mixture, match=s.init.norm == "match")
@@ -106,14 +109,16 @@ def _read(batch: Batch, view: View, request: Forward) -> Reading:
     word = Word.of(meter.forward(request, view.questions), view, s.unmask.temperature)
     for evidence in s.evidence:
         word = checked.word(evidence, evidence.weigh(view, word), word)
+    columns, (row, column) = view.canvas.columns, view.at
     measured: dict[str, Tensor] = {}
     for one in s:
         if one.reads_logits:
-            measured |= checked.measured(one, one.measure(view, word), len(word.token))
-    columns, (row, column) = view.canvas.columns, view.at
+            measured |= checked.measured(one, one.measure(view, word), word.logits, measured, columns.declared)
     for name in columns.declared.keys() & measured.keys():
         columns.store(name, view.rows[row], view.positions[row, column], measured.pop(name))
     token, confidence, *values = (t.numpy() for t in meter.fetch([word.token, word.confidence, *measured.values()]))
+    if s.evidence:
+        checked.heard(s.evidence, token, confidence, view)
     return Reading.of(view, token, confidence, dict(zip(measured, values, strict=True)))
 
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from warmexp.decode import checked_rows
 from warmexp.decode.batch import Batch
 from warmexp.decode.canvas import Question, Start
 from warmexp.decode.view import View
@@ -31,7 +32,11 @@ def reanchor(batch: Batch, view: View) -> bool:
     asked = [canvas.questions[i] for i in rows]
     given = [int(start[i]) for i in rows]
     decoded = [canvas.ids[i, :first].tolist() for i, first in zip(rows, given, strict=True)]
-    moved = [batch.s.anchor.moved(q, d, canvas.width) for q, d in zip(asked, decoded, strict=True)]
+    anchor = batch.s.anchor
+    moved = [
+        checked_rows.moved(anchor, anchor.moved(q, d, canvas.width), q, canvas.length, canvas.vocabulary)
+        for q, d in zip(asked, decoded, strict=True)
+    ]
     starts = _starts(batch, rows, asked, moved, given)
     for i, question, one, first in zip(rows, moved, starts, given, strict=True):
         entered[i] = first
@@ -44,7 +49,7 @@ def _starts(batch: Batch, rows: list[int], asked: list[Question], moved: list[Qu
     """What the init makes of the moved proposals. One that verifies reads each again as often as it may, if it has moved (it has been read
     where it stood); of the others nothing is injected."""
     init, length = batch.s.init, batch.s.length.canvas_length
-    starts = [init.start(question, length, batch.seed) for question in moved]
+    starts = batch.starts(moved)
     if not init.verifies:
         return starts
     reread = batch.canvas.columns.values["reread"]
@@ -52,7 +57,7 @@ def _starts(batch: Batch, rows: list[int], asked: list[Question], moved: list[Qu
         stands = question.proposal[first:] == before.proposal[first:]
         if stands or reread[row] >= batch.s.anchor.verify:
             starts[n] = replace(starts[n], injected=np.zeros(length, dtype=bool))
-    starts = init.prepare(batch.meter, moved, starts, given)
+    starts = batch.prepared(moved, starts, given)
     for row, start in zip(rows, starts, strict=True):
         reread[row] += bool(start.forwards)
     return starts

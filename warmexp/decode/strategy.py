@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from torch import Tensor
 
-from warmexp.decode.canvas import DECODED, INJECTED, Question, Start
+from warmexp.decode.canvas import DECODED, INJECTED, Canvas, Question, Start
 from warmexp.decode.columns import Column
 from warmexp.decode.edit import Edit, Replacement
 from warmexp.decode.reading import Reading, Word
@@ -349,11 +349,15 @@ class Strategies:
         """What all of them remember.
 
         Raises:
-            UserError: two of them use one name.
+            UserError: two of them use one name, or it is the canvas's, or what is declared is no column.
         """
         found: dict[str, Column] = {}
         for one in self:
+            if not isinstance(one.columns, Mapping) or not all(isinstance(column, Column) for column in one.columns.values()):
+                raise UserError(f"{type(one).__name__}.columns has to be Columns by name; it is {one.columns!r}.")
             for name, column in one.columns.items():
+                if name in (*Canvas.ARRAYS, "masked"):
+                    raise UserError(f"{type(one).__name__} remembers {name}, which the canvas has: give the column another name.")
                 if name in found:
                     raise UserError(f"{type(one).__name__} and another method remember {name}: one of them needs another name.")
                 found[name] = column

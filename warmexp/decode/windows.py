@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from warmexp.decode import checked
+from warmexp.decode import checked, checked_rows
 from warmexp.decode.canvas import DECODED, FIXED, INJECTED, Canvas
 from warmexp.decode.strategy import Strategies
 from warmexp.decode.view import View, frozen
@@ -32,20 +32,22 @@ def advance(canvas: Canvas, s: Strategies, backbone: Backbone, seed: int) -> tup
             again = s.remask.again(View(canvas, rows, masked[here], revocable[here], backbone.shift, seed))
             again = checked.array(s.remask, "again", again, (len(rows),), "bool") & (canvas.visits < CAP * width)
             todo |= revocable & ~later & again[:, None]
-    start, live = s.schedule.advance(canvas.start, todo, width)
+    start, live = checked_rows.window(s.schedule, s.schedule.advance(canvas.start, todo, width), canvas.start, todo, width)
     moved = start != canvas.start
     if moved.any():
         canvas.visits = np.where(moved, 0, canvas.visits)
         canvas.start = start
     if s.length.stops:
         ends = np.isin(canvas.ids, backbone.end_ids)
-        live = live & ~s.length.finished(ends, _final(canvas, s))
+        final = _final(canvas, s)
+        live = live & ~checked_rows.finished(s.length, s.length.finished(ends, final), final)
     window = (rows[:, None], canvas.start[:, None] + np.arange(width))
     if revocable is None:
         eligible = np.zeros((len(rows), width), dtype=bool)
     else:
         listens = s.remask.may_fire(canvas.visits) & (canvas.visits < CAP * width)
         eligible = revocable[window] & listens[:, None]
+        checked_rows.listened(s.remask, live & ~(masked[window] | eligible).any(1), [q.id for q in canvas.questions])
     return View(canvas, rows, frozen(masked[window]), frozen(eligible), backbone.shift, seed), live
 
 

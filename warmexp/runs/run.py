@@ -132,8 +132,10 @@ def _stored_config(plan: Plan) -> dict[str, Any]:
 def _labels(s: Strategies) -> dict[str, Any]:
     """What figures and tables write of the methods, by the methods' own word, and the key along which their curve runs."""
     shown = {field.name: getattr(s, field.name) for field in fields(s)}
-    told = {name: " ".join(o.shown() for o in one) if isinstance(one, tuple) else one.shown() for name, one in shown.items()}
-    return {**told, "curve": s.unmask.curve and f"unmask.{s.unmask.curve}"}
+    told = {
+        name: " ".join(filter(None, (o.shown() for o in one))) if isinstance(one, tuple) else one.shown() for name, one in shown.items()
+    }
+    return {**said, "curve": s.unmask.curve and f"unmask.{s.unmask.curve}"}
 
 
 def _proposals(plan: Plan, say: Callable[[str], None]) -> dict[str, tuple[Proposal, Encoded]]:
