@@ -135,7 +135,7 @@ def _labels(s: Strategies) -> dict[str, Any]:
     told = {
         name: " ".join(filter(None, (o.shown() for o in one))) if isinstance(one, tuple) else one.shown() for name, one in shown.items()
     }
-    return {**said, "curve": s.unmask.curve and f"unmask.{s.unmask.curve}"}
+    return {**told, "curve": s.unmask.curve and f"unmask.{s.unmask.curve}"}
 
 
 def _proposals(plan: Plan, say: Callable[[str], None]) -> dict[str, tuple[Proposal, Encoded]]:
