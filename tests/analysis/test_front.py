@@ -35,7 +35,7 @@ def test_bootstrap_is_deterministic_and_covers():
 
 def test_a_dominated_run_is_not_on_the_front(run):
     folders = [
-        run("slow", nfe=10, correct=80), run("fast", nfe=5, correct=60), run("dominated", nfe=7, correct=55),
+        run("slow", nfe=10, correct=80), run("fast", nfe=5, correct=60, tau=0.5), run("dominated", nfe=7, correct=55, tau=0.6),
         run("equal", nfe=5, correct=60, tau=0.8), run("worse-same-nfe", nfe=10, correct=70, tau=0.7),
         run("oracle", nfe=1, correct=99, oracle=True, init="token_inject", proposer="oracle"),
     ]  # fmt: skip
