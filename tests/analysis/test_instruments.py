@@ -138,8 +138,7 @@ def test_canvases_by_hand():
         source=("decoded", "decoded", "decoded", "mask"),
         commit_iteration=(3, 4, 2, -1),
         revocations=((1, 0, 9, "injected", -1), (3, 1, 8, "decoded", 1)),
-        score=(0.9, 0.2, None, None),
-        verifying=1,
+        columns={"score": (0.9, 0.2, None, None), "verifying": 1},
         cost=SimpleNamespace(nfe=5),
     )
     assert list(canvases(result, (9, 8))) == [

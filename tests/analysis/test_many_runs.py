@@ -48,7 +48,8 @@ def test_luck_is_not_printed_bold_and_not_called_significant():
     found = np.array([luck(seed, 128, 30) for seed in range(40)], dtype=float)
     on_front, _, _, adjusted, gain = found.mean(axis=0)
     assert (found[:, 0] > 0).mean() >= 0.85 and on_front > 1
-    assert (found[:, 1] > 0).mean() <= 0.05 and adjusted <= 0.05 and gain > 0.02
+    # 600 such studies have a mean gain of 0.018; the mean of 40 has a standard error of 0.0035.
+    assert (found[:, 1] > 0).mean() <= 0.05 and adjusted <= 0.05 and gain > 0.01
 
 
 @pytest.mark.slow
