@@ -32,7 +32,8 @@ def runs(root: Path) -> pd.DataFrame:
 
 
 def records(root: Path) -> pd.DataFrame:
-    """A row per run and question, the fields of `records.jsonl`; `strict` and `flexible` say whether the answer was right."""
+    """A row per run and question, the fields of `records.jsonl`; `strict` and `flexible` say whether the answer was
+    right."""
     tables = []
     for file in sorted(root.rglob("records.jsonl")):
         table = pd.read_json(file, lines=True, dtype={"id": str})
@@ -47,7 +48,8 @@ def reach(table: pd.DataFrame, value: str, interval: str) -> np.ndarray:
 
 
 def plot(table: pd.DataFrame, out: Path) -> None:
-    """Accuracy over forwards with both 95 % intervals: a mark per run, a colour per init; hollow where an oracle saw the answer."""
+    """Accuracy over forwards with both 95 % intervals: a mark per run, a colour per init; hollow where an oracle saw
+    the answer."""
     figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
     for (init, oracle), group in table.groupby(["config.choices.init", "oracle"]):
         axes.errorbar(
@@ -72,7 +74,11 @@ if __name__ == "__main__":
     found = runs(options.root)
     if found.empty:
         parser.error(f"{options.root} holds no finished run: give a folder such as outputs, or run `make demo` first.")
-    print(found[["config.choices.init", "config.choices.remask", "n", "nfe_mean", "accuracy_flexible", "folder"]].to_string(index=False))
+    print(
+        found[
+            ["config.choices.init", "config.choices.remask", "n", "nfe_mean", "accuracy_flexible", "folder"]
+        ].to_string(index=False)
+    )
     each = records(options.root)
     print("\nforwards of right and of wrong answers")
     print(each.groupby(["folder", "flexible"])["nfe"].agg(["count", "mean", "median"]).round(2).to_string())

@@ -1,7 +1,9 @@
-"""Hydra's launchers, made to survive a job that is killed: the other jobs go on, and the killed one comes back as a failed job.
+"""Hydra's launchers, made to survive a job that is killed: the other jobs go on, and the killed one comes back as a
+failed job.
 
-As they are, joblib's launcher drops every job of a study when one worker dies, and submitit's raises at the first dead job (or waits
-for ever where the cluster keeps no accounts, which is where submitit asks). Hydra finds launchers only in the package `hydra_plugins`.
+As they are, joblib's launcher drops every job of a study when one worker dies, and submitit's raises at the first dead
+job (or waits for ever where the cluster keeps no accounts, which is where submitit asks). Hydra finds launchers only in
+the package `hydra_plugins`.
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ from hydra.plugins.launcher import Launcher
 from warmexp.console import show
 
 _POLL_SECONDS = 2.0
-# A result file may reach this machine's view of a shared file system later than the news that its job has left the queue.
+# A result file may reach this machine's view of a shared file system later than the news that its job has left the
+# queue.
 _GRACE_SECONDS = 10.0
 
 
@@ -35,7 +38,8 @@ def failed(error: Exception) -> JobReturn:
 
 
 class Local(JoblibLauncher):
-    """Processes of one machine. When one is killed, all jobs are asked for again (what is finished is reused), then one by one."""
+    """Processes of one machine. When one is killed, all jobs are asked for again (what is finished is reused), then one
+    by one."""
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         from joblib.externals.loky.process_executor import BrokenProcessPool
@@ -51,7 +55,16 @@ class Local(JoblibLauncher):
 
 
 # The options that submitit has for every kind of cluster; the others are Slurm's.
-_GENERAL = ("timeout_min", "cpus_per_task", "gpus_per_node", "tasks_per_node", "mem_gb", "nodes", "name", "stderr_to_stdout")
+_GENERAL = (
+    "timeout_min",
+    "cpus_per_task",
+    "gpus_per_node",
+    "tasks_per_node",
+    "mem_gb",
+    "nodes",
+    "name",
+    "stderr_to_stdout",
+)
 
 
 class Slurm(SlurmLauncher):
@@ -62,11 +75,19 @@ class Slurm(SlurmLauncher):
 
         options = {k if k in _GENERAL else f"slurm_{k}": v for k, v in self.params.items() if k != "submitit_folder"}
         timeouts = options.pop("slurm_max_num_timeout")
-        executor = submitit.AutoExecutor(self.params["submitit_folder"], cluster="slurm", slurm_max_num_timeout=timeouts)
+        executor = submitit.AutoExecutor(
+            self.params["submitit_folder"], cluster="slurm", slurm_max_num_timeout=timeouts
+        )
         executor.update_parameters(**options)
-        calls = [(list(words), "hydra.sweep.dir", i, "", Singleton.get_state()) for i, words in enumerate(job_overrides, initial_job_idx)]
+        calls = [
+            (list(words), "hydra.sweep.dir", i, "", Singleton.get_state())
+            for i, words in enumerate(job_overrides, initial_job_idx)
+        ]
         jobs = executor.map_array(self, *zip(*calls, strict=True))
-        show(f"{len(jobs)} jobs went to Slurm as {jobs[0].job_id.split('_')[0]}; their logs: {jobs[0].paths.folder.parent}")
+        show(
+            f"{len(jobs)} jobs went to Slurm as {jobs[0].job_id.split('_')[0]}; their logs:"
+            f" {jobs[0].paths.folder.parent}"
+        )
         return [_outcome(job) for job in jobs]
 
 
@@ -76,7 +97,9 @@ def _outcome(job: Any) -> JobReturn:
         if not _queued(job.job_id):
             time.sleep(_GRACE_SECONDS)
             if not job.paths.result_pickle.exists():
-                return failed(RuntimeError(f"Slurm ended job {job.job_id} before it was done (log: {job.paths.stderr})"))
+                return failed(
+                    RuntimeError(f"Slurm ended job {job.job_id} before it was done (log: {job.paths.stderr})")
+                )
         time.sleep(_POLL_SECONDS)
     try:
         return job.results()[0]

@@ -1,4 +1,5 @@
-"""Optuna's Hydra sweeper for two objectives; see warmexp/studies/search.py. It lies here because Hydra looks for plugins nowhere else."""
+"""Optuna's Hydra sweeper for two objectives; see warmexp/studies/search.py. It lies here because Hydra looks for
+plugins nowhere else."""
 
 from typing import Any
 
@@ -17,7 +18,9 @@ class Search(Sweeper):
         try:
             from warmexp.studies.search import Trials
         except ImportError:  # optuna is not loaded before it is asked for: that takes a second
-            raise UserError("hydra/sweeper=search needs the plugin hydra-optuna-sweeper: pip install 'warmexp[sweeps]'.") from None
+            raise UserError(
+                "hydra/sweeper=search needs the plugin hydra-optuna-sweeper: pip install 'warmexp[sweeps]'."
+            ) from None
         self.trials = Trials(**self.settings)
         self.trials.setup(**hydra)
 

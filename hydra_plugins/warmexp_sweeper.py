@@ -1,7 +1,9 @@
-"""Hydra's basic sweeper for studies: a list of grids instead of one, equal runs folded, finished runs not launched again.
+"""Hydra's basic sweeper for studies: a list of grids instead of one, equal runs folded, finished runs not launched
+again.
 
-It only makes the list of jobs; any launcher runs them. It lies in `hydra_plugins` because Hydra instantiates plugins from nowhere else.
-Hydra executes this file before it is in sys.modules, where a dataclass looks up annotations that are text: they are none here.
+It only makes the list of jobs; any launcher runs them. It lies in `hydra_plugins` because Hydra instantiates plugins
+from nowhere else. Hydra executes this file before it is in sys.modules, where a dataclass looks up annotations that are
+text: they are none here.
 """
 
 from dataclasses import dataclass
@@ -15,8 +17,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 @dataclass
 class StudySweeperConf(BasicSweeperConf):
     """As the basic sweeper's, and
-    grids: command lines, each a grid (commas vary a key); the study is all of their points. `params` and the words of the command line
-        belong to every grid, and the command line wins over the file; but a word behind a `!` stays as it is.
+    grids: command lines, each a grid (commas vary a key); the study is all of their points. `params` and the words of
+        the command line belong to every grid, and the command line wins over the file; but a word behind a `!` stays as
+        it is.
     dry_run: print the jobs, what is done and what is left; run nothing.
     """
 
@@ -31,7 +34,9 @@ ConfigStore.instance().store(group="hydra/sweeper", name="study", node=StudySwee
 class StudySweeper(BasicSweeper):
     """See StudySweeperConf."""
 
-    def __init__(self, max_batch_size: int | None, params: Any = None, grids: list[str] | None = None, dry_run: bool = False):
+    def __init__(
+        self, max_batch_size: int | None, params: Any = None, grids: list[str] | None = None, dry_run: bool = False
+    ):
         super().__init__(max_batch_size, params)
         self.grids = list(grids or [""])
         self.dry_run = dry_run

@@ -24,8 +24,11 @@ def byte_tokenizer() -> Tokenizer:
     return tokenizer
 
 
-def llada_tensors(d: int = 16, layers: int = 2, mlp: int = 32, rows: int = 264, seed: int = 0) -> dict[str, torch.Tensor]:
-    """Random weights under LLaDA's published key names, written out from the list of names (not from our own module)."""
+def llada_tensors(
+    d: int = 16, layers: int = 2, mlp: int = 32, rows: int = 264, seed: int = 0
+) -> dict[str, torch.Tensor]:
+    """Random weights under LLaDA's published key names, written out from the list of names (not from our own
+    module)."""
     g = torch.Generator().manual_seed(seed)
 
     def matrix(out: int, inner: int) -> torch.Tensor:
@@ -34,7 +37,10 @@ def llada_tensors(d: int = 16, layers: int = 2, mlp: int = 32, rows: int = 264, 
     def norm() -> torch.Tensor:
         return 1 + 0.2 * torch.randn(d, generator=g)
 
-    tensors = {"model.transformer.wte.weight": torch.randn(rows, d, generator=g), "model.transformer.ff_out.weight": 3 * matrix(rows, d)}
+    tensors = {
+        "model.transformer.wte.weight": torch.randn(rows, d, generator=g),
+        "model.transformer.ff_out.weight": 3 * matrix(rows, d),
+    }
     tensors["model.transformer.ln_f.weight"] = norm()
     for n in range(layers):
         block = f"model.transformer.blocks.{n}."
@@ -78,9 +84,17 @@ def llada_config(d: int = 16, layers: int = 2, mlp: int = 32, rows: int = 264) -
 
 
 def dream_tensors(
-    d: int = 16, layers: int = 2, mlp: int = 32, rows: int = 264, heads: int = 4, kv_heads: int = 2, tied: bool = False, seed: int = 0
+    d: int = 16,
+    layers: int = 2,
+    mlp: int = 32,
+    rows: int = 264,
+    heads: int = 4,
+    kv_heads: int = 2,
+    tied: bool = False,
+    seed: int = 0,
 ) -> dict[str, torch.Tensor]:
-    """Random weights under Dream's published key names (Qwen2's: biases on queries, keys and values, fewer key-value heads)."""
+    """Random weights under Dream's published key names (Qwen2's: biases on queries, keys and values, fewer key-value
+    heads)."""
     g = torch.Generator().manual_seed(seed)
     kv = d // heads * kv_heads
 
@@ -111,7 +125,9 @@ def dream_tensors(
     return tensors
 
 
-def dream_config(d: int = 16, layers: int = 2, mlp: int = 32, rows: int = 264, heads: int = 4, kv_heads: int = 2) -> dict:
+def dream_config(
+    d: int = 16, layers: int = 2, mlp: int = 32, rows: int = 264, heads: int = 4, kv_heads: int = 2
+) -> dict:
     """A config.json with the fields Dream publishes."""
     return {
         "architectures": ["DreamModel"],
@@ -146,7 +162,9 @@ def dream_config(d: int = 16, layers: int = 2, mlp: int = 32, rows: int = 264, h
 DREAM_SPECIAL = {"<|endoftext|>": EOS, "<|mask|>": MASK, "<|im_end|>": EOT}
 
 
-def write_qwen2_files(folder: Path, special: dict[str, int], merges: list[tuple[str, str]] | None = None, plain: tuple = ()) -> None:
+def write_qwen2_files(
+    folder: Path, special: dict[str, int], merges: list[tuple[str, str]] | None = None, plain: tuple = ()
+) -> None:
     """vocab.json, merges.txt and tokenizer_config.json as Qwen2 and Dream publish them; no tokenizer.json.
 
     special: added token -> id; plain: the ones among them that are not special (Qwen2.5's <tool_call>, for one).
@@ -175,9 +193,13 @@ def write_dream(folder: Path, tensors: dict[str, torch.Tensor] | None = None, co
     return folder
 
 
-def write_checkpoint(folder: Path, tensors: dict[str, torch.Tensor] | None = None, config: dict | None = None, shards: int = 2) -> Path:
+def write_checkpoint(
+    folder: Path, tensors: dict[str, torch.Tensor] | None = None, config: dict | None = None, shards: int = 2
+) -> Path:
     """A folder in LLaDA's published layout: config.json, sharded safetensors with an index, tokenizer.json."""
-    write_weights(folder, llada_tensors() if tensors is None else tensors, llada_config() if config is None else config, shards)
+    write_weights(
+        folder, llada_tensors() if tensors is None else tensors, llada_config() if config is None else config, shards
+    )
     byte_tokenizer().save(str(folder / "tokenizer.json"))
     return folder
 

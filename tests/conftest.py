@@ -23,7 +23,8 @@ settings.register_profile("large")  # ten times as many random decoding problems
 
 
 def pytest_collection_finish(session):
-    """What was imported and collected is there to the end: no collection of a run's garbage has to look through it again."""
+    """What was imported and collected is there to the end: no collection of a run's garbage has to look through it
+    again."""
     gc.collect()
     gc.freeze()
 
@@ -53,7 +54,8 @@ def quiet_home(tmp_path, monkeypatch) -> Path:
 
 @pytest.fixture(autouse=True)
 def no_pictures(request, monkeypatch):
-    """A small run's own picture takes a fifth of its time: it is drawn where a test that looks at it is marked `pictures`."""
+    """A small run's own picture takes a fifth of its time: it is drawn where a test that looks at it is marked
+    `pictures`."""
     if request.node.get_closest_marker("pictures") is None:
         monkeypatch.setattr(running, "_figures", lambda folder, records: [])
 

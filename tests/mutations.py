@@ -69,7 +69,18 @@ def in_a_line(rng: random.Random, file: Path) -> None:
 def among_lines(rng: random.Random, file: Path) -> None:
     lines = file.read_bytes().splitlines(keepends=True)
     at = rng.randrange(len(lines))
-    rows = (b"\n", b"[]\n", b"{}\n", b"null\n", b"{\n", b"NaN\n", b"\x00" * 64 + b"\n", b"[" * 3000 + b"\n", lines[0], lines[-1])
+    rows = (
+        b"\n",
+        b"[]\n",
+        b"{}\n",
+        b"null\n",
+        b"{\n",
+        b"NaN\n",
+        b"\x00" * 64 + b"\n",
+        b"[" * 3000 + b"\n",
+        lines[0],
+        lines[-1],
+    )
     other = rng.choice(rows)
     kind = rng.randrange(4)
     if kind == 0:
@@ -93,7 +104,9 @@ def in_bytes(rng: random.Random, file: Path) -> None:
         for _ in range(rng.randrange(1, 9)):
             content[rng.randrange(len(content))] = rng.randrange(256)
     elif kind == 2:
-        content[at:at] = rng.choice((b"\xef\xbb\xbf", b"\x00", b"\xff\xfe", b"[" * 5000, b'"', b"}", b"\xe4", b"\r\n", b"\xe2\x80\xa8"))
+        content[at:at] = rng.choice(
+            (b"\xef\xbb\xbf", b"\x00", b"\xff\xfe", b"[" * 5000, b'"', b"}", b"\xe4", b"\r\n", b"\xe2\x80\xa8")
+        )
     elif kind == 3:
         del content[at : at + rng.randrange(1, 50)]
     elif kind == 4:

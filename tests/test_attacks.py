@@ -11,7 +11,14 @@ import pytest
 from tests.checkpoints import EOS, llada_config, llada_tensors, write_checkpoint
 from tests.test_sinks import everything, run_main
 
-SMALL = ["backbone=checkpoint", "length.canvas_length=8", "length.block_length=8", "tau=0.3", "task.limit=2", "device=cpu"]
+SMALL = [
+    "backbone=checkpoint",
+    "length.canvas_length=8",
+    "length.block_length=8",
+    "tau=0.3",
+    "task.limit=2",
+    "device=cpu",
+]
 
 
 def decoded(folder: Path) -> list[tuple[str, list[int], int]]:
@@ -72,7 +79,17 @@ def test_what_a_training_left_in_a_tokenizer_changes_no_token(quiet_home, monkey
 def test_a_token_behind_letters_in_a_prompt_is_in_no_file(quiet_home, monkeypatch, capfd):
     token = "ghp_aB3dE5fG7hJ9kL2mN4pQ6rS8tU0vW"
     file = quiet_home / "q.jsonl"
-    file.write_text(json.dumps({"id": "q1", "question": f"MY_KEY_{token} or key{token}: 2 + 2?", "answer": "#### 4"}) + "\n")
-    words = ["task=jsonl", f"task.path={file}", "tau=0.7,0.9", "-m", "study.name=s", "tracker=wandb", "tracker.mode=offline"]
+    file.write_text(
+        json.dumps({"id": "q1", "question": f"MY_KEY_{token} or key{token}: 2 + 2?", "answer": "#### 4"}) + "\n"
+    )
+    words = [
+        "task=jsonl",
+        f"task.path={file}",
+        "tau=0.7,0.9",
+        "-m",
+        "study.name=s",
+        "tracker=wandb",
+        "tracker.mode=offline",
+    ]
     assert run_main(monkeypatch, *words) == 0  # -m amid the overrides, as people write it
     assert token not in everything(quiet_home / "outputs") + "".join(capfd.readouterr())

@@ -1,4 +1,5 @@
-"""What is printed: a terminal acts on nothing that came from a file, and a console that lacks a character is no error."""
+"""What is printed: a terminal acts on nothing that came from a file, and a console that lacks a character is no
+error."""
 
 from __future__ import annotations
 
@@ -44,15 +45,24 @@ def test_a_console_without_a_character_gets_its_number(encoding):
     ],
 )
 def test_results_outlive_what_they_are_printed_on(where, several, quiet_home):
-    """`| head -0`, `> file` on a full disk, standard output that was closed: all that is computed is kept, nothing is a traceback."""
+    """`| head -0`, `> file` on a full disk, standard output that was closed: all that is computed is kept, nothing is a
+    traceback."""
     reader, writer = os.pipe()
     os.close(reader)
     out = {"a pipe that is closed": writer, "a full disk": os.open("/dev/full", os.O_WRONLY), "nowhere": writer}[where]
-    words = [sys.executable, "-m", "warmexp", *(["-m", "tau=0.7,0.9", "study.name=s"] if several else []), "task.limit=2"]
+    words = [
+        sys.executable,
+        "-m",
+        "warmexp",
+        *(["-m", "tau=0.7,0.9", "study.name=s"] if several else []),
+        "task.limit=2",
+    ]
     if where == "nowhere":
         words = ["sh", "-c", 'exec "$@" >&-', "sh", *words]
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-    done = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.PIPE, text=True, timeout=300, env=env)
+    done = subprocess.run(
+        words, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.PIPE, text=True, timeout=300, env=env
+    )
     assert done.returncode == 0 and "Traceback" not in done.stderr and "Exception" not in done.stderr, done.stderr
     assert ("standard output cannot be written" in done.stderr) == (where == "a full disk"), done.stderr
     assert len(list(quiet_home.glob("outputs/*/summary.json"))) == 1 + several
@@ -63,7 +73,9 @@ def test_only_one_function_prints():
     """Nothing in the package prints but `console.show`; rich prints the tables, from cells that were made visible."""
     root = Path(__file__).parents[1]
     for file in [*root.glob("warmexp/**/*.py"), *root.glob("hydra_plugins/*.py")]:
-        calls = [node.func for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
+        calls = [
+            node.func for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)
+        ]
         assert not {ast.unparse(call) for call in calls} & {"print"}, file
 
 

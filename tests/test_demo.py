@@ -7,7 +7,8 @@ from warmexp.studies import demo
 
 
 def test_the_demo_shows_what_it_promises(capsys, monkeypatch, quiet_home):
-    """Cold start, injection and interpolation, each with and without remasking, from both proposers; the oracle; trusted priors."""
+    """Cold start, injection and interpolation, each with and without remasking, from both proposers; the oracle;
+    trusted priors."""
     cfg, _ = composed(["+sweep=demo"])
     assert cfg.task.limit == 256 and cfg.study.baseline == "init=mask remask=none"
     demo.main(["--limit", "2", "--outputs", "out"])

@@ -1,4 +1,5 @@
-"""Command lines drawn from fixed seeds: each ends in a run that is planned, in help, or in a sentence; none in a traceback or a hang."""
+"""Command lines drawn from fixed seeds: each ends in a run that is planned, in help, or in a sentence; none in a
+traceback or a hang."""
 
 from __future__ import annotations
 
@@ -50,7 +51,11 @@ class Hang(BaseException):
 def keys() -> tuple[str, ...]:
     """Every dotted key of some compositions."""
     found = set()
-    for words in ([], ["init=token_inject", "proposer=hf", "remask=budget", "tracker=wandb"], ["task=jsonl", "cache=dual", "unmask=topk"]):
+    for words in (
+        [],
+        ["init=token_inject", "proposer=hf", "remask=budget", "tracker=wandb"],
+        ["task=jsonl", "cache=dual", "unmask=topk"],
+    ):
         found |= set(_leaves("", OmegaConf.to_container(composed(words)[0])))
     return tuple(sorted(found))
 
@@ -120,7 +125,11 @@ def tried(seeds: Iterable[int], capsys, monkeypatch) -> None:
             moved, said = Path.cwd() != home, capsys.readouterr()
             monkeypatch.chdir(home)
             usage = said.err.startswith("usage: ")
-            sentences = status != 2 or usage or (said.err.startswith("warmexp: ") and said.err.count("\n") == 1 and len(said.err) < 6500)
+            sentences = (
+                status != 2
+                or usage
+                or (said.err.startswith("warmexp: ") and said.err.count("\n") == 1 and len(said.err) < 6500)
+            )
             if status not in (0, 1, 2) or "Traceback" in said.err + said.out or not sentences or moved:
                 wrong.append(f"seed {seed}: {words!r}"[:400] + f" -> {status}: {said.err[-700:]!r}")
     finally:

@@ -1,4 +1,5 @@
-"""lm-evaluation-harness with a warmexp pipeline as the model: the real harness on small local tasks, and what it refuses."""
+"""lm-evaluation-harness with a warmexp pipeline as the model: the real harness on small local tasks, and what it
+refuses."""
 
 from __future__ import annotations
 
@@ -23,22 +24,35 @@ WARM = ["init=token_inject", "rho=0.5", "proposer=lab_weak", "remask=linear", "d
 
 @pytest.fixture
 def tasks(quiet_home) -> Path:
-    """A folder with the harness's own gsm8k task over lab questions in local files, and a task that asks for likelihoods."""
+    """A folder with the harness's own gsm8k task over lab questions in local files, and a task that asks for
+    likelihoods."""
     yaml = pytest.importorskip("yaml")
     rows = [
-        {"question": q.prompt[len("Question: ") : -len("\nAnswer:")], "answer": q.solution.strip()} for q in LabTask(limit=N + 6).load()
+        {"question": q.prompt[len("Question: ") : -len("\nAnswer:")], "answer": q.solution.strip()}
+        for q in LabTask(limit=N + 6).load()
     ]
     for split, part in {"test": rows[:N], "train": rows[N:]}.items():
         (quiet_home / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part))
     config = yaml.safe_load((Path(lm_eval.__file__).parent / "tasks" / "gsm8k" / "gsm8k.yaml").read_text())
     del config["dataset_name"], config["tag"]
     files = {split: str(quiet_home / f"{split}.jsonl") for split in ("train", "test")}
-    config |= {"task": "gsm8k", "dataset_path": "json", "dataset_kwargs": {"data_files": files, "cache_dir": str(quiet_home / "cache")}}
+    config |= {
+        "task": "gsm8k",
+        "dataset_path": "json",
+        "dataset_kwargs": {"data_files": files, "cache_dir": str(quiet_home / "cache")},
+    }
     folder = quiet_home / "tasks"
     folder.mkdir()
     (folder / "local.yaml").write_text(yaml.safe_dump(config))
-    likelihood = {k: v for k, v in config.items() if k not in ("generation_kwargs", "filter_list", "metric_list", "num_fewshot")}
-    choice = {"task": "local_choice", "output_type": "multiple_choice", "doc_to_choice": ["yes", "no"], "doc_to_target": 0}
+    likelihood = {
+        k: v for k, v in config.items() if k not in ("generation_kwargs", "filter_list", "metric_list", "num_fewshot")
+    }
+    choice = {
+        "task": "local_choice",
+        "output_type": "multiple_choice",
+        "doc_to_choice": ["yes", "no"],
+        "doc_to_target": 0,
+    }
     (folder / "choice.yaml").write_text(yaml.safe_dump(likelihood | choice))
     (folder / "broken.yaml").write_text(
         yaml.safe_dump(config | {"task": "local_broken", "dataset_kwargs": {"data_files": "nowhere.jsonl"}})
@@ -48,13 +62,19 @@ def tasks(quiet_home) -> Path:
 
 def scores(results: dict) -> dict[str, float]:
     values = results["results"]["gsm8k"]
-    return {name: values[f"exact_match,{key}"] for name, key in (("strict", "strict-match"), ("flexible", "flexible-extract"))}
+    return {
+        name: values[f"exact_match,{key}"]
+        for name, key in (("strict", "strict-match"), ("flexible", "flexible-extract"))
+    }
 
 
 @pytest.mark.parametrize("uncut", [False, True])
 def test_its_scores_and_texts_are_our_own(tasks, uncut):
-    """The harness's gsm8k and ours on the same files: the same prompts, tokens, texts, extracted answers and accuracies."""
-    results = harness.evaluate(["gsm8k"], WARM, num_fewshot=0, include_path=str(tasks / "tasks"), uncut=uncut, say=lambda _: None)
+    """The harness's gsm8k and ours on the same files: the same prompts, tokens, texts, extracted answers and
+    accuracies."""
+    results = harness.evaluate(
+        ["gsm8k"], WARM, num_fewshot=0, include_path=str(tasks / "tasks"), uncut=uncut, say=lambda _: None
+    )
     plan = planned([*WARM, "task=gsm8k", f"task.path={tasks}", "task.num_fewshot=0"])
     summary = run(plan, say=lambda _: None)
     records = read_lines(plan.folder / "records.jsonl")
@@ -67,12 +87,15 @@ def test_its_scores_and_texts_are_our_own(tasks, uncut):
         for key, name in (("strict-match", "strict"), ("flexible-extract", "flexible")):
             sample = samples[i, key]
             assert sample["arguments"][0][0] == record["question"]
-            assert sample["resps"] == [[record[f"response{suffix}"]]] and sample["filtered_resps"] == [record["extracted"][name + suffix]]
+            assert sample["resps"] == [[record[f"response{suffix}"]]] and sample["filtered_resps"] == [
+                record["extracted"][name + suffix]
+            ]
             assert bool(sample["exact_match"]) == record["correct"][name + suffix]
 
 
 def test_a_second_time_nothing_is_decoded_and_no_front_sees_it(tasks, monkeypatch):
-    """The harness's run is a run: asked again it is reused, with another seed it is another; its folder holds no accuracy for a front."""
+    """The harness's run is a run: asked again it is reused, with another seed it is another; its folder holds no
+    accuracy for a front."""
     keys = {"num_fewshot": 0, "include_path": str(tasks / "tasks")}
     words = ["init=mask", "length.block_length=48", "tau=0.3", "device=cpu"]
     first = harness.evaluate(["gsm8k"], words, **keys, say=lambda _: None)
@@ -90,12 +113,27 @@ def test_a_second_time_nothing_is_decoded_and_no_front_sees_it(tasks, monkeypatc
 
 def test_the_command_line(tasks, capsys):
     """Options and overrides in any order; the table, the cost and the file."""
-    line = ["--tasks", "gsm8k", "init=mask", "--include_path", str(tasks / "tasks"), "--num_fewshot", "1", "device=cpu", "--limit", "4"]
+    line = [
+        "--tasks",
+        "gsm8k",
+        "init=mask",
+        "--include_path",
+        str(tasks / "tasks"),
+        "--num_fewshot",
+        "1",
+        "device=cpu",
+        "--limit",
+        "4",
+    ]
     harness.main([*line, "length.block_length=48", "--output_path", str(tasks / "out.json")])
     said = capsys.readouterr().out
     assert "flexible-extract" in said and "4 answers, NFE " in said
     kept = json.loads((tasks / "out.json").read_text())
-    assert kept["config"]["n"] == 4 and kept["n-shot"]["gsm8k"] == 1 and kept["config"]["warmexp"]["choices"]["init"] == "mask"
+    assert (
+        kept["config"]["n"] == 4
+        and kept["n-shot"]["gsm8k"] == 1
+        and kept["config"]["warmexp"]["choices"]["init"] == "mask"
+    )
     prompts = {s["arguments"][0][0] for s in kept["samples"]["gsm8k"]}
     assert len(prompts) == 4 and all(p.count("#### ") == 1 for p in prompts)
 
@@ -104,7 +142,10 @@ REFUSED = {
     "loglikelihood": (["--tasks", "local_choice"], ["local_choice asks for likelihoods"]),
     "a task override": (["--tasks", "gsm8k", "task.limit=3"], ["task.limit=3", "--tasks"]),
     "an oracle": (["--tasks", "gsm8k", "init=token_inject", "proposer=oracle"], ["proposer=oracle", "lab_weak"]),
-    "a file": (["--tasks", "gsm8k", "init=token_inject", "proposer=file", "proposer.path=p.jsonl"], ["proposer=file", "lab_weak"]),
+    "a file": (
+        ["--tasks", "gsm8k", "init=token_inject", "proposer=file", "proposer.path=p.jsonl"],
+        ["proposer=file", "lab_weak"],
+    ),
     "a bad override": (["--tasks", "gsm8k", "init=token_inject", "rho=2"], ["rho=2", "[0, 1]"]),
     "no such group option": (["--tasks", "gsm8k", "init=tokeninject"], ["did you mean 'token_inject'"]),
     "too many shots": (
@@ -115,8 +156,14 @@ REFUSED = {
     "another cache": (["--tasks", "gsm8k", "--use_cache", "x"], ["--use_cache is refused", "leave it out"]),
     "samples without a place": (["--tasks", "gsm8k", "--log_samples"], ["--log_samples", "--output_path"]),
     "no such caching": (["--tasks", "gsm8k", "--cache_requests", "maybe"], ["--cache_requests maybe", "refresh"]),
-    "a folder that cannot be": (["--tasks", "gsm8k", "--output_path", "/proc/nowhere"], ["--output_path /proc/nowhere"]),
-    "no folder for the results": (["--tasks", "gsm8k", "--output_path", "nowhere/out.json"], ["--output_path nowhere/out.json"]),
+    "a folder that cannot be": (
+        ["--tasks", "gsm8k", "--output_path", "/proc/nowhere"],
+        ["--output_path /proc/nowhere"],
+    ),
+    "no folder for the results": (
+        ["--tasks", "gsm8k", "--output_path", "nowhere/out.json"],
+        ["--output_path nowhere/out.json"],
+    ),
 }
 
 
@@ -145,7 +192,9 @@ def test_unknown_task(tasks, monkeypatch):
         real(self, include_path=include_path, include_defaults=False)
 
     monkeypatch.setattr(TaskManager, "__init__", short)
-    with pytest.raises(UserError, match="--tasks local_choise is not a task of the harness, did you mean 'local_choice'"):
+    with pytest.raises(
+        UserError, match="--tasks local_choise is not a task of the harness, did you mean 'local_choice'"
+    ):
         harness.evaluate(["local_choise"], [], include_path=str(tasks / "tasks"))
     assert asked == [False, True]
 
@@ -177,7 +226,8 @@ def test_requests_that_a_canvas_cannot_follow_are_said_once(quiet_home):
 
 
 def test_repeats_are_draws_of_their_own(quiet_home):
-    """A document asked three times: three records, three answers where something is drawn, the first that of a document asked once."""
+    """A document asked three times: three records, three answers where something is drawn, the first that of a document
+    asked once."""
     from warmexp.harness.model import Pipeline
 
     words = ["init=token_inject", "rho=0.5", "proposer=lab_weak", "unmask.temperature=1.5", "device=cpu", "tau=0.3"]
@@ -201,8 +251,20 @@ def test_a_share_of_the_questions(tasks):
 
 
 def test_a_folder_of_results(tasks, capsys):
-    """Made where it is not there; samples in a file for each task, where they are asked for. And the prompts that the harness keeps."""
-    line = ["--tasks", "gsm8k", "init=mask", "--include_path", str(tasks / "tasks"), "--num_fewshot", "0", "device=cpu", "--limit", "0.5"]
+    """Made where it is not there; samples in a file for each task, where they are asked for. And the prompts that the
+    harness keeps."""
+    line = [
+        "--tasks",
+        "gsm8k",
+        "init=mask",
+        "--include_path",
+        str(tasks / "tasks"),
+        "--num_fewshot",
+        "0",
+        "device=cpu",
+        "--limit",
+        "0.5",
+    ]
     line += ["length.block_length=48", "tau=0.3"]
     harness.main([*line, "--output_path", str(tasks / "new" / "out"), "--log_samples"])
     first, samples = sorted((tasks / "new" / "out").iterdir())
@@ -223,9 +285,14 @@ def test_kept_prompts(tasks, monkeypatch):
     monkeypatch.setattr(cache, "PATH", str(tasks / "kept"))
     keys = {"num_fewshot": 1, "include_path": str(tasks / "tasks"), "say": lambda _: None}
     words = ["init=mask", "length.block_length=48", "tau=0.3", "device=cpu"]
-    found = [harness.evaluate(["gsm8k"], words, cache_requests=how, **keys) for how in (None, "true", "true", "refresh")]
+    found = [
+        harness.evaluate(["gsm8k"], words, cache_requests=how, **keys) for how in (None, "true", "true", "refresh")
+    ]
     assert list((tasks / "kept").iterdir()) and all(scores(r) == scores(found[0]) for r in found)
-    assert all(r["config"]["n"] == N and r["samples"]["gsm8k"][0]["resps"] == found[0]["samples"]["gsm8k"][0]["resps"] for r in found)
+    assert all(
+        r["config"]["n"] == N and r["samples"]["gsm8k"][0]["resps"] == found[0]["samples"]["gsm8k"][0]["resps"]
+        for r in found
+    )
 
 
 @pytest.fixture
@@ -246,21 +313,37 @@ def harness_own(monkeypatch, words: list[str]) -> None:
 
     from warmexp.harness import lm_eval as command
 
-    monkeypatch.delitem(sys.modules, "warmexp.harness.model", raising=False)  # it registers what nothing else may have registered
+    monkeypatch.delitem(
+        sys.modules, "warmexp.harness.model", raising=False
+    )  # it registers what nothing else may have registered
     model_registry._objs.pop("warmexp", None)
     monkeypatch.setattr(sys, "argv", ["lm_eval", *words])
     command.main()
 
 
 def test_the_harness_own_command_line(tasks, few_tasks, monkeypatch, capsys):
-    words = ["--model", "warmexp", "--model_args", "init=token_inject", "rho=0.5", "proposer=lab_weak", "remask=linear", "device=cpu"]
+    words = [
+        "--model",
+        "warmexp",
+        "--model_args",
+        "init=token_inject",
+        "rho=0.5",
+        "proposer=lab_weak",
+        "remask=linear",
+        "device=cpu",
+    ]
     words += ["--tasks", "gsm8k", "--include_path", str(tasks / "tasks"), *OWN]
     harness_own(monkeypatch, [*words, "--output_path", str(tasks / "out"), "--log_samples"])
     ours = harness.evaluate(["gsm8k"], WARM, 0.5, 0, str(tasks / "tasks"), say=lambda _: None)
     files = {file.name.partition("_")[0]: file for file in (tasks / "out").rglob("*") if file.is_file()}
     kept = json.loads(files["results"].read_text())
-    assert kept["results"]["gsm8k"] == {**ours["results"]["gsm8k"], **{k: v for k, v in kept["results"]["gsm8k"].items() if "stderr" in k}}
-    assert kept["config"]["n"] == 3 and kept["config"]["warmexp"]["choices"]["init"] == "token_inject" and files["samples"]
+    assert kept["results"]["gsm8k"] == {
+        **ours["results"]["gsm8k"],
+        **{k: v for k, v in kept["results"]["gsm8k"].items() if "stderr" in k},
+    }
+    assert (
+        kept["config"]["n"] == 3 and kept["config"]["warmexp"]["choices"]["init"] == "token_inject" and files["samples"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -276,7 +359,9 @@ def test_the_harness_own_command_line(tasks, few_tasks, monkeypatch, capsys):
 )
 def test_the_harness_own_command_line_in_one_sentence(tasks, few_tasks, monkeypatch, capsys, more, said):
     with pytest.raises(SystemExit) as stop:
-        harness_own(monkeypatch, ["--model", "warmexp", "--tasks", "gsm8k", "--include_path", str(tasks / "tasks"), *OWN, *more])
+        harness_own(
+            monkeypatch, ["--model", "warmexp", "--tasks", "gsm8k", "--include_path", str(tasks / "tasks"), *OWN, *more]
+        )
     sentence = capsys.readouterr().err.splitlines()[-1]
     assert stop.value.code == 2 and sentence.startswith("warmexp: ") and said in sentence
 
@@ -285,7 +370,9 @@ def test_arguments_become_overrides(quiet_home):
     from warmexp.harness.model import Pipeline, _hydra
 
     text = "init=mask,remask=none,proposer=none,tau=0.5,backbone.template='a {prompt} b',length.eos=None"
-    made = Pipeline.create_from_arg_string(text.rpartition(",")[0], {"batch_size": 3, "device": "cpu", "max_batch_size": None})
+    made = Pipeline.create_from_arg_string(
+        text.rpartition(",")[0], {"batch_size": 3, "device": "cpu", "max_batch_size": None}
+    )
     assert made.plan.batch_size == 3 and made.plan.device == "cpu" and made.plan.backbone.template == "a {prompt} b"
     from hydra.core.override_parser.overrides_parser import OverridesParser
 

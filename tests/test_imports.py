@@ -51,7 +51,9 @@ def arrows() -> dict[tuple[str, str], list[str]]:
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             modules = []
             if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "warmexp":
-                modules = [f"warmexp.{alias.name}" for alias in node.names] if node.module == "warmexp" else [node.module]
+                modules = (
+                    [f"warmexp.{alias.name}" for alias in node.names] if node.module == "warmexp" else [node.module]
+                )
             elif isinstance(node, ast.Import):
                 modules = [alias.name for alias in node.names if alias.name.split(".")[0] == "warmexp"]
             for module in modules:
@@ -62,7 +64,11 @@ def arrows() -> dict[tuple[str, str], list[str]]:
 
 
 def test_every_package_has_its_place():
-    there = {path.name.removesuffix(".py") for path in ROOT.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    there = {
+        path.name.removesuffix(".py")
+        for path in ROOT.iterdir()
+        if path.suffix == ".py" or (path / "__init__.py").exists()
+    }
     assert there - {"conf", "sweeps"} == set(LEVEL)
 
 

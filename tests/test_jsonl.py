@@ -1,4 +1,5 @@
-"""Files that are read line by line: what is no text never becomes one, and every other line is one sentence with its number."""
+"""Files that are read line by line: what is no text never becomes one, and every other line is one sentence with its
+number."""
 
 from __future__ import annotations
 
@@ -58,7 +59,10 @@ DAMAGED = {
     "infinite": (b'{"question": "x", "answer": -Infinity}', "line 2 holds -Infinity"),
     "a name twice": (b'{"question": "x", "answer": "7", "answer": "8"}', 'line 2 has the name "answer" twice'),
     "deep": (b'{"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", f"line 2 is nested more than {DEEPEST} deep"),
-    "a bit too deep": (b'{"a": ' + b"[" * DEEPEST + b"]" * DEEPEST + b"}", f"line 2 is nested more than {DEEPEST} deep"),
+    "a bit too deep": (
+        b'{"a": ' + b"[" * DEEPEST + b"]" * DEEPEST + b"}",
+        f"line 2 is nested more than {DEEPEST} deep",
+    ),
     "a long number": (b'{"a": ' + b"7" * 5000 + b"}", "line 2 holds a number of too many digits"),
     "zeros": (b"\0" * 9, "line 2 is not JSON"),
 }
@@ -101,7 +105,9 @@ def test_what_is_no_text_is_refused(tmp_path, kind, field, value):
 
 def test_a_whole_number_is_a_text_however_it_is_written(tmp_path):
     file = tmp_path / "file.jsonl"
-    file.write_text('{"question": 1, "answer": 7, "id": 3}\n{"question": 2.0, "answer": 7.0}\n{"question": "q", "answer": -0.0}')
+    file.write_text(
+        '{"question": 1, "answer": 7, "id": 3}\n{"question": 2.0, "answer": 7.0}\n{"question": "q", "answer": -0.0}'
+    )
     assert [(q.id, q.question, q.target) for q in read("task", file)] == [
         ("3", "1", "7"),
         ("jsonl-00001", "2", "7"),
@@ -113,7 +119,8 @@ def test_a_whole_number_is_a_text_however_it_is_written(tmp_path):
 
 @pytest.mark.parametrize("kind", GOOD)
 def test_only_a_newline_ends_a_line(tmp_path, kind):
-    """A byte order mark, other separators inside a text, carriage returns, blank lines and a missing last newline are all right."""
+    """A byte order mark, other separators inside a text, carriage returns, blank lines and a missing last newline are
+    all right."""
     file = tmp_path / "file.jsonl"
     name = {"math500": "problem", "proposals": "text"}.get(kind, "question")
     text = "3 + 4\u2028so\u0085 7\x0b.\x1c \U0001f600"

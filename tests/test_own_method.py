@@ -1,4 +1,5 @@
-"""The pages on adding a method are true: their files are taken from the text, put where they say, and the commands are run."""
+"""The pages on adding a method are true: their files are taken from the text, put where they say, and the commands are
+run."""
 
 from __future__ import annotations
 
@@ -48,7 +49,9 @@ def ran(command: list[str], folder: Path) -> str:
 
 def test_the_page_names_three_files(page):
     python, yaml, test = page
-    assert python.startswith("warmexp/methods/unmask/") and yaml.startswith("conf/unmask/") and test.startswith("tests/")
+    assert (
+        python.startswith("warmexp/methods/unmask/") and yaml.startswith("conf/unmask/") and test.startswith("tests/")
+    )
     lines = [line for line in page[python].splitlines() if line.strip()]
     assert len(lines) <= 30
 

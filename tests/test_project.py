@@ -47,7 +47,9 @@ def test_types_are_checked_where_the_hooks_check_them():
     assert hooks == ["ruff-check", "ruff-format", "mypy"]
 
 
-@pytest.mark.parametrize("file", sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml")), ids=lambda file: file.name)
+@pytest.mark.parametrize(
+    "file", sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml")), ids=lambda file: file.name
+)
 def test_issue_templates_are_forms(file):
     form = of(str(file.relative_to(ROOT)))
     if file.name == "config.yml":
@@ -93,7 +95,9 @@ def test_links_and_commands_lead_somewhere(page):
 
 def test_the_scoring_traps_are_as_the_page_says():
     rows = re.findall(
-        r"^\| `(.+?)` \| (right|wrong) \| (right|wrong) \|", (ROOT / "docs" / "footguns.md").read_text(encoding="utf-8"), re.M
+        r"^\| `(.+?)` \| (right|wrong) \| (right|wrong) \|",
+        (ROOT / "docs" / "footguns.md").read_text(encoding="utf-8"),
+        re.M,
     )
     assert len(rows) >= 7
     for text, strict, flexible in rows:
@@ -102,8 +106,13 @@ def test_the_scoring_traps_are_as_the_page_says():
 
 
 def test_colours_and_types_stand_in_one_table():
-    """What is written twice comes to differ: pictures share warmexp/palette.py, names of types are models/weights.py's."""
+    """What is written twice comes to differ: pictures share warmexp/palette.py, names of types are
+    models/weights.py's."""
     files = [file for file in (ROOT / "warmexp").rglob("*") if file.suffix in (".py", ".js")]
     texts = {file.relative_to(ROOT).as_posix(): file.read_text(encoding="utf-8") for file in files}
-    assert [name for name, text in texts.items() if any(colour.lower() in text.lower() for colour in PALETTE)] == ["warmexp/palette.py"]
-    assert [name for name, text in texts.items() if re.search(r'"bfloat16": torch\.bfloat16', text)] == ["warmexp/models/weights.py"]
+    assert [name for name, text in texts.items() if any(colour.lower() in text.lower() for colour in PALETTE)] == [
+        "warmexp/palette.py"
+    ]
+    assert [name for name, text in texts.items() if re.search(r'"bfloat16": torch\.bfloat16', text)] == [
+        "warmexp/models/weights.py"
+    ]

@@ -1,4 +1,5 @@
-"""Secrets: what never reaches a file, a console or a tracker, by key, by value and by form; and what is none and stays."""
+"""Secrets: what never reaches a file, a console or a tracker, by key, by value and by form; and what is none and
+stays."""
 
 from __future__ import annotations
 
@@ -27,7 +28,11 @@ def test_no_file_of_a_run_holds_a_secret(quiet_home, monkeypatch):
     config = {
         "choices": {"init": "mask", "proposer": "hf"},
         "init": {"note": "carries-along hf_thisisthesecretvalue"},
-        "proposer": {"api_key": "another-secret", "path": "https://me:passphrase@host/model", "revision": "sk-ABCDEFGHIJKLMNOPQRSTUV"},
+        "proposer": {
+            "api_key": "another-secret",
+            "path": "https://me:passphrase@host/model",
+            "revision": "sk-ABCDEFGHIJKLMNOPQRSTUV",
+        },
     }
     folder = quiet_home / "run"
     folder.mkdir()
@@ -103,7 +108,9 @@ def test_what_looks_like_a_key_is_one(value, around):
 
 
 GLUED = [v for name, v in FORMS.items() if "PEM" not in name and name not in ("Telegram", "JWE")]
-AFTER_A_DIGIT = [v for v in GLUED if not v.startswith(("AKIA", "ASIA"))]  # behind a digit these could go on from a longer word in capitals
+AFTER_A_DIGIT = [
+    v for v in GLUED if not v.startswith(("AKIA", "ASIA"))
+]  # behind a digit these could go on from a longer word in capitals
 
 
 @pytest.mark.parametrize(
@@ -119,8 +126,10 @@ def test_also_behind_letters(value, around):
 @pytest.mark.parametrize(
     "text",
     [
-        "half_understood_things_and_shelf_organizations, a risk-adjusted-desk-bound-task-oriented-plan-for-2025, xnpm_install_scripts",
-        "heyJude12345.example.comabcdefgh, singles-of-the-week-number-12345678, BASKETS0123, single-cell-rna-sequencing-2024",
+        "half_understood_things_and_shelf_organizations, a risk-adjusted-desk-bound-task-oriented-plan-for-2025,"
+        " xnpm_install_scripts",
+        "heyJude12345.example.comabcdefgh, singles-of-the-week-number-12345678, BASKETS0123,"
+        " single-cell-rna-sequencing-2024",
     ],
 )
 def test_words_that_hold_the_letters_are_none(text):
@@ -139,8 +148,10 @@ def test_of_an_address_or_a_header_only_the_secret_is_removed(text):
     [
         "If x_1 = 3 and y = 4, then 3x + 4y = 25; #### 25",
         r"$\\frac{1}{2} \\cdot \\sum_{k=1}^{n} k^2 = 0123456789$, see https://example.org/a?page=2&x=123456789012",
-        "Her task-oriented, risk-adjusted desk-bound sk-learn pipeline takes 12 hours; ask Asia, AIzawl, eyJust, gl-matrix-library.",
-        "<<3*4=12>>12 eggs. Basic electromagnetism: the bearer understandingofeverything carries 3 boxes; token = 5, key=value, password?",
+        "Her task-oriented, risk-adjusted desk-bound sk-learn pipeline takes 12 hours; ask Asia, AIzawl, eyJust,"
+        " gl-matrix-library.",
+        "<<3*4=12>>12 eggs. Basic electromagnetism: the bearer understandingofeverything carries 3 boxes; token = 5,"
+        " key=value, password?",
         "https://host:8080/a@b and me@example.org and http://example.org/eyJ.html, authors: a, b",
         "def f(key=None): return data['token'] or api_key",
         "-----BEGIN CERTIFICATE-----\nMIIEpAIBAAKCAQEA\n-----END CERTIFICATE-----",
@@ -185,14 +196,29 @@ def test_a_secret_of_the_environment_is_known_by_its_variable(name, monkeypatch)
 
 def test_what_is_no_secret_of_the_environment(monkeypatch, tmp_path):
     (tmp_path / "file").touch()
-    for name, value in {"MY_TOKEN": str(tmp_path / "file"), "PWD": "directory", "OTHER_TOKEN": "short", "KEYBOARD": "qwertyuiop"}.items():
+    for name, value in {
+        "MY_TOKEN": str(tmp_path / "file"),
+        "PWD": "directory",
+        "OTHER_TOKEN": "short",
+        "KEYBOARD": "qwertyuiop",
+    }.items():
         monkeypatch.setenv(name, value)
     text = f"{tmp_path / 'file'} directory short qwertyuiop"
     assert clean_text(text) == text
 
 
 @pytest.mark.parametrize(
-    "word", ["-----BEGIN A KEY-----", "://", "://a:", "?token=", "eyJaaaaaaaa.", "aws_secret ", "sk-aaaaaaaaaaaaaaaa", "aws_secret" * 9]
+    "word",
+    [
+        "-----BEGIN A KEY-----",
+        "://",
+        "://a:",
+        "?token=",
+        "eyJaaaaaaaa.",
+        "aws_secret ",
+        "sk-aaaaaaaaaaaaaaaa",
+        "aws_secret" * 9,
+    ],
 )
 def test_text_made_to_take_long_does_not(word):
     """A search whose time grows with the square of the text would take hours here."""
@@ -224,7 +250,10 @@ def test_what_looks_like_a_key_and_is_none_stays():
 
 
 def test_all_passwords_in_netrc_are_secrets(quiet_home, tmp_path):
-    hosts = "machine api.wandb.ai login user password netrcnetrcnetrc\nmachine hub.example login me password otherhostspassword\n"
+    hosts = (
+        "machine api.wandb.ai login user password netrcnetrcnetrc\nmachine hub.example login me password"
+        " otherhostspassword\n"
+    )
     (quiet_home / ".netrc").write_text(hosts)
     file = tmp_path / "report.html"
     for secret in ("netrcnetrcnetrc", "otherhostspassword"):

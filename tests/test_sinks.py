@@ -44,7 +44,10 @@ def everything(folder: Path) -> str:
 @pytest.fixture
 def questions(quiet_home) -> Path:
     file = quiet_home / "questions.jsonl"
-    rows = [{"id": "q1", "question": PROMPT, "answer": "#### 4"}, {"id": "q2", "question": "How many are 1 + 1?", "answer": "#### 2"}]
+    rows = [
+        {"id": "q1", "question": PROMPT, "answer": "#### 4"},
+        {"id": "q2", "question": "How many are 1 + 1?", "answer": "#### 2"},
+    ]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return file
 
@@ -61,8 +64,16 @@ def test_a_study_leaves_and_says_nothing_secret(questions, quiet_home, monkeypat
     left, said = everything(quiet_home / "outputs"), "".join(capfd.readouterr())
     for secret in (TOKEN, PASSWORD):
         assert secret not in left and secret not in said
-    records = [json.loads(line) for file in quiet_home.glob("outputs/*/records.jsonl") for line in file.read_text().splitlines()]
-    texts = {int(i): text for file in quiet_home.glob("outputs/*/tokens.json") for i, text in json.loads(file.read_text()).items()}
+    records = [
+        json.loads(line)
+        for file in quiet_home.glob("outputs/*/records.jsonl")
+        for line in file.read_text().splitlines()
+    ]
+    texts = {
+        int(i): text
+        for file in quiet_home.glob("outputs/*/tokens.json")
+        for i, text in json.loads(file.read_text()).items()
+    }
     assert len(records) == 4 and sum(REMOVED in record["question"] for record in records) == 2
     for record in records:
         for holder in (record, record["proposal"]):
@@ -138,7 +149,14 @@ def test_tokens_that_spell_a_secret_become_masks():
 
     ids = [ord(c) for c in f"a {TOKEN} b"]
     revoked = [[3, 0, ids[0], "decoded", 1], [3, 5, ids[5], "decoded", 1]]
-    record = {"question": "", "target": "", "response": f"a {TOKEN} b", "proposal": None, "ids": ids, "revocations": revoked}
+    record = {
+        "question": "",
+        "target": "",
+        "response": f"a {TOKEN} b",
+        "proposal": None,
+        "ids": ids,
+        "revocations": revoked,
+    }
     clean = without_a_secret(record, Letters())
     assert [i for i in clean["ids"] if i] == [ord(c) for c in "a  b"] and len(clean["ids"]) == len(ids)
     assert clean["revocations"] == [[3, 0, ids[0], "decoded", 1], [3, 5, 0, "decoded", 1]]

@@ -15,7 +15,10 @@ def test_what_was_skipped_is_said_with_the_command_that_runs_it():
     reason = ("tests/report/test_it.py", 3, "Skipped: there is no Chromium here")
     skipped = [SimpleNamespace(nodeid=f"tests/report/test_it.py::test_{i}", longrepr=reason) for i in range(2)]
     said = line_of(skipped)
-    command = "(apt-get install chromium || python -m playwright install chromium) && python -m pytest tests/report/test_it.py"
+    command = (
+        "(apt-get install chromium || python -m playwright install chromium) && python -m pytest"
+        " tests/report/test_it.py"
+    )
     assert said == f"not run: 2 (there is no Chromium here; to run: {command})"
     assert line_of([]) is None
 
@@ -33,4 +36,6 @@ def test_a_browser_is_found_wherever_it_is(monkeypatch, tmp_path):
 
 
 def test_a_test_that_hangs_is_ended(pytestconfig):
-    assert 0 < float(pytestconfig.getini("faulthandler_timeout")) <= 900 and pytestconfig.getini("faulthandler_exit_on_timeout")
+    assert 0 < float(pytestconfig.getini("faulthandler_timeout")) <= 900 and pytestconfig.getini(
+        "faulthandler_exit_on_timeout"
+    )

@@ -13,7 +13,9 @@ from warmexp.front.__main__ import main
 from warmexp.stored_config import read_config
 from warmexp.tracking import backfill
 
-BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 12))
+BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 12)
+)
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +33,19 @@ def run(finished, tmp_path):
 
 def test_what_a_run_has_written_is_read_as_omegaconf_reads_it(run):
     file = run / "config.yaml"
-    more = {"small": 1e-05, "large": 1e20, "text": "1e5", "date": "2024-01-02", "yes": "yes", "empty": [], "none": None, "half": 0.5}
-    config = OmegaConf.merge(OmegaConf.load(file), {"more": {**more, "on": True, "version": "1_000", "time": "12:30:00"}})
+    more = {
+        "small": 1e-05,
+        "large": 1e20,
+        "text": "1e5",
+        "date": "2024-01-02",
+        "yes": "yes",
+        "empty": [],
+        "none": None,
+        "half": 0.5,
+    }
+    config = OmegaConf.merge(
+        OmegaConf.load(file), {"more": {**more, "on": True, "version": "1_000", "time": "12:30:00"}}
+    )
     OmegaConf.save(config, file)
     assert read_config(run) == OmegaConf.to_container(OmegaConf.load(file))
 
@@ -74,7 +87,9 @@ def test_the_environment_of_the_reader_stays_out_of_what_is_written(run, monkeyp
 def test_a_hostile_configuration_is_left_out(run, text, why):
     (run / "config.yaml").write_text(text)
     points, left_out = collect(run.parent)
-    assert not points and len(left_out) == 1 and why in left_out[0] and str(run) in left_out[0] and len(left_out[0]) < 700
+    assert (
+        not points and len(left_out) == 1 and why in left_out[0] and str(run) in left_out[0] and len(left_out[0]) < 700
+    )
 
 
 @pytest.mark.parametrize("kind", ["fifo", "zero", "folder", "loop", "latin"])

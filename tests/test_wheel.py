@@ -40,13 +40,29 @@ def test_what_ships(installed):
 
 def test_it_runs_from_another_directory(installed, tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(installed), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-P", "-m", "warmexp", "init=embed_interp", "lambda=0.3", "task.limit=2", "proposer=lab_weak"]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=240)
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "warmexp",
+        "init=embed_interp",
+        "lambda=0.3",
+        "task.limit=2",
+        "proposer=lab_weak",
+    ]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=240
+    )
     assert done.returncode == 0, done.stderr
     (summary,) = (tmp_path / "outputs").glob("lab-embed_interp-lab_weak-*/summary.json")
     assert summary.is_file()
     command = [sys.executable, "-P", "-m", "warmexp", "-m", "+sweep=smoke", "--dry-run"]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=240)
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=240
+    )
     assert done.returncode == 0 and "study smoke: 4 jobs" in done.stdout, done.stderr
     where = [sys.executable, "-P", "-c", "import warmexp.config.plan as c; print(c.conf_dir())"]
-    assert str(installed) in subprocess.run(where, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120).stdout
+    assert (
+        str(installed)
+        in subprocess.run(where, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120).stdout
+    )

@@ -33,15 +33,21 @@ app = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="c
 
 
 def _arguments(words: list[str]) -> list[str]:
-    """What Hydra is given: Greek keys by their names, several devices as a list, a name for a multirun that has none, our
-    own flag as the sweeper's key."""
+    """What Hydra is given: Greek keys by their names, several devices as a list, a name for a multirun that has none,
+    our own flag as the sweeper's key."""
     words = take_words([joined(_latin(word)) for word in words])
     for word in words:
         if word.startswith("--e") and RERUN.startswith(word.partition("=")[0]):  # Hydra takes it abbreviated as well
-            raise UserError(f"{RERUN} is refused, since it runs what stands in a pickle: ask for the same run by its overrides.")
+            raise UserError(
+                f"{RERUN} is refused, since it runs what stands in a pickle: ask for the same run by its overrides."
+            )
     check_words(words)
     if DRY_RUN in words:
-        foreign = [word for word in words if word.startswith("hydra/sweeper=") and word.partition("=")[2] not in ("study", "search")]
+        foreign = [
+            word
+            for word in words
+            if word.startswith("hydra/sweeper=") and word.partition("=")[2] not in ("study", "search")
+        ]
         if foreign:
             raise UserError(f"--dry-run with {foreign[0]} is not possible: that sweeper says nothing before it begins.")
         several = [] if {"-m", "--multirun"} & set(words) else ["-m"]

@@ -1,4 +1,5 @@
-"""warmexp from Python: `run_overrides(["init=token_inject", "rho=0.5"])` is what the command line does with these words."""
+"""warmexp from Python: `run_overrides(["init=token_inject", "rho=0.5"])` is what the command line does with these
+words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Everything that is printed passes here: control characters made visible, secrets left out, never an error because of a character."""
+"""Everything that is printed passes here: control characters made visible, secrets left out, never an error because of
+a character."""
 
 from __future__ import annotations
 
@@ -13,9 +14,11 @@ from typing import IO
 
 from warmexp.secrets import clean_text
 
-# What a terminal acts on (all control characters but tab and line feed, also the 8-bit ones), what changes the direction of the text
-# around it, line ends that only some programs know, and halves of characters.
-_ACTIVE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u061c\u202a-\u202e\u2066-\u2069\u2028\u2029\ud800-\udfff]")
+# What a terminal acts on (all control characters but tab and line feed, also the 8-bit ones), what changes the
+# direction of the text around it, line ends that only some programs know, and halves of characters.
+_ACTIVE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u061c\u202a-\u202e\u2066-\u2069\u2028\u2029\ud800-\udfff]"
+)
 
 
 def visible(text: str) -> str:
@@ -40,10 +43,11 @@ def complain(*texts: object) -> None:
 
 @contextmanager
 def written(stream: IO[str] | None) -> Iterator[IO[str]]:
-    """The stream to write to, which is flushed afterwards. None is Python's word for one that was closed from the start.
+    """The stream to write to, which is flushed afterwards. None is Python's word for one that was closed from the
+    start.
 
-    What nobody can read any more (a pipe that was closed, a full disk, a terminal that is gone) is no reason to lose what is still to be
-    computed or kept: from then on the stream's texts go nowhere.
+    What nobody can read any more (a pipe that was closed, a full disk, a terminal that is gone) is no reason to lose
+    what is still to be computed or kept: from then on the stream's texts go nowhere.
     """
     if stream is None:
         yield io.StringIO()
@@ -54,7 +58,10 @@ def written(stream: IO[str] | None) -> Iterator[IO[str]]:
     except OSError as error:
         silence(stream)
         if error.errno != errno.EPIPE and stream is not sys.stderr:  # `| head` wants no more of it
-            complain(f"standard output cannot be written ({error.strerror}): nothing more is printed there; files are written as ever.")
+            complain(
+                f"standard output cannot be written ({error.strerror}): nothing more is printed there; files are"
+                " written as ever."
+            )
     except ValueError:
         if not stream.closed:
             raise

@@ -1,5 +1,5 @@
-"""The one exception whose message is meant for the user: one sentence naming the key, the value and the remedy; and which errors of others
-mean that memory has run out."""
+"""The one exception whose message is meant for the user: one sentence naming the key, the value and the remedy; and
+which errors of others mean that memory has run out."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import errno
 import re
 from collections.abc import Iterable
 
-# How libraries say that memory has run out where they have no error of its own for it: the CUDA runtime, driver and libraries, torch's
-# CUDA allocator where it cannot ask the driver what is left, its CPU allocator (Linux, Windows), the C++ library, oneDNN.
-# CUBLAS_STATUS_NOT_INITIALIZED is not among them: it also follows errors that no smaller batch avoids.
+# How libraries say that memory has run out where they have no error of its own for it: the CUDA runtime, driver and
+# libraries, torch's CUDA allocator where it cannot ask the driver what is left, its CPU allocator (Linux, Windows), the
+# C++ library, oneDNN. CUBLAS_STATUS_NOT_INITIALIZED is not among them: it also follows errors that no smaller batch
+# avoids.
 _NO_MEMORY = re.compile(
     r"CUDA (driver )?error: out of memory|CUDA out of memory|cudaErrorMemoryAllocation|CU[A-Z]+_STATUS_ALLOC_FAILED|NVML_SUCCESS == "
     r"|can't allocate memory|not enough memory: you tried|Cannot allocate memory|bad_alloc|could not create a memory"

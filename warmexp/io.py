@@ -1,4 +1,5 @@
-"""Whole lines or nothing: JSONL files that survive a kill at any byte, and JSON files that are replaced, never half written."""
+"""Whole lines or nothing: JSONL files that survive a kill at any byte, and JSON files that are replaced, never half
+written."""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ MOST_BYTES = 2**26  # of a file that is read whole
 def read_lines(file: Path, row: Callable[[int, bytes], Kind | None] = parse, torn: bool = True) -> list[Kind]:
     """What a JSONL file of ours holds, one row per line; what follows its last newline is torn and is left out.
 
-    row: a row from a line's number and the line, None to leave it out; raises BadLine. torn: a last line that is damaged is torn as well.
+    row: a row from a line's number and the line, None to leave it out; raises BadLine. torn: a last line that is
+    damaged is torn as well.
 
     Raises:
         UserError: names the first line that is damaged, and what to do.
@@ -48,7 +50,8 @@ def read_lines(file: Path, row: Callable[[int, bytes], Kind | None] = parse, tor
             raise bad
     except BadLine as error:
         raise UserError(
-            f"{file}, line {error.number} is damaged (it {error.why}): remove that line, or the file, and a summary.json beside it, and run"
+            f"{file}, line {error.number} is damaged (it {error.why}): remove that line, or the file, and a"
+            " summary.json beside it, and run"
             " again; what the other lines hold is kept."
         ) from None
     except OSError as error:
@@ -68,7 +71,8 @@ def there(file: Path) -> bool:
 
 
 def read_bytes(file: Path) -> bytes:
-    """A whole file. Raises UserError: it is not there, is no regular file (a pipe or a device may never end), or is too large."""
+    """A whole file. Raises UserError: it is not there, is no regular file (a pipe or a device may never end), or is too
+    large."""
     try:
         with open(file, "rb", opener=regular) as handle:
             content = handle.read(MOST_BYTES + 1)
@@ -101,8 +105,10 @@ def append_lines(file: Path, rows: Iterable[dict[str, Any]]) -> None:
             handle.flush()
             os.fsync(handle.fileno())
     except OSError as error:
-        raise UserError(f"{file} cannot be written ({error.strerror}): free some space or choose another outputs=FOLDER; what was "
-                        "computed so far is kept and the same command goes on from there.") from None  # fmt: skip
+        raise UserError(
+            f"{file} cannot be written ({error.strerror}): free some space or choose another outputs=FOLDER; what was"
+            " computed so far is kept and the same command goes on from there."
+        ) from None
 
 
 def _last_newline(handle, end: int) -> int:
@@ -120,7 +126,8 @@ def _last_newline(handle, end: int) -> int:
 
 
 def write_text(file: Path, text: str) -> None:
-    """Replace a file in one step, whoever else is replacing it at the same time. A lone surrogate, which is no character, becomes `?`."""
+    """Replace a file in one step, whoever else is replacing it at the same time. A lone surrogate, which is no
+    character, becomes `?`."""
     write_bytes(file, text.encode("utf-8", errors="replace"))
 
 
@@ -138,7 +145,9 @@ def write_bytes(file: Path, content: bytes) -> None:
     except OSError as error:
         with suppress(OSError):
             part.unlink()
-        raise UserError(f"{file} cannot be written ({error.strerror}): free some space or choose another outputs=FOLDER.") from None
+        raise UserError(
+            f"{file} cannot be written ({error.strerror}): free some space or choose another outputs=FOLDER."
+        ) from None
 
 
 def write_json(file: Path, value: Any) -> None:

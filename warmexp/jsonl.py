@@ -1,7 +1,9 @@
-"""Files that are read line by line, from whoever wrote them: one JSON object per line, and one sentence for everything else.
+"""Files that are read line by line, from whoever wrote them: one JSON object per line, and one sentence for everything
+else.
 
-Every JSONL file comes in through here (questions, proposals, stores, records), so that what is no text never becomes one: `null` is not
-the word "None", and half of a surrogate pair is not a character that fails hours later, when it is written.
+Every JSONL file comes in through here (questions, proposals, stores, records), so that what is no text never becomes
+one: `null` is not the word "None", and half of a surrogate pair is not a character that fails hours later, when it is
+written.
 """
 
 from __future__ import annotations
@@ -65,7 +67,9 @@ class Row:
             return str(value)
         if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT:
             return str(int(value))
-        raise UserError(f'{self.where}: "{name}" is {_kind(value)}, which is no text: write it as a string in quotation marks.')
+        raise UserError(
+            f'{self.where}: "{name}" is {_kind(value)}, which is no text: write it as a string in quotation marks.'
+        )
 
     def number(self, name: str, value: Any) -> float:
         """`value` as a finite number; `name` says whose it is.
@@ -121,7 +125,8 @@ def objects(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def lines(file: Path) -> Iterator[tuple[int, bytes]]:
-    """Line numbers, from 1, and lines with their newline. Nothing but a newline ends a line: a text may hold other separators."""
+    """Line numbers, from 1, and lines with their newline. Nothing but a newline ends a line: a text may hold other
+    separators."""
     with open(file, "rb", opener=regular) as handle:
         number = 1
         while line := handle.readline(LONGEST + 1):

@@ -1,4 +1,5 @@
-"""Locks that the operating system takes back when a process ends; where a file system has none, work goes on without and it is said."""
+"""Locks that the operating system takes back when a process ends; where a file system has none, work goes on without
+and it is said."""
 
 from __future__ import annotations
 
@@ -34,7 +35,10 @@ class Lock:
                 raise
             if self._file.parent not in _said:
                 _said.add(self._file.parent)
-                self._say(f"warning: the file system of {self._file.parent} has no locks: let one process at a time work there.")
+                self._say(
+                    f"warning: the file system of {self._file.parent} has no locks: let one process at a time work"
+                    " there."
+                )
 
     def release(self) -> None:
         """Does nothing where it is not held."""

@@ -1,7 +1,7 @@
 """Keyed random draws: a question's draws depend on (seed, question id, purpose, step) and on nothing else.
 
-No global state, so batch size, batch neighbours, order, resume and device cannot change a result. The generator is NumPy's
-counter-based Philox; its 128-bit key is a hash of seed, question and purpose, its counter starts at the step.
+No global state, so batch size, batch neighbours, order, resume and device cannot change a result. The generator is
+NumPy's counter-based Philox; its 128-bit key is a hash of seed, question and purpose, its counter starts at the step.
 """
 
 from __future__ import annotations

@@ -1,11 +1,14 @@
 """What is secret, and text without it: values that this machine keeps, and what services hand out, known by its form.
 
-Every text that leaves the process (run folder, log, report, picture, tracker) passes `without_secrets` or `clean_text`. Covered is:
-  values   of environment variables whose name says secret (`…_TOKEN`, `…_KEY`, `…_PAT`, `…_PASS`, `…_PASSWORD`, `…SECRET…`, …),
+Every text that leaves the process (run folder, log, report, picture, tracker) passes `without_secrets` or `clean_text`.
+Covered is:
+  values   of environment variables whose name says secret (`…_TOKEN`, `…_KEY`, `…_PAT`, `…_PASS`, `…_PASSWORD`,
+  `…SECRET…`, …),
            and the passwords of all hosts in netrc; also where they are written as JSON or in an address
   forms    the rows of `_PREFIXES` and `_FORMS`
   keys     of a configuration whose name says secret, whatever their text
-Not covered: a password without a form that nothing here knows, one shorter than 8 characters, one that was encoded otherwise.
+Not covered: a password without a form that nothing here knows, one shorter than 8 characters, one that was encoded
+otherwise.
 """
 
 from __future__ import annotations
@@ -26,8 +29,8 @@ REMOVED = "(removed: a secret)"
 _REMOVED_START = "(removed:"
 _SHORTEST = 8  # characters of a value of the environment or netrc
 
-# What services hand out begins with letters of its own: (they, what follows). It may stand behind anything but a letter or digit
-# (KEY_hf_…); directly behind those (keyhf_…) only where what follows is as long and as mixed as no word is.
+# What services hand out begins with letters of its own: (they, what follows). It may stand behind anything but a letter
+# or digit (KEY_hf_…); directly behind those (keyhf_…) only where what follows is as long and as mixed as no word is.
 _GLUED = {  # what follows then, where it is other than below
     "AKIA": r"(?<![A-Z0-9]AKIA)[A-Z0-9]{16}", "ASIA": r"(?<![A-Z0-9]ASIA)[A-Z0-9]{16}",
     "SK": r"(?<![A-Z]SK)[0-9a-f]{32}", "dapi": r"[0-9a-f]{32}",
@@ -65,7 +68,8 @@ _PREFIXES = [(prefix, _token(prefix, rest)) for prefix, rest in (
     ("eyJ", r"[\w-]{8,}\.[\w-]*\.[\w-]{8,}(?:\.[\w-]*)*"),                           # JSON web tokens, signed or encrypted
 )]  # fmt: skip
 _NAMES = r"(?:[a-z]{1,16}[_-])?(?:token|key|secret|password|passwd|pwd|auth|signature|credential)"
-# (what stands in every one, in small letters; the pattern). Where the pattern has a group, only what the group matches is the secret.
+# (what stands in every one, in small letters; the pattern). Where the pattern has a group, only what the group matches
+# is the secret.
 _FORMS = [(marker, re.compile(pattern)) for marker, pattern in (
     ("private key", r"-----BEGIN [A-Z0-9 ]{0,20}PRIVATE KEY[A-Z ]{0,10}-----(?:(?!-----)[\s\S]){0,16384}(?:-----END[A-Z0-9 ]{0,40}-----)?"),
     ("://", r"://([^/\s:@\"'<>]{0,200}:[^/\s@\"'<>]{1,400})@"),                        # user:password@host
@@ -90,9 +94,13 @@ _WORDS = (
 _SECRET_VARIABLE = re.compile(rf"(?:^|_)(?:{_WORDS})(?:_?\d+)?$|secret|passw|token$|api_?key", re.I)
 _NO_SECRET_VARIABLE = {"PWD", "OLDPWD"}
 # Of a configuration: narrower, since `key` and `token` have other meanings there.
-_SECRET_KEY = re.compile(r"token$|api_?key|access_?key|private_?key|password|passwd|passphrase|secret|credential|authorization", re.I)
+_SECRET_KEY = re.compile(
+    r"token$|api_?key|access_?key|private_?key|password|passwd|passphrase|secret|credential|authorization", re.I
+)
 # Ours and transformers' that say so and are none: texts of special tokens and numbers of tokens.
-_HARMLESS_KEY = re.compile(r"(?:^|_)(?:mask|pad|bos|eos|unk|sep|cls|end|start|stop|per|first|last|next|special)_token$|^tokens$", re.I)
+_HARMLESS_KEY = re.compile(
+    r"(?:^|_)(?:mask|pad|bos|eos|unk|sep|cls|end|start|stop|per|first|last|next|special)_token$|^tokens$", re.I
+)
 
 
 def clean_text(text: str) -> str:
@@ -106,14 +114,19 @@ def secret_spans(text: str) -> list[tuple[int, int]]:
 
 
 def without_secrets(value: Any) -> Any:
-    """A copy of nested dicts and lists without keys that look like secrets, and without secrets in any text (keys included)."""
+    """A copy of nested dicts and lists without keys that look like secrets, and without secrets in any text (keys
+    included)."""
     known = _known()
 
     def clean(node: Any) -> Any:
         if isinstance(node, str):
             return _clean(node, known)
         if isinstance(node, dict):
-            return {_clean(k, known) if isinstance(k, str) else k: clean(v) for k, v in node.items() if not _secret_key(k, v)}
+            return {
+                _clean(k, known) if isinstance(k, str) else k: clean(v)
+                for k, v in node.items()
+                if not _secret_key(k, v)
+            }
         if isinstance(node, (list, tuple)):
             return [clean(v) for v in node]
         return node
@@ -125,7 +138,8 @@ _ESCAPES = re.compile(r"\\(?:[nrtbf]|u[0-9a-fA-F]{4})")
 
 
 def json_without_secrets(value: Any, **style: Any) -> str:
-    """`json.dumps`, without secrets. Fast where there are none: the text is searched once, and only then looked at piece by piece.
+    """`json.dumps`, without secrets. Fast where there are none: the text is searched once, and only then looked at
+    piece by piece.
 
     style: of json.dumps.
     """
@@ -142,7 +156,8 @@ def is_secret(text: str) -> bool:
 
 
 def holds_secret(file: Path) -> bool:
-    """Whether a file holds a secret, the packed blocks of a report included (a false alarm only keeps a file at home)."""
+    """Whether a file holds a secret, the packed blocks of a report included (a false alarm only keeps a file at
+    home)."""
     text = file.read_bytes().decode("utf-8", "ignore")
     rest, blocks = _PACKED.sub("", text), _PACKED.findall(text)
     return is_secret(rest) or any(is_secret(_unpacked(block)) for block in blocks)
@@ -160,7 +175,11 @@ def _unpacked(block: str) -> str:
 
 
 def _secret_key(key: Any, value: Any) -> bool:
-    return isinstance(value, (str, dict, list, tuple)) and bool(_SECRET_KEY.search(str(key))) and not _HARMLESS_KEY.search(str(key))
+    return (
+        isinstance(value, (str, dict, list, tuple))
+        and bool(_SECRET_KEY.search(str(key)))
+        and not _HARMLESS_KEY.search(str(key))
+    )
 
 
 def _clean(text: str, known: frozenset[str]) -> str:
@@ -204,7 +223,8 @@ def _known() -> frozenset[str]:
 
 @lru_cache(maxsize=8)
 def _values(found: tuple[str, ...], netrc_files: tuple[tuple[str, int], ...]) -> frozenset[str]:
-    """Each value as it is, as JSON writes it and as an address does. A variable may name a file that keeps the secret: that is none."""
+    """Each value as it is, as JSON writes it and as an address does. A variable may name a file that keeps the secret:
+    that is none."""
     secrets = {value for value in found if not os.path.exists(value)}
     for name, _ in netrc_files:
         secrets |= {entry[2] for entry in _netrc_entries(name).values() if entry[2]}

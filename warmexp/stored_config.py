@@ -1,7 +1,7 @@
 """config.yaml of a run's folder, which may come from somebody else: read as data, and never resolved.
 
-`${oc.env:NAME}` in it stays the text that it is. What no run writes is refused before anything is built of it: YAML aliases (a few
-lines of them stand for gigabytes), deep nesting, more than a megabyte, tags that make objects.
+`${oc.env:NAME}` in it stays the text that it is. What no run writes is refused before anything is built of it: YAML
+aliases (a few lines of them stand for gigabytes), deep nesting, more than a megabyte, tags that make objects.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """A stored configuration as plain dicts, lists, numbers and texts, without secrets, and without what a terminal would act on.
+    """A stored configuration as plain dicts, lists, numbers and texts, without secrets, and without what a terminal
+    would act on.
 
     Raises:
         ValueError: one sentence that names the folder and says what is wrong.
@@ -34,7 +35,9 @@ def read_config(folder: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise ValueError(f"{folder}: no config.yaml") from None
     except (OSError, ValueError) as error:
-        raise ValueError(f"{folder}: config.yaml cannot be read ({getattr(error, 'strerror', None) or error})") from None
+        raise ValueError(
+            f"{folder}: config.yaml cannot be read ({getattr(error, 'strerror', None) or error})"
+        ) from None
 
 
 def _harmless(node: Any) -> Any:
@@ -57,7 +60,15 @@ def read_yaml(file: Path) -> dict[str, Any]:
     try:
         _check_shape(text)
         found = yaml.load(text, Loader=_Loader)
-    except (yaml.YAMLError, RecursionError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as error:
+    except (
+        yaml.YAMLError,
+        RecursionError,
+        ArithmeticError,
+        LookupError,
+        TypeError,
+        ValueError,
+        AttributeError,
+    ) as error:
         raise ValueError(" ".join(str(error).split())[:300]) from None
     if not isinstance(found, dict):
         raise ValueError("it is not a mapping")
@@ -83,7 +94,9 @@ _Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
     for first, resolvers in _Loader.yaml_implicit_resolvers.items()
 }
-_Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(?:\.\d*)?[eE][-+]?\d+$"), list("-+0123456789"))
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(?:\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
 
 
 def _check_shape(text: str) -> None:

@@ -15,7 +15,13 @@ from warmexp.runs.statistics import bootstrap_mean, wilson
 
 def record(i: int, nfe: float, strict: bool, flexible: bool, proposed: bool) -> dict:
     """A question that took `nfe` forwards of 10 ms on a row of 80 tokens; every fourth proposal is right."""
-    proposal = {"seconds": 0.5, "correct_strict": i % 4 == 0, "correct_flexible": i % 4 == 0, "trust": [0.9, 0.5], "tokens": 2}
+    proposal = {
+        "seconds": 0.5,
+        "correct_strict": i % 4 == 0,
+        "correct_flexible": i % 4 == 0,
+        "trust": [0.9, 0.5],
+        "tokens": 2,
+    }
     return {
         "id": f"lab-{i}",
         "correct": {"strict": strict, "flexible": flexible},
@@ -53,10 +59,11 @@ def write_run(
     shift: int = 0,
     **changes: object,
 ) -> Path:
-    """A run folder: n records whose NFE averages `nfe` (half of them one above, half one below), `correct` of them right.
+    """A run folder: n records whose NFE averages `nfe` (half of them one above, half one below), `correct` of them
+    right.
 
-    settings: parts of the configuration that differ from these. environment: of environment.json, which is else not written. shift: which
-    questions are right: those from n − shift on first.
+    settings: parts of the configuration that differ from these. environment: of environment.json, which is else not
+    written. shift: which questions are right: those from n − shift on first.
     """
     folder.mkdir(parents=True)
     choices = {"backbone": "lab", "proposer": proposer, "init": init, "remask": remask, "unmask": "threshold"}
@@ -77,7 +84,9 @@ def write_run(
         (folder / "environment.json").write_text(json.dumps(environment), encoding="utf-8")
     (folder / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     right = [(i + shift) % n < correct for i in range(n)]
-    records = [record(i, nfe + (1 if i % 2 else -1), right[i], right[i] or i == correct, init != "mask") for i in range(n)]
+    records = [
+        record(i, nfe + (1 if i % 2 else -1), right[i], right[i] or i == correct, init != "mask") for i in range(n)
+    ]
     (folder / "records.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
     summary = {
         "run_id": hashlib.sha256(str(folder).encode()).hexdigest()[:12],

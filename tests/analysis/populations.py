@@ -1,4 +1,5 @@
-"""Populations whose truth is known: questions of unequal difficulty, runs that are right on much the same ones, costs that go along."""
+"""Populations whose truth is known: questions of unequal difficulty, runs that are right on much the same ones, costs
+that go along."""
 
 from __future__ import annotations
 
@@ -8,8 +9,8 @@ import numpy as np
 def drawn(rng: np.random.Generator, n: int, accuracies, costs, alike: float = 0.93) -> tuple[np.ndarray, np.ndarray]:
     """n questions answered by k runs: cost [n, k] and right [n, k] bool.
 
-    alike: how often a run's luck on a question is that of all runs; the rest of the time it is its own. Two runs of one accuracy of 0.9
-    so differ on about one question in forty, as the lab's do.
+    alike: how often a run's luck on a question is that of all runs; the rest of the time it is its own. Two runs of one
+    accuracy of 0.9 so differ on about one question in forty, as the lab's do.
     """
     accuracies, costs = np.asarray(accuracies), np.asarray(costs)
     k = len(accuracies)

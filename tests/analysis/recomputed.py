@@ -2,8 +2,9 @@
 
     python -m tests.analysis.recomputed outputs/studies/trust/front/front.json
 
-Accuracy, Wilson, NFE, median and 95th percentile, McNemar, Holm, Tango's interval, non-inferiority, the saving and the gain at equal cost
-(by a linear program over mixtures of baseline runs), hypervolume (by the area under a step function) and the share of runs off the front.
+Accuracy, Wilson, NFE, median and 95th percentile, McNemar, Holm, Tango's interval, non-inferiority, the saving and the
+gain at equal cost (by a linear program over mixtures of baseline runs), hypervolume (by the area under a step function)
+and the share of runs off the front.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ def wilson(right: int, n: int) -> tuple[float, float]:
 
 
 def tango(b: int, c: int, n: int, level: float = 0.95) -> tuple[float, float]:
-    """Limits of the difference (b − c)/n: where the score, maximised over the nuisance by a numerical likelihood, meets the quantile."""
+    """Limits of the difference (b − c)/n: where the score, maximised over the nuisance by a numerical likelihood, meets
+    the quantile."""
     z = stats.norm.ppf(0.5 + level / 2)
     edge = 1 - 1e-9
 
@@ -50,16 +52,21 @@ def tango(b: int, c: int, n: int, level: float = 0.95) -> tuple[float, float]:
 
 
 def cheapest_mixture(x: np.ndarray, accuracy: np.ndarray, wanted: float) -> float:
-    """The least mean cost of tossing coins among runs so that the mean accuracy is at least `wanted` (cut to what they reach)."""
+    """The least mean cost of tossing coins among runs so that the mean accuracy is at least `wanted` (cut to what they
+    reach)."""
     wanted = min(wanted, float(accuracy.max()))
-    found = optimize.linprog(x, A_ub=[-accuracy], b_ub=[-wanted + 1e-12], A_eq=[np.ones(len(x))], b_eq=[1.0], method="highs")
+    found = optimize.linprog(
+        x, A_ub=[-accuracy], b_ub=[-wanted + 1e-12], A_eq=[np.ones(len(x))], b_eq=[1.0], method="highs"
+    )
     return float(found.fun)
 
 
 def best_mixture(x: np.ndarray, accuracy: np.ndarray, spent: float) -> float:
     """The most accuracy that coins reach for at most this cost (or the cheapest run's)."""
     spent = max(spent, float(x.min()))
-    found = optimize.linprog(-accuracy, A_ub=[x], b_ub=[spent + 1e-12], A_eq=[np.ones(len(x))], b_eq=[1.0], method="highs")
+    found = optimize.linprog(
+        -accuracy, A_ub=[x], b_ub=[spent + 1e-12], A_eq=[np.ones(len(x))], b_eq=[1.0], method="highs"
+    )
     return -float(found.fun)
 
 
@@ -116,7 +123,9 @@ def check(front: dict[str, Any], close: float = 1e-9) -> int:
     if front["x"] == "nfe":
         for number, group in enumerate(front["groups"]):
             base = [name for name in group["baseline_runs"] if name in nfe]
-            ranked = [n for n, run in runs.items() if run["group"] == number and not run["oracle"] and nfe[n].mean() > 0]
+            ranked = [
+                n for n, run in runs.items() if run["group"] == number and not run["oracle"] and nfe[n].mean() > 0
+            ]
             if ranked:
                 places = np.array([nfe[n].mean() for n in ranked]), np.array([right[n].mean() for n in ranked])
                 same("hypervolume", group["hypervolume"], dominated_area(*places, group["reference_x"]))

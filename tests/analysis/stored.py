@@ -1,9 +1,10 @@
-"""Outcomes of the lab's trust study, question by question, small enough to be kept: what README and docs say is recomputed from them.
+"""Outcomes of the lab's trust study, question by question, small enough to be kept: what README and docs say is
+recomputed from them.
 
     python -m tests.analysis.stored outputs       # after python -m warmexp -m +sweep=trust; writes data/trust.json.gz
 
-A run is {"method", "proposer", "tau", "block", "length", "split", "n", "nfe": a base-36 digit per question, "right": 0 or 1 per question},
-questions in the order of their ids. Right is by the flexible filter.
+A run is {"method", "proposer", "tau", "block", "length", "split", "n", "nfe": a base-36 digit per question, "right": 0
+or 1 per question}, questions in the order of their ids. Right is by the flexible filter.
 """
 
 from __future__ import annotations
@@ -62,9 +63,19 @@ def runs() -> tuple[Run, ...]:
     )
 
 
-def the(method: str, proposer: str = "none", *, tau: float = 0.7, block: int = 16, length: str = "fixed", split: str = "test") -> Run:
+def the(
+    method: str,
+    proposer: str = "none",
+    *,
+    tau: float = 0.7,
+    block: int = 16,
+    length: str = "fixed",
+    split: str = "test",
+) -> Run:
     wanted = (method, proposer, tau, block, length, split)
-    (found,) = [run for run in runs() if (run.method, run.proposer, run.tau, run.block, run.length, run.split) == wanted]
+    (found,) = [
+        run for run in runs() if (run.method, run.proposer, run.tau, run.block, run.length, run.split) == wanted
+    ]
     return found
 
 
@@ -75,8 +86,8 @@ def cold(split: str = "test", **settings) -> list[Run]:
 
 
 def baseline() -> list[Run]:
-    """What a cold start would choose on the calibration split, the corners of its hull there, on the test split; all that it can choose
-    where not all of it is stored for the calibration split."""
+    """What a cold start would choose on the calibration split, the corners of its hull there, on the test split; all
+    that it can choose where not all of it is stored for the calibration split."""
     there = cold("calibration")
     if len(there) < len(cold()):
         return cold()
@@ -86,7 +97,9 @@ def baseline() -> list[Run]:
 
 def corners(some: list[Run]) -> list[Run]:
     """Of some runs those that their hull is made of, cheapest first."""
-    places = set(zip(*(side.tolist() for side in hull(*(np.array([m(r) for r in some]) for m in (_cost, _right)))), strict=True))
+    places = set(
+        zip(*(side.tolist() for side in hull(*(np.array([m(r) for r in some]) for m in (_cost, _right)))), strict=True)
+    )
     return sorted((run for run in some if (_cost(run), _right(run)) in places), key=_cost)
 
 
@@ -123,7 +136,12 @@ def write(outputs: str) -> None:
         known = point.method in ("mask", "verified") and settings["length.block_length"] in (16, 24)
         if point.oracle or point.unmask != "threshold" or point.remask != "none" or not known:
             continue
-        about = {"method": point.method, "proposer": point.proposer, "tau": point.at, "block": settings["length.block_length"]}
+        about = {
+            "method": point.method,
+            "proposer": point.proposer,
+            "tau": point.at,
+            "block": settings["length.block_length"],
+        }
         about |= {"length": settings["choices.length"], "split": point.split, "n": len(records)}
         right = "".join("01"[row["correct"]["flexible"]] for row in records)
         found.append({**about, "nfe": "".join(DIGITS[row["nfe"]] for row in records), "right": right})

@@ -9,7 +9,8 @@ from warmexp.analysis.baseline import select
 from warmexp.analysis.points import collect
 from warmexp.report.table import markdown
 
-#   block, τ, calibration: NFE and right, test: NFE and right. Block 24 is the better one; block 16 at 0.9 is lucky on the test split.
+#   block, τ, calibration: NFE and right, test: NFE and right. Block 24 is the better one; block 16 at 0.9 is lucky on
+# the test split.
 COLD = [(16, 0.5, 5, 60, 5, 60), (16, 0.9, 9, 80, 9, 85), (24, 0.5, 4, 60, 4, 60), (24, 0.9, 7, 81, 7, 80)]
 
 
@@ -18,7 +19,13 @@ def two_splits(run):
     def write(leave_out: int = 0) -> None:
         for block, tau, x, correct, *test in COLD:
             there = {"length": {"block_length": block}}
-            run(f"test-{block}-{tau}", tau=tau, nfe=test[0], correct=test[1], settings=there | {"task": {"split": "test"}})
+            run(
+                f"test-{block}-{tau}",
+                tau=tau,
+                nfe=test[0],
+                correct=test[1],
+                settings=there | {"task": {"split": "test"}},
+            )
             if leave_out:
                 leave_out -= 1
                 continue
@@ -44,18 +51,26 @@ def test_a_tuned_baseline_takes_the_saving_away(two_splits, tmp_path):
     by_name = {r.point.folder.name: r for r in tuned.runs}
     lucky = by_name["test-16-0.9"]
     assert lucky.is_candidate and not lucky.is_baseline and "was not chosen" in lucky.saved_reason
-    assert by_name["warm"].paired.baseline_label.startswith("mask τ=0.9") and by_name["warm"].paired.baseline == lucky.point.run_id
+    assert (
+        by_name["warm"].paired.baseline_label.startswith("mask τ=0.9")
+        and by_name["warm"].paired.baseline == lucky.point.run_id
+    )
     assert by_name["warm"].paired.compared == 1 and tuned.groups[1].split == "calibration"
     assert any("2 of 4" in one.said for one in tuned.checklist if one.item.startswith("Baseline"))
     rows = [line for line in markdown(tuned).splitlines() if line.startswith("| mask") or line.startswith("| **mask")]
-    assert len({row.split("|")[1] + row.split("|")[3] for row in rows}) == 8 and any("block_length=24" in row for row in rows)
+    assert len({row.split("|")[1] + row.split("|")[3] for row in rows}) == 8 and any(
+        "block_length=24" in row for row in rows
+    )
     assert "(test split)" in markdown(tuned) and "(calibration split)" in markdown(tuned)
 
 
 def test_settings_that_were_not_measured_on_the_calibration_split_cannot_be_chosen_there(two_splits, tmp_path):
     two_splits(leave_out=1)
     group = analyse(collect(tmp_path, "strict")[0]).groups[0]
-    assert len(group.baseline_runs) == 4 and "since 1 of 4 were not measured on the calibration split" in group.baseline_choice
+    assert (
+        len(group.baseline_runs) == 4
+        and "since 1 of 4 were not measured on the calibration split" in group.baseline_choice
+    )
 
 
 def test_selectors_of_many_runs(two_splits, tmp_path):

@@ -17,7 +17,10 @@ def test_other_circumstances_are_a_caveat(run, tmp_path):
     run("c", tau=0.9, settings={"batch_size": 1, "share": False}, environment=HERE | {"threads": 2})
     front = analyse(collect(tmp_path)[0], x="seconds")
     (caveat,) = front.caveats
-    assert "batch_size 1 (1), 64 (2); share false (1), true (2); threads 1 (2), 2 (1)" in caveat and "do not compare" in caveat
+    assert (
+        "batch_size 1 (1), 64 (2); share false (1), true (2); threads 1 (2), 2 (1)" in caveat
+        and "do not compare" in caveat
+    )
     assert "batch_size 1 or 64" in next(one.said for one in front.checklist if one.item == "Seconds")
     assert {run["circumstances"]["batch_size"] for run in front.to_json()["runs"]} == {"1", "64"}
 
@@ -35,4 +38,6 @@ def test_a_run_asked_for_with_another_batch_size_is_not_reused_without_a_word(qu
 def test_points_that_differ_in_what_changes_only_seconds_say_so():
     points = [Point((f"batch_size={size}", "rho=0.5"), "same", None, 4, {"init": "mask"}) for size in (1, 64)]
     _, why = fold(points)
-    assert "batch_size changes no result, only seconds, which are those of the first" in why and "nothing under" not in why
+    assert (
+        "batch_size changes no result, only seconds, which are those of the first" in why and "nothing under" not in why
+    )

@@ -1,4 +1,5 @@
-"""A method says itself along which of its keys a curve is drawn and how it is written; nothing else knows a parameter by name."""
+"""A method says itself along which of its keys a curve is drawn and how it is written; nothing else knows a parameter
+by name."""
 
 from __future__ import annotations
 

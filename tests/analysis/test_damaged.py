@@ -66,7 +66,11 @@ def test_one_bad_line(run, tmp_path, line):
     run("whole")
     write(run("bad"), 2, line)
     (reason,) = left(tmp_path)
-    assert f"{tmp_path}/bad/records.jsonl, line 3 is damaged" in reason and "remove that line" in reason and LINES[line] in reason
+    assert (
+        f"{tmp_path}/bad/records.jsonl, line 3 is damaged" in reason
+        and "remove that line" in reason
+        and LINES[line] in reason
+    )
     assert len(reason) < 600
 
 
@@ -104,9 +108,15 @@ def test_a_wrong_summary(run, tmp_path, change, why):
 
 
 def test_strange_files(run, tmp_path):
-    """A pipe, a device, a folder or a link in a circle under a file's name; links between folders: nothing waits, nothing is read twice."""
+    """A pipe, a device, a folder or a link in a circle under a file's name; links between folders: nothing waits,
+    nothing is read twice."""
     run("whole")
-    for name, file in (("pipe", "summary.json"), ("pipe2", "records.jsonl"), ("device", "records.jsonl"), ("folder", "summary.json")):
+    for name, file in (
+        ("pipe", "summary.json"),
+        ("pipe2", "records.jsonl"),
+        ("device", "records.jsonl"),
+        ("folder", "summary.json"),
+    ):
         path = run(name) / file
         path.unlink()
         if name.startswith("pipe"):
@@ -172,14 +182,19 @@ def test_names_that_look_like_formulas_are_drawn_as_they_are(run, tmp_path):
     assert front_picture(front, tmp_path / "front.png").stat().st_size > 1000
 
 
-@pytest.mark.parametrize("encoding", ["ascii", *(pytest.param(name, marks=pytest.mark.slow) for name in ("latin-1", "cp1252"))])
+@pytest.mark.parametrize(
+    "encoding", ["ascii", *(pytest.param(name, marks=pytest.mark.slow) for name in ("latin-1", "cp1252"))]
+)
 def test_a_console_that_is_not_utf8(run, tmp_path, encoding):
     """τ and ± are no letters there; the front is written and said all the same."""
     run("runs/whole")
     run("runs/warm", init="token_inject", init_keys={"rho": 0.5}, nfe=5, correct=78)
     environment = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
     done = subprocess.run(
-        [sys.executable, "-m", "warmexp.front", str(tmp_path / "runs")], capture_output=True, env=environment, timeout=300
+        [sys.executable, "-m", "warmexp.front", str(tmp_path / "runs")],
+        capture_output=True,
+        env=environment,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     assert b"report: " in done.stdout and (tmp_path / "runs" / "front" / "report.html").is_file()

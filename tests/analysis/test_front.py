@@ -17,7 +17,12 @@ from warmexp.runs.statistics import bootstrap_mean, wilson
 
 def test_wilson_against_published_values():
     """Newcombe (1998), table I: 81/263, 15/148, 0/20, 1/29."""
-    for correct, n, low, high in ((81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)):
+    for correct, n, low, high in (
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ):
         assert wilson(correct, n) == pytest.approx((low, high), abs=6e-5)
     assert wilson(0, 0) == (0.0, 1.0)
     with pytest.raises(ValueError, match="correct=3"):
@@ -51,7 +56,11 @@ def test_folders_that_are_no_finished_runs_are_named(run, tmp_path):
     (run("headless") / "summary.json").unlink()
     points, left_out = collect(tmp_path)
     assert [p.folder.name for p in points] == ["good"]
-    assert len(left_out) == 3 and {s.split(":")[0].rpartition("/")[2] for s in left_out} == {"going", "broken", "headless"}
+    assert len(left_out) == 3 and {s.split(":")[0].rpartition("/")[2] for s in left_out} == {
+        "going",
+        "broken",
+        "headless",
+    }
     assert any("running" in s for s in left_out)
 
 
@@ -59,12 +68,20 @@ def test_runs_on_different_questions_are_not_compared_unless_asked(run, tmp_path
     same = [load_point(run("a"), "strict"), load_point(run("b", tau=0.8, nfe=8, correct=70), "strict")]
     other = load_point(run("c", questions_sha256="another", nfe=5, correct=90), "strict")
     apart = analyse([*same, other])
-    assert analyse(same).caveats == () and [r.group for r in apart.runs] == [0, 0, 1] and all(r.on_front for r in apart.runs)
+    assert (
+        analyse(same).caveats == ()
+        and [r.group for r in apart.runs] == [0, 0, 1]
+        and all(r.on_front for r in apart.runs)
+    )
     assert apart.groups[0].baseline_front == ((8, 0.7), (10, 0.75)) and "2 groups" in apart.caveats[0]
     print_table(apart)
     assert capsys.readouterr().out.count("100 lab questions") == 2
     pooled = analyse([*same, other], pooled=True)
-    assert [r.on_front for r in pooled.runs] == [False, False, True] and "2 different sets of questions" in pooled.caveats[0]
+    assert [r.on_front for r in pooled.runs] == [
+        False,
+        False,
+        True,
+    ] and "2 different sets of questions" in pooled.caveats[0]
     titles = titles_of(lambda: front_picture(pooled, tmp_path / "pooled.png"))
     assert "Pooled: these runs used 2 different sets of questions" in titles[0]
 
@@ -84,7 +101,16 @@ def test_the_table_shows_the_numbers(run, capsys):
     points = [
         load_point(run("cold", nfe=9.25, correct=77), "strict"),
         load_point(
-            run("warm", init="token_inject", init_keys={"rho": 0.5}, remask="linear", proposer="lab_strong", nfe=6, correct=60), "strict"
+            run(
+                "warm",
+                init="token_inject",
+                init_keys={"rho": 0.5},
+                remask="linear",
+                proposer="lab_strong",
+                nfe=6,
+                correct=60,
+            ),
+            "strict",
         ),
         load_point(run("cheat", init="token_inject", proposer="oracle", oracle=True), "strict"),
     ]
@@ -102,7 +128,10 @@ def test_the_table_shows_the_numbers(run, capsys):
     assert "kept off the front" in text
     lasting = run("soft", init="embed_interp", init_keys={"lam": 0.4, "p": 0.5, "duration": "masked"})
     brief = run("brief", init="embed_interp", init_keys={"lam": 0.4, "p": 0.5, "duration": "first"})
-    assert [load_point(f).variant for f in (lasting, brief)] == ["embed_interp λ=0.4 p=0.5 masked", "embed_interp λ=0.4 p=0.5"]
+    assert [load_point(f).variant for f in (lasting, brief)] == [
+        "embed_interp λ=0.4 p=0.5 masked",
+        "embed_interp λ=0.4 p=0.5",
+    ]
     print_table(analyse(points))
     assert "token_inject ρ=0.5" in capsys.readouterr().out
 
@@ -114,7 +143,9 @@ def size(path) -> tuple[int, int]:
 
 
 def test_the_picture(run, tmp_path):
-    points = [load_point(run(f"cold{tau}", tau=tau, nfe=12 * tau, correct=int(80 * tau)), "strict") for tau in (0.5, 0.7, 0.9)]
+    points = [
+        load_point(run(f"cold{tau}", tau=tau, nfe=12 * tau, correct=int(80 * tau)), "strict") for tau in (0.5, 0.7, 0.9)
+    ]
     points += [
         load_point(run(f"w{r}{p}", init="token_inject", remask=r, proposer=p), "strict")
         for r in ("none", "linear")
@@ -132,10 +163,17 @@ def test_the_picture(run, tmp_path):
 
 
 def test_a_crowded_picture_names_only_the_fronts(run, tmp_path, monkeypatch):
-    points = [load_point(run(f"c{i}", tau=0.5 + i / 100, nfe=4 + i / 10, correct=50 + i), "strict") for i in range(0, 30, 10)]
-    points += [load_point(run(f"w{i}", init="token_inject", init_keys={"rho": i / 10}, nfe=9, correct=20 + i), "strict") for i in range(4)]
+    points = [
+        load_point(run(f"c{i}", tau=0.5 + i / 100, nfe=4 + i / 10, correct=50 + i), "strict") for i in range(0, 30, 10)
+    ]
+    points += [
+        load_point(run(f"w{i}", init="token_inject", init_keys={"rho": i / 10}, nfe=9, correct=20 + i), "strict")
+        for i in range(4)
+    ]
     named = []
-    monkeypatch.setattr("warmexp.report.figure.place", lambda axes, labels, marks, bars: named.append([label.text for label in labels]))
+    monkeypatch.setattr(
+        "warmexp.report.figure.place", lambda axes, labels, marks, bars: named.append([label.text for label in labels])
+    )
     front_picture(analyse(points), tmp_path / "few.png")
     monkeypatch.setattr("warmexp.report.figure.CROWD", 6)
     front_picture(analyse(points), tmp_path / "many.png")

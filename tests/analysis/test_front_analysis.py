@@ -23,7 +23,11 @@ def test_a_front_from_folders(run, tmp_path):
     by_name = {r.point.folder.name: r for r in front.runs}
     warm = by_name["warm"]
     assert {name for name, r in by_name.items() if r.on_front} == {"cold0.5", "cold0.9", "warm"}
-    assert warm.saved.saved == pytest.approx(1.0) and warm.saved.saved_share == pytest.approx(1 / 6) and warm.saved.bound is None
+    assert (
+        warm.saved.saved == pytest.approx(1.0)
+        and warm.saved.saved_share == pytest.approx(1 / 6)
+        and warm.saved.bound is None
+    )
     assert by_name["cold0.7"].saved is None and "baseline" in by_name["cold0.7"].saved_reason
     assert (warm.paired.wins, warm.paired.losses, warm.paired.baseline_label) == (0, 5, "mask τ=0.9")
     assert warm.paired.mcnemar_p == pytest.approx(2 * 0.5**5) and warm.paired.nfe_difference == pytest.approx(-5.0)
@@ -84,7 +88,12 @@ def test_pooled_runs_are_paired_on_the_questions_they_share(run, tmp_path):
     apart = {r.point.folder.name: r for r in analyse(points).runs}
     assert apart["warm"].paired is None and "no run here matches the baseline" in apart["warm"].paired_reason
     pooled = {r.point.folder.name: r for r in analyse(points, pooled=True).runs}["warm"]
-    assert (pooled.paired.n, pooled.paired.wins, pooled.paired.losses, pooled.paired.nfe_difference) == (80, 20, 0, -4.0)
+    assert (pooled.paired.n, pooled.paired.wins, pooled.paired.losses, pooled.paired.nfe_difference) == (
+        80,
+        20,
+        0,
+        -4.0,
+    )
     assert pooled.by_proposal["right"]["baseline_accuracy"] is None
 
 
@@ -110,7 +119,8 @@ def test_several_processes_read_the_same(run, tmp_path, monkeypatch):
 
 
 def test_records_of_an_earlier_version(run, tmp_path):
-    """They lack what newer ones count: they still make a front, and an axis they do not have leaves them out with a sentence."""
+    """They lack what newer ones count: they still make a front, and an axis they do not have leaves them out with a
+    sentence."""
     folder = run("old")
     rows = [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
     few = [{key: r[key] for key in ("id", "nfe", "correct")} for r in rows]
@@ -125,14 +135,18 @@ def test_records_of_an_earlier_version(run, tmp_path):
 
 
 def test_proposals_of_an_earlier_version(run, tmp_path):
-    """Without verdicts, they count as text alone: the front has the run, and says nothing by the quality of its proposals."""
+    """Without verdicts, they count as text alone: the front has the run, and says nothing by the quality of its
+    proposals."""
     folder = run("old", init="token_inject")
     rows = [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
     for row in rows:
         row["proposal"] = {"text": "5"}
     (folder / "records.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
     told = analyse(collect(tmp_path)[0]).to_json()["runs"][0]
-    assert told["by_proposal"] is told["survival"] is told["calibration"]["trust"] is None and told["calibration"]["confidence"] is not None
+    assert (
+        told["by_proposal"] is told["survival"] is told["calibration"]["trust"] is None
+        and told["calibration"]["confidence"] is not None
+    )
     assert "seconds" not in told["metrics"] and told["metrics"]["nfe"] == 10
 
 
@@ -151,7 +165,11 @@ def test_one_record_without_what_a_front_counts_leaves_the_run_out(run, tmp_path
 def test_a_front_on_the_lab(quiet_home):
     """Real runs, end to end: the numbers of the front are those of the runs' own summaries, on every axis."""
     out = f"outputs={quiet_home / 'out'}"
-    lines = [["init=mask", "tau=0.5"], ["init=mask", "tau=0.9"], ["init=token_inject", "proposer=lab_strong", "rho=0.5", "remask=linear"]]
+    lines = [
+        ["init=mask", "tau=0.5"],
+        ["init=mask", "tau=0.9"],
+        ["init=token_inject", "proposer=lab_strong", "rho=0.5", "remask=linear"],
+    ]
     summaries = [run_overrides([*line, "task.limit=12", out])[0] for line in lines]
     points, left_out = collect(quiet_home / "out")
     front = analyse(points, x="seconds", left_out=left_out)
@@ -160,10 +178,18 @@ def test_a_front_on_the_lab(quiet_home):
         assert result["x"] == pytest.approx(summary["seconds_total"] / 12, rel=1e-6)
         for name in ("nfe", "full_forward_equivalents", "token_forwards"):
             assert result["metrics"][name] == pytest.approx(summary[f"{name}_mean"])
-        assert result["accuracy"] == summary["accuracy_flexible"] and result["calibration"]["confidence"]["tokens"]["n"] > 50
+        assert (
+            result["accuracy"] == summary["accuracy_flexible"]
+            and result["calibration"]["confidence"]["tokens"]["n"] > 50
+        )
     warm = front.to_json()["runs"][2]
     bins = [one for side in ("right", "wrong") for one in warm["survival"][side]]
     assert sum(one["n"] for one in bins) == warm["by_proposal"]["injected"]["all"]["n"] > 0
-    assert warm["readout"]["all"]["correct"][-1] == round(12 * warm["accuracy"]) and warm["survival"]["truth"] == "token"
+    assert (
+        warm["readout"]["all"]["correct"][-1] == round(12 * warm["accuracy"]) and warm["survival"]["truth"] == "token"
+    )
     given = summaries[2]["accuracy_flexible_given_proposal_right"]
-    assert warm["by_proposal"]["right"]["accuracy"] == given and warm["by_proposal"]["right"]["baseline_accuracy"] is not None
+    assert (
+        warm["by_proposal"]["right"]["accuracy"] == given
+        and warm["by_proposal"]["right"]["baseline_accuracy"] is not None
+    )

@@ -58,32 +58,48 @@ def test_a_simulated_forecaster_is_calibrated():
 def test_what_is_calibrated():
     made = calibrate([PROPOSED, WRONG], "strict")
     confidence, trust = made["confidence"], made["trust"]
-    assert (confidence.tokens.n, confidence.answers.n) == (5, 2)  # not the injected ones, not what follows the end token
+    assert (confidence.tokens.n, confidence.answers.n) == (
+        5,
+        2,
+    )  # not the injected ones, not what follows the end token
     assert confidence.tokens.right == pytest.approx(3 / 5) and confidence.tokens.mean == pytest.approx(
         (0.65 + 0.85 + 1.0 + 0.25 + 0.35) / 5
     )
     assert [b.n for b in confidence.answers.bins] == [0, 0, 1, 0, 0, 0, 1, 0, 0, 0]  # the weakest tokens, 0.25 and 0.65
-    assert (trust.tokens.n, trust.answers.n, trust.tokens.right) == (3, 1, 1.0)  # an author who said nothing is not calibrated
+    assert (trust.tokens.n, trust.answers.n, trust.tokens.right) == (
+        3,
+        1,
+        1.0,
+    )  # an author who said nothing is not calibrated
     assert (confidence.truth, trust.truth, made["calibrated"], made["score"]) == ("answer", "answer", None, None)
     assert set(calibrate([{"correct": {"strict": True}, "proposal": None}], "strict").values()) == {None}
 
 
 def test_truth_by_token():
-    """Of a right proposal of two tokens and a tail of three end tokens the second token on is wrong; the tail counts once."""
+    """Of a right proposal of two tokens and a tail of three end tokens the second token on is wrong; the tail counts
+    once."""
     proposal = {"correct_strict": True, "written": 2, "right_tokens": 1, "trust": [0.95, 0.85, 0.75, 0.75, 0.75]}
     proposal |= {"calibrated": [0.35, 0.25, 0.15, 0.15, 0.15], "score": [0.65, None, 0.45, 0.05, 0.05]}
     record = {**PROPOSED, "proposal": proposal, "right_tokens": 3}
     made = calibrate([record, record], "strict")
     assert {one.truth for one in made.values()} == {"token"}
-    confidence, trust, calibrated, score = (made[name].tokens for name in ("confidence", "trust", "calibrated", "score"))
+    confidence, trust, calibrated, score = (
+        made[name].tokens for name in ("confidence", "trust", "calibrated", "score")
+    )
     assert (confidence.n, confidence.right) == (6, pytest.approx(2 / 3))  # positions 1 and 2 are right, 3 is not
     assert (trust.n, trust.right, trust.mean) == (6, pytest.approx(1 / 3), pytest.approx(0.85))
-    assert trust.ece == pytest.approx((0.05 + 0.85 + 0.75) / 3) and calibrated.ece == pytest.approx((0.65 + 0.25 + 0.15) / 3)
+    assert trust.ece == pytest.approx((0.05 + 0.85 + 0.75) / 3) and calibrated.ece == pytest.approx(
+        (0.65 + 0.25 + 0.15) / 3
+    )
     assert (made["trust"].behind_right.n, made["trust"].behind_right.ece) == (4, pytest.approx((0.05 + 0.85) / 2))
     assert made["confidence"].behind_right.n == 6 and made["score"].behind_right.n == 2
-    assert (score.n, score.ece) == (4, pytest.approx((0.35 + 0.45) / 2)) and made["score"].answers.mean == pytest.approx(0.45)
+    assert (score.n, score.ece) == (4, pytest.approx((0.35 + 0.45) / 2)) and made[
+        "score"
+    ].answers.mean == pytest.approx(0.45)
     assert made["trust"].answers.right == 1.0
-    mixed = calibrate([record, {**record, "right_tokens": None}], "strict")  # a task without a checker, or an earlier version
+    mixed = calibrate(
+        [record, {**record, "right_tokens": None}], "strict"
+    )  # a task without a checker, or an earlier version
     assert mixed["confidence"].truth == "answer" and mixed["confidence"].tokens.right == 1.0
 
 
@@ -91,17 +107,31 @@ def test_survival_by_trust_and_truth():
     made = by_trust_and_truth([PROPOSED, WRONG], "strict")  # by the proposals' answers
     assert (made.truth, made.trusted) == ("answer", True)
     # position 0 stayed; 1 was revoked and another token stands there; 2 was revoked and found again
-    assert [(b.low, b.n, b.kept, b.same) for b in made.right if b.n] == [(0.5, 1, 0, 0), (0.9, 1, 1, 1), (0.999, 1, 0, 1)]
+    assert [(b.low, b.n, b.kept, b.same) for b in made.right if b.n] == [
+        (0.5, 1, 0, 0),
+        (0.9, 1, 1, 1),
+        (0.999, 1, 0, 1),
+    ]
     assert [(b.low, b.n, b.kept, b.same) for b in made.wrong if b.n] == [(0.999, 2, 1, 1)]  # nothing said: trust 1
     told = PROPOSED | {"proposal": PROPOSED["proposal"] | {"right_tokens": 1}}
     made = by_trust_and_truth([told], "strict")
-    assert made.truth == "token" and [b.n for b in made.right] == [0, 0, 0, 0, 1, 0, 0, 0] and sum(b.n for b in made.wrong) == 2
+    assert (
+        made.truth == "token"
+        and [b.n for b in made.right] == [0, 0, 0, 0, 1, 0, 0, 0]
+        and sum(b.n for b in made.wrong) == 2
+    )
     assert by_trust_and_truth([{"proposal": None}], "strict") is None
 
 
 def test_what_a_verifying_init_does_not_keep_is_lost():
     """Offered 9, 6, 7 and a tail; 9 was kept, 6 was found again, and of the tail one token counts."""
-    proposal = {"correct_strict": True, "written": 3, "ids": [9, 6, 8, 0, 0], "score": [0.9, 0.8, 0.1, 0.1, 0.1], "trust": None}
+    proposal = {
+        "correct_strict": True,
+        "written": 3,
+        "ids": [9, 6, 8, 0, 0],
+        "score": [0.9, 0.8, 0.1, 0.1, 0.1],
+        "trust": None,
+    }
     record = {"proposal": proposal, "ids": [9, 6, 7, 0, 0], "source": ["injected", *["decoded"] * 4], "revocations": []}
     assert sorted(fates(record)) == [(0, True, True), (1, False, True), (2, False, False), (3, False, True)]
 
@@ -118,4 +148,7 @@ def test_survival_and_accuracy_by_proposal():
     assert (made["wrong"]["accuracy"], made["wrong"]["baseline_accuracy"]) == (0.5, 1.0)
     assert made["injected"]["wrong"] == {"n": 2, "kept": 1.0, "same": 1.0}
     none = by_proposal(right, np.ones(5, bool), None, None)
-    assert none["wrong"] == {"n": 0, "accuracy": None, "accuracy_ci95": None, "baseline_accuracy": None} and none["injected"] is None
+    assert (
+        none["wrong"] == {"n": 0, "accuracy": None, "accuracy_ci95": None, "baseline_accuracy": None}
+        and none["injected"] is None
+    )

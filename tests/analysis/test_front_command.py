@@ -31,8 +31,16 @@ def test_it_writes_what_it_prints(study, tmp_path, capsys):
     assert content["hypervolume"] == pytest.approx((0.60 * 1.96 + 0.15 * 1.94 + 0.05 * 1.90) / 2)
     rows = {row["label"]: row for row in csv.DictReader((tmp_path / "out" / "front.csv").read_text().splitlines())}
     row = rows[warm["label"]]
-    assert len(rows) == 4 and float(row["seconds"]) == warm["x"] and row["unmask.tau"] == "0.9" and row["paired_losses"] == "2"
-    assert float(row["saved"]) == pytest.approx(warm["saved"]["saved"]) and float(row["saved_low"]) == warm["saved"]["ci95"][0]
+    assert (
+        len(rows) == 4
+        and float(row["seconds"]) == warm["x"]
+        and row["unmask.tau"] == "0.9"
+        and row["paired_losses"] == "2"
+    )
+    assert (
+        float(row["saved"]) == pytest.approx(warm["saved"]["saved"])
+        and float(row["saved_low"]) == warm["saved"]["ci95"][0]
+    )
     assert (tmp_path / "out" / "front.png").read_bytes()[:4] == b"\x89PNG"
     assert "s per question" in said and "status is running" in said and str(tmp_path / "out" / "front.json") in said
     main([str(study)])
@@ -56,13 +64,22 @@ def test_a_study_names_its_runs(study, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["--x", "second"], "x=second is not one of nfe, full_forward_equivalents, token_forwards, seconds, did you mean 'seconds'?"),
+        (
+            ["--x", "second"],
+            "x=second is not one of nfe, full_forward_equivalents, token_forwards, seconds, did you mean 'seconds'?",
+        ),
         (["--accuracy", "loose"], "accuracy=loose is not one of strict, flexible"),
         (["--baseline", "mask"], "baseline: 'mask' is not key=value, as in 'init=mask remask=none'."),
         (["--baseline", "ini=mask"], "baseline: no run has a key ini, did you mean 'init'?"),
-        (["--baseline", "init=zero"], "baseline=init=zero matches none of the 4 runs: --baseline names the runs to beat."),
+        (
+            ["--baseline", "init=zero"],
+            "baseline=init=zero matches none of the 4 runs: --baseline names the runs to beat.",
+        ),
         (["--reference", "-3"], "reference=-3.0 is not above 0: it is the nfe of the hypervolume's reference point."),
-        (["--margin", "0"], "margin=0.0 is not in (0, 1]: it is how much accuracy may be lost, as a share of the questions."),
+        (
+            ["--margin", "0"],
+            "margin=0.0 is not in (0, 1]: it is how much accuracy may be lost, as a share of the questions.",
+        ),
     ],
 )
 def test_mistakes_are_one_sentence(study, words, sentence):

@@ -80,7 +80,9 @@ def test_the_hull_is_the_least_cost_of_any_mixture(points):
         costs = [a for a, b in points if b >= wanted]
         costs += [
             a1 + (a2 - a1) * (wanted - b1) / (b2 - b1)
-            for (a1, b1), (a2, b2) in ((min(p, q, key=lambda t: t[1]), max(p, q, key=lambda t: t[1])) for p, q in combinations(points, 2))
+            for (a1, b1), (a2, b2) in (
+                (min(p, q, key=lambda t: t[1]), max(p, q, key=lambda t: t[1])) for p, q in combinations(points, 2)
+            )
             if b1 < wanted <= b2
         ]
         assert np.interp(wanted, ha, hx) == pytest.approx(min(costs))

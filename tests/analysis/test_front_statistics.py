@@ -23,7 +23,9 @@ from warmexp.analysis.paired import (
 from warmexp.analysis.resample import percentile_interval, replicate_means
 from warmexp.errors import UserError
 
-counts = st.tuples(st.integers(0, 12), st.integers(0, 12), st.integers(1, 40)).map(lambda t: (t[0], t[1], t[0] + t[1] + t[2]))
+counts = st.tuples(st.integers(0, 12), st.integers(0, 12), st.integers(1, 40)).map(
+    lambda t: (t[0], t[1], t[0] + t[1] + t[2])
+)
 
 
 def test_mcnemar_against_enumeration():
@@ -35,7 +37,8 @@ def test_mcnemar_against_enumeration():
 
 
 def test_tango_against_published_intervals():
-    """Fagerland, Lydersen and Laake, Statistics in Medicine 33 (2014): airway hyper-responsiveness, b = 1, c = 7 of 21 pairs."""
+    """Fagerland, Lydersen and Laake, Statistics in Medicine 33 (2014): airway hyper-responsiveness, b = 1, c = 7 of 21
+    pairs."""
     assert difference_interval(1, 7, 21) == pytest.approx((-0.517, -0.026), abs=5e-4)
 
 
@@ -84,7 +87,8 @@ def test_wrong_counts():
 
 
 def test_as_many_questions_as_are_needed_suffice():
-    """With that many questions drawn from the observed shares, about 80 % of exact tests find the difference; half as many do not."""
+    """With that many questions drawn from the observed shares, about 80 % of exact tests find the difference; half as
+    many do not."""
     rng = np.random.default_rng(3)
     b, c, n = 6, 14, 200
     needed = questions_needed(b, c, n)
@@ -147,7 +151,8 @@ def test_an_interval_may_be_open():
 
 
 def test_the_questions_needed_are_those_of_the_exact_test():
-    """Connor's number is that of an uncorrected test: the exact one finds the difference in 75 to 77 % of samples of that size."""
+    """Connor's number is that of an uncorrected test: the exact one finds the difference in 75 to 77 % of samples of
+    that size."""
     rng = np.random.default_rng(8)
     for b, c, n in ((6, 14, 200), (2, 9, 128), (30, 12, 512)):
         needed, flips, favourable = questions_needed(b, c, n), (b + c) / n, max(b, c) / (b + c)

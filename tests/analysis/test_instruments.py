@@ -50,7 +50,12 @@ def test_every_step_of_a_run_is_what_its_records_say(runs):
         rows = list(records(point.folder).values())
         right = [[last_number(canvas, pieces) == row["target"] for canvas in replayed(row)] for row in rows]
         if point.method == "token_inject":
-            late = [row["commit_iteration"][i] for row in rows for i, source in enumerate(row["source"]) if source == "injected"]
+            late = [
+                row["commit_iteration"][i]
+                for row in rows
+                for i, source in enumerate(row["source"])
+                if source == "injected"
+            ]
             assert max(late) >= 0, "the test needs a proposal that was moved"
         made, most = measure(point).readout, max(row["nfe"] for row in rows)
         assert len(made.all.correct) == len(made.finished) == most + 1
@@ -66,11 +71,14 @@ def test_every_step_of_a_run_is_what_its_records_say(runs):
         assert (made.right is None) == (point.method == "mask")
     trusted = next(point for point in collect(runs)[0] if point.method == "verified")
     start = measure(trusted).readout
-    assert start.right.correct[0] == start.right.n and start.wrong.correct[0] == 0  # what was offered is the proposal, whole
+    assert (
+        start.right.correct[0] == start.right.n and start.wrong.correct[0] == 0
+    )  # what was offered is the proposal, whole
 
 
 def right(record: dict, ids: list[int], pieces: dict[str, str]) -> list[bool]:
-    """Of the tokens up to the first end: whether what has been said up to each begins one of the question's solutions."""
+    """Of the tokens up to the first end: whether what has been said up to each begins one of the question's
+    solutions."""
     texts = [pieces[str(token)] for token in ids]
     end = texts.index("<|endoftext|>") if "<|endoftext|>" in texts else len(texts)
     said = ["".join(texts[: i + 1]).lstrip(" ") for i in range(end)]
@@ -96,7 +104,9 @@ def test_tokens_are_held_against_their_own_truth(runs):
             response, proposal = right(row, row["ids"], pieces), row["proposal"]
             assert row["right_tokens"] == sum(response)
             found["confidence"] += [
-                (c, r) for c, r, i in zip(row["confidence"], response, range(row["response_tokens"]), strict=False) if c is not None
+                (c, r)
+                for c, r, i in zip(row["confidence"], response, range(row["response_tokens"]), strict=False)
+                if c is not None
             ]
             at = sum(response)
             firsts["confidence"] += at < row["response_tokens"] and row["confidence"][at] is not None
@@ -117,7 +127,9 @@ def test_tokens_are_held_against_their_own_truth(runs):
             if pairs:
                 assert level.behind_right.n == sum(r for _, r in pairs) + firsts[name]
                 assert level.truth == "token" and level.tokens.n == len(pairs)
-                assert level.tokens.ece == pytest.approx(error(pairs)) and level.tokens.right == sum(r for _, r in pairs) / len(pairs)
+                assert level.tokens.ece == pytest.approx(error(pairs)) and level.tokens.right == sum(
+                    r for _, r in pairs
+                ) / len(pairs)
         assert made.calibration["calibrated"] is None
         if found["trust"]:  # what warmexp.calibrate would fit on
             fitted = examples([read_run(point.folder)], "truth", None, back=0, behind_right=True)
@@ -158,8 +170,14 @@ def test_curves_by_hand():
     def row(nfe, changes, side):
         return {"nfe": nfe, "correct_after": {"strict": changes}, "proposal": {"correct_strict": side}}
 
-    rows = [row(1, [[0, True]], True), row(3, [[0, False], [2, True], [3, False]], False), row(2, [[0, False], [2, True]], True)]
+    rows = [
+        row(1, [[0, True]], True),
+        row(3, [[0, False], [2, True], [3, False]], False),
+        row(2, [[0, False], [2, True]], True),
+    ]
     made = readout(rows, "strict")
-    assert made.all.correct == (1, 1, 3, 2) and made.right.correct == (1, 1, 2, 2) and made.wrong.correct == (0, 0, 1, 0)
+    assert (
+        made.all.correct == (1, 1, 3, 2) and made.right.correct == (1, 1, 2, 2) and made.wrong.correct == (0, 0, 1, 0)
+    )
     assert made.finished == (0, 1, 2, 3) and (made.right.n, made.wrong.n) == (2, 1)
     assert readout([*rows, {"nfe": 1}], "strict") is None and readout([], "strict") is None

@@ -32,7 +32,8 @@ def study(seed: int, n: int, nulls: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def luck(seed: int, n: int, nulls: int) -> tuple[int, int, bool, bool, float]:
-    """Nulls on the front, nulls that would be bold, whether some raw and some adjusted p is below 5 %, and the best one's gain."""
+    """Nulls on the front, nulls that would be bold, whether some raw and some adjusted p is below 5 %, and the best
+    one's gain."""
     cost, right = study(seed, n, nulls)
     k = cost.shape[1]
     front = non_dominated(cost.mean(axis=0), right.mean(axis=0))
@@ -40,11 +41,18 @@ def luck(seed: int, n: int, nulls: int) -> tuple[int, int, bool, bool, float]:
     shares = undominated_shares(stars[:, :k], stars[:, k:], np.ones(k, dtype=bool))
     p = [mcnemar(int((right[:, i] & ~right[:, 3]).sum()), int((~right[:, i] & right[:, 3]).sum())) for i in range(6, k)]
     bold = front & (shares >= STEADY)
-    return int(front[6:].sum()), int(bold[6:].sum()), min(p) < 0.05, min(holm(p)) < 0.05, float(right[:, 6:].mean(axis=0).max() - 0.907)
+    return (
+        int(front[6:].sum()),
+        int(bold[6:].sum()),
+        min(p) < 0.05,
+        min(holm(p)) < 0.05,
+        float(right[:, 6:].mean(axis=0).max() - 0.907),
+    )
 
 
 def test_luck_is_not_printed_bold_and_not_called_significant():
-    """Thirty warm starts that do nothing: some are on the front in every study, and hardly one is there in 95 % of its resamples."""
+    """Thirty warm starts that do nothing: some are on the front in every study, and hardly one is there in 95 % of its
+    resamples."""
     found = np.array([luck(seed, 128, 30) for seed in range(40)], dtype=float)
     on_front, _, _, adjusted, gain = found.mean(axis=0)
     assert (found[:, 0] > 0).mean() >= 0.85 and on_front > 1
@@ -93,7 +101,8 @@ def test_a_front_says_how_many_were_compared(run, tmp_path):
 
 
 def test_the_proposer_alone_is_on_no_front(run, tmp_path):
-    """Without one forward of the backbone a row is another model: cheaper than everything by definition, and no point of the front."""
+    """Without one forward of the backbone a row is another model: cheaper than everything by definition, and no point
+    of the front."""
     for tau, nfe, correct in ((0.5, 4, 75), (0.7, 6, 78), (0.9, 10, 80)):
         run(f"cold{tau}", tau=tau, nfe=nfe, correct=correct)
     without = analyse(collect(tmp_path, "strict")[0])
@@ -105,8 +114,13 @@ def test_the_proposer_alone_is_on_no_front(run, tmp_path):
     points, _ = collect(tmp_path, "strict")
     front = analyse(points)
     row = next(r for r in front.runs if r.point.folder.name == "alone")
-    assert row.point.autoregressive and not row.on_front and row.undominated_share is None and row.paired.compared is None
-    assert front.groups[0].hypervolume == without.groups[0].hypervolume and front.groups[0].front == without.groups[0].front
+    assert (
+        row.point.autoregressive and not row.on_front and row.undominated_share is None and row.paired.compared is None
+    )
+    assert (
+        front.groups[0].hypervolume == without.groups[0].hypervolume
+        and front.groups[0].front == without.groups[0].front
+    )
     assert len(front.groups[0].curves) == 1 and "their proposer alone" in markdown(front)
     low, high = front.groups[0].hypervolume_ci95
     assert low < front.groups[0].hypervolume < high

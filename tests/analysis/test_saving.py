@@ -1,4 +1,5 @@
-"""Savings: by hand, and in populations whose truth is known. The flat ones are those on which a percentile bootstrap of the hull fails."""
+"""Savings: by hand, and in populations whose truth is known. The flat ones are those on which a percentile bootstrap of
+the hull fails."""
 
 from __future__ import annotations
 
@@ -22,7 +23,9 @@ def test_savings_by_hand():
     x = [4.0, 6.0, 9.0, 8.0, 3.0, 7.0, 2.0, 9.5]
     accuracy = [0.6, 0.8, 0.82, 0.8, 0.7, 0.9, 0.5, 0.81]
     within, above, below, dearer = exact(x, accuracy, [0, 1, 2, 3])[4:]
-    assert (within.x_of_baseline_front_at_equal_accuracy, within.saved, within.saved_share) == pytest.approx((5.0, 2.0, 0.4))
+    assert (within.x_of_baseline_front_at_equal_accuracy, within.saved, within.saved_share) == pytest.approx(
+        (5.0, 2.0, 0.4)
+    )
     assert within.ci95 == pytest.approx((2.0, 2.0), abs=1e-6) and within.bound is None
     assert (above.saved, above.bound, above.ci95) == (pytest.approx(2.0), "at_least", (pytest.approx(2.0), None))
     assert (below.saved, below.bound, below.ci95) == (pytest.approx(2.0), "at_most", (None, pytest.approx(2.0)))
@@ -42,7 +45,8 @@ def test_gained_at_equal_cost_by_hand():
 
 
 def test_a_chord_between_sparse_settings_makes_a_saving_of_nothing_and_it_is_said():
-    """A cold start at τ = 0.7, held against its own runs at 0.5 and 0.9 alone: nothing was done, and 1.5 forwards are saved."""
+    """A cold start at τ = 0.7, held against its own runs at 0.5 and 0.9 alone: nothing was done, and 1.5 forwards are
+    saved."""
     sparse = exact([3.68, 6.64, 4.74], [0.881, 0.909, 0.905], [0, 1])[2]
     assert sparse.saved == pytest.approx(1.48, abs=0.01) and sparse.far and sparse.chord == (3.68, 6.64)
     dense = exact([3.68, 4.24, 4.74, 5.22, 6.64, 4.74], [0.881, 0.900, 0.905, 0.907, 0.909, 0.905], [0, 1, 2, 3, 4])[5]
@@ -56,9 +60,12 @@ def test_a_chord_between_sparse_settings_makes_a_saving_of_nothing_and_it_is_sai
     assert below.chord == (5.0, 6.64)
 
 
-def missed(accuracies, costs, i: int, n: int, repeats: int, copy: int | None = None) -> tuple[float, float, float, float]:
-    """Shares of samples whose limits are above and below the true saving, the same for the gain (the worse side); the last is the share
-    in which a saving is shown. Run i against the first four; copy: it is the same decode as another run."""
+def missed(
+    accuracies, costs, i: int, n: int, repeats: int, copy: int | None = None
+) -> tuple[float, float, float, float]:
+    """Shares of samples whose limits are above and below the true saving, the same for the gain (the worse side); the
+    last is the share in which a saving is shown. Run i against the first four; copy: it is the same decode as another
+    run."""
     base = [0, 1, 2, 3]
     corners = hull(np.array(costs)[base], np.array(accuracies)[base])
     saved = np.interp(accuracies[i], corners[1], corners[0]) - costs[i]
@@ -80,7 +87,8 @@ def missed(accuracies, costs, i: int, n: int, repeats: int, copy: int | None = N
 
 @pytest.mark.parametrize("n", [128, 512])
 def test_a_copy_of_the_cold_start_saves_nothing_and_the_interval_says_so(n):
-    """On a flat hull nearly every resample takes the cheapest of the ties, so that a bootstrap's interval lies below 0 for a copy."""
+    """On a flat hull nearly every resample takes the cheapest of the ties, so that a bootstrap's interval lies below 0
+    for a copy."""
     too_high, too_low, gain, shown = missed([*FLAT, 0.909], [*COSTS, 6.64], 4, n, 60, copy=3)
     assert too_high == 0 and too_low <= 0.05 and gain <= 0.05 and shown == 0
 
@@ -105,7 +113,8 @@ def test_a_true_saving_is_covered_and_found():
     ],
 )
 def test_coverage(n, accuracies, costs, copy):
-    """Each limit is wrong in at most 2.5 % of samples, up to the simulation's own error (three standard errors of 400)."""
+    """Each limit is wrong in at most 2.5 % of samples, up to the simulation's own error (three standard errors of
+    400)."""
     too_high, too_low, gain, _ = missed(accuracies, costs, 4, n, 400, copy)
     most = 0.025 + 3 * (0.025 * 0.975 / 400) ** 0.5
     assert too_high <= most and too_low <= most and gain <= 2 * most

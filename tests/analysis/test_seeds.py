@@ -16,7 +16,15 @@ from warmexp.analysis.resample import replicate_means, seed_weights
 def test_three_seeds_are_one_point(run, tmp_path):
     run("cold", tau=0.9, nfe=9, correct=75)
     for seed, correct, shift in ((0, 70, 0), (1, 76, 20), (2, 73, 40)):
-        run(f"warm{seed}", init="token_inject", init_keys={"rho": 0.5}, nfe=5 + seed, correct=correct, shift=shift, settings={"seed": seed})
+        run(
+            f"warm{seed}",
+            init="token_inject",
+            init_keys={"rho": 0.5},
+            nfe=5 + seed,
+            correct=correct,
+            shift=shift,
+            settings={"seed": seed},
+        )
     front = analyse(collect(tmp_path, "strict")[0])
     cold, warm = front.runs
     assert warm.point.seeds == (0, 1, 2) and warm.point.label.endswith("3 seeds") and not cold.point.seeds
@@ -39,7 +47,8 @@ def interval(right: np.ndarray, name: str) -> np.ndarray:
 
 
 def test_the_error_is_that_of_questions_and_seeds():
-    """Luck that is independent per question is averaged by seeds; luck that a seed has on all questions is not hidden by many questions."""
+    """Luck that is independent per question is averaged by seeds; luck that a seed has on all questions is not hidden
+    by many questions."""
     rng, n, seeds = np.random.default_rng(0), 400, 8
     independent = rng.random((n, seeds)) < 0.5
     assert interval(independent, "i") < 1.6 * 0.5 / np.sqrt(n * seeds)

@@ -1,7 +1,8 @@
-"""What README and docs say of the lab's trust study, recomputed from its stored outcomes: a sentence that does not hold fails here.
+"""What README and docs say of the lab's trust study, recomputed from its stored outcomes: a sentence that does not hold
+fails here.
 
-Numbers are formatted from the data and looked for in the text, so that a page cannot say another one; words ("cannot be told apart", "saves
-nothing") are asserted as what they mean.
+Numbers are formatted from the data and looked for in the text, so that a page cannot say another one; words ("cannot be
+told apart", "saves nothing") are asserted as what they mean.
 """
 
 from __future__ import annotations
@@ -40,13 +41,20 @@ def test_the_strong_proposer():
     """Its saving survives the tuned baseline; its accuracy is not told apart from the cold start's."""
     mine, own = the("verified", STRONG), the("mask")
     said("README.md", f"it takes {mine.cost:.2f} forwards where the cold start takes {own.cost:.2f} at τ = 0.7")
-    said("docs/trust.md", f"{100 * mine.cost / own.cost:.0f} % of the {own.cost:.2f} that the cold start takes at τ = 0.7")
+    said(
+        "docs/trust.md",
+        f"{100 * mine.cost / own.cost:.0f} % of the {own.cost:.2f} that the cold start takes at τ = 0.7",
+    )
     wins, losses, n = flips(mine, own)
     said("docs/trust.md", f"({wins} questions won, {losses} lost; difference")
     assert mcnemar(wins, losses) > 0.05 and non_inferior(wins, losses, n, 0.01)
     stops = the("verified", STRONG, length="eos_stop"), the("mask", length="eos_stop")
     shares = [f"{100 * mine.cost / own.cost:.0f} %", f"{100 * stops[0].cost / stops[1].cost:.0f} %"]
-    said("README.md", f"{shares[0]} of them ({shares[1]} where both stop at the end of their text), at an accuracy that is not told apart")
+    said(
+        "README.md",
+        f"{shares[0]} of them ({shares[1]} where both stop at the end of their text), at an accuracy that is not told"
+        " apart",
+    )
     said("docs/trust.md", f"{100 * stops[0].cost / stops[1].cost:.0f} % of {stops[1].cost:.2f}")
 
 
@@ -99,7 +107,8 @@ def test_medians_and_tails():
     tail = [int(np.sort(run.nfe)[int(np.ceil(0.95 * len(run.nfe))) - 1]) for run in (mine, own)]
     said(
         "docs/trust.md",
-        f"median {np.median(mine.nfe):.0f} and 95th percentile {tail[0]}, the cold start {np.median(own.nfe):.0f} and {tail[1]}",
+        f"median {np.median(mine.nfe):.0f} and 95th percentile {tail[0]}, the cold start {np.median(own.nfe):.0f} and"
+        f" {tail[1]}",
     )
 
 
@@ -112,11 +121,15 @@ def test_the_table():
         ("trusted, weak proposer (20.9 % right)", "verified", WEAK, 0.7),
     ]:
         cells = []
-        if not all((method, proposer, tau, block, length) in have for block in (16, 24) for length in ("fixed", "eos_stop")):
+        if not all(
+            (method, proposer, tau, block, length) in have for block in (16, 24) for length in ("fixed", "eos_stop")
+        ):
             continue
         checked += 1
         for block in (16, 24):
-            fixed, stops = (the(method, proposer, tau=tau, block=block, length=length) for length in ("fixed", "eos_stop"))
+            fixed, stops = (
+                the(method, proposer, tau=tau, block=block, length=length) for length in ("fixed", "eos_stop")
+            )
             assert np.array_equal(fixed.right, stops.right) and (stops.nfe <= fixed.nfe).all()
             cells += [f"{fixed.cost:.2f}", f"{stops.cost:.2f}", f"{fixed.percent:.1f}"]
         said("docs/trust.md", f"| {name} | {tau:g} | {' | '.join(cells)} |")
@@ -131,12 +144,16 @@ def test_what_the_accuracy_is_known_to():
         said("docs/trust.md", f"[{100 * low:+.1f}, {100 * high:+.1f}]".replace("-", "−"))
 
 
-@pytest.mark.parametrize(("method", "proposer", "block", "length"), [("mask", "none", 24, "eos_stop"), ("verified", STRONG, 16, "fixed")])
+@pytest.mark.parametrize(
+    ("method", "proposer", "block", "length"), [("mask", "none", 24, "eos_stop"), ("verified", STRONG, 16, "fixed")]
+)
 def test_stored_outcomes_are_those_of_the_program(quiet_home, method, proposer, block, length):
     """The first sixteen questions decoded again."""
     run = the(method, proposer, block=block, length=length)
     words = ["init=mask", "tau=0.7"] if method == "mask" else ["experiment=trusted", f"proposer={proposer}"]
-    _, folder = run_overrides([*words, f"length={length}", f"length.block_length={block}", "task.limit=16", "outputs=out"])
+    _, folder = run_overrides(
+        [*words, f"length={length}", f"length.block_length={block}", "task.limit=16", "outputs=out"]
+    )
     again = rows(folder)
     places = [int(row["id"].rpartition("-")[2]) for row in again]  # lab-test-00000 is the first
     assert [row["nfe"] for row in again] == run.nfe[places].tolist()

@@ -22,7 +22,22 @@ from warmexp.bench.subject import Subject, checkpoint_prompts, lab_checkpoint, r
 from warmexp.config.plan import options
 from warmexp.methods.length.fixed import FixedLength
 
-WORDS = ["--model", "tiny", "--canvas", "16", "--block", "8", "--steps", "4", "--questions", "3", "--batch", "1,3", "--repeats", "2"]
+WORDS = [
+    "--model",
+    "tiny",
+    "--canvas",
+    "16",
+    "--block",
+    "8",
+    "--steps",
+    "4",
+    "--questions",
+    "3",
+    "--batch",
+    "1,3",
+    "--repeats",
+    "2",
+]
 OURS = [cache for cache in options("cache") if cache in CACHES]
 
 
@@ -37,8 +52,22 @@ def measured(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(floors, "COPY_BYTES", {"cpu": 1 << 16})
         patch.setattr(floors, "MATMUL_SIZE", {"cpu": 32})
-        words = [*WORDS, "--cache", ",".join(OURS), "--prompt", "24", "--seeds", "2", "--dtype", "float64", "--out", str(out)]
-        done = subprocess.run([sys.executable, "-m", "warmexp.bench", *words], capture_output=True, text=True, timeout=300)
+        words = [
+            *WORDS,
+            "--cache",
+            ",".join(OURS),
+            "--prompt",
+            "24",
+            "--seeds",
+            "2",
+            "--dtype",
+            "float64",
+            "--out",
+            str(out),
+        ]
+        done = subprocess.run(
+            [sys.executable, "-m", "warmexp.bench", *words], capture_output=True, text=True, timeout=300
+        )
     assert done.returncode == 0, done.stderr
     return json.loads((out / "bench.json").read_text()), done.stdout, out
 
@@ -47,7 +76,9 @@ def measured(tmp_path_factory):
 def test_a_batch_needs_little_beside_weights_caches_and_logits(cache):
     """64 of the lab's questions, whose activations would take four times the weights if they were computed at once."""
     checkpoint = lab_checkpoint("float32")
-    lab = Subject("lab", checkpoint.load(torch.device("cpu")), FixedLength(48, 16), Rule(0.5), checkpoint_prompts(checkpoint))
+    lab = Subject(
+        "lab", checkpoint.load(torch.device("cpu")), FixedLength(48, 16), Rule(0.5), checkpoint_prompts(checkpoint)
+    )
     assert 1 < memory(lab, lab.questions(64), cache, 64)["times_needed"] < 1.3
 
 
@@ -72,8 +103,14 @@ def test_tokens_are_compared_and_counted(measured):
                 without = next(p for p in rows if (p["who"], p["cache"], p["batch"]) == ("warmexp", "none", r["batch"]))
                 each = [a / b for a, b in zip(without["seconds"], r["seconds"], strict=True)]
                 assert (r["times_none"]["low"], r["times_none"]["high"]) == pytest.approx((min(each), max(each)))
-    assert all(f"batch {batch}: the same questions with cache={c} " in printed for batch in (1, 3) for c in OURS if c != "none")
-    assert "3 of 3 questions token-identical" in printed and Subject.RULE in printed and result["counting_rule"] == Subject.RULE
+    assert all(
+        f"batch {batch}: the same questions with cache={c} " in printed for batch in (1, 3) for c in OURS if c != "none"
+    )
+    assert (
+        "3 of 3 questions token-identical" in printed
+        and Subject.RULE in printed
+        and result["counting_rule"] == Subject.RULE
+    )
 
 
 def test_every_part_is_there(measured):
@@ -82,12 +119,16 @@ def test_every_part_is_there(measured):
     assert [(f["cache"], f["batch"]) for f in result["forwards"]] == [(c, b) for c in OURS for b in (1, 3)]
     for f in result["forwards"]:
         assert 0 < f["share_outside"] < 1 and sum(k["forwards"] for k in f["kinds"].values()) == 8 * (3 // f["batch"])
-        assert all(k["rows"] == f["batch"] and k["seconds"] > 0 and k["times_the_floor"] > 0 for k in f["kinds"].values())
+        assert all(
+            k["rows"] == f["batch"] and k["seconds"] > 0 and k["times_the_floor"] > 0 for k in f["kinds"].values()
+        )
     for m in result["memory"]:
         needed = m["needed_bytes"]
         assert needed["logits"] == m["batch"] * 8 * 128 * 8 and needed["weights"] == result["model"]["weights_bytes"]
         assert needed["caches"] == (0 if m["cache"] == "none" else 2 * 2 * 2 * 16 * (24 + 16) * 8 * m["batch"])
-        assert m["peak_bytes"] > needed["weights"] and m["times_needed"] == pytest.approx(m["peak_bytes"] / sum(needed.values()))
+        assert m["peak_bytes"] > needed["weights"] and m["times_needed"] == pytest.approx(
+            m["peak_bytes"] / sum(needed.values())
+        )
     assert {(g["what"], g["cache"]): g["sizes"] for g in result["growth"]} == {
         ("batch", c): [1, 2, 3] for c in OURS
     } | {("response", c): [8, 16] for c in OURS} | {("prompt", c): [16, 24] for c in OURS}  # fmt: skip
@@ -130,7 +171,11 @@ def test_contenders_take_turns():
     order = []
     contenders = {name: (lambda name=name: order.append(name) or len(order)) for name in "abc"}
     results, seconds = interleaved(contenders, 3, torch.device("cpu"), lambda _: None)
-    assert "".join(order) == "abcbcacab" and results == {"a": 1, "b": 2, "c": 3} and all(len(s) == 3 for s in seconds.values())
+    assert (
+        "".join(order) == "abcbcacab"
+        and results == {"a": 1, "b": 2, "c": 3}
+        and all(len(s) == 3 for s in seconds.values())
+    )
 
 
 def test_ratios_are_taken_round_by_round():
@@ -194,7 +239,9 @@ def test_what_was_measured_is_kept_when_a_later_part_fails(tmp_path, capsys, mon
     monkeypatch.setattr(module, "growth", full)
     words = [*WORDS, "--cache", "none", "--repeats", "1", "--parts", "speed,growth", "--out", str(tmp_path)]
     assert main(words) == 2
-    assert capsys.readouterr().err.endswith("warmexp: --batch 3 does not fit into the memory of --device auto: lower it.\n")
+    assert capsys.readouterr().err.endswith(
+        "warmexp: --batch 3 does not fit into the memory of --device auto: lower it.\n"
+    )
     assert len(json.loads((tmp_path / "bench.json").read_text())["speed"]) == 3
 
 
@@ -208,7 +255,20 @@ def test_an_earlier_benchmark_is_kept(tmp_path, capsys):
 
 def test_the_lab_is_the_default_subject(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(module, "SHARING_QUESTIONS", 2)
-    words = ["--questions", "2", "--batch", "2", "--repeats", "1", "--cache", "none", "--parts", "speed,sharing", "--out", str(tmp_path)]
+    words = [
+        "--questions",
+        "2",
+        "--batch",
+        "2",
+        "--repeats",
+        "1",
+        "--cache",
+        "none",
+        "--parts",
+        "speed,sharing",
+        "--out",
+        str(tmp_path),
+    ]
     assert main(words) == 0
     result = json.loads((tmp_path / "bench.json").read_text())
     assert result["model"]["name"] == "lab" and result["model"]["tau"] == 0.9 and result["model"]["canvas_length"] == 48

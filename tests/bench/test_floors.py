@@ -1,4 +1,5 @@
-"""`python -m warmexp.bench` of a checkpoint against the device's floors: forwards, work and memory are right; times are only positive."""
+"""`python -m warmexp.bench` of a checkpoint against the device's floors: forwards, work and memory are right; times are
+only positive."""
 
 from __future__ import annotations
 
@@ -31,7 +32,12 @@ def folder(tmp_path_factory):
 @pytest.fixture
 def words(folder, tmp_path):
     file = tmp_path / "questions.jsonl"
-    rows = [{"question": "One and one?"}, {"question": "One and two?"}, {"question": "And " * 9}, {"question": "left out"}]
+    rows = [
+        {"question": "One and one?"},
+        {"question": "One and two?"},
+        {"question": "And " * 9},
+        {"question": "left out"},
+    ]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return ["--model", str(folder), "--file", str(file), "--questions", "3", "--device", "cpu", "--cache", "none", "--canvas", "32",
             "--block", "8", "--parts", "forwards,memory", "--out", str(tmp_path / "out")]  # fmt: skip
@@ -59,10 +65,15 @@ def test_the_work_of_a_forward_is_what_torch_counts(folder):
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
 
-    backbone = Checkpoint(str(folder), dtype="float64").load(torch.device("cpu"))  # packed weights' products are not counted either
+    backbone = Checkpoint(str(folder), dtype="float64").load(
+        torch.device("cpu")
+    )  # packed weights' products are not counted either
     ids = torch.randint(0, 200, (2, 24))
     row, position = torch.tensor([0, 0, 0, 1, 1, 1]), torch.tensor([3, 5, 9, 20, 21, 23])
-    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counted:  # the CPU's fused kernel is not counted
+    with (
+        sdpa_kernel(SDPBackend.MATH),
+        FlopCounterMode(display=False) as counted,
+    ):  # the CPU's fused kernel is not counted
         backbone(ids, torch.tensor([24, 24]), row, position)
     work = floors.forward_work(backbone.transformer, 2, 24, 6)
     assert work.flops == counted.get_total_flops()
@@ -79,7 +90,8 @@ def test_grouped_queries_and_biases(tmp_path):
 
 
 def test_rows_of_other_lengths_are_not_work():
-    """On the CPU rows of one length go through the backbone together and those of another after them: nothing is padded."""
+    """On the CPU rows of one length go through the backbone together and those of another after them: nothing is
+    padded."""
     backbone = random_backbone("tiny", torch.float32, torch.device("cpu"))
     prompts = [(1,) * 40, (2,) * 40, (3,) * 90]
     subject = Subject("tiny", backbone, FixedLength(16, 16), Rule(steps=1), lambda count, length: prompts)
@@ -135,6 +147,9 @@ def test_batch_sizes_are_whole_numbers(words, batch, capsys):
 def test_it_needs_neither_tracker_nor_data_sets_nor_harness(words):
     """A machine for measuring may have torch and little else."""
     blocked = "import sys\nfor name in ('wandb', 'datasets', 'lm_eval'):\n    sys.modules[name] = None\n"
-    code = f"{blocked}from warmexp.bench.__main__ import main\nsys.exit(main({[*words, '--batch', '1', '--steps', '2']!r}))"
+    code = (
+        f"{blocked}from warmexp.bench.__main__ import"
+        f" main\nsys.exit(main({[*words, '--batch', '1', '--steps', '2']!r}))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0 and "ms/forward" in done.stdout, done.stderr

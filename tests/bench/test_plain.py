@@ -1,4 +1,5 @@
-"""The plain decoder against the numpy reference (no cache) and against a forward whose other keys and values are held fixed (caches)."""
+"""The plain decoder against the numpy reference (no cache) and against a forward whose other keys and values are held
+fixed (caches)."""
 
 from __future__ import annotations
 
@@ -25,8 +26,9 @@ def backbone_of(seed: int, logits: str, **more) -> Backbone:
 
 
 def frozen(backbone: Backbone, x: torch.Tensor, window: slice, kept: dict | None) -> tuple[torch.Tensor, dict]:
-    """A forward of the whole sequence by the package's transformer, with the outputs of its key and value projections outside the window
-    put back to what they were: what a cache is an economical way to compute. -> [T, V] logits, row i for token i, and those outputs."""
+    """A forward of the whole sequence by the package's transformer, with the outputs of its key and value projections
+    outside the window put back to what they were: what a cache is an economical way to compute. -> [T, V] logits, row i
+    for token i, and those outputs."""
     seen = {}
 
     def hook(name):
@@ -89,7 +91,11 @@ def test_caches_hold_keys_and_values_fixed(cache, logits):
         backbone = backbone_of(seed, logits, n_layers=3, n_kv_heads=(2, 4)[seed % 2], qkv_bias=seed % 3 == 0)
         expected = by_freezing(backbone, prompt, rule, cache)
         answer = plain_decode(backbone, prompt, CANVAS, BLOCK, rule, cache)
-        assert (answer.ids, answer.commit_iteration, answer.nfe) == (expected.ids, expected.commit_iteration, expected.nfe)
+        assert (answer.ids, answer.commit_iteration, answer.nfe) == (
+            expected.ids,
+            expected.commit_iteration,
+            expected.nfe,
+        )
         lengths.add(answer.nfe)
     assert len(lengths) > 3  # the rules do decide
 
@@ -98,19 +104,30 @@ def test_caches_hold_keys_and_values_fixed(cache, logits):
 def test_without_a_cache_it_is_the_reference_decoder(logits):
     for seed, rule, prompt in itertools.product(range(6), RULES, PROMPTS):
         backbone = backbone_of(seed, logits, n_layers=2, loud_mask=seed == 5)
-        unmask = {"name": "threshold", "tau": rule.tau} if rule.steps is None else {"name": "topk", "steps_per_block": rule.steps}
+        unmask = (
+            {"name": "threshold", "tau": rule.tau}
+            if rule.steps is None
+            else {"name": "topk", "steps_per_block": rule.steps}
+        )
         model = random_models(seed, n_layers=2, loud_mask=seed == 5)[1]
         expected = decode_one(model, Question("q", prompt), {"name": "mask"}, unmask | {"temperature": 0}, {"name": "none"}, CANVAS, BLOCK,
                               backbone.mask_id, shifted=logits == "shifted")  # fmt: skip
         answer = plain_decode(backbone, prompt, CANVAS, BLOCK, rule)
-        assert (answer.ids, answer.commit_iteration, answer.nfe) == (expected.ids, expected.commit_iteration, expected.nfe)
+        assert (answer.ids, answer.commit_iteration, answer.nfe) == (
+            expected.ids,
+            expected.commit_iteration,
+            expected.nfe,
+        )
 
 
 def test_one_layer_has_nothing_to_go_stale():
-    """A first layer's keys and values depend on the tokens alone, and those outside the block stand still while it is decoded."""
+    """A first layer's keys and values depend on the tokens alone, and those outside the block stand still while it is
+    decoded."""
     for seed, rule, prompt in itertools.product(range(8), RULES, PROMPTS):
         backbone = backbone_of(seed, "aligned")
-        exact, *cached = (plain_decode(backbone, prompt, CANVAS, BLOCK, rule, cache) for cache in ("none", "prefix", "dual"))
+        exact, *cached = (
+            plain_decode(backbone, prompt, CANVAS, BLOCK, rule, cache) for cache in ("none", "prefix", "dual")
+        )
         assert all((a.ids, a.commit_iteration) == (exact.ids, exact.commit_iteration) for a in cached)
 
 
@@ -118,7 +135,10 @@ def test_deeper_caches_do_go_stale():
     """Or the two tests above would compare a cache that is never used."""
     prompt, rule = PROMPTS[0], RULES[1]
     backbones = [backbone_of(seed, "aligned", n_layers=3) for seed in range(12)]
-    answers = [[plain_decode(b, prompt, CANVAS, BLOCK, rule, cache).ids for cache in ("none", "prefix", "dual")] for b in backbones]
+    answers = [
+        [plain_decode(b, prompt, CANVAS, BLOCK, rule, cache).ids for cache in ("none", "prefix", "dual")]
+        for b in backbones
+    ]
     assert all(len({str(row[i]) for row in answers}) > 1 for i in range(3))
     for a, b in ((0, 1), (0, 2), (1, 2)):
         assert any(row[a] != row[b] for row in answers)

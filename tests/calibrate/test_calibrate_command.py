@@ -44,14 +44,21 @@ def test_fitted_stored_and_applied(warm, tmp_path, capsys):
     file = tmp_path / "maps" / "calibration.json"
     main([str(warm), "--kind", "logistic", "--back", "2", "--out", str(file)])
     said = capsys.readouterr().out
-    assert f"of {N} questions" in said and "by truth" in said and "raw trust" in said and f"proposer.calibration={file}" in said
+    assert (
+        f"of {N} questions" in said
+        and "by truth" in said
+        and "raw trust" in said
+        and f"proposer.calibration={file}" in said
+    )
     notes = json.loads(file.read_text())["notes"]
     assert notes["questions"] == N and notes["splits"] == ["calibration"] and notes["runs"] == [warm.name]
     made = read_calibration(str(file))
     assert made.features == FEATURES and made.back == 2
 
     _, used = run_overrides(["init=verified", *LAB, f"proposer.calibration={file}", f"outputs={tmp_path}/out"])
-    assert used.name != warm.name and json.loads((used / "calibration.json").read_text())["weights"] == list(made.weights)
+    assert used.name != warm.name and json.loads((used / "calibration.json").read_text())["weights"] == list(
+        made.weights
+    )
     assert not (warm / "calibration.json").exists()
     texts = json.loads((used / "tokens.json").read_text())
     for before, after in zip(read_lines(warm / "records.jsonl"), read_lines(used / "records.jsonl"), strict=True):
@@ -74,7 +81,9 @@ def test_the_map_is_part_of_what_a_run_is_and_its_place_is_not(tmp_path):
 def test_an_even_author_leaves_it_to_the_backbone(folder, tmp_path):
     """Trust 1/2 everywhere is verification without the author; trust below the floor injects nothing."""
     half = write(tmp_path / "half.json", HALF)
-    mapped, alone = (run_overrides(["init=verified", *LAB, word, f"outputs={folder}"])[1] for word in (half, "init.weight=0"))
+    mapped, alone = (
+        run_overrides(["init=verified", *LAB, word, f"outputs={folder}"])[1] for word in (half, "init.weight=0")
+    )
     facts = [[(r["id"], r["ids"], r["nfe"]) for r in read_lines(f / "records.jsonl")] for f in (mapped, alone)]
     assert facts[0] == facts[1]
     _, none = run_overrides(["init=trust_inject", "rho=1", "init.floor=0.6", *LAB, half, f"outputs={folder}"])
@@ -99,7 +108,9 @@ def test_labels(warm, cold):
         here, proposal = slice(at, at + n), record["proposal"]
         assert set(made["answer"].right[here]) == {proposal["correct_flexible"]}
         final = next(r["ids"] for r in reference.records if r["id"] == record["id"])
-        assert made["survival"].right[here].tolist() == [a == b for a, b in zip(proposal["ids"][:n], final, strict=False)]
+        assert made["survival"].right[here].tolist() == [
+            a == b for a, b in zip(proposal["ids"][:n], final, strict=False)
+        ]
         truth = made["truth"].right[here].tolist()
         assert truth == sorted(truth, reverse=True)  # from the first slip on everything is wrong
         if proposal["text"].strip() == solutions[record["id"]]:
@@ -113,7 +124,11 @@ def test_labels(warm, cold):
 def test_the_shipped_map(tmp_path):
     """It was not fitted on what is measured with it."""
     shipped = read_calibration("lab:trust")
-    assert shipped.notes["splits"] == ["calibration"] and shipped.notes["given"] == "right" and shipped.notes["questions"] == 512
+    assert (
+        shipped.notes["splits"] == ["calibration"]
+        and shipped.notes["given"] == "right"
+        and shipped.notes["questions"] == 512
+    )
     assert shipped.notes["cross_validated"]["ece"] < 0.01 < shipped.notes["raw"]["ece"]
     assert planned(["init=verified", *LAB, "proposer.calibration=lab:trust"]).proposer.calibrator == shipped
     with pytest.raises(UserError, match="lab:other does not exist"):
@@ -147,7 +162,10 @@ def test_the_shipped_map_is_what_the_command_makes(tmp_path):
 )
 def test_refused(words, complaint, warm, cold, tmp_path):
     old, few = tmp_path / "old", tmp_path / "few"
-    for copy, records in ((old, [r | {"proposal": {"text": "x"}} for r in read_lines(warm / "records.jsonl")]), (few, [])):
+    for copy, records in (
+        (old, [r | {"proposal": {"text": "x"}} for r in read_lines(warm / "records.jsonl")]),
+        (few, []),
+    ):
         copy.mkdir()
         for name in ("config.yaml", "summary.json", "tokens.json"):
             (copy / name).write_bytes((warm / name).read_bytes())

@@ -1,4 +1,5 @@
-"""The map from an author's probabilities to shares of right tokens: what it reads, what it computes, what it refuses."""
+"""The map from an author's probabilities to shares of right tokens: what it reads, what it computes, what it
+refuses."""
 
 from __future__ import annotations
 
@@ -45,7 +46,8 @@ def test_a_line_by_hand():
 
 
 def synthetic(questions: int = 200, tokens: int = 10, seed: int = 1) -> Examples:
-    """Trust that is overconfident in the same way everywhere: right with probability trust²; the other features say nothing."""
+    """Trust that is overconfident in the same way everywhere: right with probability trust²; the other features say
+    nothing."""
     draw = np.random.default_rng(seed)
     rows = draw.random((questions * tokens, len(FEATURES)))
     right = draw.random(len(rows)) < rows[:, 0] ** 2
@@ -83,7 +85,9 @@ def test_nothing_to_fit_is_refused():
         cross_validated(synthetic(questions=4), lambda part: CURVE)
 
 
-@pytest.mark.parametrize("made", [fit(synthetic(40), kind, "weakest", 3) for kind in ("isotonic", "logistic")], ids=lambda made: made.kind)
+@pytest.mark.parametrize(
+    "made", [fit(synthetic(40), kind, "weakest", 3) for kind in ("isotonic", "logistic")], ids=lambda made: made.kind
+)
 def test_a_file_holds_the_whole_map(made, tmp_path):
     file = tmp_path / "calibration.json"
     file.write_text(json.dumps(made.to_json() | {"notes": {"questions": 40}}))

@@ -107,17 +107,30 @@ def test_what_is_typed_may_set_them():
     composed(["hydra/sweeper=optuna"])
     composed(["hydra/sweeper=search", "hydra/launcher=local"])
     for logging in ("default", "stdout", "none", "disabled"):
-        composed([f"hydra/job_logging={logging}", f"hydra/hydra_logging={logging}" if logging != "stdout" else "seed=1"])
+        composed(
+            [f"hydra/job_logging={logging}", f"hydra/hydra_logging={logging}" if logging != "stdout" else "seed=1"]
+        )
 
 
 def test_a_log_in_the_output_folder_is_a_log(place, monkeypatch):
     text = logging_of("class: logging.FileHandler, filename: '${hydra.runtime.output_dir}/${hydra.job.name}.log'")
     (place / "experiment" / "own.yaml").write_text("# @package _global_\n" + text)
     composed([f"hydra.searchpath=[file://{place}]", "experiment=own"])
-    composed([f"hydra.searchpath=[file://{place}]", "experiment=own", "hydra.job_logging.handlers.h.filename=/elsewhere/x.log"])
+    composed(
+        [
+            f"hydra.searchpath=[file://{place}]",
+            "experiment=own",
+            "hydra.job_logging.handlers.h.filename=/elsewhere/x.log",
+        ]
+    )
 
 
-SPELLED = ["${oc.env:MY_PLAIN_NAME}", "a ${oc.env:MY_PLAIN_NAME,x}", "${oc.env:${study.name}}", "${oc.decode:'${oc.env:MY_PLAIN_NAME}'}"]
+SPELLED = [
+    "${oc.env:MY_PLAIN_NAME}",
+    "a ${oc.env:MY_PLAIN_NAME,x}",
+    "${oc.env:${study.name}}",
+    "${oc.decode:'${oc.env:MY_PLAIN_NAME}'}",
+]
 
 
 @pytest.mark.parametrize("spelled", SPELLED)
@@ -177,7 +190,9 @@ def test_a_worker_checks_too(quiet_home):
         assert type(loader) is CheckedLoader
         master = loader.load_configuration("config", [], run_mode=_multirun())
         with pytest.raises(UserError, match=r"env_set\.PATH"):
-            loader.load_sweep_config(master, ["+hydra.job.env_set.PATH=/tmp"])  # as the grid of a study's file could say
+            loader.load_sweep_config(
+                master, ["+hydra.job.env_set.PATH=/tmp"]
+            )  # as the grid of a study's file could say
         loader.load_sweep_config(master, ["++hydra.job.env_set.WARMEXP_IF_BUSY=return"])
 
 

@@ -1,4 +1,5 @@
-"""A user's mistake gets one sentence that names the key, the value and the remedy; nothing is loaded, nothing is printed as a traceback."""
+"""A user's mistake gets one sentence that names the key, the value and the remedy; nothing is loaded, nothing is
+printed as a traceback."""
 
 from __future__ import annotations
 
@@ -53,7 +54,11 @@ WRONG = {
     "init=token_inject remask=budget remask.threshold=0": ["remask.threshold=0"],
     "init=token_inject remask=budget remask.most=0": ["remask.most=0"],
     "init=token_inject remask=budget remask.score=wino": ["remask.score=wino", "visible, shadow"],
-    "init=token_inject remask=budget remask.score=shadow cache=dual": ["remask.score=shadow", "cache=none", "remask.score=visible"],
+    "init=token_inject remask=budget remask.score=shadow cache=dual": [
+        "remask.score=shadow",
+        "cache=none",
+        "remask.score=visible",
+    ],
     "init=mask anchor=edit": ["anchor=edit", "init=mask", "anchor=none"],
     "init=token_inject anchor=edit anchor.window=0": ["anchor.window=0"],
     "init=token_inject anchor=edit anchor.within=1.2": ["anchor.within=1.2", "[0, 1]"],
@@ -92,7 +97,11 @@ WRONG = {
     "init=token_inject proposer=oracle proposer.corruption=2": ["proposer.corruption=2", "[0, 1]"],
     "init=token_inject proposer=oracle proposer.kind=words": ["proposer.kind=words", "swap"],
     "init=token_inject proposer.tail=padding": ["proposer.tail=padding", "mask, eos"],
-    "init=token_inject proposer.calibration=none.json": ["proposer.calibration=none.json", "does not exist", "warmexp.calibrate"],
+    "init=token_inject proposer.calibration=none.json": [
+        "proposer.calibration=none.json",
+        "does not exist",
+        "warmexp.calibrate",
+    ],
     "init=token_inject proposer.calibrate=x": ["proposer.calibrate", "did you mean 'calibration'"],
     "init._target_=os.system": ["init._target_=os.system", "inside warmexp."],
     "init._target_=warmexp.runs.run.run": ["init._target_=warmexp.runs.run.run", "refused"],

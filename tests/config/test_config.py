@@ -29,16 +29,22 @@ def test_every_option_builds(group, option):
     node = cfg[group][option] if group in LISTS else cfg[group]
     built = build(group, node)
     keys = {k for k in node if k != "_target_"}
-    assert keys == {f.name for f in dataclasses.fields(built)}, "the YAML lists every key, so that GROUP.KEY=VALUE sets it"
+    assert keys == {f.name for f in dataclasses.fields(built)}, (
+        "the YAML lists every key, so that GROUP.KEY=VALUE sets it"
+    )
 
 
 LAB = ["backbone=lab", "proposer=lab_weak", "task=lab"]  # the published models and data are not here
-EXPERIMENTS = sorted(str(f.relative_to(conf_dir() / "experiment").with_suffix("")) for f in (conf_dir() / "experiment").rglob("*.yaml"))
+EXPERIMENTS = sorted(
+    str(f.relative_to(conf_dir() / "experiment").with_suffix("")) for f in (conf_dir() / "experiment").rglob("*.yaml")
+)
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_experiment_is_a_run(name):
-    assert planned([f"experiment={name}", *([] if "oracle" in name else LAB[1:2]), LAB[0], LAB[2], "task.limit=2"]).run_id
+    assert planned(
+        [f"experiment={name}", *([] if "oracle" in name else LAB[1:2]), LAB[0], LAB[2], "task.limit=2"]
+    ).run_id
 
 
 def test_the_readers_of_a_key_come_from_the_files():
@@ -55,7 +61,9 @@ def test_top_level_keys_reach_their_groups():
 
 
 def test_prompts_are_encoded_once_for_a_study_and_anew_for_another_template():
-    one, same, other = (planned(["task.limit=2", *more]) for more in ([], ["tau=0.8"], ["backbone.template='Hello. {prompt}'"]))
+    one, same, other = (
+        planned(["task.limit=2", *more]) for more in ([], ["tau=0.8"], ["backbone.template='Hello. {prompt}'"])
+    )
     assert same.prompts is one.prompts and other.prompts.keys() == one.prompts.keys()
     assert all(len(other.prompts[i]) > len(one.prompts[i]) for i in one.prompts)
     assert planned(["task.limit=3"]).prompts.keys() > one.prompts.keys()

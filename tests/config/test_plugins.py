@@ -88,7 +88,14 @@ def evidence(outside) -> Path:
 
 
 def test_evidence_of_ones_own_beside_the_projects(outside, evidence, tmp_path, monkeypatch):
-    warm = [f"plugins=[{outside}]", "init=token_inject", "rho=0", "task.limit=2", "device=cpu", f"outputs={tmp_path / 'out'}"]
+    warm = [
+        f"plugins=[{outside}]",
+        "init=token_inject",
+        "rho=0",
+        "task.limit=2",
+        "device=cpu",
+        f"outputs={tmp_path / 'out'}",
+    ]
     both = ["evidence=[bonus,sure]", "evidence.sure.gain=0.4"]
     summary, folder = run_overrides([*warm, *both])
     assert summary["n"] == 2
@@ -104,7 +111,8 @@ def test_evidence_without_its_package_line_is_told_so(outside, evidence):
 
 
 @pytest.mark.parametrize(
-    "mistake", ["def (", "from dataclasses import dataclass\n\n@dataclass\nclass Margin:\n    kept: list = []\n", "1 / 0"]
+    "mistake",
+    ["def (", "from dataclasses import dataclass\n\n@dataclass\nclass Margin:\n    kept: list = []\n", "1 / 0"],
 )
 def test_a_module_that_cannot_be_loaded_is_one_sentence(outside, mistake):
     (outside / "broken.py").write_text(mistake)

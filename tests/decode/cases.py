@@ -1,4 +1,5 @@
-"""Random decoding problems, and one policy dict read twice: by the package's strategies and by the reference decoder."""
+"""Random decoding problems, and one policy dict read twice: by the package's strategies and by the reference
+decoder."""
 
 from __future__ import annotations
 
@@ -63,7 +64,8 @@ FROZEN = {"name": "none"}
 CLEAR = 1e-9  # two float64 implementations may differ where a decision is closer to its boundary than this
 
 
-# What the default suite has time for, and `--hypothesis-profile=large` (tests/conftest.py), in parts of the number that a test names.
+# What the default suite has time for, and `--hypothesis-profile=large` (tests/conftest.py), in parts of the number that
+# a test names.
 SHARE = {"large": 4.0}.get(settings.get_current_profile_name(), 0.35)
 
 
@@ -124,7 +126,14 @@ class Case:
         length, anchor = FixedLength(self.canvas, self.block), self.anchor | {"name": f"anchor {self.anchor['name']}"}
         unmask, evidence = parted(self.unmask)
         return Strategies(
-            build(self.init), build(unmask), build(self.remask), Blocks(), self.keeper(), length, build(anchor), tuple(map(build, evidence))
+            build(self.init),
+            build(unmask),
+            build(self.remask),
+            Blocks(),
+            self.keeper(),
+            length,
+            build(anchor),
+            tuple(map(build, evidence)),
         )
 
     def keeper(self) -> Any:
@@ -134,7 +143,9 @@ class Case:
 
     def decode(self, questions: tuple[Question, ...] | None = None) -> list[Decoded]:
         """By the package, all questions (or the given ones) in one batch."""
-        return decode(self.backbone(), list(self.questions if questions is None else questions), self.strategies(), seed=self.seed)
+        return decode(
+            self.backbone(), list(self.questions if questions is None else questions), self.strategies(), seed=self.seed
+        )
 
     def reference(self, question: Question) -> Answer:
         model = random_models(**self.model)[1]
@@ -144,7 +155,11 @@ class Case:
 
     def uninjected(self, question: Question) -> int:
         """How many positions start masked."""
-        return self.canvas if self.init["name"] != "token_inject" else starts_masked(question, self.init["rho"], self.canvas, self.seed)
+        return (
+            self.canvas
+            if self.init["name"] != "token_inject"
+            else starts_masked(question, self.init["rho"], self.canvas, self.seed)
+        )
 
 
 def starts_masked(question: Question, rho: float, canvas: int, seed: int) -> int:
@@ -284,7 +299,8 @@ GRIDS = st.sampled_from([(4, 2), (4, 4), (6, 3), (8, 4), (8, 8), (8, 2), (12, 4)
 
 @st.composite
 def cases(draw, inits=INITS, unmasks=UNMASKS, remasks=REMASKS, grids=GRIDS, most=5, proposals=True) -> Case:
-    """1 to `most` questions with prompts of 1 to 8 tokens and proposals of none to canvas tokens, none of them the mask."""
+    """1 to `most` questions with prompts of 1 to 8 tokens and proposals of none to canvas tokens, none of them the
+    mask."""
     canvas, block = draw(grids)
     vocabulary = draw(st.sampled_from([12, 20, 30]))
     lengths = st.sampled_from([canvas, canvas, canvas // 2, 0])

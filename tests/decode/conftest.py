@@ -21,7 +21,8 @@ def one_thread():
 
 @pytest.fixture(autouse=True, scope="package")
 def bounded_blocks():
-    """Revocations end after 4W forwards of a block, and each forward after that commits: no block takes more than 5W."""
+    """Revocations end after 4W forwards of a block, and each forward after that commits: no block takes more than
+    5W."""
     original = Canvas.apply
 
     def apply(canvas: Canvas, edit: Edit) -> None:

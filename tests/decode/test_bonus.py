@@ -1,4 +1,5 @@
-"""The prior's word in the logits: equal to the slow decoder's, never against a token, and at no cost where it does not win."""
+"""The prior's word in the logits: equal to the slow decoder's, never against a token, and at no cost where it does not
+win."""
 
 from __future__ import annotations
 
@@ -37,14 +38,18 @@ def test_with_a_cache(case, cache):
 @given(case=CASES)
 def test_without_weight_it_is_a_threshold(case):
     silent = {"bonus": {"beta": 0.0}, "product": {"w": 1.0}}[case.unmask["name"]]
-    assert [facts(done) for done in case.but(unmask=case.unmask | silent).decode()] == [facts(done) for done in threshold(case).decode()]
+    assert [facts(done) for done in case.but(unmask=case.unmask | silent).decode()] == [
+        facts(done) for done in threshold(case).decode()
+    ]
 
 
 @some(40)
 @given(case=cases(inits=PRIORS, unmasks=BONUS, remasks=st.just(FROZEN), most=3), pick=st.randoms(use_true_random=False))
 def test_a_prior_that_the_backbone_never_proposes_changes_nothing(case, pick):
     """wins=agreed: the same tokens at the same forwards as without a prior, whatever else the proposal says."""
-    case = case.but(init={"name": "token_inject", "rho": 0.0}, unmask=case.unmask | {"wins": "agreed", "temperature": 0.0})
+    case = case.but(
+        init={"name": "token_inject", "rho": 0.0}, unmask=case.unmask | {"wins": "agreed", "temperature": 0.0}
+    )
     said: dict[tuple[str, int], set[int]] = {}
     original = Threshold.select
 
@@ -56,9 +61,13 @@ def test_a_prior_that_the_backbone_never_proposes_changes_nothing(case, pick):
 
     with patch.object(Threshold, "select", select):
         cold = threshold(case).decode()
-    unsaid = {q.id: [sorted(set(range(case.mask_id)) - said[q.id, i]) for i in range(case.canvas)] for q in case.questions}
+    unsaid = {
+        q.id: [sorted(set(range(case.mask_id)) - said[q.id, i]) for i in range(case.canvas)] for q in case.questions
+    }
     assume(all(all(choices) for choices in unsaid.values()))
-    wrong = tuple(replace(q, proposal=tuple(pick.choice(choices) for choices in unsaid[q.id]), trust=()) for q in case.questions)
+    wrong = tuple(
+        replace(q, proposal=tuple(pick.choice(choices) for choices in unsaid[q.id]), trust=()) for q in case.questions
+    )
     assert [facts(done) for done in case.decode(wrong)] == [facts(done) for done in cold]
 
 

@@ -33,7 +33,10 @@ def one_layer(case):
 
 
 @some(80)
-@given(case=cases(inits=st.one_of(INITS, DENSE), remasks=BUDGET), cache=st.one_of(st.just({"name": "none"}), WINDOWS, FREEZING))
+@given(
+    case=cases(inits=st.one_of(INITS, DENSE), remasks=BUDGET),
+    cache=st.one_of(st.just({"name": "none"}), WINDOWS, FREEZING),
+)
 def test_scores_of_visible_tokens(case, cache):
     check(case.but(cache=cache))
 
@@ -81,8 +84,8 @@ def adversary(salt: int):
 
 
 def test_progress_whatever_the_scores_are():
-    """Each forward leaves a mask less, a full block is looked at once, and no position is revoked more often than it may be (as often as it
-    may be, some are); so the forwards are bounded."""
+    """Each forward leaves a mask less, a full block is looked at once, and no position is revoked more often than it
+    may be (as often as it may be, some are); so the forwards are bounded."""
     seen: Counter[str] = Counter()
 
     @profile(80)

@@ -1,7 +1,8 @@
-"""Cached decoding: every decision equals the slow decoder's, which keeps keys and values in its own way; and what must equal no cache does.
+"""Cached decoding: every decision equals the slow decoder's, which keeps keys and values in its own way; and what must
+equal no cache does.
 
-In a model of one layer a position's keys and values depend on its own input alone, so there a cache is exact if and only if nothing that
-it keeps is outdated: a revoked token, a prior that has faded, a token that was still a mask.
+In a model of one layer a position's keys and values depend on its own input alone, so there a cache is exact if and
+only if nothing that it keeps is outdated: a revoked token, a prior that has faded, a token that was still a mask.
 """
 
 from __future__ import annotations
@@ -15,7 +16,20 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.decode.cases import EXPONENTIAL, FREEZING, FROZEN, LINEAR, SOFT, WINDOWS, Case, cases, check, facts, profile, some
+from tests.decode.cases import (
+    EXPONENTIAL,
+    FREEZING,
+    FROZEN,
+    LINEAR,
+    SOFT,
+    WINDOWS,
+    Case,
+    cases,
+    check,
+    facts,
+    profile,
+    some,
+)
 from warmexp.errors import UserError
 from warmexp.methods.cache.dual import DualCache
 from warmexp.methods.cache.prefix import PrefixCache
@@ -23,7 +37,9 @@ from warmexp.models.keys_values import KeysValues
 
 REVOKING = st.one_of(LINEAR, EXPONENTIAL)
 NONE = {"name": "none"}
-EXACT = st.one_of(WINDOWS.map(lambda cache: cache | {"first_token": "window"}), st.just({"name": "freecache", "settle": True}))
+EXACT = st.one_of(
+    WINDOWS.map(lambda cache: cache | {"first_token": "window"}), st.just({"name": "freecache", "settle": True})
+)
 PRIOR = st.fixed_dictionaries(
     {
         "name": st.just("embed_interp"),

@@ -1,4 +1,5 @@
-"""What holds for every decode: progress, no mask left, bounded NFE, frozen sources, and the one edit function's refusals."""
+"""What holds for every decode: progress, no mask left, bounded NFE, frozen sources, and the one edit function's
+refusals."""
 
 from __future__ import annotations
 
@@ -32,7 +33,8 @@ INJECTIONS = st.fixed_dictionaries({"name": st.just("token_inject"), "rho": st.s
 
 @dataclass
 class Made:
-    """One question's part of one `apply`: how many of the block's positions were masked, committed, revoked; what was written."""
+    """One question's part of one `apply`: how many of the block's positions were masked, committed, revoked; what was
+    written."""
 
     question: str
     masked: int
@@ -81,7 +83,9 @@ def test_a_finished_canvas_holds_no_mask(case):
         assert case.mask_id not in one.ids
         assert len(one.ids) == len(one.commit_iteration) == len(one.source) == case.canvas
         assert set(one.source) <= {"injected", "decoded"}
-        assert all((n == -1) == (source == "injected") for n, source in zip(one.commit_iteration, one.source, strict=True))
+        assert all(
+            (n == -1) == (source == "injected") for n, source in zip(one.commit_iteration, one.source, strict=True)
+        )
         assert max(one.commit_iteration) < max(1, one.cost.nfe)
     assert all(case.mask_id not in edit.tokens for edit in edits)
 
@@ -125,7 +129,8 @@ def test_only_the_scope_is_revoked(case):
     every=st.integers(1, 3),
 )
 def test_a_fixed_token_never_changes(case, every):
-    """Injected tokens at every `every`-th position are made fixed: they stay, even if a remask policy calls everything a candidate."""
+    """Injected tokens at every `every`-th position are made fixed: they stay, even if a remask policy calls everything
+    a candidate."""
     original = Canvas.__init__
     fixed: dict[str, dict[int, int]] = {}
 
@@ -148,7 +153,9 @@ def test_a_fixed_token_never_changes(case, every):
 
 
 @pytest.mark.parametrize("name", ["linear", "exponential"])
-@pytest.mark.parametrize(("scope", "expected"), [("injected", {"injected"}), ("decoded", {"decoded"}), ("all", {"injected", "decoded"})])
+@pytest.mark.parametrize(
+    ("scope", "expected"), [("injected", {"injected"}), ("decoded", {"decoded"}), ("all", {"injected", "decoded"})]
+)
 def test_candidates_by_source(name, scope, expected):
     fields = {"slope": 0.0} if name == "linear" else {"floor": -2.0, "base": 0.4, "span": 40}
     remask = build({"name": name, "bias": 0.5, "scope": scope} | fields)
@@ -181,7 +188,16 @@ def edit(made: Canvas, commit: list[int], revoke: list[int], token: int = 3, rep
 @pytest.mark.parametrize(
     ("commit", "revoke", "token"),
     [([1], [], 3), ([2], [], 3), ([3], [], 3), ([], [0], 3), ([], [3], 3), ([0], [0], 3), ([1], [1], 3), ([0], [], 9)],
-    ids=["over injected", "over decoded", "over fixed", "revoke mask", "revoke fixed", "both on a mask", "both on a token", "the mask"],
+    ids=[
+        "over injected",
+        "over decoded",
+        "over fixed",
+        "revoke mask",
+        "revoke fixed",
+        "both on a mask",
+        "both on a token",
+        "the mask",
+    ],
 )
 def test_apply_refuses(commit, revoke, token):
     with pytest.raises(ValueError, match=r"a commit over|a revocation or replacement of"):
@@ -209,7 +225,9 @@ def test_apply_replaces_tokens_and_columns_begin_anew():
     assert made.ids.tolist() == [[3, 9, 2, 8]] and made.source.tolist() == [[DECODED, MASK, DECODED, FIXED]]
     assert made.committed_at.tolist() == [[5, -1, 5, -1]] and made.confidence[0, 2] == 0.5
     assert made.revocations == {"q": [(5, 1, 6, "injected", -1), (5, 2, 7, "decoded", 4)]}
-    assert made.columns.values["streak"].tolist() == [[1, 7, 7, 1]] and made.columns.values["all"].tolist() == [[1, 1, 1, 1]]
+    assert made.columns.values["streak"].tolist() == [[1, 7, 7, 1]] and made.columns.values["all"].tolist() == [
+        [1, 1, 1, 1]
+    ]
 
 
 @pytest.mark.parametrize("replace", [[0], [3]], ids=["a mask", "fixed"])
@@ -222,7 +240,9 @@ def test_a_batch_that_cannot_be_decoded_soundly_is_refused():
     """Results are keyed by question id, shifted logits need a token before the canvas, and a mask is no proposal."""
     transformer, _ = random_models(seed=0)
     backbone = Backbone(transformer, mask_id=15, eos_id=14, logits="shifted")
-    strategies = Strategies(TokenInject(1.0), Threshold(0.9), NoRemask(), Blocks(), NoCache(), FixedLength(4, 4), NoAnchor())
+    strategies = Strategies(
+        TokenInject(1.0), Threshold(0.9), NoRemask(), Blocks(), NoCache(), FixedLength(4, 4), NoAnchor()
+    )
     assert decode(backbone, [], strategies) == []
     for questions, why in (
         ([Question("a", (1,)), Question("a", (2,))], "share an id"),

@@ -51,7 +51,9 @@ def test_a_forward_in_groups_of_rows_is_one_forward(case, cache, positions):
     each = [sorted(n for rows in computed for n in rows.tolist()) for computed in (apart[2], together[2])]
     assert len(together[2]) <= len(apart[2]) and each[0] == each[1]
     alike = cache["name"] == "none"
-    assert all(not alike or len(set(rows.tolist())) == 1 for rows in apart[2] + together[2]), "rows of one length go together"
+    assert all(not alike or len(set(rows.tolist())) == 1 for rows in apart[2] + together[2]), (
+        "rows of one length go together"
+    )
     verifies = case.init["name"] == "verified"  # in forwards that keep nothing
     assert alike or verifies or len(together[2]) == len(together[1])
 
@@ -59,7 +61,8 @@ def test_a_forward_in_groups_of_rows_is_one_forward(case, cache, positions):
 @some(15)
 @given(case=cases(grids=st.just((8, 4))))
 def test_a_place_is_taken_over_at_once(case):
-    """With two places: a question is asked for when one is free, and as long as any waits, no forward leaves a place empty."""
+    """With two places: a question is asked for when one is free, and as long as any waits, no forward leaves a place
+    empty."""
     meter = Meter(case.backbone())
     waiting, finished = list(case.questions), []
 
@@ -77,9 +80,16 @@ def test_a_place_is_taken_over_at_once(case):
 
 def test_one_copy_brings_everything():
     """Whatever the types and shapes, and wherever in memory the tensors begin."""
-    wide = [torch.tensor([[True, False, True], [False, True, True]]), torch.tensor([[0, 1, -1], [3, 2, 1]], dtype=torch.int8)]
+    wide = [
+        torch.tensor([[True, False, True], [False, True, True]]),
+        torch.tensor([[0, 1, -1], [3, 2, 1]], dtype=torch.int8),
+    ]
     narrow = [torch.tensor([5, -(2**40)]), torch.tensor([0, 7])]
-    odd = [torch.tensor([[True], [False], [True]]).T, torch.arange(6, dtype=torch.float64).view(2, 3)[:, 1:], torch.zeros(0)]
+    odd = [
+        torch.tensor([[True], [False], [True]]).T,
+        torch.arange(6, dtype=torch.float64).view(2, 3)[:, 1:],
+        torch.zeros(0),
+    ]
     tensors = [*wide, *narrow, *odd]
     with SimulatedCuda() as gpu:
         there = [t.to("cuda") for t in tensors]

@@ -37,7 +37,9 @@ def test_it_stops_as_soon_as_the_text_is_there(case, cache):
         assert short.cost.nfe == min([full.cost.nfe, *ready])
         assert case.mask_id not in short.ids
         undone = [i for i, source in enumerate(short.source) if source == "mask"]
-        assert all(short.ids[i] == END and short.commit_iteration[i] == -1 and short.confidence[i] is None for i in undone)
+        assert all(
+            short.ids[i] == END and short.commit_iteration[i] == -1 and short.confidence[i] is None for i in undone
+        )
 
 
 def test_revocation_cannot_reach_the_text_that_is_given_out():

@@ -1,4 +1,5 @@
-"""The loop against the slow decoder, and against itself with the batch arranged differently: every decision of every question."""
+"""The loop against the slow decoder, and against itself with the batch arranged differently: every decision of every
+question."""
 
 from __future__ import annotations
 
@@ -9,7 +10,21 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from tests.decode.cases import CLEAR, COLD, EXPONENTIAL, FROZEN, LINEAR, UNMASKS, WARM, build, cases, check, facts, profile, some
+from tests.decode.cases import (
+    CLEAR,
+    COLD,
+    EXPONENTIAL,
+    FROZEN,
+    LINEAR,
+    UNMASKS,
+    WARM,
+    build,
+    cases,
+    check,
+    facts,
+    profile,
+    some,
+)
 from tests.reference.decoder import decode_one
 from tests.reference.models import ScriptedReference, ScriptedTransformer
 from warmexp.decode.canvas import Question
@@ -50,7 +65,8 @@ def test_blocks_that_may_hold_no_mask(case):
 
 
 def test_examples_reach_every_kind_of_decision():
-    """The random cases are not all alike: early and late commits, revocations of both sources, recommits, skipped and revisited blocks."""
+    """The random cases are not all alike: early and late commits, revocations of both sources, recommits, skipped and
+    revisited blocks."""
     seen: Counter[str] = Counter()
 
     @profile(200)
@@ -62,12 +78,28 @@ def test_examples_reach_every_kind_of_decision():
             seen.update({"several at once" for step in answer.forwards if len(step.committed) > 1})
             seen.update({"one of many" for step in answer.forwards if len(step.committed) == 1 < step.masked})
             seen.update({"nothing masked" for step in answer.forwards if not step.masked})
-            seen.update({"skipped block" for b in range(case.canvas // case.block) if b not in {s.block for s in answer.forwards}})
-            seen.update({"revoked twice" for _, times in Counter(e[1] for e in answer.revocations).items() if times > 1})
+            seen.update(
+                {
+                    "skipped block"
+                    for b in range(case.canvas // case.block)
+                    if b not in {s.block for s in answer.forwards}
+                }
+            )
+            seen.update(
+                {"revoked twice" for _, times in Counter(e[1] for e in answer.revocations).items() if times > 1}
+            )
             seen.update({"unclear" for step in answer.forwards if step.margin <= CLEAR})
 
     collect()
-    wanted = ["revoked injected", "revoked decoded", "several at once", "one of many", "nothing masked", "skipped block", "revoked twice"]
+    wanted = [
+        "revoked injected",
+        "revoked decoded",
+        "several at once",
+        "one of many",
+        "nothing masked",
+        "skipped block",
+        "revoked twice",
+    ]
     assert all(seen[kind] >= 3 for kind in wanted), seen
     assert seen["unclear"] <= 3, seen
 
@@ -93,14 +125,21 @@ def test_the_seed_is_read_and_reproducible(case, other):
     check(case.but(seed=other))
 
 
-def scripted(table, unmask, remask=FROZEN, init=COLD, question=None, canvas=4, block=4, alignment="aligned", dtype=torch.float64):
-    """A backbone that says `table` [T, V] at each sequence position; the mask is V - 1. Returns our and the reference's facts."""
+def scripted(
+    table, unmask, remask=FROZEN, init=COLD, question=None, canvas=4, block=4, alignment="aligned", dtype=torch.float64
+):
+    """A backbone that says `table` [T, V] at each sequence position; the mask is V - 1. Returns our and the reference's
+    facts."""
     table = torch.as_tensor(table, dtype=torch.float64)
     question = question or Question("q", (1,))
     mask = table.shape[1] - 1
     backbone = Backbone(ScriptedTransformer(table, dtype), mask_id=mask, eos_id=0, logits=alignment)
-    strategies = Strategies(build(init), build(unmask), build(remask), Blocks(), NoCache(), FixedLength(canvas, block), NoAnchor())
-    answer = decode_one(ScriptedReference(table), question, init, unmask, remask, canvas, block, mask, alignment == "shifted")
+    strategies = Strategies(
+        build(init), build(unmask), build(remask), Blocks(), NoCache(), FixedLength(canvas, block), NoAnchor()
+    )
+    answer = decode_one(
+        ScriptedReference(table), question, init, unmask, remask, canvas, block, mask, alignment == "shifted"
+    )
     return facts(decode(backbone, [question], strategies)[0]), facts(answer)
 
 
@@ -109,23 +148,31 @@ FAR = -1e4  # a logit whose softmax share is exactly 0
 
 @pytest.mark.parametrize(("tau", "nfe"), [(0.5, 1), (0.25, 1), (0.5000001, 4)])
 def test_threshold_counts_equality_and_ties_go_left(tau, nfe):
-    """Two equally likely tokens everywhere: conf is exactly 1/2; ties of tokens and of positions go to the lowest index."""
-    ours, expected = scripted([[FAR, FAR, 0.0, 0.0, FAR, FAR]] * 5, {"name": "threshold", "tau": tau, "temperature": 0.0})
+    """Two equally likely tokens everywhere: conf is exactly 1/2; ties of tokens and of positions go to the lowest
+    index."""
+    ours, expected = scripted(
+        [[FAR, FAR, 0.0, 0.0, FAR, FAR]] * 5, {"name": "threshold", "tau": tau, "temperature": 0.0}
+    )
     assert ours == expected
     assert ours["ids"] == [2] * 4 and ours["nfe"] == nfe
     assert ours["commit_iteration"] == ([0] * 4 if nfe == 1 else [0, 1, 2, 3])
 
 
-@pytest.mark.parametrize(("steps", "when"), [(1, [0, 0, 0, 0]), (2, [0, 0, 1, 1]), (3, [0, 0, 1, 2]), (9, [0, 1, 2, 3])])
+@pytest.mark.parametrize(
+    ("steps", "when"), [(1, [0, 0, 0, 0]), (2, [0, 0, 1, 1]), (3, [0, 0, 1, 2]), (9, [0, 1, 2, 3])]
+)
 def test_topk_ties_go_left(steps, when):
-    ours, expected = scripted([[0.0, 0.0, 0.0, 0.0, 0.0, FAR]] * 5, {"name": "topk", "steps_per_block": steps, "temperature": 0.0})
+    ours, expected = scripted(
+        [[0.0, 0.0, 0.0, 0.0, 0.0, FAR]] * 5, {"name": "topk", "steps_per_block": steps, "temperature": 0.0}
+    )
     assert ours == expected
     assert ours["commit_iteration"] == when and ours["ids"] == [0] * 4
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_decisions_are_made_in_float64(dtype):
-    """conf = 1 / (1 + e^-17.5) = 1 - 2.5e-8, which float32 would round to 1: below tau = 1 - 1e-8, so one token per forward."""
+    """conf = 1 / (1 + e^-17.5) = 1 - 2.5e-8, which float32 would round to 1: below tau = 1 - 1e-8, so one token per
+    forward."""
     policy = {"name": "threshold", "tau": 1 - 1e-8, "temperature": 0.0}
     ours, expected = scripted([[0.0, 17.5, FAR, FAR]] * 5, policy, dtype=dtype)
     assert ours == expected and ours["nfe"] == 4
@@ -140,7 +187,8 @@ def test_float64_logits_are_not_rounded():
 
 @pytest.mark.parametrize("mask_logit", [1e4, 0.0, -1e4])
 def test_the_mask_has_no_share_in_the_confidence(mask_logit):
-    """conf = 1/2 whatever the model thinks of the mask token; tau = 1/2 commits everything at once, and never the mask."""
+    """conf = 1/2 whatever the model thinks of the mask token; tau = 1/2 commits everything at once, and never the
+    mask."""
     table = [[FAR, FAR, 0.0, 0.0, FAR, mask_logit]] * 5
     ours, expected = scripted(table, {"name": "threshold", "tau": 0.5, "temperature": 0.0})
     assert ours == expected
@@ -161,7 +209,8 @@ def test_alignment(alignment, ids):
 @pytest.mark.parametrize("block", [2, 4])
 @pytest.mark.parametrize("scope", ["decoded", "all"])
 def test_revocation_stops_after_four_block_lengths(block, scope):
-    """b = 1: every visible token is revoked at once, until 4W forwards of the block have run; then it fills up and is left for good."""
+    """b = 1: every visible token is revoked at once, until 4W forwards of the block have run; then it fills up and is
+    left for good."""
     table = [[1.0, 0.5, 0.0, 0.2, 0.1, FAR]] * 5
     remask = {"name": "linear", "bias": 1.0, "slope": 0.0, "scope": scope}
     ours, expected = scripted(table, {"name": "threshold", "tau": 2.0, "temperature": 0.0}, remask, block=block)
@@ -171,16 +220,22 @@ def test_revocation_stops_after_four_block_lengths(block, scope):
 
 
 def test_a_fresh_commit_is_not_revoked_in_the_same_forward():
-    """b = 1 with everything above the threshold: the block is full after its first forward, so nothing is ever revoked."""
+    """b = 1 with everything above the threshold: the block is full after its first forward, so nothing is ever
+    revoked."""
     remask = {"name": "linear", "bias": 1.0, "slope": 0.0, "scope": "all"}
-    ours, expected = scripted([[0.0, 0.0, FAR, FAR, FAR, FAR]] * 5, {"name": "threshold", "tau": 0.5, "temperature": 0.0}, remask)
+    ours, expected = scripted(
+        [[0.0, 0.0, FAR, FAR, FAR, FAR]] * 5, {"name": "threshold", "tau": 0.5, "temperature": 0.0}, remask
+    )
     assert ours == expected
     assert ours["nfe"] == 1 and not ours["revocations"]
 
 
-@pytest.mark.parametrize(("bias", "scope", "nfe"), [(1.0, "injected", 2), (1.0, "decoded", 0), (1.0, "all", 2), (-1.0, "all", 0)])
+@pytest.mark.parametrize(
+    ("bias", "scope", "nfe"), [(1.0, "injected", 2), (1.0, "decoded", 0), (1.0, "all", 2), (-1.0, "all", 0)]
+)
 def test_a_full_block_is_read_iff_something_can_be_revoked(bias, scope, nfe):
-    """rho = 1: forward 0 revokes all four injected tokens, forward 1 replaces them. Without a candidate or a rate nothing is run."""
+    """rho = 1: forward 0 revokes all four injected tokens, forward 1 replaces them. Without a candidate or a rate
+    nothing is run."""
     question = Question("q", (1,), (3, 3, 3, 3))
     ours, expected = scripted(
         [[0.0, 0.0, FAR, FAR, FAR, FAR]] * 5,

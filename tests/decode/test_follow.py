@@ -1,4 +1,5 @@
-"""anchor=edit: where a proposal is moved to, against a slow search; and every decision that follows, against the slow decoder."""
+"""anchor=edit: where a proposal is moved to, against a slow search; and every decision that follows, against the slow
+decoder."""
 
 from __future__ import annotations
 
@@ -8,7 +9,22 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.decode.cases import AGREEMENT, CLEAR, FREEZING, FROZEN, LINEAR, SOFT, VERIFIED, WARM, WINDOWS, cases, check, facts, profile, some
+from tests.decode.cases import (
+    AGREEMENT,
+    CLEAR,
+    FREEZING,
+    FROZEN,
+    LINEAR,
+    SOFT,
+    VERIFIED,
+    WARM,
+    WINDOWS,
+    cases,
+    check,
+    facts,
+    profile,
+    some,
+)
 from tests.reference.decoder import Answer, distance, moved
 from warmexp.decode.canvas import Question
 from warmexp.decode.loop import decode
@@ -37,8 +53,12 @@ TOKENS = st.lists(st.integers(0, 3), max_size=9)
 @st.composite
 def following(draw, inits=PRIORS, remasks=REVISED, anchors=ANCHORS):
     """A case whose proposals are what decoding comes to without them, a few tokens moved, replaced or left out."""
-    case = draw(cases(inits=inits, unmasks=st.one_of(AGREEMENT, AGREEMENT, ABOVE), remasks=remasks, grids=GRIDS, most=3))
-    plain = case.but(init={"name": "mask"}, remask=FROZEN, unmask={"name": "threshold", "tau": 0.6, "temperature": 0.0}).decode()
+    case = draw(
+        cases(inits=inits, unmasks=st.one_of(AGREEMENT, AGREEMENT, ABOVE), remasks=remasks, grids=GRIDS, most=3)
+    )
+    plain = case.but(
+        init={"name": "mask"}, remask=FROZEN, unmask={"name": "threshold", "tau": 0.6, "temperature": 0.0}
+    ).decode()
     questions = []
     for question, done in zip(case.questions, plain, strict=True):
         ids = [*[0] * draw(st.integers(0, 2)), *done.ids][: case.canvas]
@@ -76,11 +96,14 @@ def test_where_a_proposal_is_moved(anchor, proposal, decoded, width, tail):
 
 
 def test_one_word_more_and_one_line_less():
-    """By hand: the text goes on behind what was decoded, its trust with it; and what is nowhere in the proposal ends it."""
+    """By hand: the text goes on behind what was decoded, its trust with it; and what is nowhere in the proposal ends
+    it."""
     question = Question("q", (1,), (5, 6, 7, 8, 9, 0, 0, 0), (0.1, 0.2, 0.3, 0.4, 0.5, 1.0, 1.0, 1.0), written=5)
     anchor = EditAnchor(window=4, within=0.3)
     longer = anchor.moved(question, [4, 5, 6, 7], 4)
-    assert longer.proposal == (4, 5, 6, 7, 8, 9, 0, 0) and longer.trust[4:] == (0.4, 0.5, 1.0, 1.0) and longer.written == 6
+    assert (
+        longer.proposal == (4, 5, 6, 7, 8, 9, 0, 0) and longer.trust[4:] == (0.4, 0.5, 1.0, 1.0) and longer.written == 6
+    )
     shorter = anchor.moved(question, [6, 7, 8, 9], 4)
     assert shorter.proposal == (6, 7, 8, 9, 0, 0, 0, 0) and shorter.written == 4
     other = anchor.moved(question, [1, 2, 3, 4], 4)
@@ -92,11 +115,19 @@ def test_what_has_lost_its_anchor_gets_none_again_unless_it_may():
     question = Question("q", (1,), (5, 6, 7, 8, 9, 0, 1, 2), written=8)
     decoded = [1, 2, 3, 4, 9, 0, 1, 2]  # the second block is the proposal's, the first is not
     assert EditAnchor(window=4).moved(question, decoded, 4).proposal == tuple(decoded)
-    assert EditAnchor(window=4, within=0.5, abort=False).moved(question, decoded[:6], 4).proposal == (*decoded[:6], 1, 2)
+    assert EditAnchor(window=4, within=0.5, abort=False).moved(question, decoded[:6], 4).proposal == (
+        *decoded[:6],
+        1,
+        2,
+    )
 
 
 @some(40)
-@given(case=following(inits=SOFT.map(lambda soft: soft | {"lam": 1.0, "p": 0.0, "by_trust": True}), remasks=st.just(FROZEN)))
+@given(
+    case=following(
+        inits=SOFT.map(lambda soft: soft | {"lam": 1.0, "p": 0.0, "by_trust": True}), remasks=st.just(FROZEN)
+    )
+)
 def test_the_weights_of_a_soft_prior_move_along(case):
     check(case)
 
@@ -131,7 +162,9 @@ def test_examples_move_drop_and_verify():
 
     collect()
     assert seen.pop("unclear") <= 8
-    assert all(seen[kind] >= 3 for kind in ("other decisions", "cheaper", "verified again", "kept of it", "taken back")), seen
+    assert all(
+        seen[kind] >= 3 for kind in ("other decisions", "cheaper", "verified again", "kept of it", "taken back")
+    ), seen
 
 
 def verifications(answer: Answer) -> int:
@@ -139,7 +172,11 @@ def verifications(answer: Answer) -> int:
 
 
 @some(15)
-@given(case=following(), shuffle=st.randoms(use_true_random=False), cache=st.one_of(st.just({"name": "none"}), WINDOWS, FREEZING))
+@given(
+    case=following(),
+    shuffle=st.randoms(use_true_random=False),
+    cache=st.one_of(st.just({"name": "none"}), WINDOWS, FREEZING),
+)
 def test_neighbours_and_the_engine_do_not_matter(case, shuffle, cache):
     case = case.but(cache=cache)
     together = {done.id: facts(done) for done in case.decode()}
@@ -159,7 +196,9 @@ def test_a_proposal_that_stands_where_it_should_stays():
     def collect(case):
         still = case.but(anchor={"name": "none"}, unmask=case.unmask | {"temperature": 0.0}, remask=FROZEN)
         first = {done.id: done.ids for done in still.decode()}
-        case = still.but(questions=tuple(replace(q, proposal=first[q.id], trust=(), written=case.canvas) for q in case.questions))
+        case = still.but(
+            questions=tuple(replace(q, proposal=first[q.id], trust=(), written=case.canvas) for q in case.questions)
+        )
         for question, done in zip(case.questions, case.decode(), strict=True):
             if done.ids == question.proposal:
                 seen["said"] += 1

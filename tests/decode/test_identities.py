@@ -48,12 +48,20 @@ def test_an_empty_proposal_is_a_cold_start(case, init):
 @some(40)
 @given(case=cases(remasks=st.just(FROZEN), most=3), remask=NEVER, scope=st.sampled_from(["injected", "decoded", "all"]))
 def test_a_rate_of_zero_is_no_remasking(case, remask, scope):
-    """b = -1 from the first forward on: r = clip(-c, 0, 1) = 0 for every token, and no block is entered for its sake."""
+    """b = -1 from the first forward on: r = clip(-c, 0, 1) = 0 for every token, and no block is entered for its
+    sake."""
     assert outcome(case.but(remask=remask | {"scope": scope})) == outcome(case)
 
 
 @some(30)
-@given(case=cases(inits=st.just(COLD), unmasks=st.sampled_from([{"name": "threshold", "tau": 1.01}]), remasks=st.just(FROZEN), most=3))
+@given(
+    case=cases(
+        inits=st.just(COLD),
+        unmasks=st.sampled_from([{"name": "threshold", "tau": 1.01}]),
+        remasks=st.just(FROZEN),
+        most=3,
+    )
+)
 def test_a_threshold_above_one_commits_one_token_per_forward(case):
     for done in case.decode():
         assert done.cost.nfe == case.canvas
@@ -79,7 +87,8 @@ def test_a_threshold_above_one_needs_one_forward_per_masked_position(case):
 @some(30)
 @given(case=cases(inits=st.just(COLD), remasks=st.just(FROZEN), most=2), steps=st.integers(1, 12))
 def test_topk_follows_the_published_table(case, steps):
-    """A cold block of W masks in s steps commits W // s per step, one more in the first W % s steps (LLaDA, arXiv 2502.09992)."""
+    """A cold block of W masks in s steps commits W // s per step, one more in the first W % s steps (LLaDA, arXiv
+    2502.09992)."""
     case = case.but(unmask={"name": "topk", "steps_per_block": steps, "temperature": case.unmask["temperature"]})
     base, extra = divmod(case.block, steps)
     table = [count for count in (base + (step < extra) for step in range(steps)) if count]
@@ -104,7 +113,9 @@ def test_blocks_are_finished_left_to_right(case):
 
 
 @some(25)
-@given(case=cases(remasks=st.just(FROZEN), most=2), low=st.sampled_from([0.1, 0.4]), high=st.sampled_from([0.4, 0.6, 1.0]))
+@given(
+    case=cases(remasks=st.just(FROZEN), most=2), low=st.sampled_from([0.1, 0.4]), high=st.sampled_from([0.4, 0.6, 1.0])
+)
 def test_injected_sets_are_nested_in_rho(case, low, high):
     """Runs that differ only in the rate share their draws."""
 

@@ -23,7 +23,9 @@ WAYS = {
 }
 
 
-def spoilt(words: list[str], device: str, number: float, after: int = 0, dtype: torch.dtype = torch.float64) -> tuple[list, Meter]:
+def spoilt(
+    words: list[str], device: str, number: float, after: int = 0, dtype: torch.dtype = torch.float64
+) -> tuple[list, Meter]:
     """What is given out, the error last, if a weight is `number` from a forward on; and the meter."""
     backbone = methods.backbone(device, dtype=dtype)
 
@@ -58,7 +60,9 @@ def test_the_first_forward_that_is_not_finite(way, device, number):
 def test_what_was_finished_before_is_given_out(device):
     with SimulatedCuda() if device == "cuda" else nullcontext():
         sound, meter = spoilt(WAYS["cold"], device, 0.0, after=10**6)
-        first = next(i for i, row in enumerate(meter.ledger) if "q2" in row.questions)  # in the place of one that was finished
+        first = next(
+            i for i, row in enumerate(meter.ledger) if "q2" in row.questions
+        )  # in the place of one that was finished
         given, meter = spoilt(WAYS["cold"], device, float("nan"), after=first + 1)
         assert [one.ids for one in given[:-1]] == [one.ids for one in sound[: len(given) - 1]] and len(given) > 1
         assert "at its forward" in given[-1] and len(meter.ledger) == first + 2

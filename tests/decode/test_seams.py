@@ -85,13 +85,16 @@ def test_a_rule_that_remembers_distributions_does_not_depend_on_its_neighbours(b
     assert [facts(one) for one in together] == [facts(decoded(backbone, s, [q])[0]) for q in questions()]
     assert [facts(one) for one in decoded(backbone, s)] == [facts(one) for one in together], "used again"
     free = decoded(backbone, replace(COLD, unmask=Klass(epsilon=1e9, history=1)))
-    assert [facts(one) for one in free] == [facts(one) for one in decoded(backbone, replace(COLD, unmask=Threshold(0.3)))]
+    assert [facts(one) for one in free] == [
+        facts(one) for one in decoded(backbone, replace(COLD, unmask=Threshold(0.3)))
+    ]
     assert sum(one.cost.nfe for one in together) > sum(one.cost.nfe for one in free)
 
 
 @dataclass
 class Editing(Remask):
-    """Token editing in the manner of LLaDA2.1: a visible token becomes another that the backbone is surer of than `tau_edit`."""
+    """Token editing in the manner of LLaDA2.1: a visible token becomes another that the backbone is surer of than
+    `tau_edit`."""
 
     tau_edit: float = 0.2
     scope: str = "all"
@@ -141,7 +144,10 @@ class Waits(Threshold):
 
 
 def test_a_rule_may_idle_but_not_for_ever(backbone):
-    usual, waited = decoded(backbone, replace(COLD, unmask=Threshold(1e-9))), decoded(backbone, replace(COLD, unmask=Waits(1e-9)))
+    usual, waited = (
+        decoded(backbone, replace(COLD, unmask=Threshold(1e-9))),
+        decoded(backbone, replace(COLD, unmask=Waits(1e-9))),
+    )
     assert [one.cost.nfe for one in usual] == [2] * 4 and [one.cost.nfe for one in waited] == [6] * 4
     never = decoded(backbone, replace(COLD, unmask=Waits(0.4, never=True)))
     assert all(one.cost.nfe == 2 * (4 * 4 + 4) and 19 not in one.ids for one in never)
@@ -184,10 +190,16 @@ def test_a_schedule_of_ones_own(backbone):
 class Counts(Threshold):
     """Records how often it has looked."""
 
-    columns = {"looks": Column("row", "int64", recorded=True), "where": Column(dtype="float64", fill=float("nan"), recorded=True)}
+    columns = {
+        "looks": Column("row", "int64", recorded=True),
+        "where": Column(dtype="float64", fill=float("nan"), recorded=True),
+    }
 
     def remember(self, view, reading, edit):
-        return {"looks": view.recall("looks") + 1, "where": np.where(edit.commit, view.forwards[:, None], view.recall("where"))}
+        return {
+            "looks": view.recall("looks") + 1,
+            "where": np.where(edit.commit, view.forwards[:, None], view.recall("where")),
+        }
 
 
 def test_recorded_columns_are_given_out(backbone):
@@ -279,7 +291,11 @@ def replaces(token):
 
 def says(**changes):
     """Evidence that says this of every position."""
-    return bad(Likes, "weigh", lambda self, v, w: replace(w, **{k: torch.full_like(getattr(w, k), x) for k, x in changes.items()}))
+    return bad(
+        Likes,
+        "weigh",
+        lambda self, v, w: replace(w, **{k: torch.full_like(getattr(w, k), x) for k, x in changes.items()}),
+    )
 
 
 def plans(start, end, keeps=False):
@@ -294,7 +310,9 @@ def asks(hook, function):
 
 def remembers(value, **kind):
     """A rule with a column of that kind that returns this for it."""
-    return "unmask", bad(Threshold, "remember", lambda self, v, r, e: {"mine": value(v)}, columns={"mine": Column(**kind)})
+    return "unmask", bad(
+        Threshold, "remember", lambda self, v, r, e: {"mine": value(v)}, columns={"mine": Column(**kind)}
+    )
 
 
 MEASURES = partial(bad, Klass, "measure")

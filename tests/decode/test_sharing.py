@@ -1,4 +1,5 @@
-"""Forwards taken from memory: the same answers, counts and charges as without, in any order of runs; and what is never remembered."""
+"""Forwards taken from memory: the same answers, counts and charges as without, in any order of runs; and what is never
+remembered."""
 
 from __future__ import annotations
 
@@ -30,7 +31,10 @@ COUNTS = ("nfe", "no_op", "aux_forwards", "token_forwards", "full_forward_equiva
 
 
 def decoded(case: Case, meter: Meter, size: int = 64) -> dict[str, Decoded]:
-    return {done.id: done for done in stream(meter.backbone, iter(case.questions), case.strategies(), case.seed, meter, size)}
+    return {
+        done.id: done
+        for done in stream(meter.backbone, iter(case.questions), case.strategies(), case.seed, meter, size)
+    }
 
 
 def assert_same(found: dict[str, Decoded], expected: dict[str, Decoded]) -> None:
@@ -65,10 +69,13 @@ def test_a_threshold_sweep(case, taus, sizes):
 
 @some(40)
 @given(
-    case=cases(), others=st.lists(st.tuples(st.one_of(INITS, VERIFIED), st.integers(0, 2)), min_size=2, max_size=4), size=st.integers(1, 4)
+    case=cases(),
+    others=st.lists(st.tuples(st.one_of(INITS, VERIFIED), st.integers(0, 2)), min_size=2, max_size=4),
+    size=st.integers(1, 4),
 )
 def test_runs_that_differ_in_their_warm_starts_and_draws(case, others, size):
-    """Rates of injection, weights and durations of a mixture, verification, remasking, seeds: whatever else ran before."""
+    """Rates of injection, weights and durations of a mixture, verification, remasking, seeds: whatever else ran
+    before."""
     runs = [case, *(case.but(init=init, seed=seed) for init, seed in others), case.but(remask=FROZEN), case]
     same_as_without([(one, size) for one in runs], case.backbone())
 
@@ -76,7 +83,8 @@ def test_runs_that_differ_in_their_warm_starts_and_draws(case, others, size):
 @some(20)
 @given(case=cases(inits=st.one_of(INITS, VERIFIED)), size=st.integers(1, 3))
 def test_a_run_again_is_remembered_and_charged_what_it_took(case, size):
-    """Every forward that policies without logits read; and each question's seconds inside forwards are those of the first time."""
+    """Every forward that policies without logits read; and each question's seconds inside forwards are those of the
+    first time."""
     case = case.but(unmask=case.unmask | {"temperature": 0.0})
     memory, backbone = Memory(), case.backbone()
     first = decoded(case, SharingMeter(backbone, memory=memory), size)
@@ -137,7 +145,9 @@ def test_a_policy_that_reads_logits_gets_them(case):
     assert not len(same_as_without([(own, 2), (own, 2)], case.backbone()).memory)
 
 
-def asked(ids: Sequence[Sequence[int]], tokens: Sequence[int], fed: dict[int, float] | None = None, **more) -> tuple[Forward, np.ndarray]:
+def asked(
+    ids: Sequence[Sequence[int]], tokens: Sequence[int], fed: dict[int, float] | None = None, **more
+) -> tuple[Forward, np.ndarray]:
     """A request for positions 2 and 4 of each row, which has other embeddings at some positions."""
     rows = len(ids)
     lengths = np.array([len(row) for row in ids])
@@ -166,7 +176,9 @@ DIFFERENT = {
 
 
 def test_all_that_an_answer_depends_on_is_in_its_digest():
-    found = {name: digests(*request) for name, request in DIFFERENT.items()} | {"as it is": digests(*asked([ROW], [9, 7]))}
+    found = {name: digests(*request) for name, request in DIFFERENT.items()} | {
+        "as it is": digests(*asked([ROW], [9, 7]))
+    }
     assert len({digest for row in found.values() for digest in row}) == len(found)
 
 

@@ -34,14 +34,18 @@ def test_with_a_cache(case, cache):
 @given(case=CASES)
 def test_full_trust_is_no_weight(case):
     case = case.but(questions=tuple(replace(q, trust=(1.0,) * len(q.proposal)) for q in case.questions))
-    assert outcome(case.but(init=case.init | {"by_trust": True})) == outcome(case.but(init=case.init | {"by_trust": False}))
+    assert outcome(case.but(init=case.init | {"by_trust": True})) == outcome(
+        case.but(init=case.init | {"by_trust": False})
+    )
 
 
 @some(20)
 @given(case=cases(inits=SOFT, remasks=st.just(FROZEN), most=3))
 def test_no_trust_is_no_prior(case):
     doubted = tuple(replace(q, trust=(0.0,) * len(q.proposal)) for q in case.questions)
-    assert outcome(case.but(questions=doubted, init=case.init | {"by_trust": True})) == outcome(case.but(init={"name": "mask"}))
+    assert outcome(case.but(questions=doubted, init=case.init | {"by_trust": True})) == outcome(
+        case.but(init={"name": "mask"})
+    )
 
 
 def test_examples_reach_what_matters():
@@ -52,7 +56,9 @@ def test_examples_reach_what_matters():
     @given(case=CASES)
     def collect(case):
         for option, value in {"by_trust": True, "by_entropy": True, "norm": "match"}.items():
-            on, off = (case.but(init=case.init | PLAIN | {"lam": 1.0, "p": 0.0, option: v}) for v in (value, PLAIN[option]))
+            on, off = (
+                case.but(init=case.init | PLAIN | {"lam": 1.0, "p": 0.0, option: v}) for v in (value, PLAIN[option])
+            )
             seen[option] += outcome(on) != outcome(off)
 
     collect()

@@ -9,7 +9,20 @@ from unittest.mock import patch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from tests.decode.cases import AGREEMENT, CLEAR, COLD, FROZEN, LINEAR, VERIFIED, WINDOWS, cases, check, facts, profile, some
+from tests.decode.cases import (
+    AGREEMENT,
+    CLEAR,
+    COLD,
+    FROZEN,
+    LINEAR,
+    VERIFIED,
+    WINDOWS,
+    cases,
+    check,
+    facts,
+    profile,
+    some,
+)
 from tests.reference.decoder import Answer
 from warmexp.methods.unmask.agreement import Agreement
 
@@ -31,7 +44,8 @@ def test_verification_equals_the_reference(case):
 @some(60)
 @given(case=cases(inits=VERIFIED, remasks=st.just(FROZEN), most=3))
 def test_a_shadow_is_a_masked_query(case):
-    """Where the row's own states cannot have seen the hidden token (one layer), it is the forward with that token masked."""
+    """Where the row's own states cannot have seen the hidden token (one layer), it is the forward with that token
+    masked."""
     check(case.but(init=case.init | {"score": "shadow"}, model=case.model | {"n_layers": 1}))
 
 
@@ -75,7 +89,9 @@ def test_examples_keep_some_and_lose_some():
     @profile(60)
     @given(case=cases(inits=st.just(COLD_PRIOR), unmasks=AGREEMENT, remasks=st.just(FROZEN), most=3))
     def agree(case):
-        threshold = case.but(unmask={"name": "threshold", "tau": case.unmask["tau"], "temperature": case.unmask["temperature"]})
+        threshold = case.but(
+            unmask={"name": "threshold", "tau": case.unmask["tau"], "temperature": case.unmask["temperature"]}
+        )
         seen.update("agreed" for q in case.questions if facts(threshold.reference(q)) != facts(case.reference(q)))
 
     verify()
@@ -87,7 +103,8 @@ def test_examples_keep_some_and_lose_some():
 @some(30)
 @given(case=cases(inits=VERIFIED, remasks=st.just(FROZEN), most=3))
 def test_a_rejected_proposal_is_a_cold_start_and_the_price_of_asking(case):
-    """An author who gives every token 1 in 10,000 is never believed: what remains of the proposal is the forwards that read it."""
+    """An author who gives every token 1 in 10,000 is never believed: what remains of the proposal is the forwards that
+    read it."""
     case = case.but(unmask=case.unmask | {"temperature": 0.0})
     doubted = tuple(replace(q, trust=tuple(1e-4 for _ in q.proposal)) for q in case.questions)
     init = case.init | {"theta": 0.9999, "weight": 1.0, "whole": 0.0}
@@ -99,7 +116,10 @@ def test_a_rejected_proposal_is_a_cold_start_and_the_price_of_asking(case):
 
 
 @some(30)
-@given(case=cases(unmasks=AGREEMENT, inits=st.just(COLD_PRIOR), remasks=st.just(FROZEN), most=3), pick=st.randoms(use_true_random=False))
+@given(
+    case=cases(unmasks=AGREEMENT, inits=st.just(COLD_PRIOR), remasks=st.just(FROZEN), most=3),
+    pick=st.randoms(use_true_random=False),
+)
 def test_a_prior_that_the_backbone_never_proposes_costs_no_forward(case, pick):
     """The same tokens at the same forwards as threshold decoding, whatever else the proposal says."""
     case = case.but(unmask=case.unmask | {"temperature": 0.0})

@@ -1,7 +1,7 @@
 """The compositions whose records may not change: a name, a proposer's proposals, and the words of a command line.
 
-A rebuilt engine has to give the tokens, NFE, commit iterations, sources and revocations that are stored in records.json. They were made in
-float64, in which two orders of the same sums have not been seen to decide differently.
+A rebuilt engine has to give the tokens, NFE, commit iterations, sources and revocations that are stored in
+records.json. They were made in float64, in which two orders of the same sums have not been seen to decide differently.
 """
 
 from __future__ import annotations
@@ -39,7 +39,10 @@ COMPOSITIONS: dict[str, tuple[str, str]] = {
     "cold, dual, refresh 2": ("none", "cache=dual cache.refresh=2"),
     "cold, freecache": ("none", "cache=freecache"),
     "cold, freecache as released": ("none", "cache=freecache cache.settle=false"),
-    "cold, prefix, budget, refresh on revocation": ("none", "cache=prefix cache.refresh=revocation remask=budget remask.scope=all"),
+    "cold, prefix, budget, refresh on revocation": (
+        "none",
+        "cache=prefix cache.refresh=revocation remask=budget remask.scope=all",
+    ),
     "inject": ("weak", "init=token_inject"),
     "inject all": ("weak", "init=token_inject rho=1"),
     "inject, no digits": ("weak", "init=token_inject init.digits=mask rho=1"),
@@ -53,7 +56,10 @@ COMPOSITIONS: dict[str, tuple[str, str]] = {
     "inject, linear, topk": ("weak", "init=token_inject remask=linear unmask=topk"),
     "inject, edit": ("weak", "init=token_inject anchor=edit"),
     "inject by trust": ("strong", "init=trust_inject init.back=2"),
-    "inject by trust, floor, budget on all": ("weak", "init=trust_inject init.floor=0.9 remask=budget remask.scope=all"),
+    "inject by trust, floor, budget on all": (
+        "weak",
+        "init=trust_inject init.floor=0.9 remask=budget remask.scope=all",
+    ),
     "mixed": ("weak", "init=embed_interp"),
     "mixed while masked": ("weak", "init=embed_interp init.duration=masked lambda=0.6"),
     "mixed, fading": ("strong", "init=embed_interp init.duration=fade init.fade_forwards=4 p=0"),
@@ -79,10 +85,16 @@ COMPOSITIONS: dict[str, tuple[str, str]] = {
     "verified, budget on all": ("strong", "init=verified init.theta=0.5 remask=budget remask.scope=all"),
     "agreement": ("strong", "init=token_inject rho=0 unmask=agreement"),
     "bonus": ("strong", "init=token_inject rho=0 evidence=[bonus]"),
-    "bonus by trust, most": ("weak", "init=token_inject rho=0.3 evidence=[bonus] evidence.bonus.strength=trust evidence.bonus.wins=most"),
+    "bonus by trust, most": (
+        "weak",
+        "init=token_inject rho=0.3 evidence=[bonus] evidence.bonus.strength=trust evidence.bonus.wins=most",
+    ),
     "bonus, linear": ("strong", "init=token_inject evidence=[bonus] remask=linear"),
     "product": ("strong", "init=token_inject rho=0 evidence=[product]"),
-    "product, most, dual": ("strong", "init=token_inject rho=0 evidence=[product] evidence.product.wins=most cache=dual"),
+    "product, most, dual": (
+        "strong",
+        "init=token_inject rho=0 evidence=[product] evidence.product.wins=most cache=dual",
+    ),
 }
 
 

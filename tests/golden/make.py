@@ -1,4 +1,5 @@
-"""Write records.json anew: python -m tests.golden.make. Only for a change of behaviour that is meant, and said in CHANGELOG.md."""
+"""Write records.json anew: python -m tests.golden.make. Only for a change of behaviour that is meant, and said in
+CHANGELOG.md."""
 
 from __future__ import annotations
 
@@ -20,7 +21,15 @@ def asked() -> list[dict]:
     """Questions of the lab with both authors' proposals."""
     made: dict[str, dict] = {}
     for author in ("weak", "strong"):
-        plan = planned(["init=token_inject", "proposer.tail=eos", f"proposer=lab_{author}", f"task.limit={N}", "outputs=outputs/golden"])
+        plan = planned(
+            [
+                "init=token_inject",
+                "proposer.tail=eos",
+                f"proposer=lab_{author}",
+                f"task.limit={N}",
+                "outputs=outputs/golden",
+            ]
+        )
         proposals = _proposals(plan, partial(print, file=sys.stderr))
         for task in plan.questions:
             question = _question(plan, task, proposals[task.id])
@@ -40,7 +49,10 @@ def main(only: list[str]) -> None:
         print(name, [r["nfe"] for r in stored["records"][name]])
     lines = [json.dumps(q, separators=(",", ":")) for q in stored["questions"]]
     text = '{"questions": [\n' + ",\n".join(lines) + '\n],\n"records": {\n'
-    text += ",\n".join(f"{json.dumps(k)}: {json.dumps(v, separators=(',', ':'))}" for k, v in stored["records"].items()) + "\n}}\n"
+    text += (
+        ",\n".join(f"{json.dumps(k)}: {json.dumps(v, separators=(',', ':'))}" for k, v in stored["records"].items())
+        + "\n}}\n"
+    )
     Path(FILE).write_text(text, encoding="utf-8")
 
 

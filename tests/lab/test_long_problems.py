@@ -82,7 +82,9 @@ def test_sizes_and_ids():
 def test_the_splits_never_change():
     """Weights, records and published numbers belong to these texts."""
     text = "\n".join(f"{p.id}\n{p.question}\n{p.solution}" for s in ("test", "calibration") for p in problems.load(s))
-    assert hashlib.sha256(text.encode()).hexdigest() == "00dfefbdd8f70a0db33559b367693e1ce34addb809a7923d2701accff8d74e42"
+    assert (
+        hashlib.sha256(text.encode()).hexdigest() == "00dfefbdd8f70a0db33559b367693e1ce34addb809a7923d2701accff8d74e42"
+    )
 
 
 def test_held_out_questions_are_nowhere_else():
@@ -132,7 +134,10 @@ def test_questions_vary():
     steps = [p.solution.count("\n") - 2 for p in chosen]
     assert set(steps) == {2, 3, 4, 5, 6, 7, 8} and min(steps.count(n) for n in set(steps)) > 60
     wordings = [p.solution.split()[0] for p in chosen]
-    assert [0.5 < wordings.count("We") / len(chosen) < 0.6, 0.3 < wordings.count("Let") / len(chosen) < 0.4] == [True, True]
+    assert [0.5 < wordings.count("We") / len(chosen) < 0.6, 0.3 < wordings.count("Let") / len(chosen) < 0.4] == [
+        True,
+        True,
+    ]
     assert 0.07 < wordings.count("This") / len(chosen) < 0.13
     distracted = sum(bool(re.search(r"years old|miles away|degrees|bus comes|cousins", p.question)) for p in chosen)
     assert 0.3 < distracted / len(chosen) < 0.6

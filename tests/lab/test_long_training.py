@@ -1,4 +1,5 @@
-"""The long lab's tokenizers and recipe: texts come back, digits are single, answers fit the canvas, training goes on where it stopped."""
+"""The long lab's tokenizers and recipe: texts come back, digits are single, answers fit the canvas, training goes on
+where it stopped."""
 
 import json
 import re
@@ -136,7 +137,9 @@ def test_training_goes_on_to_the_step_with_equal_weights(tmp_path):
         parts = backbone(tmp_path / "parts", stop_after=stop)
     assert parts.done == whole.done == 14 and parts.tokens == whole.tokens
     a, b = (torch.load(tmp_path / n / "state.ckpt", weights_only=True) for n in ("whole", "parts"))
-    assert all(torch.equal(a["net"][k], b["net"][k]) and torch.equal(a["average"][k], b["average"][k]) for k in a["net"])
+    assert all(
+        torch.equal(a["net"][k], b["net"][k]) and torch.equal(a["average"][k], b["average"][k]) for k in a["net"]
+    )
     weights = load_file(tmp_path / "parts/model/model.safetensors")
     assert all(k.startswith("model.transformer.") and w.dtype == torch.bfloat16 for k, w in weights.items())
     curve = [json.loads(line) for line in (tmp_path / "parts/curve.jsonl").read_text().splitlines()]
@@ -149,12 +152,17 @@ def test_a_proposer_goes_on_and_stops_at_its_target(tmp_path):
     whole = run(ProposerTraining(tmp_path / "whole", TINY_PROPOSER, rows=4), **options)
     run(ProposerTraining(tmp_path / "parts", TINY_PROPOSER, rows=4), stop_after=3, **options)
     parts = run(ProposerTraining(tmp_path / "parts", TINY_PROPOSER, rows=4), **options)
-    assert all(torch.equal(a, b) for a, b in zip(whole.net.state_dict().values(), parts.net.state_dict().values(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(whole.net.state_dict().values(), parts.net.state_dict().values(), strict=True)
+    )
     assert whole.finished and parts.finished and not ProposerTraining(tmp_path / "new", TINY_PROPOSER).finished
     before = parts.done
     assert run(ProposerTraining(tmp_path / "parts", TINY_PROPOSER), **options).done == before
     net = LlamaForCausalLM.from_pretrained(tmp_path / "parts/model")
-    assert net.config.vocab_size == len(PROPOSER) and AutoTokenizer.from_pretrained(tmp_path / "parts/model").eos_token_id is not None
+    assert (
+        net.config.vocab_size == len(PROPOSER)
+        and AutoTokenizer.from_pretrained(tmp_path / "parts/model").eos_token_id is not None
+    )
 
 
 def test_the_clock_stops_it_with_the_state_kept(tmp_path):

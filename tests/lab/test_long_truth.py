@@ -18,7 +18,9 @@ def every_solution(name: str) -> set[str]:
     found = set()
     for order in orders:
         texts = [problems.write(tale, w, list(order))[0].split("\n") for w in range(3)]
-        found |= {"\n".join(chosen) for chosen in product(*(sorted({t[k] for t in texts}) for k in range(len(texts[0]))))}
+        found |= {
+            "\n".join(chosen) for chosen in product(*(sorted({t[k] for t in texts}) for k in range(len(texts[0]))))
+        }
     return found
 
 
@@ -60,7 +62,9 @@ def turned(line: str, op: str) -> str:
 
 @pytest.mark.parametrize(("op", "right"), [("+", True), ("x", True), ("-", False), ("/", False)])
 def test_operands_may_change_places_in_sums_and_products_only(op, right):
-    lines = [(p, line) for p in ALL for line in p.solution.split("\n") if f" {op} " in line and turned(line, op) != line]
+    lines = [
+        (p, line) for p in ALL for line in p.solution.split("\n") if f" {op} " in line and turned(line, op) != line
+    ]
     assert len(lines) > 5
     for p, line in lines:
         assert is_solution(p.id, p.solution.replace(line, turned(line, op), 1)) is right

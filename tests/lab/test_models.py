@@ -19,7 +19,13 @@ def test_unknown_model_names_the_choices():
 @pytest.mark.parametrize("name", MODELS)
 def test_folder_is_complete(name):
     names = {f.name for f in model_path(name).iterdir()}
-    assert {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"} <= names
+    assert {
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "special_tokens_map.json",
+    } <= names
 
 
 def test_sizes():
@@ -31,7 +37,12 @@ def test_backbone_has_the_published_keys_and_shapes():
     folder = model_path("backbone")
     config = json.loads((folder / "config.json").read_text())
     assert config["model_type"] == "llada" and config["architectures"] == ["LLaDAModelLM"]
-    assert (config["activation_type"], config["block_type"], config["layer_norm_type"], config["rope"]) == ("silu", "llama", "rms", True)
+    assert (config["activation_type"], config["block_type"], config["layer_norm_type"], config["rope"]) == (
+        "silu",
+        "llama",
+        "rms",
+        True,
+    )
     d, mlp, rows = config["d_model"], config["mlp_hidden_size"], config["embedding_size"]
     kv = d // config["n_heads"] * config["n_kv_heads"]
     shapes = {"attn_norm": [d], "q_proj": [d, d], "k_proj": [kv, d], "v_proj": [kv, d], "attn_out": [d, d]}
@@ -40,7 +51,9 @@ def test_backbone_has_the_published_keys_and_shapes():
     expected |= {f"blocks.{n}.{key}": shapes[key] for n in range(config["n_layers"]) for key in BLOCK_KEYS}
     with safe_open(folder / "model.safetensors", "pt") as file:
         found = {key: file.get_slice(key) for key in list(file.keys())}
-        assert {k: s.get_shape() for k, s in found.items()} == {f"model.transformer.{k}.weight": s for k, s in expected.items()}
+        assert {k: s.get_shape() for k, s in found.items()} == {
+            f"model.transformer.{k}.weight": s for k, s in expected.items()
+        }
         assert {s.get_dtype() for s in found.values()} == {"BF16"}
     assert config["max_sequence_length"] == 1024 and config["vocab_size"] <= rows
     assert config["mask_token_id"] < config["vocab_size"] > config["eos_token_id"] == config["pad_token_id"]

@@ -1,4 +1,5 @@
-"""The generator: the same problems everywhere and always, right arithmetic, nothing of the held-out splits in training."""
+"""The generator: the same problems everywhere and always, right arithmetic, nothing of the held-out splits in
+training."""
 
 import re
 

@@ -24,7 +24,9 @@ def test_any_text_comes_back(tokenizer, text):
     assert tokenizer.decode(ids(tokenizer, text)) == text
 
 
-@pytest.mark.parametrize("text", ["", " ", "\n\n  x", "a , b .", "don 't", "12345 007", "\t#### -3.5", "größe 数 🙂", " ( y )"])
+@pytest.mark.parametrize(
+    "text", ["", " ", "\n\n  x", "a , b .", "don 't", "12345 007", "\t#### -3.5", "größe 数 🙂", " ( y )"]
+)
 def test_texts_that_clean_up_would_change(text):
     for tokenizer in (BACKBONE, PROPOSER):
         assert tokenizer.decode(ids(tokenizer, text)) == text

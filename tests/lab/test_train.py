@@ -1,4 +1,5 @@
-"""The recipe at a tiny size: states keep their promises, a few steps lower the loss, a resumed run equals an undisturbed one."""
+"""The recipe at a tiny size: states keep their promises, a few steps lower the loss, a resumed run equals an
+undisturbed one."""
 
 from dataclasses import replace
 
@@ -71,7 +72,10 @@ def test_a_few_steps_lower_the_loss_and_write_the_layout(tmp_path):
     last = tiny(tmp_path / "b", replace(TINY, steps=120))
     assert last < 0.8 * first
     weights = load_file(tmp_path / "b/backbone/model.safetensors")
-    assert all(k.startswith("model.transformer.") and k.endswith(".weight") and w.dtype == torch.bfloat16 for k, w in weights.items())
+    assert all(
+        k.startswith("model.transformer.") and k.endswith(".weight") and w.dtype == torch.bfloat16
+        for k, w in weights.items()
+    )
 
 
 def test_a_resumed_run_equals_an_undisturbed_one(tmp_path):
@@ -83,7 +87,8 @@ def test_a_resumed_run_equals_an_undisturbed_one(tmp_path):
 
 
 def test_wrong_numbers_keep_their_way_of_being_written():
-    """The first digit of a number has a space in front, the later ones have none; neither turns into the other, nor into anything else."""
+    """The first digit of a number has a space in front, the later ones have none; neither turns into the other, nor
+    into anything else."""
     ways = np.array([range(10, 20), range(20, 30)])
     clean = np.random.default_rng(0).integers(8, 32, (200, 40))
     found = states.corrupt(clean, np.full(200, 40), ways, np.random.default_rng(1))
@@ -93,4 +98,6 @@ def test_wrong_numbers_keep_their_way_of_being_written():
     assert changed.sum() > 500
     same_way = (found // 10 == clean // 10)[changed].mean()
     assert same_way > 0.9  # the rest stands where rows were moved from some point on
-    assert {*found[number & (clean < 20)]} >= set(range(10, 20)) and {*found[number & (clean >= 20)]} >= set(range(20, 30))
+    assert {*found[number & (clean < 20)]} >= set(range(10, 20)) and {*found[number & (clean >= 20)]} >= set(
+        range(20, 30)
+    )

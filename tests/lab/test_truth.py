@@ -54,14 +54,21 @@ def test_nothing_is_right_of_other_questions():
 
 @pytest.mark.parametrize("kind", ["tokens", "numbers", "step"])
 def test_planted_errors_are_found_where_they_are(kind):
-    """Against every prefix tried in turn; and a wrong result, which no other wording or order can explain, to the character."""
+    """Against every prefix tried in turn; and a wrong result, which no other wording or order can explain, to the
+    character."""
     oracle, results = OracleProposer(corruption=0.4, kind=kind), 0
     for problem in ALL[::3]:
         text = oracle._corrupt(Asked(problem.id, "", problem.solution), seed=3)
         until = right_until(problem.id, text)
-        assert until == max(k for k in range(len(text) + 1) if any(s.startswith(text[:k]) for s in solutions(problem.id)))
-        planted = next((k for k, pair in enumerate(zip(text, problem.solution, strict=False)) if pair[0] != pair[1]), len(text))
-        assert until >= planted and (until == len(text) and is_solution(problem.id, text)) == (text in solutions(problem.id))
+        assert until == max(
+            k for k in range(len(text) + 1) if any(s.startswith(text[:k]) for s in solutions(problem.id))
+        )
+        planted = next(
+            (k for k, pair in enumerate(zip(text, problem.solution, strict=False)) if pair[0] != pair[1]), len(text)
+        )
+        assert until >= planted and (until == len(text) and is_solution(problem.id, text)) == (
+            text in solutions(problem.id)
+        )
         if kind == "numbers" and "= " in problem.solution[:planted].rpartition("\n")[2] and planted < len(text):
             assert until == planted
             results += 1

@@ -14,7 +14,9 @@ from warmexp.methods.unmask.threshold import Threshold
 
 
 def test_without_edits_it_is_threshold_decoding_and_a_look_per_block(backbone):  # noqa: F811
-    plain, edited = (decoded(backbone, replace(COLD, remask=remask)) for remask in (COLD.remask, JointThreshold(edit=1.0)))
+    plain, edited = (
+        decoded(backbone, replace(COLD, remask=remask)) for remask in (COLD.remask, JointThreshold(edit=1.0))
+    )
     for one, other in zip(plain, edited, strict=True):
         assert other.ids == one.ids and not other.revocations
         assert other.cost.nfe == one.cost.nfe + 2, "two blocks, each read once more"
@@ -27,7 +29,9 @@ def test_a_window_is_left_when_nothing_changes_in_it(edit, backbone):  # noqa: F
     for one, question in zip(done, questions(), strict=True):
         for first in (0, 4):
             changes = sorted({n for n, position, *_ in one.revocations if first <= position < first + 4})
-            assert changes == list(range(changes[0], changes[0] + len(changes))) if changes else True, "no pause between changes"
+            assert changes == list(range(changes[0], changes[0] + len(changes))) if changes else True, (
+                "no pause between changes"
+            )
         assert 2 <= one.cost.nfe <= 2 * 17
         if not one.revocations:
             assert one.ids == question.proposal and one.cost.nfe == 2
@@ -36,6 +40,9 @@ def test_a_window_is_left_when_nothing_changes_in_it(edit, backbone):  # noqa: F
 
 
 def test_at_most_so_many_forwards_after_the_last_mask(backbone):  # noqa: F811
-    limits = [sum(d.cost.nfe for d in decoded(backbone, replace(COLD, remask=JointThreshold(edit=0.0, after=n)))) for n in (0, 1, 2)]
+    limits = [
+        sum(d.cost.nfe for d in decoded(backbone, replace(COLD, remask=JointThreshold(edit=0.0, after=n))))
+        for n in (0, 1, 2)
+    ]
     none = sum(d.cost.nfe for d in decoded(backbone, COLD))
     assert limits[0] <= none + 2 * 4 and limits[0] < limits[1] <= limits[2]

@@ -1,7 +1,8 @@
 """CUDA graphs without CUDA: torch's operations are recorded below Python and run again on the same tensors.
 
-What a graph cannot hold is refused here too: a value that is read, a tensor that comes from the host. Python does not run at a replay, so
-whatever a recording should have taken from its inputs and took from Python is stale here as it would be there.
+What a graph cannot hold is refused here too: a value that is read, a tensor that comes from the host. Python does not
+run at a replay, so whatever a recording should have taken from its inputs and took from Python is stale here as it
+would be there.
 """
 
 from __future__ import annotations
@@ -47,7 +48,9 @@ class _Recorder(TorchDispatchMode):
         name = func.overloadpacket.__name__
         if name in READS or name == "lift_fresh":  # lift_fresh: torch.tensor(…), torch.from_numpy(…)
             raise RuntimeError(f"operation not permitted when stream is capturing: {func}")
-        if name not in WHOLE and torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd"):
+        if name not in WHOLE and torch._C._dispatch_has_kernel_for_dispatch_key(
+            func.name(), "CompositeImplicitAutograd"
+        ):
             with self:  # in inference mode `item` arrives as itself and hides what it does
                 return func.decompose(*args, **(kwargs or {}))
         made = func(*args, **(kwargs or {}))

@@ -1,4 +1,5 @@
-"""Checkpoints in both published layouts load, give independent implementations' logits, and name what is wrong with them."""
+"""Checkpoints in both published layouts load, give independent implementations' logits, and name what is wrong with
+them."""
 
 from __future__ import annotations
 
@@ -76,14 +77,17 @@ def test_padding_on_the_left_through_positions(family):
     ids = torch.tensor([[99] * (width - len(row)) + row for row in ROWS])
     starts = torch.tensor([width - len(row) for row in ROWS])
     columns = torch.arange(width)
-    hidden = transformer(transformer.embed(ids), (columns >= starts[:, None])[:, None, None, :], (columns - starts[:, None]).clamp(min=0))
+    hidden = transformer(
+        transformer.embed(ids), (columns >= starts[:, None])[:, None, None, :], (columns - starts[:, None]).clamp(min=0)
+    )
     for r, row in enumerate(ROWS):
         got = transformer.head(hidden[r, starts[r] :])
         np.testing.assert_allclose(got.numpy(), reference.logits(reference.embed(row)), **EXACT)
 
 
 def test_the_rope_factor_multiplies_the_base(family):
-    """λ = 1 is the published model, λ = 4 the reference with four times the base; the limit of the prompt grows with it."""
+    """λ = 1 is the published model, λ = 4 the reference with four times the base; the limit of the prompt grows with
+    it."""
     folder, reference, _ = family
     row = list(range(60, 75))
     ids, lengths = torch.tensor([row]), torch.tensor([15])
@@ -173,7 +177,9 @@ def test_a_truncated_shard_is_named_before_anything_is_loaded(tmp_path, monkeypa
 def test_a_shard_the_index_names_must_be_there(tmp_path):
     folder = write_checkpoint(tmp_path / "gone")
     (folder / "model-00002-of-00002.safetensors").unlink()
-    with pytest.raises(UserError, match=r"lacks model-00002-of-00002\.safetensors, which its model\.safetensors\.index\.json names"):
+    with pytest.raises(
+        UserError, match=r"lacks model-00002-of-00002\.safetensors, which its model\.safetensors\.index\.json names"
+    ):
         Checkpoint(str(folder)).config  # noqa: B018 (known before anything is loaded)
 
 
@@ -195,7 +201,9 @@ def test_memory_needed_and_free_are_both_told(tmp_path, monkeypatch, layout, dty
     needed = 4 * numbers if dtype == "float32" else 2 * numbers + 4 * max(t.numel() for t in tensors.values())
     monkeypatch.setattr(weights, "GIB", 1)  # so that the numbers in the sentence are bytes
     monkeypatch.setattr(weights, "free_memory", lambda _: needed - 1)
-    with pytest.raises(UserError, match=rf"need {needed}\.0 GiB in {dtype} and cpu has {needed - 1}\.0 GiB free") as said:
+    with pytest.raises(
+        UserError, match=rf"need {needed}\.0 GiB in {dtype} and cpu has {needed - 1}\.0 GiB free"
+    ) as said:
         Checkpoint(str(folder), dtype=dtype).load(CPU)
     assert ("backbone.dtype=bfloat16" in str(said.value)) == (dtype == "float32")
     for free in (needed, None):  # enough; unknown
@@ -225,15 +233,21 @@ def test_another_architecture_is_refused(tmp_path, write, config, field, value):
         load(folder)
 
 
-@pytest.mark.parametrize("kind", [{"model_type": "gpt2", "n_embd": 16}, {**llada_config(), "model_type": "llada_moe", "architectures": []}])
+@pytest.mark.parametrize(
+    "kind", [{"model_type": "gpt2", "n_embd": 16}, {**llada_config(), "model_type": "llada_moe", "architectures": []}]
+)
 def test_another_family_is_refused(tmp_path, kind):
     folder = write_checkpoint(tmp_path / "gpt", config=kind)
-    with pytest.raises(UserError, match=rf"model_type={kind['model_type']}; .* LLaDA \(model_type llada\) and Dream \(model_type Dream\)"):
+    with pytest.raises(
+        UserError,
+        match=rf"model_type={kind['model_type']}; .* LLaDA \(model_type llada\) and Dream \(model_type Dream\)",
+    ):
         load(folder)
 
 
 @pytest.mark.parametrize(
-    ("write", "config", "field"), [(write_checkpoint, llada_config, "d_model"), (write_dream, dream_config, "mask_token_id")]
+    ("write", "config", "field"),
+    [(write_checkpoint, llada_config, "d_model"), (write_dream, dream_config, "mask_token_id")],
 )
 def test_a_missing_size_is_named(tmp_path, write, config, field):
     folder = write(tmp_path / "less", config={k: v for k, v in config().items() if k != field})
@@ -266,7 +280,11 @@ def test_code_that_comes_with_a_checkpoint_is_never_run(family, tmp_path):
     """config.json and tokenizer_config.json point to Python files; importing them would leave a trace and raise."""
     folder = family[0]
     raw = json.loads((folder / "config.json").read_text())
-    raw["auto_map"] = {"AutoConfig": "configuration_evil.C", "AutoModel": "modeling_evil.M", "AutoModelForCausalLM": "modeling_evil.M"}
+    raw["auto_map"] = {
+        "AutoConfig": "configuration_evil.C",
+        "AutoModel": "modeling_evil.M",
+        "AutoModelForCausalLM": "modeling_evil.M",
+    }
     (folder / "config.json").write_text(json.dumps(raw))
     trace = tmp_path / "was_run"
     evil = f"open({str(trace)!r}, 'w').close()\nraise SystemExit('code from a checkpoint was run')\n"

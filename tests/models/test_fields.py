@@ -1,4 +1,5 @@
-"""config.json field by field: what is meant is read, whatever version wrote it; what is another network, or no value at all, is refused."""
+"""config.json field by field: what is meant is read, whatever version wrote it; what is another network, or no value at
+all, is refused."""
 
 from __future__ import annotations
 
@@ -28,7 +29,10 @@ from warmexp.models.checkpoint import Checkpoint
 from warmexp.models.hub import model_folder
 
 CPU = torch.device("cpu")
-WRITERS = {"llada": (write_checkpoint, llada_config, llada_tensors), "dream": (write_dream, dream_config, dream_tensors)}
+WRITERS = {
+    "llada": (write_checkpoint, llada_config, llada_tensors),
+    "dream": (write_dream, dream_config, dream_tensors),
+}
 
 
 def written(tmp_path, layout: str, name: str = "it", without: tuple[str, ...] = (), **fields):
@@ -48,7 +52,9 @@ def refusal(folder) -> str:
 
 def logits(folder, **options):
     backbone = Checkpoint(str(folder), dtype="float64", logits="aligned", **options).load(CPU)
-    return backbone(torch.tensor([[5, 9, MASK, 20]]), torch.tensor([4]), torch.zeros(4, dtype=torch.long), torch.arange(4))
+    return backbone(
+        torch.tensor([[5, 9, MASK, 20]]), torch.tensor([4]), torch.zeros(4, dtype=torch.long), torch.arange(4)
+    )
 
 
 @pytest.mark.parametrize("layout", WRITERS)
@@ -57,7 +63,9 @@ def logits(folder, **options):
 )
 def test_the_rotary_base_as_transformers_5_writes_it(tmp_path, layout, kind):
     old = written(tmp_path, layout, "old", rope_theta=777.0)
-    new = written(tmp_path, layout, "new", without=("rope_theta", "rope_scaling"), rope_parameters={"rope_theta": 777.0, **kind})
+    new = written(
+        tmp_path, layout, "new", without=("rope_theta", "rope_scaling"), rope_parameters={"rope_theta": 777.0, **kind}
+    )
     assert Checkpoint(str(new)).config == Checkpoint(str(old)).config
     assert torch.equal(logits(new), logits(old))
     assert not torch.equal(logits(new), logits(written(tmp_path, layout, "other")))
@@ -86,10 +94,15 @@ def test_stretched_rotary_positions_are_refused(tmp_path, layout, name, value):
 
 
 def test_two_rotary_bases_are_refused(tmp_path):
-    said = refusal(written(tmp_path, "dream", rope_theta=1e6, rope_parameters={"rope_theta": 1e4, "rope_type": "default"}))
+    said = refusal(
+        written(tmp_path, "dream", rope_theta=1e6, rope_parameters={"rope_theta": 1e4, "rope_type": "default"})
+    )
     assert "rope_theta=1e+06 and rope_parameters.rope_theta=10000, which differ" in said
     assert "lacks rope_theta" in refusal(written(tmp_path, "dream", "no", without=("rope_theta",)))
-    assert Checkpoint(str(written(tmp_path, "dream", "same", rope_parameters={"rope_theta": 1e6}))).config.rope_theta == 1e6
+    assert (
+        Checkpoint(str(written(tmp_path, "dream", "same", rope_parameters={"rope_theta": 1e6}))).config.rope_theta
+        == 1e6
+    )
 
 
 @pytest.mark.parametrize(
@@ -114,7 +127,15 @@ def test_a_field_that_makes_it_another_network_is_refused(tmp_path, layout, name
     ("layout", "fields"),
     [
         ("llada", {"rope_full_precision": True, "multi_query_attention": None, "clip_qkv": None, "n_kv_heads": None}),
-        ("dream", {"layer_types": ["full_attention"] * 2, "head_dim": 4, "quantization_config": None, "num_key_value_heads": 2}),
+        (
+            "dream",
+            {
+                "layer_types": ["full_attention"] * 2,
+                "head_dim": 4,
+                "quantization_config": None,
+                "num_key_value_heads": 2,
+            },
+        ),
     ],
 )
 def test_and_the_same_field_that_does_not_is_read(tmp_path, layout, fields):
@@ -122,8 +143,24 @@ def test_and_the_same_field_that_does_not_is_read(tmp_path, layout, fields):
 
 
 COUNTS = {
-    "llada": ("d_model", "n_layers", "n_heads", "n_kv_heads", "mlp_hidden_size", "vocab_size", "embedding_size", "max_sequence_length"),
-    "dream": ("hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "intermediate_size", "vocab_size"),
+    "llada": (
+        "d_model",
+        "n_layers",
+        "n_heads",
+        "n_kv_heads",
+        "mlp_hidden_size",
+        "vocab_size",
+        "embedding_size",
+        "max_sequence_length",
+    ),
+    "dream": (
+        "hidden_size",
+        "num_hidden_layers",
+        "num_attention_heads",
+        "num_key_value_heads",
+        "intermediate_size",
+        "vocab_size",
+    ),
 }
 NO_COUNT = ["32", 0, -1, 2.0, True, [2], {}, 10**400, 2**31, float("nan"), float("inf")]
 
@@ -144,7 +181,10 @@ def test_counts_are_whole_numbers(tmp_path, layout, name):
         ("include_bias", ["false", 0, 1, [], "yes"]),
         ("weight_tying", ["false", 0, 1, {}]),
         ("mask_token_id", ["257", -1, 264, 1e9, True, [MASK], float("nan"), 10**400]),
-        ("eos_token_id", ["256", -1, 264, 259, True, 1.0, [], [EOS, "258"], [EOS, 264], [[EOS]], {}, MASK, [EOS, MASK]]),
+        (
+            "eos_token_id",
+            ["256", -1, 264, 259, True, 1.0, [], [EOS, "258"], [EOS, 264], [[EOS]], {}, MASK, [EOS, MASK]],
+        ),
     ],
 )
 def test_other_fields_have_their_types_too(tmp_path, name, values):
@@ -152,7 +192,9 @@ def test_other_fields_have_their_types_too(tmp_path, name, values):
     for value in values:
         (folder / "config.json").write_text(json.dumps({**llada_config(), name: value}))
         said = refusal(folder)
-        assert f"config.json has {name}=" in said or (name == "eos_token_id" and "config.json has mask_token_id=" in said), value
+        assert f"config.json has {name}=" in said or (
+            name == "eos_token_id" and "config.json has mask_token_id=" in said
+        ), value
 
 
 def test_several_ends_of_text(tmp_path):
@@ -185,7 +227,9 @@ def broken_index(folder, names: dict[str, str] | str) -> None:
     (folder / "model.safetensors.index.json").write_text(text)
 
 
-@pytest.mark.parametrize("index", [{"model.norm.weight": "model-00001-of-00007.safetensors"}, "{", "[]", '{"weight_map": {}}'])
+@pytest.mark.parametrize(
+    "index", [{"model.norm.weight": "model-00001-of-00007.safetensors"}, "{", "[]", '{"weight_map": {}}']
+)
 def test_an_index_left_behind_beside_a_whole_file_is_not_read(tmp_path, index):
     """As transformers does it: model.safetensors comes first."""
     folder = written(tmp_path, "llada")
@@ -224,7 +268,9 @@ def test_without_an_index_all_numbered_shards_must_be_there_and_none_twice(tmp_p
     save_file({"lora_A": torch.ones(2)}, folder / "adapter_model.safetensors")
     assert torch.equal(logits(folder), expected)
     (folder / "model-00002-of-00002.safetensors").rename(folder / "other.safetensors")
-    with pytest.raises(UserError, match=r"lacks model-00002-of-00002\.safetensors, which the other shards' names promise"):
+    with pytest.raises(
+        UserError, match=r"lacks model-00002-of-00002\.safetensors, which the other shards' names promise"
+    ):
         model_folder("backbone.path", str(folder))
     (folder / "model-00001-of-00002.safetensors").rename(folder / "one.safetensors")
     assert torch.equal(logits(folder), expected)
@@ -254,28 +300,46 @@ def test_a_tied_head_may_be_stored_if_it_is_the_same(tmp_path):
     tensors = llada_tensors()
     table = tensors["model.transformer.wte.weight"]
     own = write_checkpoint(tmp_path / "own", {**tensors, "model.transformer.ff_out.weight": table.clone()})
-    both = write_checkpoint(tmp_path / "both", {**tensors, "model.transformer.ff_out.weight": table.clone()}, {**llada_config(), **tied})
+    both = write_checkpoint(
+        tmp_path / "both", {**tensors, "model.transformer.ff_out.weight": table.clone()}, {**llada_config(), **tied}
+    )
     assert torch.equal(logits(both), logits(own))
     other = table.clone()
     other[200, 3] += 0.5
-    folder = write_checkpoint(tmp_path / "other", {**tensors, "model.transformer.ff_out.weight": other}, {**llada_config(), **tied})
-    with pytest.raises(UserError, match=r"says that the head is the embedding table .* and model\.transformer\.ff_out\.weight is another"):
+    folder = write_checkpoint(
+        tmp_path / "other", {**tensors, "model.transformer.ff_out.weight": other}, {**llada_config(), **tied}
+    )
+    with pytest.raises(
+        UserError,
+        match=r"says that the head is the embedding table .* and model\.transformer\.ff_out\.weight is another",
+    ):
         Checkpoint(str(folder)).load(CPU)
 
 
 def test_an_adapter_alone_is_to_be_merged_first(tmp_path):
     folder = tmp_path / "lora"
     folder.mkdir()
-    save_file({"base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight": torch.ones(2, 4)}, folder / "adapter_model.safetensors")
-    (folder / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "base_model_name_or_path": "org/base"}))
+    save_file(
+        {"base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight": torch.ones(2, 4)},
+        folder / "adapter_model.safetensors",
+    )
+    (folder / "adapter_config.json").write_text(
+        json.dumps({"peft_type": "LORA", "base_model_name_or_path": "org/base"})
+    )
     for key in ("backbone.path", "proposer.path"):
-        with pytest.raises(UserError, match=rf"{key}=.* holds an adapter \(LoRA\) of org/base and no model: merge it first"):
+        with pytest.raises(
+            UserError, match=rf"{key}=.* holds an adapter \(LoRA\) of org/base and no model: merge it first"
+        ):
             model_folder(key, str(folder))
     (folder / "config.json").write_text(json.dumps(llada_config()))
     (folder / "adapter_config.json").write_text("[")
     with pytest.raises(UserError, match="of another model and no model: merge it first"):
         model_folder("backbone.path", str(folder))
-    whole = changed(written(tmp_path, "llada"), "llada", {"model.transformer.blocks.0.q_proj.lora_A.default.weight": torch.ones(2, 16)})
+    whole = changed(
+        written(tmp_path, "llada"),
+        "llada",
+        {"model.transformer.blocks.0.q_proj.lora_A.default.weight": torch.ones(2, 16)},
+    )
     assert "unexpected: " in refusal(whole) and "merge it first" in refusal(whole)
 
 
@@ -303,7 +367,19 @@ def test_text_beyond_the_vocabulary_is_another_models(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["[]", "7", "null", '"text"', "{", "", "\x00", "[" * 100_000, '{"a": ' * 100_000, '{"n_layers": ' + "9" * 5000 + "}"]
+    "text",
+    [
+        "[]",
+        "7",
+        "null",
+        '"text"',
+        "{",
+        "",
+        "\x00",
+        "[" * 100_000,
+        '{"a": ' * 100_000,
+        '{"n_layers": ' + "9" * 5000 + "}",
+    ],
 )
 def test_a_config_that_is_no_object_is_one_sentence(tmp_path, text):
     folder = written(tmp_path, "llada")

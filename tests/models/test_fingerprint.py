@@ -1,4 +1,5 @@
-"""Which model it is: every byte of the weights decides, a large file is read once, and what changes is noticed whatever its name says."""
+"""Which model it is: every byte of the weights decides, a large file is read once, and what changes is noticed whatever
+its name says."""
 
 from __future__ import annotations
 
@@ -132,7 +133,13 @@ def test_a_part_of_a_name_is_no_part_of_a_content(tmp_path):
 
 
 def plan(folder, tmp_path, **more):
-    options = {"outputs": tmp_path / "out", "backbone.path": folder, "length.canvas_length": 16, "length.block_length": 8, "task.limit": 2}
+    options = {
+        "outputs": tmp_path / "out",
+        "backbone.path": folder,
+        "length.canvas_length": 16,
+        "length.block_length": 8,
+        "task.limit": 2,
+    }
     return planned(["task=lab", "init=mask", *[f"{k}={v}" for k, v in {**options, **more}.items()]])
 
 

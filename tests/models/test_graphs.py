@@ -36,10 +36,14 @@ def test_decoding_through_graphs_is_decoding(case, cache, size):
     case = case.but(cache=cache)
     ordinary = {d.id: d for d in stream(case.backbone(), case.questions, case.strategies(), case.seed, None, size)}
     with fake_graphs() as recorded:
-        found = {d.id: d for d in stream(graphed(case.backbone()), case.questions, case.strategies(), case.seed, None, size)}
+        found = {
+            d.id: d for d in stream(graphed(case.backbone()), case.questions, case.strategies(), case.seed, None, size)
+        }
     assert {i: facts(d) for i, d in found.items()} == {i: facts(d) for i, d in ordinary.items()}
     for i, done in found.items():
-        assert list(done.confidence) == [None if c is None else pytest.approx(c, abs=1e-9) for c in ordinary[i].confidence]
+        assert list(done.confidence) == [
+            None if c is None else pytest.approx(c, abs=1e-9) for c in ordinary[i].confidence
+        ]
     assert all(graph.replays and graph.calls for graph in recorded)
 
 
@@ -76,7 +80,9 @@ def test_few_shapes_are_recorded_and_the_rest_replayed(backbone):
         for rows, start, count in [(5, 8, 8), (4, 8, 8), (3, 8, 8), (3, 16, 8), (2, 16, 7), (1, 16, 6), (1, 3, 8)]:
             lengths = [24 - i for i in range(rows)]
             found = forward(engine, store, list(range(rows)), start, count, lengths)
-            torch.testing.assert_close(found, forward(ordinary, same, list(range(rows)), start, count, lengths), rtol=0, atol=1e-12)
+            torch.testing.assert_close(
+                found, forward(ordinary, same, list(range(rows)), start, count, lengths), rtol=0, atol=1e-12
+            )
         for kept, other in ((store.keys, same.keys), (store.values, same.values)):
             torch.testing.assert_close(kept[:, :, :-1], other[:, :, :-1], rtol=0, atol=1e-12)
     shapes = sorted(tuple(recording.x.shape[:2]) for recording in engine.recordings[store].values())
@@ -108,7 +114,9 @@ def test_what_is_not_worth_a_graph_or_fits_none_takes_the_ordinary_way(backbone)
         window = store.window(rows, torch.zeros(n, dtype=torch.long), torch.full((n,), count), torch.full((n,), length))
         return recorded_shape(window)
 
-    assert recorded_shape(None) is None and shape([0, 1], 16) is None, "nothing is read that this forward does not compute"
+    assert recorded_shape(None) is None and shape([0, 1], 16) is None, (
+        "nothing is read that this forward does not compute"
+    )
     assert shape([1, 2], 4) is None and shape([0, 2], 4) is None, "rows that are not the first"
     assert shape([0, 1, 2], 9) == (4, 16) and shape([0], 1) == (1, 8)
     with patch.object(module, "POSITIONS", 63):
@@ -140,7 +148,14 @@ def test_a_recording_for_which_memory_runs_out_halves_the_batch(backbone, monkey
 
 
 EXACT = ("ids", "nfe", "commit_iteration", "source", "revocations", "token_forwards")
-WORDS = ["init=token_inject", "proposer=oracle", "proposer.corruption=0.3", "remask=linear", "task.limit=4", "batch_size=3"]
+WORDS = [
+    "init=token_inject",
+    "proposer=oracle",
+    "proposer.corruption=0.3",
+    "remask=linear",
+    "task.limit=4",
+    "batch_size=3",
+]
 
 
 def test_a_run_has_the_records_of_the_fast_engine(tmp_path, monkeypatch):
@@ -169,7 +184,9 @@ def test_a_run_on_a_simulated_device(tmp_path):
             _free_backbone()
         found.append({i: {key: row[key] for key in EXACT} for i, row in records(folder).items()})
         assert bool(recorded) == (engine == "graphs")
-        assert not [place for _, place in gpu.waits if "graphs.py" in place and "upload <" not in place]  # wanted.py's is tested there
+        assert not [
+            place for _, place in gpu.waits if "graphs.py" in place and "upload <" not in place
+        ]  # wanted.py's is tested there
         recorded.clear()
         gc.collect()
         assert gpu.allocated == [0], "a recording has outlived the run"
@@ -177,7 +194,9 @@ def test_a_run_on_a_simulated_device(tmp_path):
 
 
 def test_where_there_are_no_graphs_it_is_refused_at_once():
-    with pytest.raises(UserError, match=r"engine=graphs records CUDA graphs, which device=cpu has not: choose engine=fast"):
+    with pytest.raises(
+        UserError, match=r"engine=graphs records CUDA graphs, which device=cpu has not: choose engine=fast"
+    ):
         planned([*WORDS, "engine=graphs", "device=cpu"])
 
 

@@ -172,7 +172,8 @@ def _dumped(value: Any) -> bytes:
 
 
 def fuzz(tmp_path, seeds: range) -> Counter:
-    """Every mutant is refused in one sentence or loads; and the one that loads, its weights untouched, is the same network."""
+    """Every mutant is refused in one sentence or loads; and the one that loads, its weights untouched, is the same
+    network."""
     sources = {"llada": write_checkpoint(tmp_path / "llada"), "dream": write_dream(tmp_path / "dream")}
     good = {name: attempt(folder)[-1] for name, folder in sources.items()}
     outcomes: Counter = Counter()
@@ -194,7 +195,9 @@ def fuzz(tmp_path, seeds: range) -> Counter:
             raise AssertionError(f"seed {seed} of {source}: {type(error).__name__}: {error}") from error
         else:
             outcomes["loaded"] += 1
-            assert logits == good[source] or _meant(sources[source], folder), f"seed {seed} of {source} loads as another network"
+            assert logits == good[source] or _meant(sources[source], folder), (
+                f"seed {seed} of {source} loads as another network"
+            )
         assert time.monotonic() - started < 60, f"seed {seed} of {source} hangs"
     return outcomes
 

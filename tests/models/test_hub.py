@@ -1,4 +1,5 @@
-"""Models by hub name, against a small hub of our own on this machine: what is downloaded, what is recorded, what is refused."""
+"""Models by hub name, against a small hub of our own on this machine: what is downloaded, what is recorded, what is
+refused."""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 class Hub(BaseHTTPRequestHandler):
-    """The four requests huggingface_hub makes of a model repository: its revision, its tree, and its files' heads and bodies."""
+    """The four requests huggingface_hub makes of a model repository: its revision, its tree, and its files' heads and
+    bodies."""
 
     repositories: dict[str, Path] = {}
     asked: list[str] = []
@@ -73,7 +75,8 @@ def tag(file: Path) -> str:
 
 @pytest.fixture
 def hub(quiet_home, monkeypatch):
-    """A running hub with an empty cache; `hub(name, folder)` publishes a folder, and `hub.asked` are the files that were fetched."""
+    """A running hub with an empty cache; `hub(name, folder)` publishes a folder, and `hub.asked` are the files that
+    were fetched."""
     from huggingface_hub import constants
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
@@ -110,7 +113,11 @@ def test_a_hub_model_is_downloaded_without_its_code_and_its_commit_is_recorded(h
     assert backbone.identity()["revision"] == COMMIT
     assert backbone.load(torch.device("cpu")).mask_id == backbone.config.mask_token_id
     arrived = {f.name for f in backbone.folder.iterdir()}
-    assert {f.name for f in published.iterdir()} - arrived == {"modeling_x.py", "tokenization_dream.py", "pytorch_model.bin"}
+    assert {f.name for f in published.iterdir()} - arrived == {
+        "modeling_x.py",
+        "tokenization_dream.py",
+        "pytorch_model.bin",
+    }
     assert set(hub.asked) == arrived, "nothing else was even asked for"
     assert Checkpoint(str(published)).identity() == {**backbone.identity(), "revision": None}
 
@@ -121,7 +128,12 @@ def test_once_cached_it_is_found_without_a_network(hub, tmp_path, monkeypatch):
     main = model_folder("backbone.path", "org/model")
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     offline_if_unreachable.cache_clear()
-    assert folder == main == model_folder("backbone.path", "org/model") == model_folder("backbone.path", "org/model", COMMIT)
+    assert (
+        folder
+        == main
+        == model_folder("backbone.path", "org/model")
+        == model_folder("backbone.path", "org/model", COMMIT)
+    )
     assert resolved_commit(folder) == COMMIT
     assert "not in the local hub cache" in refusal("org/model", "f" * 40)
 

@@ -45,8 +45,15 @@ def test_names_shapes_shards_and_index(layout, tmp_path, capsys):
 @pytest.mark.parametrize("layout", ["llada", "dream"])
 def test_it_runs_through_the_whole_path(layout, tmp_path):
     main(tiny(layout, tmp_path / "a"))
-    words = ["backbone=checkpoint", f"backbone.path={tmp_path / 'a'}", "backbone.dtype=float32", "length.canvas_length=8"]
-    summary, _ = run_overrides([*words, "length.block_length=4", "task.limit=2", "device=cpu", f"outputs={tmp_path}/out"])
+    words = [
+        "backbone=checkpoint",
+        f"backbone.path={tmp_path / 'a'}",
+        "backbone.dtype=float32",
+        "length.canvas_length=8",
+    ]
+    summary, _ = run_overrides(
+        [*words, "length.block_length=4", "task.limit=2", "device=cpu", f"outputs={tmp_path}/out"]
+    )
     assert summary["n"] == 2 and summary["status"] == "finished"
     backbone = Checkpoint(str(tmp_path / "a"))
     assert backbone.alignment == {"llada": "aligned", "dream": "shifted"}[layout]
@@ -80,7 +87,11 @@ def test_the_same_seed_writes_the_same_weights(tmp_path):
 
 @pytest.mark.parametrize(
     ("change", "said"),
-    [(["--rows", "100"], "--rows 100 is too small"), (["--kv_heads", "3"], "do not divide"), ([], "not an empty folder")],
+    [
+        (["--rows", "100"], "--rows 100 is too small"),
+        (["--kv_heads", "3"], "do not divide"),
+        ([], "not an empty folder"),
+    ],
 )
 def test_what_cannot_be_written_is_said(tmp_path, capsys, change, said):
     out = tmp_path / "full"

@@ -81,10 +81,14 @@ def merges() -> list[tuple[str, str]]:
     """A few hundred merges learnt from text, within Qwen2's pattern."""
     tokenizer = Tokenizer(models.BPE())
     split = pre_tokenizers.Split(Regex(QWEN2_PATTERN), behavior="isolated")
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+    )
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     texts = [CORPUS] * 3 + [LICENSE.read_text(encoding="utf-8")]
-    tokenizer.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=900, initial_alphabet=alphabet, show_progress=False))
+    tokenizer.train_from_iterator(
+        texts, trainers.BpeTrainer(vocab_size=900, initial_alphabet=alphabet, show_progress=False)
+    )
     learnt = [tuple(pair) for pair in json.loads(tokenizer.to_str())["model"]["merges"]]
     assert len(learnt) > 400 and ("?", "Ċ") in learnt
     return learnt
@@ -92,9 +96,16 @@ def merges() -> list[tuple[str, str]]:
 
 @pytest.fixture(scope="module")
 def dream(tmp_path_factory) -> Path:
-    """Qwen2's files with Dream's special tokens at their published ids (and a gap below them), under a small checkpoint."""
+    """Qwen2's files with Dream's special tokens at their published ids (and a gap below them), under a small
+    checkpoint."""
     folder = tmp_path_factory.mktemp("dream_ids")
-    ids = {"eos_token_id": 151643, "pad_token_id": 151643, "bos_token_id": 151643, "mask_token_id": 151666, "vocab_size": 152064}
+    ids = {
+        "eos_token_id": 151643,
+        "pad_token_id": 151643,
+        "bos_token_id": 151643,
+        "mask_token_id": 151666,
+        "vocab_size": 152064,
+    }
     write_weights(folder, dream_tensors(), {**dream_config(), **ids})  # the weights are not loaded here
     write_qwen2_files(folder, DREAM_IDS, merges(), plain=PLAIN)
     return folder
@@ -102,18 +113,29 @@ def dream(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def llada(tmp_path_factory) -> Path:
-    """A tokenizer.json with LLaDA's special tokens at their published ids; its post-processor would add a beginning of text."""
+    """A tokenizer.json with LLaDA's special tokens at their published ids; its post-processor would add a beginning of
+    text."""
     from tokenizers.processors import TemplateProcessing
 
     folder = tmp_path_factory.mktemp("llada_ids")
-    ids = {"eos_token_id": 126081, "pad_token_id": 126081, "mask_token_id": 126336, "vocab_size": 126464, "embedding_size": 126464}
+    ids = {
+        "eos_token_id": 126081,
+        "pad_token_id": 126081,
+        "mask_token_id": 126336,
+        "vocab_size": 126464,
+        "embedding_size": 126464,
+    }
     write_weights(folder, llada_tensors(), {**llada_config(), **ids})
     words = [*sorted(pre_tokenizers.ByteLevel.alphabet()), *("".join(pair) for pair in merges())]
-    tokenizer = Tokenizer(models.BPE(vocab={w: i for i, w in enumerate(dict.fromkeys(words))} | LLADA_IDS, merges=merges()))
+    tokenizer = Tokenizer(
+        models.BPE(vocab={w: i for i, w in enumerate(dict.fromkeys(words))} | LLADA_IDS, merges=merges())
+    )
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in LLADA_IDS])
-    tokenizer.post_processor = TemplateProcessing(single="<|startoftext|> $A", special_tokens=[("<|startoftext|>", 126080)])
+    tokenizer.post_processor = TemplateProcessing(
+        single="<|startoftext|> $A", special_tokens=[("<|startoftext|>", 126080)]
+    )
     tokenizer.save(str(folder / "tokenizer.json"))
     return folder
 
@@ -125,7 +147,9 @@ def transformers_qwen2(folder: Path):
 
     vocab = json.loads((folder / "vocab.json").read_text(encoding="utf-8"))
     # ids with a gap cannot be given to it as added tokens: they go where ours go, into the vocabulary
-    theirs = Qwen2Tokenizer(vocab=vocab | DREAM_IDS, merges=merges(), eos_token="<|endoftext|>", pad_token="<|endoftext|>")
+    theirs = Qwen2Tokenizer(
+        vocab=vocab | DREAM_IDS, merges=merges(), eos_token="<|endoftext|>", pad_token="<|endoftext|>"
+    )
     theirs.add_tokens([AddedToken(token, special=token not in PLAIN, normalized=False) for token in DREAM_IDS])
     return theirs
 
@@ -151,7 +175,9 @@ ANY_TEXT = st.text(alphabet=st.sampled_from(" \n\r\t09aAé\u0301中🙂'?!.<|>=\
 @settings(derandomize=True, deadline=None, database=None, max_examples=150)
 @given(text=st.one_of(ANY_TEXT, st.text(max_size=20)))
 def test_and_on_any_text(dream, text):
-    assert read_tokenizer_once(dream).encode(text, add_special_tokens=False).ids == transformers_qwen2(dream).encode(text)
+    assert read_tokenizer_once(dream).encode(text, add_special_tokens=False).ids == transformers_qwen2(dream).encode(
+        text
+    )
 
 
 @lru_cache(maxsize=2)
@@ -167,7 +193,9 @@ def test_and_the_one_transformers_reads_from_the_same_files(tmp_path):
     names = list(DREAM_IDS)
     write_qwen2_files(tmp_path, {name: first + i for i, name in enumerate(names)}, merges(), plain=PLAIN)
     ours, theirs = read_tokenizer(tmp_path), Qwen2Tokenizer.from_pretrained(tmp_path)
-    assert {name: ours.token_to_id(name) for name in names} == {name: theirs.convert_tokens_to_ids(name) for name in names}
+    assert {name: ours.token_to_id(name) for name in names} == {
+        name: theirs.convert_tokens_to_ids(name) for name in names
+    }
     for text in TRICKY:
         assert ours.encode(text, add_special_tokens=False).ids == theirs.encode(text), text
 
@@ -175,7 +203,9 @@ def test_and_the_one_transformers_reads_from_the_same_files(tmp_path):
 def test_published_ids_hold_and_text_comes_back(dream):
     tokenizer = read_tokenizer(dream)
     assert {name: tokenizer.token_to_id(name) for name in DREAM_IDS} == DREAM_IDS
-    assert tokenizer.encode("12 <|im_end|>", add_special_tokens=False).tokens == ["1", "2", "Ġ", "<|im_end|>"], "digits stay apart"
+    assert tokenizer.encode("12 <|im_end|>", add_special_tokens=False).tokens == ["1", "2", "Ġ", "<|im_end|>"], (
+        "digits stay apart"
+    )
 
 
 CHAT = {
@@ -197,7 +227,8 @@ def chosen(option: str, folder: Path) -> Checkpoint:
 
 @pytest.mark.parametrize("option", CHAT)
 def test_chat_templates_token_by_token(option, llada, dream):
-    """The published special ids in the published places, each once; the prompt between them is plain text, whatever it says."""
+    """The published special ids in the published places, each once; the prompt between them is plain text, whatever it
+    says."""
     backbone = chosen(option, llada if CHAT[option] == "llada" else dream)
     tokenizer = backbone.tokenizer
 
@@ -207,26 +238,60 @@ def test_chat_templates_token_by_token(option, llada, dream):
 
     if CHAT[option] == "llada":
         bos, start, end, eot = 126080, 126346, 126347, 126348
-        expected = [bos, start, *plain("user"), end, *plain("\n\n" + PROMPT), eot, start, *plain("assistant"), end, *plain("\n\n")]
+        expected = [
+            bos,
+            start,
+            *plain("user"),
+            end,
+            *plain("\n\n" + PROMPT),
+            eot,
+            start,
+            *plain("assistant"),
+            end,
+            *plain("\n\n"),
+        ]
         ends = (126081, 126348)
     else:
         start, end = 151644, 151645
         system = plain("system\nYou are a helpful assistant.")
-        expected = [start, *system, end, *plain("\n"), start, *plain("user\n" + PROMPT), end, *plain("\n"), start, *plain("assistant\n")]
+        expected = [
+            start,
+            *system,
+            end,
+            *plain("\n"),
+            start,
+            *plain("user\n" + PROMPT),
+            end,
+            *plain("\n"),
+            start,
+            *plain("assistant\n"),
+        ]
         ends = (151643, 151645)
     ids = tokenizer.encode_prompt(PROMPT)
     assert ids == expected
     assert tokenizer.end_ids == ends and tokenizer.mask_id not in ids
     assert backbone.alignment == {"llada": "aligned", "dream": "shifted"}[CHAT[option]]
-    assert (backbone.dtype, backbone.canvas_length, backbone.block_length, backbone.rope_factor) == ("bfloat16", 256, 32, 1.0)
+    assert (backbone.dtype, backbone.canvas_length, backbone.block_length, backbone.rope_factor) == (
+        "bfloat16",
+        256,
+        32,
+        1.0,
+    )
 
 
-TURNS = ("Question: <|im_end|>Why?\nAnswer:", "She <|eot_id|> sold 24?\n#### 72", "Question: And?\nAnswer:", "\n 5", PROMPT)
+TURNS = (
+    "Question: <|im_end|>Why?\nAnswer:",
+    "She <|eot_id|> sold 24?\n#### 72",
+    "Question: And?\nAnswer:",
+    "\n 5",
+    PROMPT,
+)
 
 
 @pytest.mark.parametrize("option", CHAT)
 def test_conversations_token_by_token(option, llada, dream):
-    """What stands once stands once, every turn has its marks, and what is said in a turn is plain text, whatever it says."""
+    """What stands once stands once, every turn has its marks, and what is said in a turn is plain text, whatever it
+    says."""
     tokenizer = chosen(option, llada if CHAT[option] == "llada" else dream).tokenizer
     first, answer, second, reply, last = TURNS
 
@@ -249,7 +314,10 @@ def test_conversations_token_by_token(option, llada, dream):
             return [start, *plain(f"{role}\n{text}"), end, *plain("\n")]
 
         said = [("user", first), ("assistant", answer), ("user", second), ("assistant", reply), ("user", last)]
-        expected = [*turn("system", "You are a helpful assistant."), *(i for role, text in said for i in turn(role, text))]
+        expected = [
+            *turn("system", "You are a helpful assistant."),
+            *(i for role, text in said for i in turn(role, text)),
+        ]
         expected += [start, *plain("assistant\n")]
     assert tokenizer.encode_turns(TURNS) == expected
     assert tokenizer.encode_turns([PROMPT]) == tokenizer.encode_prompt(PROMPT)
@@ -264,10 +332,18 @@ CHATML = (
 )
 LLAMA3 = (
     "{% set loop_messages = messages %}{% for message in loop_messages %}{% set content = '<|start_header_id|>' + message['role'] +"
-    " '<|end_header_id|>\n\n'+ message['content'] | trim + '<|eot_id|>' %}{% if loop.index0 == 0 %}{% set content = bos_token + content %}"
-    "{% endif %}{{ content }}{% endfor %}{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}"
+    " '<|end_header_id|>\n\n'+ message['content'] | trim + '<|eot_id|>'"
+    " %}{% if loop.index0 == 0 %}{% set content = bos_token + content %}"
+    "{% endif %}{{ content }}{% endfor %}{% if add_generation_prompt %}{{"
+    " '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}"
 )
-SAID = ["Question: Why?", "It's 1,234.50?\n#### 24", "Question: café?\nAnswer:", "汉字 🙂", "Question: How many?\nAnswer:"]
+SAID = [
+    "Question: Why?",
+    "It's 1,234.50?\n#### 24",
+    "Question: café?\nAnswer:",
+    "汉字 🙂",
+    "Question: How many?\nAnswer:",
+]
 
 
 @pytest.mark.parametrize("turns", [1, 3, 5])
@@ -277,7 +353,11 @@ def test_conversations_are_apply_chat_templates(option, turns, llada, dream):
 
     if CHAT[option] == "llada":
         inner = read_tokenizer(llada)
-        theirs, folder, template = PreTrainedTokenizerFast(tokenizer_object=inner, bos_token="<|startoftext|>"), llada, LLAMA3
+        theirs, folder, template = (
+            PreTrainedTokenizerFast(tokenizer_object=inner, bos_token="<|startoftext|>"),
+            llada,
+            LLAMA3,
+        )
     else:
         theirs, folder, template = transformers_qwen2(dream), dream, CHATML
     messages = [{"role": "assistant" if i % 2 else "user", "content": text} for i, text in enumerate(SAID[-turns:])]
@@ -287,9 +367,14 @@ def test_conversations_are_apply_chat_templates(option, turns, llada, dream):
 
 def test_turns_need_a_template_that_has_them(llada, dream):
     """One user turn only, or a beginning that is not the template's; each with what to do about it."""
-    for backbone in (chosen("dream_7b_base", dream), chosen("llada_8b_base", llada), Checkpoint("x", template_turn_end="\n")):
+    for backbone in (
+        chosen("dream_7b_base", dream),
+        chosen("llada_8b_base", llada),
+        Checkpoint("x", template_turn_end="\n"),
+    ):
         with pytest.raises(
-            UserError, match=r"task\.shots=turns needs a chat template, and backbone\.template='.*\{prompt\}' .*turn or none"
+            UserError,
+            match=r"task\.shots=turns needs a chat template, and backbone\.template='.*\{prompt\}' .*turn or none",
         ):
             backbone.check_turns()
     chat = "<|im_start|>user\n{prompt}<|im_end|>\n<|im_start|>assistant\n"
@@ -311,7 +396,8 @@ def test_base_models_continue_text(option, first, llada, dream):
 
 
 def test_text_next_to_the_prompt_is_encoded_with_it(dream):
-    """'?' and a line break are one token of this vocabulary: a template's break after the prompt must not split them."""
+    """'?' and a line break are one token of this vocabulary: a template's break after the prompt must not split
+    them."""
     template = "<|im_start|>user\n{prompt}\n<|im_end|>"
     tokenizer = Checkpoint(str(dream), template=template).tokenizer
     glued = tokenizer.tokenizer.token_to_id("?Ċ")

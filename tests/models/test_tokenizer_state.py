@@ -34,7 +34,9 @@ def padded_left(t: Tokenizer) -> None:
 
 
 def ended(t: Tokenizer) -> None:
-    end = TemplateProcessing(single="<|mdm_mask|> $A <|endoftext|>", special_tokens=[("<|mdm_mask|>", MASK), ("<|endoftext|>", EOS)])
+    end = TemplateProcessing(
+        single="<|mdm_mask|> $A <|endoftext|>", special_tokens=[("<|mdm_mask|>", MASK), ("<|endoftext|>", EOS)]
+    )
     t.post_processor = Sequence([ByteLevel(trim_offsets=True), end])
 
 
@@ -51,7 +53,10 @@ def backbone_with(tmp_path, name: str, change=lambda t: None) -> Checkpoint:
 
 @pytest.mark.parametrize("state", STATES)
 def test_a_backbones_tokenizer_neither_cuts_nor_adds(tmp_path, state):
-    plain, changed = backbone_with(tmp_path, "plain").tokenizer, backbone_with(tmp_path, "changed", STATES[state]).tokenizer
+    plain, changed = (
+        backbone_with(tmp_path, "plain").tokenizer,
+        backbone_with(tmp_path, "changed", STATES[state]).tokenizer,
+    )
     for text in (TEXT, "", " a "):
         assert changed.encode(text) == plain.encode(text) and len(plain.encode(text)) == len(text)
         assert changed.encode_prompt(text) == plain.encode_prompt(text)
@@ -110,7 +115,10 @@ def test_a_tokenizer_that_cannot_encode_is_one_sentence(tmp_path):
         Checkpoint(str(folder)).tokenizer.encode("c")
 
 
-QUESTIONS = [Asked(f"q{i}", text, "") for i, text in enumerate(["Question: Tom has 5 pens and buys 7. How many?\nAnswer:", "1 + 1"])]
+QUESTIONS = [
+    Asked(f"q{i}", text, "")
+    for i, text in enumerate(["Question: Tom has 5 pens and buys 7. How many?\nAnswer:", "1 + 1"])
+]
 
 
 def proposed(folder, **options) -> dict:
@@ -146,7 +154,12 @@ def _end(raw, settings):
     end = {"id": "<|endoftext|>", "ids": [0], "tokens": ["<|endoftext|>"]}
     piece = [{"Sequence": {"id": "A", "type_id": 0}}, {"SpecialToken": {"id": "<|endoftext|>", "type_id": 0}}]
     pair = [*piece, {"Sequence": {"id": "B", "type_id": 1}}]
-    raw["post_processor"] = {"type": "TemplateProcessing", "single": piece, "pair": pair, "special_tokens": {"<|endoftext|>": end}}
+    raw["post_processor"] = {
+        "type": "TemplateProcessing",
+        "single": piece,
+        "pair": pair,
+        "special_tokens": {"<|endoftext|>": end},
+    }
 
 
 @pytest.mark.parametrize("change", [_dropout, _truncation, _padding, _end])

@@ -1,4 +1,5 @@
-"""The package's transformer and backbone against the independent float64 implementation, from the same published weights."""
+"""The package's transformer and backbone against the independent float64 implementation, from the same published
+weights."""
 
 from __future__ import annotations
 
@@ -36,13 +37,21 @@ def test_hidden_states_and_logits(shape, ids, seed):
     transformer, reference = random_models(**shape)
     x = transformer.embed(torch.tensor([ids]))
     np.testing.assert_allclose(transformer(x)[0].numpy(), reference.hidden(reference.embed(ids)), **CLOSE)
-    np.testing.assert_allclose(transformer.head(transformer(x))[0].numpy(), reference.logits(reference.embed(ids)), **CLOSE)
+    np.testing.assert_allclose(
+        transformer.head(transformer(x))[0].numpy(), reference.logits(reference.embed(ids)), **CLOSE
+    )
     x = torch.randn(1, len(ids), 16, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
     np.testing.assert_allclose(transformer.head(transformer(x))[0].numpy(), reference.logits(x[0].numpy()), **CLOSE)
 
 
 @PROFILE
-@given(shape=SHAPES, rows=SEQUENCES, junk=st.integers(0, 15), alignment=st.sampled_from(["aligned", "shifted"]), embedded=st.booleans())
+@given(
+    shape=SHAPES,
+    rows=SEQUENCES,
+    junk=st.integers(0, 15),
+    alignment=st.sampled_from(["aligned", "shifted"]),
+    embedded=st.booleans(),
+)
 def test_backbone_ignores_padding_and_aligns(shape, rows, junk, alignment, embedded):
     """Every wanted position of a right-padded batch of unequal rows, in a scrambled order, equals the row alone."""
     transformer, reference = random_models(**shape)

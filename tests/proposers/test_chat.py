@@ -18,7 +18,10 @@ from warmexp.proposers.markup import cleaned
 from warmexp.proposers.proposal import Asked, Proposal
 
 ASKED = [Asked("q", "3 and 4?", "")]
-QWEN3 = "{{ messages[0].content }}{% if enable_thinking is defined and enable_thinking is false %}<think>\n\n</think>\n\n{% endif %}"
+QWEN3 = (
+    "{{ messages[0].content"
+    " }}{% if enable_thinking is defined and enable_thinking is false %}<think>\n\n</think>\n\n{% endif %}"
+)
 
 
 def texts(folder, template: str, **options) -> dict[str, str]:
@@ -30,7 +33,8 @@ BAD = {
     "loops": ("{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}", "does not end within"),
     "multiplies": ("{{ 'a' * 99999999999 }}", "takes more than 512 MiB"),
     "doubles": (
-        "{% set ns = namespace(s='aaaaaaaa') %}{% for i in range(99) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}{{ ns.s }}",
+        "{% set ns = namespace(s='aaaaaaaa') %}{% for i in range(99) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}{{"
+        " ns.s }}",
         "512 MiB",
     ),
     "pads": ("{{ '%99999999999d' % 7 }}", "its chat template"),
@@ -48,7 +52,11 @@ def test_a_template_is_limited(what):
     started = time.monotonic()
     with pytest.raises(UserError) as error:
         rendered("proposer.path=x", template, [[{"role": "user", "content": "7"}]], {})
-    assert said in str(error.value) and "\n" not in str(error.value) and str(error.value).startswith("proposer.path=x: its chat template")
+    assert (
+        said in str(error.value)
+        and "\n" not in str(error.value)
+        and str(error.value).startswith("proposer.path=x: its chat template")
+    )
     assert time.monotonic() - started < 290, "ended by itself, not by the last resort"
 
 
@@ -85,7 +93,10 @@ def test_from_the_command_line(tmp_path, quiet_home):
         "task.limit=1",
         "device=cpu",
     ]
-    for word in ("+proposer.chat_template_kwargs.enable_thinking=false", "proposer.chat_template_kwargs={enable_thinking:false}"):
+    for word in (
+        "+proposer.chat_template_kwargs.enable_thinking=false",
+        "proposer.chat_template_kwargs={enable_thinking:false}",
+    ):
         assert planned([*words, word]).proposer.chat_template_kwargs == {"enable_thinking": False}
 
 
@@ -93,7 +104,10 @@ def test_from_the_command_line(tmp_path, quiet_home):
     ("options", "said"),
     [
         ({"chat_template_kwargs": {"enable_thinking": False}}, r"chat_template_kwargs=.*proposer\.chat_template=false"),
-        ({"chat_template_kwargs": {"messages": []}, "chat_template": True}, "has messages, which the call itself gives"),
+        (
+            {"chat_template_kwargs": {"messages": []}, "chat_template": True},
+            "has messages, which the call itself gives",
+        ),
     ],
 )
 def test_what_a_template_cannot_be_given(options, said):
@@ -153,7 +167,9 @@ def test_a_model_that_thinks(tmp_path, monkeypatch):
     inner = ALL["grouping"]()
     write_model(tmp_path, inner)
     ids = inner.encode("<think>Tom has 5.</think>\n\n3 + 4 = 7").ids
-    monkeypatch.setattr(hf, "write", lambda *_: [Written([*ids, inner.token_to_id("<|endoftext|>")], [-0.5] * (len(ids) + 1))])
+    monkeypatch.setattr(
+        hf, "write", lambda *_: [Written([*ids, inner.token_to_id("<|endoftext|>")], [-0.5] * (len(ids) + 1))]
+    )
     proposer, said = HFProposer(str(tmp_path)), []
     proposer.say = said.append
     made = dict(proposer.propose(ASKED, "cpu", 0, lambda *_: None))["q"]

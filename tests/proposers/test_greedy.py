@@ -1,4 +1,5 @@
-"""What a proposer writes depends on its model and its prompt: not on the checkpoint's habits, the other rows, or the clock."""
+"""What a proposer writes depends on its model and its prompt: not on the checkpoint's habits, the other rows, or the
+clock."""
 
 from __future__ import annotations
 
@@ -41,17 +42,27 @@ def copied(folder: Path, to: Path, file: str, **fields) -> Path:
 
 
 ALONE = ("no_repeat_ngram_size", "suppress_tokens", "min_new_tokens", "max_time", "num_return_sequences")
-SETS = {"all": HABITS, "of wrong types": dict.fromkeys(HABITS, "nonsense"), **{name: {name: HABITS[name]} for name in ALONE}}
+SETS = {
+    "all": HABITS,
+    "of wrong types": dict.fromkeys(HABITS, "nonsense"),
+    **{name: {name: HABITS[name]} for name in ALONE},
+}
 
 
 @pytest.mark.parametrize("fields", SETS)
 def test_no_habit_of_a_checkpoint_applies(tiny_llama, tmp_path, fields):
-    plain, changed = ask(tiny_llama)["q"], ask(copied(tiny_llama, tmp_path / "x", "generation_config.json", **SETS[fields]))["q"]
+    plain, changed = (
+        ask(tiny_llama)["q"],
+        ask(copied(tiny_llama, tmp_path / "x", "generation_config.json", **SETS[fields]))["q"],
+    )
     assert (changed.text, changed.tokens, changed.end) == (plain.text, plain.tokens, plain.end)
 
 
 def test_nor_in_the_models_own_configuration(tiny_llama, tmp_path):
-    habits = {name: HABITS[name] for name in ("no_repeat_ngram_size", "suppress_tokens", "repetition_penalty", "num_beams", "max_length")}
+    habits = {
+        name: HABITS[name]
+        for name in ("no_repeat_ngram_size", "suppress_tokens", "repetition_penalty", "num_beams", "max_length")
+    }
     plain, changed = ask(tiny_llama)["q"], ask(copied(tiny_llama, tmp_path / "x", "config.json", **habits))["q"]
     assert (changed.text, changed.tokens) == (plain.text, plain.tokens)
 
@@ -61,14 +72,20 @@ def test_end_tokens_are_taken_from_it(tiny_llama, tmp_path):
     token = write(*proposer._load("cpu"), [proposer._prompts([Asked("q", "abc ", "")])["q"]], 12, [256], [])[0].ids[2]
     for i, value in enumerate((token, [256, token])):
         cut = ask(copied(tiny_llama, tmp_path / str(i), "generation_config.json", eos_token_id=value))["q"]
-        assert len(cut.tokens) == 2 and cut.end is not None and [p for *_, p in cut.tokens] == [p for *_, p in plain.tokens[:2]]
+        assert (
+            len(cut.tokens) == 2
+            and cut.end is not None
+            and [p for *_, p in cut.tokens] == [p for *_, p in plain.tokens[:2]]
+        )
 
 
 @pytest.mark.parametrize("value", ["2", 2.5, True, [1, None], -1, 257, [[1]], {"a": 1}])
 def test_an_end_token_that_is_none(tiny_llama, tmp_path, value):
     """Said while the run is planned."""
     folder = copied(tiny_llama, tmp_path / "x", "generation_config.json", eos_token_id=value)
-    with pytest.raises(UserError, match=r"proposer\.path: generation_config\.json has eos_token_id=.* is no id of its 257 tokens"):
+    with pytest.raises(
+        UserError, match=r"proposer\.path: generation_config\.json has eos_token_id=.* is no id of its 257 tokens"
+    ):
         HFProposer(str(folder)).identity()
 
 
@@ -82,7 +99,8 @@ QUESTIONS = [Asked(f"q{i}", "abc " * n, "") for i, n in enumerate((1, 60, 118, 1
 
 
 def test_every_row_has_its_own_room(tiny_llama):
-    """A model of 512 positions, prompts of up to 504 tokens: each writes 30 tokens or what its own prompt leaves, whoever is beside it."""
+    """A model of 512 positions, prompts of up to 504 tokens: each writes 30 tokens or what its own prompt leaves,
+    whoever is beside it."""
 
     def found(size: int, questions=QUESTIONS):
         proposer = HFProposer(str(tiny_llama), batch_size=size, stop=[], max_new_tokens=30, resident=True)
@@ -102,7 +120,9 @@ def test_learned_positions_do_not_run_out(tmp_path):
 
     tokenizer = write_model(tmp_path, ALL["splitting"]())
     torch.manual_seed(0)
-    config = GPT2Config(vocab_size=len(tokenizer), n_embd=16, n_layer=1, n_head=2, n_positions=64, eos_token_id=None, bos_token_id=None)
+    config = GPT2Config(
+        vocab_size=len(tokenizer), n_embd=16, n_layer=1, n_head=2, n_positions=64, eos_token_id=None, bos_token_id=None
+    )
     GPT2LMHeadModel(config).save_pretrained(tmp_path)
     questions = [Asked(f"q{i}", "7" * n, "") for i, n in enumerate((1, 5, 60, 63, 63))]
     batched, alone = (ask(tmp_path, questions, batch_size=size, stop=[]) for size in (8, 1))
@@ -113,7 +133,8 @@ def test_learned_positions_do_not_run_out(tmp_path):
 
 
 def test_rotary_frequencies_that_follow_the_longest_row(tiny_llama, tmp_path):
-    """Where a long row changes the frequencies of all rows of a batch, rows of different lengths are not read together."""
+    """Where a long row changes the frequencies of all rows of a batch, rows of different lengths are not read
+    together."""
     half = 8 // 2
     rope = {"rope_type": "longrope", "rope_theta": 10000.0, "short_factor": [1.0] * half, "long_factor": [9.0] * half, "factor": 8.0,
             "original_max_position_embeddings": 64}  # fmt: skip
@@ -184,5 +205,11 @@ def test_numbers_that_are_not_finite(tiny_llama, tmp_path):
 
 
 def test_a_kernel_named_in_a_file_is_not_fetched(tiny_llama, tmp_path):
-    folder = copied(tiny_llama, tmp_path / "x", "config.json", attn_implementation="kernels-community/none", _attn_implementation="x/y")
+    folder = copied(
+        tiny_llama,
+        tmp_path / "x",
+        "config.json",
+        attn_implementation="kernels-community/none",
+        _attn_implementation="x/y",
+    )
     assert ask(folder)["q"].text == ask(tiny_llama)["q"].text

@@ -1,4 +1,5 @@
-"""`transformers` models as proposers: generation, log-probabilities, templates, memory, and the shipped configurations."""
+"""`transformers` models as proposers: generation, log-probabilities, templates, memory, and the shipped
+configurations."""
 
 from __future__ import annotations
 
@@ -27,7 +28,9 @@ def test_a_transformers_model_proposes(tiny_llama):
     questions = [Asked(f"q{i}", "abc " * (i + 1), "") for i in range(3)]
 
     def ask(**options):
-        return dict(HFProposer(str(tiny_llama), max_new_tokens=12, **options).propose(questions, "cpu", 0, lambda *_: None))
+        return dict(
+            HFProposer(str(tiny_llama), max_new_tokens=12, **options).propose(questions, "cpu", 0, lambda *_: None)
+        )
 
     batched, alone = ask(batch_size=3), ask(batch_size=1)
     assert {k: p.text for k, p in batched.items()} == {k: p.text for k, p in alone.items()}
@@ -54,7 +57,9 @@ def test_stop_strings_end_a_proposal(tiny_llama):
 
 def test_a_model_without_a_chat_template_says_so(tiny_llama):
     with pytest.raises(UserError, match="chat_template=false"):
-        list(HFProposer(str(tiny_llama), chat_template=True).propose([Asked("q", "abc", "")], "cpu", 0, lambda *_: None))
+        list(
+            HFProposer(str(tiny_llama), chat_template=True).propose([Asked("q", "abc", "")], "cpu", 0, lambda *_: None)
+        )
 
 
 def ask(folder, questions=None, **options):
@@ -67,7 +72,9 @@ def write_model(folder, inner, **settings):
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="<|endoftext|>", pad_token="<|endoftext|>", **settings)
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=inner, eos_token="<|endoftext|>", pad_token="<|endoftext|>", **settings
+    )
     tokenizer.save_pretrained(folder)
     torch.manual_seed(0)
     config = LlamaConfig(
@@ -107,7 +114,15 @@ def test_a_checkpoints_penalties_do_not_apply(tiny_llama, tmp_path):
     shutil.copytree(tiny_llama, tmp_path / "penal")
     file = tmp_path / "penal" / "generation_config.json"
     file.write_text(
-        json.dumps({**json.loads(file.read_text()), "repetition_penalty": 5.0, "do_sample": True, "temperature": 0.3, "top_k": 3})
+        json.dumps(
+            {
+                **json.loads(file.read_text()),
+                "repetition_penalty": 5.0,
+                "do_sample": True,
+                "temperature": 0.3,
+                "top_k": 3,
+            }
+        )
     )
     plain, penal = ask(tiny_llama, stop=[]), ask(tmp_path / "penal", stop=[])
     assert plain["q"].text == penal["q"].text and plain["q"].tokens == penal["q"].tokens
@@ -128,8 +143,10 @@ def test_a_sentencepiece_model_keeps_its_leading_space(tmp_path):
 
 
 CHAT = (
-    "<|turn|>{% if date_string is not defined %}{% set date_string = strftime_now('%d %b %Y') %}{% endif %}{{ date_string }}\n"
-    "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}<|turn|>{% endfor %}{% if add_generation_prompt %}model:\n{% endif %}"
+    "<|turn|>{% if date_string is not defined %}{% set date_string = strftime_now('%d %b %Y') %}{% endif %}{{"
+    " date_string }}\n"
+    "{% for m in messages %}{{ m['role'] }}: {{ m['content']"
+    " }}<|turn|>{% endfor %}{% if add_generation_prompt %}model:\n{% endif %}"
 )
 
 
@@ -151,7 +168,8 @@ def test_a_chat_template_is_one_user_turn_without_a_second_beginning(tmp_path):
 
 
 def test_turns_are_messages_or_flat_text(tmp_path):
-    """With a chat template the turns are its messages, without one the model reads the same as text; the two are stored apart."""
+    """With a chat template the turns are its messages, without one the model reads the same as text; the two are stored
+    apart."""
     write_model(tmp_path, ALL["grouping"](), chat_template=CHAT)
     turns = ("Tom has 5?", "5", "Nadia has 15?")
     chats, reads = (HFProposer(str(tmp_path), chat_template=chat, prompt="Solve. {prompt}") for chat in (True, False))
@@ -198,7 +216,8 @@ def test_the_proposer_is_gone_before_the_backbone_comes(checkpoint, quiet_home, 
     module._resident.clear()
     run(planned(words(checkpoint, quiet_home, tiny_llama)), say=lambda _: None)
     assert len(proposers) == 1 and alive == [[False]]
-    # The next job needs new proposals: the backbone of the first makes room for the proposer and is loaded again after it.
+    # The next job needs new proposals: the backbone of the first makes room for the proposer and is loaded again after
+    # it.
     gone = weakref.ref(next(iter(module._resident.values())).transformer)
     monkeypatch.setattr(HFProposer, "_generate", _checked(HFProposer._generate, lambda: gone() is None))
     run(planned(words(checkpoint, quiet_home, tiny_llama, "proposer.max_new_tokens=5")), say=lambda _: None)
@@ -230,7 +249,8 @@ def test_the_proposer_is_gone_after_a_failure(tiny_llama, monkeypatch):
 
 
 def test_a_resident_proposer_serves_the_jobs_that_follow(checkpoint, quiet_home, tiny_llama, monkeypatch):
-    """One load for two jobs, beside the backbone; a job that does not ask for it frees it. It is not part of the run's identity."""
+    """One load for two jobs, beside the backbone; a job that does not ask for it frees it. It is not part of the run's
+    identity."""
     import warmexp.runs.run as module
 
     proposers = loads(monkeypatch)
@@ -239,7 +259,10 @@ def test_a_resident_proposer_serves_the_jobs_that_follow(checkpoint, quiet_home,
     run(stays, say=lambda _: None)
     assert len(proposers) == 1 and proposers[0]() is not None
     backbone = weakref.ref(next(iter(module._resident.values())).transformer)
-    run(planned(words(checkpoint, quiet_home, tiny_llama, "proposer.resident=true", "proposer.max_new_tokens=5")), say=lambda _: None)
+    run(
+        planned(words(checkpoint, quiet_home, tiny_llama, "proposer.resident=true", "proposer.max_new_tokens=5")),
+        say=lambda _: None,
+    )
     assert len(proposers) == 1 and backbone() is not None
     run(planned(words(checkpoint, quiet_home, tiny_llama, "rho=0.3")), say=lambda _: None)  # its proposals are stored
     assert not hf._resident and all(ref() is None for ref in proposers)
@@ -267,7 +290,12 @@ PUBLISHED = {
 def test_the_published_proposers(name):
     proposer = build("proposer", composed([f"proposer={name}"])[0].proposer)
     assert (proposer.path, proposer.chat_template) == PUBLISHED[name]
-    assert proposer.dtype == "bfloat16" and proposer.max_new_tokens == 256 and not proposer.resident and "Question:" in proposer.stop
+    assert (
+        proposer.dtype == "bfloat16"
+        and proposer.max_new_tokens == 256
+        and not proposer.resident
+        and "Question:" in proposer.stop
+    )
 
 
 def test_the_few_shot_prompt_of_the_base_model():
@@ -341,7 +369,9 @@ def test_out_of_memory_halves_a_batch_of_proposals(tiny_llama, monkeypatch):
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
     monkeypatch.setattr(HFProposer, "_generate", full)
-    with pytest.raises(UserError, match=r"batch size 1: device=cpu .*proposer\.max_new_tokens=12; .*proposer\.dtype=bfloat16"):
+    with pytest.raises(
+        UserError, match=r"batch size 1: device=cpu .*proposer\.max_new_tokens=12; .*proposer\.dtype=bfloat16"
+    ):
         list(proposer.propose(questions[:1], "cpu", 0, lambda *_: None))
     assert not hf._resident
 

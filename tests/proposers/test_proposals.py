@@ -72,7 +72,9 @@ def corrupted(kind: str, rate: float, solutions: list[str]) -> list[str]:
 def test_numbers_alone_are_corrupted():
     for text in corrupted("numbers", 1.0, [SOLUTION] * 20):
         assert re.sub(r"\d+", "#", text) == re.sub(r"\d+", "#", SOLUTION)
-        assert not set(zip(re.findall(r"\d+", text), re.findall(r"\d+", SOLUTION), strict=True)) & {(n, n) for n in map(str, range(999))}
+        assert not set(zip(re.findall(r"\d+", text), re.findall(r"\d+", SOLUTION), strict=True)) & {
+            (n, n) for n in map(str, range(999))
+        }
     assert set(corrupted("numbers", 0.0, [SOLUTION] * 5)) == {SOLUTION}
 
 
@@ -160,7 +162,10 @@ def test_the_store_survives_a_kill_between_proposals(tmp_path):
 def test_a_file_of_proposals(tmp_path):
     file = tmp_path / "mine.jsonl"
     file.write_text(
-        json.dumps({"id": "q1", "text": "five", "tokens": [[0, 4, -0.1]]}) + "\n\n" + json.dumps({"id": "q2", "text": "six"}) + "\n"
+        json.dumps({"id": "q1", "text": "five", "tokens": [[0, 4, -0.1]]})
+        + "\n\n"
+        + json.dumps({"id": "q2", "text": "six"})
+        + "\n"
     )
     asked = [Asked("q1", "p", "s")]
     assert dict(FileProposer(str(file)).propose(asked, "cpu", 0, None)) == {"q1": Proposal("five", ((0, 4, -0.1),))}
@@ -201,7 +206,10 @@ def test_what_the_author_knew_reaches_decoder_and_records(checkpoint, quiet_home
         "proposer=file", f"proposer.path={file}", "init=token_inject", "task.limit=2", "device=cpu", f"outputs={quiet_home}/outputs",
     ]  # fmt: skip
     ids = ["lab-test-00000", "lab-test-00001"]
-    rows = [{"id": ids[0], "text": "ab12", "tokens": [[0, 2, -0.5], [2, 3, -1.0], [3, 4, -2.0]]}, {"id": ids[1], "text": "five"}]
+    rows = [
+        {"id": ids[0], "text": "ab12", "tokens": [[0, 2, -0.5], [2, 3, -1.0], [3, 4, -2.0]]},
+        {"id": ids[1], "text": "five"},
+    ]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     seen, real = {}, module.stream
 
@@ -214,9 +222,16 @@ def test_what_the_author_knew_reaches_decoder_and_records(checkpoint, quiet_home
     plan = planned(words)
     assert [q.id for q in plan.questions] == ids
     module.run(plan, say=lambda _: None)
-    # "Answer:" is followed by " ab12": a byte each, the space without an author, a and b each a part of the first token.
-    assert seen[ids[0]].trust == pytest.approx([1.0, *[pow(2.718281828, -0.5)] * 2, pow(2.718281828, -1), pow(2.718281828, -2)])
+    # "Answer:" is followed by " ab12": a byte each, the space without an author, a and b each a part of the first
+    # token.
+    assert seen[ids[0]].trust == pytest.approx(
+        [1.0, *[pow(2.718281828, -0.5)] * 2, pow(2.718281828, -1), pow(2.718281828, -2)]
+    )
     assert len(seen[ids[0]].proposal) == 5 and seen[ids[1]].trust == (1.0,) * 5
     first, second = (record["proposal"] for record in read_lines(plan.folder / "records.jsonl"))
-    assert first["trust"] == [1.0, 0.60653, 0.60653, 0.36788, 0.13534] and first["straddles"] == [1, 2] and first["text"] == " ab12"
+    assert (
+        first["trust"] == [1.0, 0.60653, 0.60653, 0.36788, 0.13534]
+        and first["straddles"] == [1, 2]
+        and first["text"] == " ab12"
+    )
     assert second["trust"] is None and second["straddles"] == []

@@ -32,7 +32,10 @@ class Shelf:
     questions: list[str] = field(default_factory=lambda: list(POOL))
 
     def training(self, limit: int) -> list[TaskQuestion]:
-        made = [TaskQuestion(f"train-{i}", f"shots and more shots {q}", f"solution {i}", str(i), q) for i, q in enumerate(self.questions)]
+        made = [
+            TaskQuestion(f"train-{i}", f"shots and more shots {q}", f"solution {i}", str(i), q)
+            for i, q in enumerate(self.questions)
+        ]
         return made[:limit]
 
 
@@ -46,7 +49,10 @@ def retrieve(*asked: str, ids: list[str] | None = None, **options) -> list[str]:
 
 
 def test_the_nearest_question_answers():
-    assert retrieve("How far does a train go in 3 hours at 50 miles per hour?", "Ann buys 9 green apples.") == ["solution 1", "solution 0"]
+    assert retrieve("How far does a train go in 3 hours at 50 miles per hour?", "Ann buys 9 green apples.") == [
+        "solution 1",
+        "solution 0",
+    ]
 
 
 def test_a_question_never_gets_its_own_solution():
@@ -74,7 +80,9 @@ def test_the_pool_is_the_training_split_and_part_of_the_identity():
         return proposer.identity(), proposer.indexed
 
     first, indexed = identity(50)
-    assert [q.id for q in indexed] == [f"lab-train-{i:05d}" for i in range(50)] and all(q.question in q.prompt for q in indexed)
+    assert [q.id for q in indexed] == [f"lab-train-{i:05d}" for i in range(50)] and all(
+        q.question in q.prompt for q in indexed
+    )
     test = {q.question for q in LabTask().load()}
     assert not test & {q.question for q in indexed}
     assert first["pool"] == 50 and identity(50)[0] == first == identity(50, split="calibration")[0] != identity(49)[0]

@@ -105,7 +105,10 @@ def test_an_end_token_ends_the_draft(words):
 def test_the_batch_does_not_matter(words, tmp_path, monkeypatch):
     """Neither the decode batch nor the groups that memory allows."""
     words = [*words, "share=false"]
-    one, two = planned([*words, *INITS["doubt"]]), planned([*words, *INITS["doubt"], "batch_size=3", f"outputs={tmp_path}/other"])
+    one, two = (
+        planned([*words, *INITS["doubt"]]),
+        planned([*words, *INITS["doubt"], "batch_size=3", f"outputs={tmp_path}/other"]),
+    )
     run(one, say=lambda _: None)
     import warmexp.proposers.self_draft as module
 
@@ -126,6 +129,9 @@ def test_a_resumed_run_drafts_only_what_is_missing(words, tmp_path):
 
 def test_its_identity_holds_the_backbone_and_the_length(words):
     made = planned([*words, *INITS["inject"]])
-    assert made.identity["proposer"]["backbone"] == made.identity["backbone"] and made.identity["proposer"]["canvas_length"] == 24
+    assert (
+        made.identity["proposer"]["backbone"] == made.identity["backbone"]
+        and made.identity["proposer"]["canvas_length"] == 24
+    )
     other = planned([w.replace("canvas_length=24", "canvas_length=32") for w in words] + INITS["inject"])
     assert json.dumps(other.identity["proposer"]) != json.dumps(made.identity["proposer"])

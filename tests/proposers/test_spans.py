@@ -1,4 +1,5 @@
-"""What an author knew about its tokens, carried to the backbone's tokens through the text: three kinds of tokenizers, every direction."""
+"""What an author knew about its tokens, carried to the backbone's tokens through the text: three kinds of tokenizers,
+every direction."""
 
 from __future__ import annotations
 
@@ -119,7 +120,9 @@ def test_sums_and_minima_under_every_token(text, pair, seed):
     assert carried.logp == pytest.approx(sums) and carried.trust == pytest.approx(least)
     assert all(0 <= t <= 1 for t in carried.trust) and all(p <= 0 for p in carried.logp)
     inside = {c for a, b, _ in proposal.tokens for c in range(a + 1, b)}  # places that are no border of the author's
-    parts = {c for a, b in spans for c in range(a, b) if sum(x <= c < y for x, y in spans) > 1}  # characters that tokens share
+    parts = {
+        c for a, b in spans for c in range(a, b) if sum(x <= c < y for x, y in spans) > 1
+    }  # characters that tokens share
     for (a, b), straddles in zip(spans, carried.straddles, strict=True):
         assert straddles == bool({a, b} & inside or parts & set(range(a, b)))
     common = [0, *sorted({a for a, _ in spans} - inside - {0}), len(text)]
@@ -231,7 +234,9 @@ def test_an_eos_tail_is_as_sure_as_the_end_that_was_written():
     assert sum(known.logp[n:]) == pytest.approx(-0.7)
     assert encode(Proposal("Tom", end=-0.7), tokenizer, 6, "mask").ids == known.ids[:n]
     long = encode(Proposal("Tom has 1234 eggs", end=-0.7), tokenizer, 3, "eos")
-    assert long.cut and tokenizer.eos_id not in long.ids and len(long.trust) == len(long.logp) == len(long.straddles) == 3
+    assert (
+        long.cut and tokenizer.eos_id not in long.ids and len(long.trust) == len(long.logp) == len(long.straddles) == 3
+    )
 
 
 @pytest.mark.parametrize("name", ALL)

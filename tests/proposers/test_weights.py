@@ -1,4 +1,5 @@
-"""A proposer's folder holds the model its config.json tells of, or is refused: nothing is drawn at random in place of what is missing."""
+"""A proposer's folder holds the model its config.json tells of, or is refused: nothing is drawn at random in place of
+what is missing."""
 
 from __future__ import annotations
 
@@ -36,7 +37,8 @@ def configured(folder, **fields) -> None:
 
 
 @pytest.mark.parametrize(
-    "fields", [{"num_hidden_layers": 10**9}, {"num_hidden_layers": 1e400}, {"text_config": {"num_hidden_layers": 10**9}}]
+    "fields",
+    [{"num_hidden_layers": 10**9}, {"num_hidden_layers": 1e400}, {"text_config": {"num_hidden_layers": 10**9}}],
 )
 def test_a_billion_layers_are_refused_at_once(folder, fields):
     configured(folder, **fields)
@@ -58,7 +60,9 @@ def test_a_layer_more_than_there_are_is_missing(folder):
 
 
 def test_an_adapter_beside_the_weights_would_be_another_model(folder):
-    (folder / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "base_model_name_or_path": "org/base"}))
+    (folder / "adapter_config.json").write_text(
+        json.dumps({"peft_type": "LORA", "base_model_name_or_path": "org/base"})
+    )
     assert "has an adapter_config.json beside its weights" in refusal(folder)
 
 

@@ -1,4 +1,5 @@
-"""Three really different tokenizers, trained on a few lines: what Llama 3, Llama 2 and Qwen do to digits, spaces and bytes."""
+"""Three really different tokenizers, trained on a few lines: what Llama 3, Llama 2 and Qwen do to digits, spaces and
+bytes."""
 
 from __future__ import annotations
 
@@ -22,10 +23,15 @@ REST = r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 def _byte_level(digits: str, merges: int) -> Tokenizer:
     tokenizer = Tokenizer(models.BPE())
     split = pre_tokenizers.Split(Regex(f"{WORDS}|{digits}|{REST}"), "isolated")
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+    )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=256 + merges, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False, min_frequency=1
+        vocab_size=256 + merges,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+        min_frequency=1,
     )
     tokenizer.train_from_iterator(TEXTS, trainer)
     return tokenizer
@@ -51,10 +57,15 @@ def splitting() -> Tokenizer:
 
 @lru_cache(maxsize=1)
 def sentencepiece() -> Tokenizer:
-    """Llama 2's kind: ▁ for a space and one more in front, single digits, <0xNN> for what the vocabulary lacks (newlines among it)."""
+    """Llama 2's kind: ▁ for a space and one more in front, single digits, <0xNN> for what the vocabulary lacks
+    (newlines among it)."""
     teacher = Tokenizer(models.BPE())
-    teacher.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Metaspace(), pre_tokenizers.Digits(individual_digits=True)])
-    teacher.train_from_iterator([t.replace("\n", " ") for t in TEXTS], trainers.BpeTrainer(vocab_size=140, show_progress=False))
+    teacher.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Metaspace(), pre_tokenizers.Digits(individual_digits=True)]
+    )
+    teacher.train_from_iterator(
+        [t.replace("\n", " ") for t in TEXTS], trainers.BpeTrainer(vocab_size=140, show_progress=False)
+    )
     learned = sorted(teacher.get_vocab().items(), key=lambda item: item[1])
     merges = [tuple(pair) for pair in _merges(teacher)]
     names = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), *(name for name, _ in learned)]

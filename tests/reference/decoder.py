@@ -1,22 +1,25 @@
 """The slow decoder: one question, one position at a time, one forward of the whole sequence per iteration.
 
-It states what decoding means and is compared with the package's loop, decision by decision. It shares with the package only the
-question and the keyed uniform draws (which are part of the contract: a draw depends on seed, question, purpose and step alone).
+It states what decoding means and is compared with the package's loop, decision by decision. It shares with the package
+only the question and the keyed uniform draws (which are part of the contract: a draw depends on seed, question, purpose
+and step alone).
 
 A policy is a plain dict, `{"name": ..., field: value}`:
 
-- init: `mask`; `token_inject` rho; `embed_interp` lam, p, duration in (first, masked, fade), fade_forwards, by_trust, by_entropy, norm in
-  (none, match); `verified` theta, weight,
+- init: `mask`; `token_inject` rho; `embed_interp` lam, p, duration in (first, masked, fade), fade_forwards, by_trust,
+  by_entropy, norm in (none, match); `verified` theta, weight,
   cap, score in (visible, halves, shadow), keep_rule in (prefix, each)
 - unmask: `threshold` tau, temperature; `agreement` tau, low, temperature; `bonus` tau, beta, strength, cap, wins,
   temperature; `product` tau, w, cap, wins, temperature; `topk` steps_per_block, temperature
-- remask: `none`; `linear` bias, slope, scope; `exponential` bias, floor, base, span, scope; `budget` threshold, most, score in (visible,
-  shadow), scope; scope in (injected, decoded, all)
+- remask: `none`; `linear` bias, slope, scope; `exponential` bias, floor, base, span, scope; `budget` threshold, most,
+  score in (visible, shadow), scope; scope in (injected, decoded, all)
 - anchor: `none`; `edit` window, within, reach, abort, verify
-- cache: `none`; `prefix`, `dual` refresh (block, revocation, or a number), first_token (refresh, window); `freecache` settle
+- cache: `none`; `prefix`, `dual` refresh (block, revocation, or a number), first_token (refresh, window); `freecache`
+  settle
 
-Sources: LLaDA (arXiv 2502.09992) for blocks and top-k; Fast-dLLM (2505.22618) for the threshold rule; Context-Aware Initialization
-(2512.19004) for injection, embedding interpolation and the remask rate; FlashDLM (2505.21467) for FreeCache.
+Sources: LLaDA (arXiv 2502.09992) for blocks and top-k; Fast-dLLM (2505.22618) for the threshold rule; Context-Aware
+Initialization (2512.19004) for injection, embedding interpolation and the remask rate; FlashDLM (2505.21467) for
+FreeCache.
 """
 
 from __future__ import annotations
@@ -37,7 +40,8 @@ DECODED = "decoded"
 
 @dataclass
 class Forward:
-    """What one iteration did: its index, its block, how many eligible positions it had, what it committed (position, token, confidence)."""
+    """What one iteration did: its index, its block, how many eligible positions it had, what it committed (position,
+    token, confidence)."""
 
     n: int
     block: int
@@ -48,7 +52,8 @@ class Forward:
 
 @dataclass
 class Answer:
-    """One decoded question. All lists have the canvas's length L; a revocation is (n, position, token, source, n of its commit)."""
+    """One decoded question. All lists have the canvas's length L; a revocation is (n, position, token, source, n of its
+    commit)."""
 
     ids: list[int]
     commit_iteration: list[int]
@@ -113,7 +118,9 @@ def decode_one(
 ) -> Answer:
     """Decode one question on `canvas` response positions in blocks of `block_length`."""
     memory = Memory(cache or {"name": "none"}, len(question.prompt), canvas, block_length, shifted)
-    answer = Answer(ids=[mask_id] * canvas, commit_iteration=[-1] * canvas, source=[MASK] * canvas, confidence=[None] * canvas)
+    answer = Answer(
+        ids=[mask_id] * canvas, commit_iteration=[-1] * canvas, source=[MASK] * canvas, confidence=[None] * canvas
+    )
     soft: dict[int, int] = {}  # position -> the proposal's token that is mixed in while the position is masked
     share: dict[int, float] = {}  # position -> what the prior's weight is scaled by
     doubt: dict[int, float] = {}  # position -> entropy when it was last read, as a share of the largest
@@ -169,11 +176,17 @@ def decode_one(
                 readings += begin(question, entered, read)
                 continue
             n = answer.nfe
-            weight = {i: soft_weight(init, n) * share.get(i, 1.0) * doubt.get(i, 1.0) for i in soft if answer.ids[i] == mask_id}
+            weight = {
+                i: soft_weight(init, n) * share.get(i, 1.0) * doubt.get(i, 1.0)
+                for i in soft
+                if answer.ids[i] == mask_id
+            }
             first, last, only = memory.span(block, k, answer.ids, mask_id, weight)
             memory.costs.append(last - first)
             match = init.get("norm") == "match"
-            logits = response_logits(model, question.prompt, answer.ids, soft, weight, match, mask_id, shifted, first, last, memory.kept)
+            logits = response_logits(
+                model, question.prompt, answer.ids, soft, weight, match, mask_id, shifted, first, last, memory.kept
+            )
             masked = [i for i in masked if i in logits][: 1 if only else None]
             if init.get("by_entropy"):
                 doubt |= {i: entropy(logits[i]) for i in masked}
@@ -185,7 +198,9 @@ def decode_one(
                     memory.costs[-1] += (1 + shifted) * len(revocable)
                     rest = (weight, match, mask_id, shifted, first, last, {})
                     scores = {
-                        i: response_logits(model, question.prompt, hide(answer.ids, i, mask_id), leave(soft, i), *rest)[i]
+                        i: response_logits(model, question.prompt, hide(answer.ids, i, mask_id), leave(soft, i), *rest)[
+                            i
+                        ]
                         for i in revocable
                     }
                 revoked, other = worst(scores, answer, remask, len(committed) if masked else None)
@@ -193,9 +208,19 @@ def decode_one(
                 revoked, other = revoke(logits, answer.ids, revocable, remask, question.id, seed, n, k, block_length)
             for i in revoked:
                 answer.revocations.append((n, i, answer.ids[i], answer.source[i], answer.commit_iteration[i]))
-                answer.ids[i], answer.source[i], answer.commit_iteration[i], answer.confidence[i] = mask_id, MASK, -1, None
+                answer.ids[i], answer.source[i], answer.commit_iteration[i], answer.confidence[i] = (
+                    mask_id,
+                    MASK,
+                    -1,
+                    None,
+                )
             for i, token, sure in committed:
-                answer.ids[i], answer.source[i], answer.commit_iteration[i], answer.confidence[i] = token, DECODED, n, sure
+                answer.ids[i], answer.source[i], answer.commit_iteration[i], answer.confidence[i] = (
+                    token,
+                    DECODED,
+                    n,
+                    sure,
+                )
             answer.forwards.append(Forward(n, block, len(masked), committed, min(margin, other)))
             answer.nfe += 1
             k += 1
@@ -213,8 +238,11 @@ def leave(soft: dict[int, int], i: int) -> dict[int, int]:
     return {j: token for j, token in soft.items() if j != i}
 
 
-def worst(scores: dict[int, np.ndarray], answer: Answer, remask: dict, committed: int | None) -> tuple[list[int], float]:
-    """The tokens of lowest probability below the threshold, fewer than were committed; all of them if nothing was masked (None)."""
+def worst(
+    scores: dict[int, np.ndarray], answer: Answer, remask: dict, committed: int | None
+) -> tuple[list[int], float]:
+    """The tokens of lowest probability below the threshold, fewer than were committed; all of them if nothing was
+    masked (None)."""
     times = {i: sum(event[1] == i for event in answer.revocations) for i in scores}
     q = {i: float(softmax(scores[i])[answer.ids[i]]) for i in scores if times[i] < remask["most"]}
     ranked = sorted((i for i in q if q[i] < remask["threshold"]), key=lambda i: (q[i], i))
@@ -263,9 +291,16 @@ def distance(a: list[int], b: list[int]) -> int:
 
 
 def verify(
-    model: ReferenceTransformer, question: Question, init: dict, canvas: int, mask_id: int, shifted: bool, given: int = 0
+    model: ReferenceTransformer,
+    question: Question,
+    init: dict,
+    canvas: int,
+    mask_id: int,
+    shifted: bool,
+    given: int = 0,
 ) -> tuple[list[int], int, float]:
-    """Which proposal positions from `given` on are kept, in how many forwards, how close the nearest decision was to its boundary."""
+    """Which proposal positions from `given` on are kept, in how many forwards, how close the nearest decision was to
+    its boundary."""
     proposal = question.proposal[:canvas]
     whole = [*proposal, *[mask_id] * (canvas - len(proposal))]
     everything = set(range(given, len(proposal)))
@@ -331,7 +366,10 @@ class Memory:
                 k == 0
                 or (self.cache["refresh"] == "revocation" and not self.seen <= visible)
                 or (isinstance(self.cache["refresh"], int) and self.age == self.cache["refresh"])
-                or (name == "dual" and any(w != self.fed.get(i, 0.0) for i, w in weight.items() if i >= (block + 1) * self.width))
+                or (
+                    name == "dual"
+                    and any(w != self.fed.get(i, 0.0) for i, w in weight.items() if i >= (block + 1) * self.width)
+                )
                 or (published and first_masked)
             )
         came_from, self.block = self.block, block
@@ -358,7 +396,8 @@ def response_logits(
     last: int,
     kept: Kept,
 ) -> dict[int, np.ndarray]:
-    """Response position -> its logits [V], the mask token's at -inf, for those that the positions first … last-1 of the sequence tell."""
+    """Response position -> its logits [V], the mask token's at -inf, for those that the positions first … last-1 of the
+    sequence tell."""
     embeddings = model.embed([*prompt, *ids]).copy()
     for i, token in soft.items():
         if ids[i] == mask_id:
@@ -388,8 +427,8 @@ def choose(
 
     bonus, product: as threshold, after the proposal of `asked` has had its say in the logits.
     agreement: as threshold, with a lower one per position where the proposal of `asked` says the same.
-    threshold: every eligible position with conf ≥ tau, else the most confident one. topk: the ceil(m / max(1, s-k)) most confident.
-    Ties go to the lowest index, of tokens and of positions.
+    threshold: every eligible position with conf ≥ tau, else the most confident one. topk: the ceil(m / max(1, s-k))
+    most confident. Ties go to the lowest index, of tokens and of positions.
     """
     if not masked:
         return [], math.inf
@@ -432,7 +471,8 @@ def choose(
 
 
 def splitmix64(state: int, v: int) -> float:
-    """The v-th output (from 0) of the generator that starts at `state`, as the middle of one of 2^52 equal parts of (0, 1)."""
+    """The v-th output (from 0) of the generator that starts at `state`, as the middle of one of 2^52 equal parts of (0,
+    1)."""
     z = (state + (v + 1) * 0x9E3779B97F4A7C15) % 2**64
     z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 % 2**64
     z = (z ^ z >> 27) * 0x94D049BB133111EB % 2**64
@@ -440,7 +480,8 @@ def splitmix64(state: int, v: int) -> float:
 
 
 def heard(z: np.ndarray, said: int, trust: float, unmask: dict) -> tuple[np.ndarray, bool]:
-    """[V] logits after an author has given the token `said` the probability `trust`, and whether that says anything for the token.
+    """[V] logits after an author has given the token `said` the probability `trust`, and whether that says anything for
+    the token.
 
     It never speaks against one.
     """
@@ -467,7 +508,8 @@ def revoke(
     k: int,
     block_length: int,
 ) -> tuple[list[int], float]:
-    """Which visible tokens go back to the mask: u_i < clip(1 - c_i + b_k, 0, 1), never from iteration 4W of a block on."""
+    """Which visible tokens go back to the mask: u_i < clip(1 - c_i + b_k, 0, 1), never from iteration 4W of a block
+    on."""
     b = remask_bias(remask, k)
     if k >= 4 * block_length or b <= -1:
         return [], math.inf

@@ -1,7 +1,7 @@
 """Tiny float64 models for the tests, each as the package's Transformer and as its independent counterpart.
 
-Random models have enlarged weights, so that confidences spread over (0, 1) and no two decisions tie. Scripted models say the same
-logits whatever they read, so that ties and confidences can be set exactly.
+Random models have enlarged weights, so that confidences spread over (0, 1) and no two decisions tie. Scripted models
+say the same logits whatever they read, so that ties and confidences can be set exactly.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ def published_state(transformer: Transformer) -> dict[str, np.ndarray]:
 def reference_of(transformer: Transformer) -> ReferenceTransformer:
     """The independent model with the same weights."""
     c = transformer.config
-    return ReferenceTransformer(published_state(transformer), Sizes(c.n_heads, c.n_kv_heads, c.rope_theta, c.rms_norm_eps))
+    return ReferenceTransformer(
+        published_state(transformer), Sizes(c.n_heads, c.n_kv_heads, c.rope_theta, c.rms_norm_eps)
+    )
 
 
 @lru_cache(maxsize=256)
@@ -40,9 +42,11 @@ def random_models(
     tying: bool = False,
     loud_mask: bool = False,
 ) -> tuple[Transformer, ReferenceTransformer]:
-    """A float64 model of width 16 with 4 heads; `padded` extra embedding rows. The mask is token vocab_size - 1, the end token 0.
+    """A float64 model of width 16 with 4 heads; `padded` extra embedding rows. The mask is token vocab_size - 1, the
+    end token 0.
 
-    loud_mask: the mask token's head row is 50 times as long, so the model prefers the mask at about half of the positions.
+    loud_mask: the mask token's head row is 50 times as long, so the model prefers the mask at about half of the
+    positions.
     """
     config = ModelConfig(
         d_model=16,
@@ -76,7 +80,8 @@ def random_models(
 
 
 class ScriptedTransformer(nn.Module):
-    """Sequence position t says table[t], exactly, whatever it reads. table: [T_max, V] finite logits, given out as `dtype`."""
+    """Sequence position t says table[t], exactly, whatever it reads. table: [T_max, V] finite logits, given out as
+    `dtype`."""
 
     def __init__(self, table: Tensor, dtype: torch.dtype = torch.float64):
         super().__init__()
@@ -86,7 +91,9 @@ class ScriptedTransformer(nn.Module):
     def embed(self, ids: Tensor) -> Tensor:
         return self.wte(ids)
 
-    def forward(self, embeddings: Tensor, attention_mask=None, positions=None, keep=None, wanted: Wanted | None = None) -> Tensor:
+    def forward(
+        self, embeddings: Tensor, attention_mask=None, positions=None, keep=None, wanted: Wanted | None = None
+    ) -> Tensor:
         """[B, T, 2] -> [R, 1]: each wanted position's own number."""
         batch, length, _ = embeddings.shape
         states = torch.arange(length, dtype=torch.float64)[None, :, None].expand(batch, length, 1)

@@ -1,8 +1,9 @@
 """Dream's forward for one sequence, in float64 NumPy, from a state dict with the published (Qwen2's) key names.
 
-Written from the description: Qwen2 (arXiv 2407.10671: pre-norm blocks, RMSNorm, SwiGLU, rotary positions, grouped queries, biases on
-queries, keys and values only) with every position attending to every position (Dream, arXiv 2508.15487). It shares no code with the
-package nor with the other reference: rotations are products of complex numbers, and attention is written per query.
+Written from the description: Qwen2 (arXiv 2407.10671: pre-norm blocks, RMSNorm, SwiGLU, rotary positions, grouped
+queries, biases on queries, keys and values only) with every position attending to every position (Dream, arXiv
+2508.15487). It shares no code with the package nor with the other reference: rotations are products of complex numbers,
+and attention is written per query.
 """
 
 from __future__ import annotations
@@ -11,9 +12,12 @@ import numpy as np
 
 
 class ReferenceQwen2:
-    """state: key -> array, e.g. `model.layers.0.self_attn.q_proj.weight` of shape [out, in]. Without `lm_head.weight` it is tied."""
+    """state: key -> array, e.g. `model.layers.0.self_attn.q_proj.weight` of shape [out, in]. Without `lm_head.weight`
+    it is tied."""
 
-    def __init__(self, state: dict[str, np.ndarray], n_heads: int, n_kv_heads: int, rope_theta: float = 1e6, eps: float = 1e-6):
+    def __init__(
+        self, state: dict[str, np.ndarray], n_heads: int, n_kv_heads: int, rope_theta: float = 1e6, eps: float = 1e-6
+    ):
         self.state = {key: np.asarray(value, dtype=np.float64) for key, value in state.items()}
         self.n_heads, self.n_kv_heads, self.rope_theta, self.eps = n_heads, n_kv_heads, rope_theta, eps
         self.n_layers = 1 + max(int(key.split(".")[2]) for key in state if key.startswith("model.layers."))
@@ -35,7 +39,8 @@ class ReferenceQwen2:
         return self._norm("model.norm", x)
 
     def logits(self, embeddings: np.ndarray) -> np.ndarray:
-        """[T, d] input embeddings -> [T, vocab_size]; row i is what hidden state i says, whatever position that is about."""
+        """[T, d] input embeddings -> [T, vocab_size]; row i is what hidden state i says, whatever position that is
+        about."""
         head = self.state.get("lm_head.weight", self.state["model.embed_tokens.weight"])
         return self.hidden(embeddings) @ head.T
 

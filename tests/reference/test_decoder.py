@@ -16,7 +16,9 @@ def test_the_linear_rate_of_the_paper(k, b):
 
 @pytest.mark.parametrize(("k", "b"), [(0, 0.5), (20, 2.5 * 0.4**0.5 - 2), (40, -1.0)])
 def test_the_exponential_rate_has_the_same_ends(k, b):
-    assert remask_bias({"name": "exponential", "bias": 0.5, "floor": -2.0, "base": 0.4, "span": 40}, k) == pytest.approx(b)
+    assert remask_bias(
+        {"name": "exponential", "bias": 0.5, "floor": -2.0, "base": 0.4, "span": 40}, k
+    ) == pytest.approx(b)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +46,8 @@ PROBABILITIES = [[0.6, 0.4, 0.0], [0.1, 0.9, 0.0], [0.05, 0.95, 0.0], [0.7, 0.3,
 
 
 @pytest.mark.parametrize(
-    ("tau", "chosen"), [(0.85, [(1, 1, 0.9), (2, 1, 0.95)]), (0.99, [(2, 1, 0.95)]), (0.65, [(1, 1, 0.9), (2, 1, 0.95), (3, 0, 0.7)])]
+    ("tau", "chosen"),
+    [(0.85, [(1, 1, 0.9), (2, 1, 0.95)]), (0.99, [(2, 1, 0.95)]), (0.65, [(1, 1, 0.9), (2, 1, 0.95), (3, 0, 0.7)])],
 )
 def test_threshold_by_hand(tau, chosen):
     policy = {"name": "threshold", "tau": tau, "temperature": 0.0}
@@ -67,5 +70,10 @@ def test_revocation_by_hand():
         u = uniform(0, "q", "remask", 4, step=n)
         expected = [i for i, rate in enumerate([0.4, 0.1, 0.95, 0.7]) if u[i] < rate]
         assert revoke(logits(PROBABILITIES), [0, 1, 0, 1], [0, 1, 2, 3], remask, "q", 0, n, 0, 4)[0] == expected
-    assert revoke(logits(PROBABILITIES), [0, 1, 0, 1], [0, 1, 2, 3], remask | {"bias": 1.0}, "q", 0, 0, 15, 4)[0] == [0, 1, 2, 3]
+    assert revoke(logits(PROBABILITIES), [0, 1, 0, 1], [0, 1, 2, 3], remask | {"bias": 1.0}, "q", 0, 0, 15, 4)[0] == [
+        0,
+        1,
+        2,
+        3,
+    ]
     assert revoke(logits(PROBABILITIES), [0, 1, 0, 1], [0, 1, 2, 3], remask | {"bias": 1.0}, "q", 0, 0, 16, 4)[0] == []

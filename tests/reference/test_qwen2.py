@@ -12,10 +12,19 @@ from tests.reference.qwen2 import ReferenceQwen2
 def test_it_is_qwen2_without_the_causal_mask():
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
-    names = ("hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "intermediate_size", "vocab_size")
+    names = (
+        "hidden_size",
+        "num_hidden_layers",
+        "num_attention_heads",
+        "num_key_value_heads",
+        "intermediate_size",
+        "vocab_size",
+    )
     published = dream_config()
     config = Qwen2Config(
-        **{name: published[name] for name in (*names, "rms_norm_eps", "tie_word_embeddings", "max_position_embeddings")},
+        **{
+            name: published[name] for name in (*names, "rms_norm_eps", "tie_word_embeddings", "max_position_embeddings")
+        },
         rope_parameters={"rope_type": "default", "rope_theta": published["rope_theta"]},
         attn_implementation="eager",
     )

@@ -1,8 +1,9 @@
 """LLaDA's forward for one sequence, in float64 NumPy, from a state dict with the published key names.
 
-Slow and plain on purpose: one sequence, one head and one rotated pair of coordinates at a time, no fused kernel, no batch, no padding. It
-shares no code with the package. Sources: LLaDA (arXiv 2502.09992; the key names of its published checkpoint), RMSNorm (1910.07467),
-rotary embeddings (2104.09864) in the rotate-half convention, SwiGLU (2002.05202), grouped queries (2305.13245).
+Slow and plain on purpose: one sequence, one head and one rotated pair of coordinates at a time, no fused kernel, no
+batch, no padding. It shares no code with the package. Sources: LLaDA (arXiv 2502.09992; the key names of its published
+checkpoint), RMSNorm (1910.07467), rotary embeddings (2104.09864) in the rotate-half convention, SwiGLU (2002.05202),
+grouped queries (2305.13245).
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ class Sizes:
 
 
 class ReferenceTransformer:
-    """state: key -> float64 array, e.g. `model.transformer.blocks.0.q_proj.weight` of shape [out, in]; biases and the head are optional."""
+    """state: key -> float64 array, e.g. `model.transformer.blocks.0.q_proj.weight` of shape [out, in]; biases and the
+    head are optional."""
 
     def __init__(self, state: dict[str, np.ndarray], sizes: Sizes):
         self.state = {key: np.asarray(value, dtype=np.float64) for key, value in state.items()}
@@ -62,7 +64,10 @@ class ReferenceTransformer:
         size = x.shape[1] // self.sizes.n_heads
         q, k, v = (self._linear(f"{layer}.{name}", x) for name in ("q_proj", "k_proj", "v_proj"))
         if layer in kept:
-            k, v = (np.concatenate((old[:first], new, old[first + len(x) :])) for old, new in zip(kept[layer], (k, v), strict=True))
+            k, v = (
+                np.concatenate((old[:first], new, old[first + len(x) :]))
+                for old, new in zip(kept[layer], (k, v), strict=True)
+            )
         kept[layer] = (k, v)
         group = self.sizes.n_heads // self.sizes.n_kv_heads
         keys = [self._rotate(k[:, h * size : (h + 1) * size]) for h in range(self.sizes.n_kv_heads)]

@@ -1,4 +1,5 @@
-"""The browser that the report is tested in: the system's Chromium or Chrome, or the one that playwright has downloaded."""
+"""The browser that the report is tested in: the system's Chromium or Chrome, or the one that playwright has
+downloaded."""
 
 from __future__ import annotations
 

@@ -46,7 +46,10 @@ def unpacked(html: str) -> dict[str, Any]:
 
 
 def records(folder: Path) -> dict[str, dict[str, Any]]:
-    return {record["id"]: record for record in map(json.loads, (folder / "records.jsonl").read_text(encoding="utf-8").splitlines())}
+    return {
+        record["id"]: record
+        for record in map(json.loads, (folder / "records.jsonl").read_text(encoding="utf-8").splitlines())
+    }
 
 
 def rewrite(folder: Path, change) -> None:
@@ -64,7 +67,9 @@ def copies(folder: Path, into: Path, n: int) -> Path:
         config.init.rho = round((i + 1) / n, 4)
         OmegaConf.save(config, copy / "config.yaml")
         summary = json.loads((copy / "summary.json").read_text(encoding="utf-8"))
-        (copy / "summary.json").write_text(json.dumps(summary | {"run_id": f"{summary['run_id']}-{i:03}"}), encoding="utf-8")
+        (copy / "summary.json").write_text(
+            json.dumps(summary | {"run_id": f"{summary['run_id']}-{i:03}"}), encoding="utf-8"
+        )
     return into
 
 

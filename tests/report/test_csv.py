@@ -11,7 +11,20 @@ from warmexp.report.export import _cell, csv_text
 
 
 @pytest.mark.parametrize(
-    "text", ["=1+1", "+1+1", "-1+1", "@SUM(A1)", "\t=1", "\r=1", " =1+1", "＝1+1", '=HYPERLINK("http://a.example")', "|calc", "%0"]
+    "text",
+    [
+        "=1+1",
+        "+1+1",
+        "-1+1",
+        "@SUM(A1)",
+        "\t=1",
+        "\r=1",
+        " =1+1",
+        "＝1+1",
+        '=HYPERLINK("http://a.example")',
+        "|calc",
+        "%0",
+    ],
 )
 def test_a_formula_is_a_text(text):
     assert _cell(text) == "'" + text

@@ -42,7 +42,9 @@ def test_every_run_is_told_as_its_records_say(lab_study, tmp_path):
             assert questions["start"] + questions["questions"][row["q"]] == record["question"]
             assert row["response"] == record["response"] and row["at"] == record["commit_iteration"]
             assert [block["tokens"][t] for t in row["ids"]] == [tokens[str(t)] for t in record["ids"]]
-            assert [block["tokens"][event[2]] for event in row["revoked"]] == [tokens[str(event[2])] for event in record["revocations"]]
+            assert [block["tokens"][event[2]] for event in row["revoked"]] == [
+                tokens[str(event[2])] for event in record["revocations"]
+            ]
             assert row["source"] == "".join(source[0] for source in record["source"])
     assert any(row["revoked"] for row in data["run-2"]["rows"] + data["run-3"]["rows"])
 
@@ -61,7 +63,9 @@ def test_the_file_is_closed_to_the_outside(lab_study, tmp_path):
 
 def test_text_from_runs_is_never_markup(copied, tmp_path):
     (folder,) = copied.glob("*lab_strong*")
-    rewrite(folder, lambda r: r | {"question": HOSTILE, "response": HOSTILE, "proposal": r["proposal"] | {"text": HOSTILE}})
+    rewrite(
+        folder, lambda r: r | {"question": HOSTILE, "response": HOSTILE, "proposal": r["proposal"] | {"text": HOSTILE}}
+    )
     html = report(copied, tmp_path / "report.html")
     assert "onerror" not in html.split("<script>")[0]
     points, _ = collect(copied)
@@ -76,7 +80,9 @@ def test_text_from_runs_is_never_markup(copied, tmp_path):
 def test_a_title_is_escaped(lab_study, tmp_path):
     from warmexp.report.html import write_report
 
-    html = write_report(analyse(collect(lab_study)[0]), tmp_path / "r.html", title="<i>ρ & $x</i>").read_text(encoding="utf-8")
+    html = write_report(analyse(collect(lab_study)[0]), tmp_path / "r.html", title="<i>ρ & $x</i>").read_text(
+        encoding="utf-8"
+    )
     assert "<title>&lt;i&gt;ρ &amp; $x&lt;/i&gt;</title>" in html
 
 
@@ -120,9 +126,14 @@ def test_a_small_budget_keeps_the_telling_questions(lab_study):
     generous = dict(blocks(front, "x"))
     rest = sum(len(block) for name, block in generous.items() if not name.startswith("run-"))
     tight = dict(blocks(front, "x", rest + 12_000))
-    whole, small = (unpacked(f'<script type="text/plain" id="r">{data["run-2"]}</script>')["r"] for data in (generous, tight))
+    whole, small = (
+        unpacked(f'<script type="text/plain" id="r">{data["run-2"]}</script>')["r"] for data in (generous, tight)
+    )
     assert sum(map(len, tight.values())) <= rest + 12_000 < sum(map(len, generous.values()))
-    assert 0 < len(small["rows"]) < QUESTIONS and [r["q"] for r in small["rows"]] == [r["q"] for r in whole["rows"]][: len(small["rows"])]
+    assert (
+        0 < len(small["rows"]) < QUESTIONS
+        and [r["q"] for r in small["rows"]] == [r["q"] for r in whole["rows"]][: len(small["rows"])]
+    )
     assert small["correct"] == whole["correct"] and small["nfe"] == whole["nfe"]
 
 
@@ -141,7 +152,8 @@ def test_what_all_prompts_begin_with():
 
 
 def test_the_figure_is_the_front(lab_study):
-    """Marks at the front's own numbers, whiskers at its intervals, the oracle's apart, the baseline's front as a line."""
+    """Marks at the front's own numbers, whiskers at its intervals, the oracle's apart, the baseline's front as a
+    line."""
     front = along(analyse(collect(lab_study)[0]), "seconds").to_json()
     traces = front_figure(front).data
     seen = {}
@@ -154,4 +166,6 @@ def test_the_figure_is_the_front(lab_study):
         assert (role == "oracle") == run["oracle"]
         assert (x, y) == (run["x"], 100 * run["accuracy"]) and [low, high] == pytest.approx(run["x_ci95"])
     (line,) = [trace for trace in traces if trace.meta == "baseline"]
-    assert [list(pair) for pair in zip(line.x, line.y, strict=True)] == [[x, 100 * y] for x, y in front["baseline"]["front"]]
+    assert [list(pair) for pair in zip(line.x, line.y, strict=True)] == [
+        [x, 100 * y] for x, y in front["baseline"]["front"]
+    ]

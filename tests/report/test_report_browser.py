@@ -1,4 +1,5 @@
-"""The report in a real browser: no errors, no requests, and everything that can be clicked, typed or dragged does what it says."""
+"""The report in a real browser: no errors, no requests, and everything that can be clicked, typed or dragged does what
+it says."""
 
 from __future__ import annotations
 
@@ -48,7 +49,10 @@ def opened(browser):
         page = context.new_page()
         page.on("console", lambda message: said.append(message.text))
         page.on("pageerror", lambda error: said.append(str(error)))
-        page.on("request", lambda request: None if request.url.startswith(("file:", "blob:", "data:")) else asked.append(request.url))
+        page.on(
+            "request",
+            lambda request: None if request.url.startswith(("file:", "blob:", "data:")) else asked.append(request.url),
+        )
         page.goto(f"file://{file}#{where}")
         ready(page, where)
         return page
@@ -67,14 +71,19 @@ def ready(page, where: str) -> None:
 
 
 def visit(page, where: str) -> None:
-    page.evaluate("where => { if (location.hash !== `#${where}`) { delete document.body.dataset.ready; location.hash = where; } }", where)
+    page.evaluate(
+        "where => { if (location.hash !== `#${where}`) { delete document.body.dataset.ready; location.hash = where; } }",
+        where,
+    )
     ready(page, where)
 
 
 def column(page, name: str) -> list[str]:
     """The cells under a heading, intervals left out."""
     names = page.locator(".runs thead th").evaluate_all("heads => heads.map(head => head.dataset.column)")
-    return page.locator(f".runs tbody tr td:not(.interval):nth-child({1 + names.index(name)} of :not(.interval))").all_inner_texts()
+    return page.locator(
+        f".runs tbody tr td:not(.interval):nth-child({1 + names.index(name)} of :not(.interval))"
+    ).all_inner_texts()
 
 
 def run_named(study: Path, part: str) -> str:
@@ -151,13 +160,20 @@ def test_a_run_beside_another(opened, file, lab_study):
     page = opened(file, f"/run/{name}")
     assert page.locator(".plot .main-svg").count() >= 6 and "choices.remask" in page.inner_text(".facts >> nth=1")
     page.wait_for_function("() => [...document.querySelectorAll('.plot')].every((plot) => plot.data)")
-    shown = page.locator(".plot").evaluate_all("all => all.map((plot) => plot.data.map((trace) => [trace.name, trace.y]))")
+    shown = page.locator(".plot").evaluate_all(
+        "all => all.map((plot) => plot.data.map((trace) => [trace.name, trace.y]))"
+    )
     record = measure(next(point for point in collect(lab_study)[0] if point.run_id == name))
     readout = next(traces for traces in shown if len(traces) == 4)
     assert readout[0] == ["this run", pytest.approx([100 * k / QUESTIONS for k in record.readout.all.correct])]
-    assert readout[2] == ["proposal wrong", pytest.approx([100 * k / record.readout.wrong.n for k in record.readout.wrong.correct])]
+    assert readout[2] == [
+        "proposal wrong",
+        pytest.approx([100 * k / record.readout.wrong.n for k in record.readout.wrong.correct]),
+    ]
     survival = next(traces for traces in shown if (traces[0][0] or "").startswith("right (n = "))
-    assert survival[1][1] == [None if one.same is None else pytest.approx(100 * one.same) for one in record.survival.wrong]
+    assert survival[1][1] == [
+        None if one.same is None else pytest.approx(100 * one.same) for one in record.survival.wrong
+    ]
     groups = page.locator("h3:has(+ .chips)").all_inner_texts()
     assert sum(int(text.rsplit("(")[-1].rstrip(")")) for text in groups) == QUESTIONS
 
@@ -182,14 +198,17 @@ def test_flips_of_a_pair(opened, file, lab_study):
         assert text.strip() in told
     won = sum(pair == (True, False) for pair in right.values())
     p = mcnemar(won, len(lost))
-    assert (f"{p:.3f}" if p >= 0.001 else f"{p:.4f}" if p >= 0.0001 else "< 0.0001") == page.inner_text(".facts tr:has-text('McNemar') td")
+    assert (f"{p:.3f}" if p >= 0.001 else f"{p:.4f}" if p >= 0.0001 else "< 0.0001") == page.inner_text(
+        ".facts tr:has-text('McNemar') td"
+    )
     page.click("text=swap")
     ready(page, "/compare")
     assert f"only A right ({len(lost)})" in page.inner_text("#main")
 
 
 def test_every_step_of_a_decode_is_the_records(opened, file, lab_study):
-    """The page against a plain replay: all positions after every forward, by keyboard, for the question with most revocations."""
+    """The page against a plain replay: all positions after every forward, by keyboard, for the question with most
+    revocations."""
     name = run_named(lab_study, "lab_weak-linear")
     record = max(records(lab_study / name).values(), key=lambda r: len(r["revocations"]))
     tokens = json.loads((lab_study / name / "tokens.json").read_text(encoding="utf-8"))
@@ -198,7 +217,9 @@ def test_every_step_of_a_decode_is_the_records(opened, file, lab_study):
     assert int(page.get_attribute("#step", "max")) == len(canvases) - 1 >= 3 and record["revocations"]
     for step, canvas in enumerate(canvases):
         shown = page.locator(".row > span").all_text_contents()
-        assert shown == ["▢" if token is None else tokens[str(token)].replace("\n", "⏎") for token in canvas], f"step {step}"
+        assert shown == ["▢" if token is None else tokens[str(token)].replace("\n", "⏎") for token in canvas], (
+            f"step {step}"
+        )
         assert f"{canvas.count(None)} masked" in page.inner_text("#where")
         page.keyboard.press("ArrowRight")
     assert page.input_value("#step") == str(len(canvases) - 1)
@@ -225,11 +246,20 @@ def test_playing_a_decode(opened, file, lab_study):
 
 
 def test_the_quality_of_the_prior(opened, file, run, tmp_path):
-    """Curves where corruption was varied, over two measures of quality and along every axis; nothing where it was not."""
+    """Curves where corruption was varied, over two measures of quality and along every axis; nothing where it was
+    not."""
     run("runs/cold")
     for rate, correct in ((0, 98), (0.5, 70), (1, 20)):
         keys = {"corruption": rate, "kind": "tokens"}
-        run(f"runs/{rate}", init="token_inject", proposer="oracle", oracle=True, proposer_keys=keys, nfe=3 + rate, correct=correct)
+        run(
+            f"runs/{rate}",
+            init="token_inject",
+            proposer="oracle",
+            oracle=True,
+            proposer_keys=keys,
+            nfe=3 + rate,
+            correct=correct,
+        )
     run("runs/real", init="token_inject", nfe=4, correct=60)
     report(tmp_path / "runs", tmp_path / "r.html")
     page = opened(tmp_path / "r.html")
@@ -265,7 +295,9 @@ def test_nothing_sticks_out(opened, file, viewport):
     for where in ("/front", "/run", "/compare", "/decode"):
         visit(page, where)
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), where
-        wide = page.locator(".plot").evaluate_all("all => all.filter(one => one.getBoundingClientRect().right > innerWidth).length")
+        wide = page.locator(".plot").evaluate_all(
+            "all => all.filter(one => one.getBoundingClientRect().right > innerWidth).length"
+        )
         assert wide == 0, where
 
 
@@ -292,7 +324,12 @@ def test_hostile_text_stays_text(opened, lab_study, tmp_path):
     assert HOSTILE in page.inner_text(".flip")
     visit(page, f"/decode/{a}")
     assert page.locator(".row > span").first.text_content() == HOSTILE
-    for where in ("/front", f"/run/{a}", "/decode/%3Cimg%20src=x%20onerror=alert(1)%3E/%22%3E?step=%3Cb%3E", "/compare/%E0%A4%A/x"):
+    for where in (
+        "/front",
+        f"/run/{a}",
+        "/decode/%3Cimg%20src=x%20onerror=alert(1)%3E/%22%3E?step=%3Cb%3E",
+        "/compare/%E0%A4%A/x",
+    ):
         visit(page, where)
     assert page.evaluate("[window.pwned, document.querySelectorAll('main img, main b > b').length]") == [None, 0]
 

@@ -1,9 +1,11 @@
-"""Kill a command again and again, at random moments, until it has done its work; count records that were lost or that came twice.
+"""Kill a command again and again, at random moments, until it has done its work; count records that were lost or that
+came twice.
 
     python -m tests.runs.kills --kills 20 --seed 0 --ways plain,devices,wandb,local,search
 
-A server that has imported everything forks a process per command, so that a kill meets the work and not the imports. Half of the signals
-are SIGKILL, half SIGTERM; they go to the command's own process, to one of its children, or to all of them.
+A server that has imported everything forks a process per command, so that a kill meets the work and not the imports.
+Half of the signals are SIGKILL, half SIGTERM; they go to the command's own process, to one of its children, or to all
+of them.
 """
 
 from __future__ import annotations
@@ -69,7 +71,9 @@ class Server:
         self.log = log
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "WANDB_MODE": "offline"}
         pipe = subprocess.PIPE
-        self.process = subprocess.Popen([sys.executable, "-c", SERVER], stdin=pipe, stdout=pipe, text=True, env=environment)
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", SERVER], stdin=pipe, stdout=pipe, text=True, env=environment
+        )
 
     def start(self, words: list[str]) -> int:
         """The command's process id."""
@@ -105,7 +109,8 @@ def descendants(pid: int) -> list[int]:
 
 
 def on_disk(outputs: Path) -> dict[tuple[str, str], int]:
-    """(run id, question) -> how many whole lines of its records.jsonl are about it. A line that is not whole is the last one."""
+    """(run id, question) -> how many whole lines of its records.jsonl are about it. A line that is not whole is the
+    last one."""
     times: Counter[tuple[str, str]] = Counter()
     for file in outputs.glob("*/records.jsonl"):
         for line in file.read_bytes().split(b"\n")[:-1]:
@@ -129,7 +134,8 @@ class Torn:
         return of_all(outputs)
 
     def kill(self, kills: int) -> None:
-        """Rounds of one run (or study) each, killed until `kills` signals were sent, then left to finish and compared."""
+        """Rounds of one run (or study) each, killed until `kills` signals were sent, then left to finish and
+        compared."""
         while self.kills < kills:
             self.rounds += 1
             outputs = self.folder / f"round {self.rounds}"
@@ -142,7 +148,9 @@ class Torn:
                 self.doubled += sum(times > 1 for times in now.values())
                 before = now
             found = of_all(outputs)
-            self.wrong += sum(found.get(run) != rows for run, rows in self.expected.items()) + len(set(found) - set(self.expected))
+            self.wrong += sum(found.get(run) != rows for run, rows in self.expected.items()) + len(
+                set(found) - set(self.expected)
+            )
             if self.tell:
                 print(self, flush=True)
 
@@ -171,7 +179,9 @@ class Torn:
                 os.kill(one, number)
                 sent = 1
         self.kills += sent
-        self.torn += any(not file.read_bytes().endswith(b"\n") for file in outputs.glob("*/records.jsonl") if file.stat().st_size)
+        self.torn += any(
+            not file.read_bytes().endswith(b"\n") for file in outputs.glob("*/records.jsonl") if file.stat().st_size
+        )
         if target == "child":
             time.sleep(self.draw.random())
             with suppress(ProcessLookupError):

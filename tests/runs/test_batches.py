@@ -25,7 +25,9 @@ def accelerator_error(text: str) -> Exception:
 
 OURS = {
     "allocator": lambda: torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
-    "runtime": lambda: accelerator_error("CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported."),
+    "runtime": lambda: accelerator_error(
+        "CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported."
+    ),
     "cublas": lambda: RuntimeError(CUBLAS),
     "cudnn": lambda: RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
     "driver": lambda: RuntimeError("CUDA driver error: out of memory"),
@@ -55,7 +57,9 @@ def test_however_it_is_said_the_batch_is_halved(kind):
     said: list[str] = []
     assert list(halving([[1, 2, 3, 4]], failing(OURS[kind], 2, sum), said.append, "")) == [([1, 2], 3), ([3, 4], 7)]
     work = failing(OURS[kind], 1, lambda items: iter([(items[0], items[0] ** 2)]))
-    assert list(shrinking([5], 3, lambda items, size: work(some := list(items), min(size, len(some))), said.append, "")) == [(5, 25)]
+    assert list(
+        shrinking([5], 3, lambda items, size: work(some := list(items), min(size, len(some))), said.append, "")
+    ) == [(5, 25)]
     assert said == ["out of memory at batch size 4: going on with 2"]
 
 

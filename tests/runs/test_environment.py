@@ -42,13 +42,22 @@ def test_a_gpu_is_described(backbone, monkeypatch):
     monkeypatch.setattr(module.subprocess, "run", lambda *_, **__: SimpleNamespace(stdout="570.86.15\n570.86.15\n"))
     facts = environment("cuda:1", IDENTITY, backbone, 40)
     assert asked == ["cuda:1"]
-    expected = {"gpu": "Some GPU", "gpu_memory": 2**37, "compute_capability": "9.0", "driver": "570.86.15", "cuda": "12.8", "cudnn": 91002}
+    expected = {
+        "gpu": "Some GPU",
+        "gpu_memory": 2**37,
+        "compute_capability": "9.0",
+        "driver": "570.86.15",
+        "cuda": "12.8",
+        "cudnn": 91002,
+    }
     assert {key: facts[key] for key in expected} == expected
     assert facts["reduced_precision"].keys() == {"bfloat16", "float16"}
     assert facts["attention"]["unpadded"] in ("flash", "math") and facts["dtype"] == "float32"
 
 
-@pytest.mark.parametrize("error", [FileNotFoundError(), subprocess.TimeoutExpired("nvidia-smi", 10), subprocess.CalledProcessError(9, "")])
+@pytest.mark.parametrize(
+    "error", [FileNotFoundError(), subprocess.TimeoutExpired("nvidia-smi", 10), subprocess.CalledProcessError(9, "")]
+)
 def test_no_driver_to_be_asked_is_no_error(monkeypatch, error):
     def fails(*_, **__):
         raise error
@@ -66,7 +75,12 @@ def test_tf32_and_determinism_are_recorded_as_they_are(backbone, precision, monk
     monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     deterministic = environment("cpu", IDENTITY, backbone, 40)["deterministic"]
-    assert deterministic == {"algorithms": False, "cudnn": False, "cudnn_benchmark": True, "cublas_workspace": ":4096:8"}
+    assert deterministic == {
+        "algorithms": False,
+        "cudnn": False,
+        "cudnn_benchmark": True,
+        "cublas_workspace": ":4096:8",
+    }
 
 
 @pytest.mark.parametrize("how", ["old", "newer", "words"])
@@ -101,8 +115,13 @@ def test_the_kernel_is_asked_for_the_runs_own_shape_and_dtype(backbone, monkeypa
 
 
 def test_attention_is_never_cudnns(tmp_path):
-    """cuDNN makes a plan per shape, and nearly every forward has a shape of its own. The run says what it chose from."""
+    """cuDNN makes a plan per shape, and nearly every forward has a shape of its own. The run says what it chose
+    from."""
     torch.backends.cuda.enable_cudnn_sdp(True)
     _, folder = run_overrides(["task.limit=1", f"outputs={tmp_path}"])
-    assert json.loads((folder / "environment.json").read_text())["attention"]["enabled"] == ["flash", "efficient", "math"]
+    assert json.loads((folder / "environment.json").read_text())["attention"]["enabled"] == [
+        "flash",
+        "efficient",
+        "math",
+    ]
     assert not torch.backends.cuda.cudnn_sdp_enabled()

@@ -34,7 +34,8 @@ def nothing_stays():
 
 
 def test_the_default_batch_beside_a_cache_of_8_billion_parameters(monkeypatch):
-    """64 rows of 2,048 tokens keep 2·32·4096 numbers of two bytes per token, 64 GiB; the number that is chosen is the largest that fits."""
+    """64 rows of 2,048 tokens keep 2·32·4096 numbers of two bytes per token, 64 GiB; the number that is chosen is the
+    largest that fits."""
     said: list[str] = []
     dual = of(["cache=dual", "length.block_length=16"], tokens=2048)
     assert 64 * GIB < dual.bytes(64) < 80 * GIB
@@ -75,7 +76,9 @@ def test_a_batch_that_would_not_fit_is_never_tried(cache, tmp_path):
     plan = planned(words)
     tokens = 48 + max(map(len, plan.prompts.values()))
     predicted = Footprint(plan.backbone.config, plan.strategies, tokens, torch.float32, torch.device("cuda"))
-    weights = 4 * sum(tensor.numel() for file in plan.backbone.folder.glob("*.safetensors") for tensor in load_file(file).values())
+    weights = 4 * sum(
+        tensor.numel() for file in plan.backbone.folder.glob("*.safetensors") for tensor in load_file(file).values()
+    )
     assert peak - weights < predicted.bytes(8) < 3 * (peak - weights)
     capacity = weights + int(predicted.bytes(4) / module.SHARE) + (1 << 19)  # and for angles and canvases
     found, said, peak = run(words, tmp_path / "tight", capacity=capacity)

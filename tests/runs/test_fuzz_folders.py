@@ -1,4 +1,5 @@
-"""Damaged folders, by the hundred, from fixed seeds: no traceback, no hang, no run that is whole left out, no record lost.
+"""Damaged folders, by the hundred, from fixed seeds: no traceback, no hang, no run that is whole left out, no record
+lost.
 
 `-m slow` tries thousands. A failure names its seed: `tried(…, [seed])` is that one alone.
 """
@@ -64,7 +65,9 @@ def whole(tmp_path_factory, checkpoint) -> Path:
     ]  # fmt: skip
     study = StudyFolder(outputs / "studies" / "s")
     jobs = []
-    for number, more in enumerate((["init=mask"], ["init=token_inject", "rho=0.5", "remask=linear"], ["init=mask", "tau=0.4"])):
+    for number, more in enumerate(
+        (["init=mask"], ["init=token_inject", "rho=0.5", "remask=linear"], ["init=mask", "tau=0.4"])
+    ):
         _, folder = run_overrides([*words, *more, "study.name=s"])
         jobs.append(Job(number, tuple(more), " ".join(more), folder.name, folder.name, "finished", None, 1.0))
         shutil.rmtree(folder / "figures", ignore_errors=True)
@@ -74,13 +77,17 @@ def whole(tmp_path_factory, checkpoint) -> Path:
     write_front(analyse(collect(outputs)[0]), study.folder / "front")
     (study.folder / "front" / "report.html").unlink()
     (outputs / jobs[0].folder / "wandb.json").write_text(
-        json.dumps([{"server": "s", "entity": None, "project": "p", "key": "k", "group": None, "online": True, "where": "w"}])
+        json.dumps(
+            [{"server": "s", "entity": None, "project": "p", "key": "k", "group": None, "online": True, "where": "w"}]
+        )
     )
     (outputs / jobs[2].folder).rename(outputs / "kept")
     return outputs
 
 
-def tried(whole: Path, tmp_path: Path, seeds: Iterable[int], files: str, use: Callable[[Path, str, random.Random], None]) -> None:
+def tried(
+    whole: Path, tmp_path: Path, seeds: Iterable[int], files: str, use: Callable[[Path, str, random.Random], None]
+) -> None:
     """Damage a copy (once, or a few times), use it, for every seed."""
     for seed in seeds:
         rng = random.Random(f"{files} {seed}")
@@ -88,7 +95,10 @@ def tried(whole: Path, tmp_path: Path, seeds: Iterable[int], files: str, use: Ca
         shutil.copytree(whole, copy)
         there = [file for file in sorted(copy.glob(files)) if file.is_file() and not file.name.startswith(".")]
         there = [file for file in there if "kept" not in file.parts]
-        done = [damage(rng, [file for file in there if file.is_file()] or there[:1]) for _ in range(rng.choice((1, 1, 1, 2, 3)))]
+        done = [
+            damage(rng, [file for file in there if file.is_file()] or there[:1])
+            for _ in range(rng.choice((1, 1, 1, 2, 3)))
+        ]
         try:
             with patience():
                 use(copy, ", ".join(done), rng)
@@ -99,7 +109,8 @@ def tried(whole: Path, tmp_path: Path, seeds: Iterable[int], files: str, use: Ca
 
 
 def shown(copy: Path, done: str, rng: random.Random, pictures: bool = False) -> None:
-    """A front of the folder: the run that is whole is in it, and each of the others is in it or left out with its reason."""
+    """A front of the folder: the run that is whole is in it, and each of the others is in it or left out with its
+    reason."""
     accuracy = rng.choice(("strict", "flexible"))
     points, left_out = collect([copy], accuracy)
     front = analyse(points, x=rng.choice(("nfe", "seconds", "full_forward_equivalents")), left_out=left_out)
@@ -252,7 +263,10 @@ def stores(folder: Path, seeds: Iterable[int]) -> None:
 
 def _asked(questions: list[Asked], folder: Path) -> None:
     found = proposals_for(Author(), questions, folder, "cpu", 0, lambda *_: None)
-    assert all(isinstance(p.text, str) and p.seconds >= 0 and all(a <= b <= len(p.text) for a, b, _ in p.tokens) for p in found.values())
+    assert all(
+        isinstance(p.text, str) and p.seconds >= 0 and all(a <= b <= len(p.text) for a, b, _ in p.tokens)
+        for p in found.values()
+    )
 
 
 def test_damaged_stores_of_proposals(tmp_path):

@@ -1,4 +1,5 @@
-"""A run from composed configuration to summary: records, resume after kill -9, reuse, identity, independence of batch size."""
+"""A run from composed configuration to summary: records, resume after kill -9, reuse, identity, independence of batch
+size."""
 
 from __future__ import annotations
 
@@ -46,7 +47,8 @@ def test_the_run_folder_holds_what_a_point_needs(words):
     assert summary == json.loads((plan.folder / "summary.json").read_text())
     assert summary["n"] == 9 and summary["oracle"] is True and summary["status"] == "finished"
     assert (
-        summary["nfe_mean"] == sum(r["nfe"] for r in rows) / 9 and summary["nfe_ci95"][0] <= summary["nfe_mean"] <= summary["nfe_ci95"][1]
+        summary["nfe_mean"] == sum(r["nfe"] for r in rows) / 9
+        and summary["nfe_ci95"][0] <= summary["nfe_mean"] <= summary["nfe_ci95"][1]
     )
     assert summary["accuracy_flexible"] == sum(r["correct"]["flexible"] for r in rows) / 9
     assert 0 < summary["proposal_accuracy_strict"] < 1
@@ -55,7 +57,9 @@ def test_the_run_folder_holds_what_a_point_needs(words):
         assert r["nfe"] == r["full_forward_equivalents"] and r["aux_forwards"] == 0
         commits = sum(s == "decoded" for s in r["source"]) + sum(e[3] == "decoded" for e in r["revocations"])
         assert r["nfe"] <= commits
-    assert all((c is None) == (s == "injected") for r in rows for c, s in zip(r["confidence"], r["source"], strict=True))
+    assert all(
+        (c is None) == (s == "injected") for r in rows for c, s in zip(r["confidence"], r["source"], strict=True)
+    )
     texts = json.loads((plan.folder / "tokens.json").read_text())
     shown = [r["ids"] + r["proposal"]["ids"] + [e[2] for e in r["revocations"]] for r in rows]
     assert {int(i) for i in texts} == {i for ids in shown for i in ids}
@@ -85,7 +89,13 @@ def test_a_finished_run_is_reused_and_not_touched(words):
 
 @pytest.mark.parametrize(
     ("change", "cache"),
-    [("batch_size=1", "none"), ("batch_size=2", "none"), ("batch_size=5", "dual"), ("engine=plain", "none"), ("engine=plain", "prefix")],
+    [
+        ("batch_size=1", "none"),
+        ("batch_size=2", "none"),
+        ("batch_size=5", "dual"),
+        ("engine=plain", "none"),
+        ("engine=plain", "prefix"),
+    ],
 )
 def test_records_do_not_depend_on_batch_size_and_engine(words, tmp_path, change, cache):
     words = [*words, f"cache={cache}", "share=false"]
@@ -140,14 +150,19 @@ def test_a_cold_start_is_one_run_whatever_the_proposer(words):
     cold = [
         w
         for w in words
-        if w.partition("=")[0] not in ("init", "rho", "proposer", "proposer.corruption", "remask.scope", "remask.bias", "remask")
+        if w.partition("=")[0]
+        not in ("init", "rho", "proposer", "proposer.corruption", "remask.scope", "remask.bias", "remask")
     ]
     ids = {planned([*cold, "init=mask", f"proposer={p}"]).run_id for p in ("none", "oracle", "lab_weak")}
     assert len(ids) == 1
 
 
 def test_a_sweep_folds_what_nothing_reads(words):
-    cold = [w for w in words if w.partition("=")[0] not in ("init", "rho", "proposer.corruption", "remask.scope", "remask.bias", "remask")]
+    cold = [
+        w
+        for w in words
+        if w.partition("=")[0] not in ("init", "rho", "proposer.corruption", "remask.scope", "remask.bias", "remask")
+    ]
     plans = [planned([*cold, "init=mask", f"rho={rho}", "remask=linear"], multirun=True) for rho in (0.1, 0.5)]
     assert plans[0].run_id == plans[1].run_id == planned([*cold, "init=mask"]).run_id
     assert any("rho=0.1" in w for w in plans[0].warnings) and any("remask" in w for w in plans[0].warnings)
@@ -181,14 +196,22 @@ def test_a_resumed_run_equals_an_undisturbed_one(words, tmp_path):
 @pytest.mark.slow  # the default suite's kill is test_kills.py's
 def test_kill_9_in_the_middle_then_again(words, tmp_path):
     """A real process, really killed: started again it goes on, and the records equal those of an undisturbed run."""
-    words = [w for w in words if not w.startswith("task.limit")] + ["task.limit=30", "batch_size=2", "length.canvas_length=64"]
+    words = [w for w in words if not w.startswith("task.limit")] + [
+        "task.limit=30",
+        "batch_size=2",
+        "length.canvas_length=64",
+    ]
     undisturbed = planned(words)
     run(undisturbed, say=lambda _: None)
     command = [sys.executable, "-m", "warmexp", *words, f"outputs={tmp_path}/killed"]
     file = tmp_path / "killed" / undisturbed.run_id / "records.jsonl"
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and process.poll() is None and (not file.exists() or file.read_bytes().count(b"\n") < 4):
+    while (
+        time.monotonic() < deadline
+        and process.poll() is None
+        and (not file.exists() or file.read_bytes().count(b"\n") < 4)
+    ):
         time.sleep(0.01)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
@@ -249,7 +272,8 @@ def test_a_full_disk_is_one_sentence_and_loses_nothing(words, monkeypatch):
 
 
 def out_of_memory_above(size: int, real, sizes: list[int]):
-    """`stream`, failing like a device that holds no more than `size` questions: after one is finished, while others are on their way."""
+    """`stream`, failing like a device that holds no more than `size` questions: after one is finished, while others are
+    on their way."""
 
     def stream(backbone, questions, strategies, seed, meter, batch_size):
         sizes.append(batch_size)
@@ -282,7 +306,9 @@ def test_out_of_memory_halves_the_batch_and_loses_nothing(words, tmp_path, monke
     assert found == expected and list(found) == list(expected)
     assert sizes == {3: [7, 4, 2], 1: [7, 4, 2, 1], 2: [7, 4, 2]}[size]
     failed = sizes[:-1]
-    assert [s for s in said if "memory" in s] == [f"out of memory at batch size {n}: going on with {(n + 1) // 2}" for n in failed]
+    assert [s for s in said if "memory" in s] == [
+        f"out of memory at batch size {n}: going on with {(n + 1) // 2}" for n in failed
+    ]
 
 
 def test_one_question_that_does_not_fit_is_one_sentence(words, monkeypatch):
@@ -298,7 +324,12 @@ def test_one_question_that_does_not_fit_is_one_sentence(words, monkeypatch):
     monkeypatch.setattr(module, "stream", never)
     with pytest.raises(UserError) as caught:
         run(plan, say=lambda _: None)
-    for part in ("out of memory at batch size 1", "device=cpu cannot hold", "backbone.dtype=bfloat16", "length.canvas_length=24"):
+    for part in (
+        "out of memory at batch size 1",
+        "device=cpu cannot hold",
+        "backbone.dtype=bfloat16",
+        "length.canvas_length=24",
+    ):
         assert part in str(caught.value)
     longest = 24 + max(map(len, plan.prompts.values()))
     assert f"one question of {longest} tokens" in str(caught.value) and "the same command goes on" in str(caught.value)

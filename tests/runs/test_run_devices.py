@@ -58,11 +58,14 @@ def end():
 
 @pytest.fixture
 def disturbed(monkeypatch):
-    """Processes that run some code before they begin to work: what goes wrong in a process has to go wrong inside it."""
+    """Processes that run some code before they begin to work: what goes wrong in a process has to go wrong inside
+    it."""
 
     def disturb(code: str) -> None:
         workers.end_workers()
-        monkeypatch.setattr(workers, "_START", workers._START.replace("work(asked, told)", code + "\nwork(asked, told)"))
+        monkeypatch.setattr(
+            workers, "_START", workers._START.replace("work(asked, told)", code + "\nwork(asked, told)")
+        )
 
     yield disturb
     workers.end_workers()
@@ -90,7 +93,9 @@ def composition(name: str, checkpoint: Path, outputs: Path) -> list[str]:
     """A composition's whole command line; a proposer of its own takes the place of the small run's."""
     more = COMPOSITIONS[name]
     kept = [
-        word for word in base(checkpoint, outputs) if not (word.startswith("proposer") and any(m.startswith("proposer=") for m in more))
+        word
+        for word in base(checkpoint, outputs)
+        if not (word.startswith("proposer") and any(m.startswith("proposer=") for m in more))
     ]
     return [*kept, *more]
 
@@ -140,7 +145,9 @@ def test_a_proposer_is_asked_once(words):
 
 def test_processes_stay_for_the_next_run_and_remember_forwards(words):
     words = [*(word for word in words if word != "share=false"), "share=true"]
-    first, second, alone = (planned([*words, *more]) for more in ([TWO], [TWO, "tau=0.55"], ["device=cpu", "tau=0.6", "task.limit=2"]))
+    first, second, alone = (
+        planned([*words, *more]) for more in ([TWO], [TWO, "tau=0.55"], ["device=cpu", "tau=0.6", "task.limit=2"])
+    )
     run(first, say=lambda _: None)
     before = [worker.process.pid for worker in workers.pool.workers]
     run(second, say=lambda _: None)
@@ -156,7 +163,15 @@ def test_a_method_from_outside_reaches_processes_that_were_there_before(words, m
     run(planned([*words, TWO, "task.limit=2"]), say=lambda _: None)
     before = [worker.process.pid for worker in workers.pool.workers]
     words = [word for word in words if word != "tau=0.5"]
-    made = planned([*words, TWO, "task.limit=2", f"plugins=[{Path(__file__).parents[2] / 'examples' / 'mymethods'}]", "unmask=margin"])
+    made = planned(
+        [
+            *words,
+            TWO,
+            "task.limit=2",
+            f"plugins=[{Path(__file__).parents[2] / 'examples' / 'mymethods'}]",
+            "unmask=margin",
+        ]
+    )
     assert run(made, say=lambda _: None)["n"] == 2
     assert [worker.process.pid for worker in workers.pool.workers] == before
 
@@ -187,7 +202,9 @@ def test_what_a_killed_process_had_is_done_by_the_others(words, expected, monkey
 def test_when_all_are_killed_what_was_decoded_is_kept(words, expected, monkeypatch):
     two = planned([*words, TWO])
     killing(monkeypatch, [0, 1])
-    with pytest.raises(UserError, match=r"device=cpu,cpu: every process ended \(it was killed by SIGKILL .*goes on from there"):
+    with pytest.raises(
+        UserError, match=r"device=cpu,cpu: every process ended \(it was killed by SIGKILL .*goes on from there"
+    ):
         run(two, say=lambda _: None)
     assert 0 < len(read_lines(two.folder / "records.jsonl")) < 9
     assert not workers.pool.workers
@@ -231,7 +248,9 @@ def test_an_error_in_one_process_is_one_sentence_and_loses_nothing(words, expect
     (sentence,) = [s for s in said if "ended" in s]
     assert told in sentence and "the others" in sentence and "\n" not in sentence
     if "Runtime" in failure:
-        assert "in stream" in (two.folder / "traceback.txt").read_text() and str(two.folder / "traceback.txt") in sentence
+        assert (
+            "in stream" in (two.folder / "traceback.txt").read_text() and str(two.folder / "traceback.txt") in sentence
+        )
 
 
 def test_an_error_in_all_processes_is_one_sentence_and_loses_nothing(words, tmp_path, disturbed):
@@ -262,7 +281,9 @@ def test_each_process_halves_its_own_batches(words, expected, disturbed):
     run(two, said.append)
     assert records(two.folder) == expected
     halved = {s for s in said if "out of memory" in s}
-    assert halved and halved <= {f"{name}: out of memory at batch size {n}: going on with {n // 2}" for name in NAMES for n in (4, 2)}
+    assert halved and halved <= {
+        f"{name}: out of memory at batch size {n}: going on with {n // 2}" for name in NAMES for n in (4, 2)
+    }
 
 
 def children(pid: int) -> list[int]:
@@ -279,7 +300,11 @@ def test_all_processes_end_with_their_parent_and_the_run_goes_on_later(words, tm
     file = outputs / one.run_id / "records.jsonl"
     with command([*words, TWO], outputs) as process:
         deadline = time.monotonic() + 600
-        while time.monotonic() < deadline and process.poll() is None and (not file.exists() or file.read_bytes().count(b"\n") < 3):
+        while (
+            time.monotonic() < deadline
+            and process.poll() is None
+            and (not file.exists() or file.read_bytes().count(b"\n") < 3)
+        ):
             time.sleep(0.01)
         decoding = children(process.pid)
         os.kill(process.pid, ending)
@@ -323,7 +348,9 @@ def test_a_comma_between_devices_is_no_sweep(flag, tmp_path, monkeypatch, capsys
     assert "1 jobs" in said and "folded" not in said
 
 
-@pytest.mark.parametrize("word", ["device=choice(cpu,cuda)", "device=cpu", "tau=0.7,0.9", "device=[a,b]", "hydra.device=a,b"])
+@pytest.mark.parametrize(
+    "word", ["device=choice(cpu,cuda)", "device=cpu", "tau=0.7,0.9", "device=[a,b]", "hydra.device=a,b"]
+)
 def test_other_words_stay_as_they_are(word):
     assert joined(word) == word
 

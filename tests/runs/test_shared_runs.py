@@ -1,4 +1,5 @@
-"""Runs of one process that share forwards: their records are those of runs that share nothing, and the memory goes with the backbone."""
+"""Runs of one process that share forwards: their records are those of runs that share nothing, and the memory goes with
+the backbone."""
 
 from __future__ import annotations
 
@@ -28,7 +29,9 @@ def test_records_are_the_same_in_any_order_and_batch_and_after_a_kill(checkpoint
     for plan in apart:
         assert run(plan, say=lambda _: None)["remembered_forwards"] == 0
     assert not len(module._memory)
-    shared = [planned([*base, *words, f"batch_size={(1, 4, 64)[n % 3]}", "outputs=shared"]) for n, words in enumerate(STUDY)]
+    shared = [
+        planned([*base, *words, f"batch_size={(1, 4, 64)[n % 3]}", "outputs=shared"]) for n, words in enumerate(STUDY)
+    ]
     for n in (8, 0, 2, 1, 6, 3, 5, 7, 4, 9):
         if n in (2, 3, 7):  # a kill left two records and a half
             shared[n].folder.mkdir(parents=True)
@@ -37,13 +40,21 @@ def test_records_are_the_same_in_any_order_and_batch_and_after_a_kill(checkpoint
         summary = run(shared[n], say=lambda _: None)
         assert records(shared[n].folder) == records(apart[n].folder)
         rows = read_lines(shared[n].folder / "records.jsonl")
-        assert summary["remembered_forwards"] == sum(r["remembered_forwards"] for r in rows) <= sum(r["nfe"] for r in rows)
+        assert (
+            summary["remembered_forwards"] == sum(r["remembered_forwards"] for r in rows) <= sum(r["nfe"] for r in rows)
+        )
         assert (summary["remembered_forwards"] > 0) == (n in (1, 2, 3, 4, 5, 6, 7))
         assert all(r["seconds"] >= r["seconds_forward"] > 0 for r in rows)
 
 
 def test_the_memory_goes_with_the_backbone(checkpoint, quiet_home):
-    words = ["backbone=checkpoint", f"backbone.path={checkpoint}", "length.canvas_length=16", "length.block_length=8", "task.limit=2"]
+    words = [
+        "backbone=checkpoint",
+        f"backbone.path={checkpoint}",
+        "length.canvas_length=16",
+        "length.block_length=8",
+        "task.limit=2",
+    ]
     run(planned([*words, "backbone.dtype=float64", f"outputs={quiet_home}"]), say=lambda _: None)
     assert len(module._memory)
     other = planned([*words, "backbone.dtype=float32", f"outputs={quiet_home}"])

@@ -1,4 +1,5 @@
-"""A run that goes on from a damaged folder: what is damaged is named with its line and a remedy that works, and nothing is lost."""
+"""A run that goes on from a damaged folder: what is damaged is named with its line and a remedy that works, and nothing
+is lost."""
 
 from __future__ import annotations
 
@@ -60,7 +61,9 @@ DAMAGE = {
 def test_a_damaged_record_is_named_and_the_remedy_keeps_the_others(begun, kind, at):
     damage, why = DAMAGE[kind]
     before = lines(begun.folder)
-    (begun.folder / "records.jsonl").write_text("\n".join(damage(x, before[0]) if i == at else x for i, x in enumerate(before)) + "\n")
+    (begun.folder / "records.jsonl").write_text(
+        "\n".join(damage(x, before[0]) if i == at else x for i, x in enumerate(before)) + "\n"
+    )
     with pytest.raises(UserError, match=rf"records.jsonl, line {at + 1} is damaged \(.*({why}).*remove that line"):
         run(begun, say=lambda _: None)
     kept = [line for i, line in enumerate(lines(begun.folder)) if i != at]
@@ -91,4 +94,6 @@ def test_a_pipe_in_place_of_records_is_refused(begun):
 
 
 def test_what_a_run_writes_is_what_is_read(done):
-    assert [json.loads(json.dumps(record)) for record in read_records(done[1])] == [json.loads(line) for line in lines(done[1])]
+    assert [json.loads(json.dumps(record)) for record in read_records(done[1])] == [
+        json.loads(line) for line in lines(done[1])
+    ]

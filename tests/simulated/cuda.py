@@ -183,7 +183,9 @@ class SimulatedCuda:
     def _properties(self, device: Any = None) -> SimpleNamespace:
         major, minor = self.compute
         uuid = f"GPU-{self._index(device)}"
-        return SimpleNamespace(name=self.name, total_memory=self.capacity, major=major, minor=minor, uuid=uuid, multi_processor_count=132)
+        return SimpleNamespace(
+            name=self.name, total_memory=self.capacity, major=major, minor=minor, uuid=uuid, multi_processor_count=132
+        )
 
     def _reset_peak(self, device: Any = None) -> None:
         self.peak[self._index(device)] = self.allocated[self._index(device)]
@@ -250,7 +252,9 @@ class SimulatedCuda:
             indices = [x for x in args[1] if x is not None]
             moved = [x for x in indices if not isinstance(x, DeviceTensor)]
             if any(x.dtype in (torch.bool, torch.uint8) and isinstance(x, DeviceTensor) for x in indices):
-                single = name != "index" and args[2].numel() == 1 and not isinstance(args[2], DeviceTensor)  # then it is a masked_fill
+                single = (
+                    name != "index" and args[2].numel() == 1 and not isinstance(args[2], DeviceTensor)
+                )  # then it is a masked_fill
                 if not single:
                     self.wait("boolean index")
             for _ in moved:
@@ -261,7 +265,9 @@ class SimulatedCuda:
         devices = {x.device for x in ours}
         if wrong or len(devices) > 1:
             found = ", ".join(sorted({str(x.device) for x in (*wrong, *ours)}))
-            raise RuntimeError(f"Expected all tensors to be on the same device, but found at least two devices, {found}! ({func})")
+            raise RuntimeError(
+                f"Expected all tensors to be on the same device, but found at least two devices, {found}! ({func})"
+            )
         if name in READS and kwargs.get("output_size") is None:
             self.wait(name)
 
@@ -296,7 +302,9 @@ class SimulatedCuda:
     def _lease(self, storage: torch.UntypedStorage, index: int) -> Lease:
         size = -(-storage.nbytes() // 512) * 512
         if self.allocated[index] + size > self.capacity:
-            raise torch.OutOfMemoryError(f"CUDA out of memory. Tried to allocate {size} bytes on the simulated GPU {index}.")
+            raise torch.OutOfMemoryError(
+                f"CUDA out of memory. Tried to allocate {size} bytes on the simulated GPU {index}."
+            )
         self.allocated[index] += size
         self.peak[index] = max(self.peak[index], self.allocated[index])
         lease = Lease(self, index, size, storage._cdata)

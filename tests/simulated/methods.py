@@ -47,7 +47,9 @@ def methods() -> dict[str, list[str]]:
     """Words of a command line, by name: every option of every group that makes a method, and the variants."""
     words = [f"{g}=[{o}]" if g in LISTS else f"{g}={o}" for g in BASES for o in options(g)]
     found = {word: [word] for word in words}
-    return {name: words if words[0].startswith("init=") else [INJECT, *words] for name, words in found.items()} | VARIANTS
+    return {
+        name: words if words[0].startswith("init=") else [INJECT, *words] for name, words in found.items()
+    } | VARIANTS
 
 
 @cache
@@ -69,7 +71,9 @@ def questions(canvas: int = 10, count: int = 3, shifted: bool = False) -> tuple[
     content = Random(0)
     prompts = [tuple(content.randrange(19) for _ in range(1 + 2 * i)) for i in range(count)]
     cold = [Question(f"q{i}", prompt) for i, prompt in enumerate(prompts)]
-    answers = {done.id: done.ids for done in decoded(["init=mask"], cold, canvas=canvas, block=canvas // 2, shifted=shifted)}
+    answers = {
+        done.id: done.ids for done in decoded(["init=mask"], cold, canvas=canvas, block=canvas // 2, shifted=shifted)
+    }
     made = []
     for i, question in enumerate(cold):
         own = [*answers[question.id]] if i % 2 else [7, *answers[question.id][:-1]]

@@ -34,7 +34,11 @@ def test_a_plan_is_written_once_and_a_change_is_kept_beside_it(tmp_path):
     said = freeze(tmp_path, plan_of(STUDY, points(512)), started=True)
     assert "says otherwise of its questions" in said
     changed = frozen(tmp_path)
-    assert changed["plan"] == first and changed["sha256"] == written["sha256"] and changed["changes"][0]["keys"] == ["questions"]
+    assert (
+        changed["plan"] == first
+        and changed["sha256"] == written["sha256"]
+        and changed["changes"][0]["keys"] == ["questions"]
+    )
     write_run(tmp_path / "a")
     front = analyse(collect(tmp_path / "a")[0], plan=changed)
     assert "Questions were added after a look" in front.caveats[0] and "changed 1 time since" in front.checklist[0].said
@@ -44,7 +48,8 @@ def test_a_plan_is_written_once_and_a_change_is_kept_beside_it(tmp_path):
 
 
 def test_looking_again_with_more_questions_is_no_longer_one_test():
-    """Extending a study that did not find anything to the number it said it needs, five times: the error of 2.5 % a side grows."""
+    """Extending a study that did not find anything to the number it said it needs, five times: the error of 2.5 % a
+    side grows."""
     import numpy as np
 
     from warmexp.analysis.paired import mcnemar
@@ -65,9 +70,24 @@ def front(tmp_path):
     for tau, nfe, correct in ((0.7, 6, 290), (0.9, 10, 292)):
         write_run(tmp_path / f"cold{tau}", tau=tau, nfe=nfe, correct=correct, n=300, settings=cal)
     for name, nfe, correct in (("good", 4, 295), ("cheap", 2, 200), ("right", 9, 299)):
-        write_run(tmp_path / name, init="token_inject", init_keys={"rho": nfe / 10}, nfe=nfe, correct=correct, n=300, settings=cal)
+        write_run(
+            tmp_path / name,
+            init="token_inject",
+            init_keys={"rho": nfe / 10},
+            nfe=nfe,
+            correct=correct,
+            n=300,
+            settings=cal,
+        )
     write_run(
-        tmp_path / "other", init="token_inject", init_keys={"rho": 0.1}, n=300, correct=299, nfe=1, settings=test, questions_sha256="t"
+        tmp_path / "other",
+        init="token_inject",
+        init_keys={"rho": 0.1},
+        n=300,
+        correct=299,
+        nfe=1,
+        settings=test,
+        questions_sha256="t",
     )
     return analyse(collect(tmp_path, "strict")[0])
 
@@ -102,7 +122,10 @@ def test_many_runs_on_the_test_split_are_named(tmp_path):
 
 
 def test_the_words_of_a_confirming_study():
-    lines = [grid(["init=mask", "tau=0.7", "task.split=calibration"]), grid(["init=token_inject", "task.prompt=it's {question}"])]
+    lines = [
+        grid(["init=mask", "tau=0.7", "task.split=calibration"]),
+        grid(["init=token_inject", "task.prompt=it's {question}"]),
+    ]
     assert lines[0] == "'!init=mask' '!tau=0.7' '!task.split=test'"
     overrides = {"task": ["+sweep=threshold", "tau=0.7,0.9", "study.confirm=cheapest", "task.limit=8", "outputs=out"]}
     cfg = OmegaConf.create({"study": {**STUDY, "confirm": "cheapest"}, "hydra": {"overrides": overrides}})
@@ -119,11 +142,25 @@ def test_a_study_confirms_what_it_chose(quiet_home):
     import subprocess
     import sys
 
-    asked = ["-m", "init=mask,token_inject", "tau=0.7", "proposer=lab_strong", "task.split=calibration", "task.limit=6", "outputs=out"]
+    asked = [
+        "-m",
+        "init=mask,token_inject",
+        "tau=0.7",
+        "proposer=lab_strong",
+        "task.split=calibration",
+        "task.limit=6",
+        "outputs=out",
+    ]
     done = subprocess.run(
-        [sys.executable, "-m", "warmexp", *asked, "study.name=s", "study.confirm=accurate"], capture_output=True, text=True
+        [sys.executable, "-m", "warmexp", *asked, "study.name=s", "study.confirm=accurate"],
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     told = json.loads(Path("out/studies/s-confirm/front/front.json").read_text())
-    assert {run["split"] for run in told["runs"]} == {"test"} and len(told["runs"]) == 2 and told["plan"]["before_first_record"]
+    assert (
+        {run["split"] for run in told["runs"]} == {"test"}
+        and len(told["runs"]) == 2
+        and told["plan"]["before_first_record"]
+    )
     assert json.loads(Path("out/studies/s/confirm.json").read_text())["rule"] == "accurate"

@@ -63,12 +63,23 @@ def refuse(*_, **__):
 def test_a_job_that_hydra_sends_into_a_folder_of_its_own_reads_and_writes_where_it_would_without(study, words):
     """Questions by a relative path, a relative outputs, a study's folder: all are where the command was given."""
     Path("q.jsonl").write_text('{"id": "a", "question": "1+1?", "answer": "2"}\n', encoding="utf-8")
-    asked = [*words, "task=jsonl", "task.path=q.jsonl", "study.name=s", "hydra.sweep.subdir=${hydra.job.num}", "hydra.run.dir=elsewhere"]
+    asked = [
+        *words,
+        "task=jsonl",
+        "task.path=q.jsonl",
+        "study.name=s",
+        "hydra.sweep.subdir=${hydra.job.num}",
+        "hydra.run.dir=elsewhere",
+    ]
     status, said, complaint = study(*asked, "hydra.job.chdir=true")
     assert status == 0, said + complaint
-    assert len(summaries()) == len(words) and not list(Path("out").rglob("out")) and not list(Path("elsewhere").rglob("*"))
+    assert (
+        len(summaries()) == len(words) and not list(Path("out").rglob("out")) and not list(Path("elsewhere").rglob("*"))
+    )
     if "-m" in words:
-        assert [s["status"] for s in states("s")] == ["finished"] * 2 and Path("out/studies/s/front/front.json").is_file()
+        assert [s["status"] for s in states("s")] == ["finished"] * 2 and Path(
+            "out/studies/s/front/front.json"
+        ).is_file()
 
 
 def test_a_study_runs_by_name_and_again_in_no_time(study, monkeypatch):
@@ -77,7 +88,10 @@ def test_a_study_runs_by_name_and_again_in_no_time(study, monkeypatch):
     assert len({s["questions_sha256"] for s in summaries()}) == 1
     assert "[4/4] init=token_inject tau=0.9: " in said
     assert [s["number"] for s in states("smoke-task.limit=4")] == [0, 1, 2, 3]
-    assert all(s["status"] == "finished" and Path("out", s["folder"], "summary.json").is_file() for s in states("smoke-task.limit=4"))
+    assert all(
+        s["status"] == "finished" and Path("out", s["folder"], "summary.json").is_file()
+        for s in states("smoke-task.limit=4")
+    )
     front = Path("out/studies/smoke-task.limit=4/front")
     assert {file.name for file in front.iterdir()} == {"front.json", "front.csv", "front.png", "report.html"}
     assert len(json.loads((front / "front.json").read_text())["runs"]) == 4
@@ -91,11 +105,19 @@ def test_a_study_runs_by_name_and_again_in_no_time(study, monkeypatch):
 
 def test_points_that_are_one_run_are_folded_with_a_sentence(study):
     status, said, _ = study(
-        "-m", "init=mask,token_inject", "rho=0.2,0.4", "proposer=lab_weak,lab_strong", "remask=none,linear", "task.limit=2"
+        "-m",
+        "init=mask,token_inject",
+        "rho=0.2,0.4",
+        "proposer=lab_weak,lab_strong",
+        "remask=none,linear",
+        "task.limit=2",
     )
     assert status == 0 and len(summaries()) == 9  # one cold start; two rates, two proposers, with and without remasking
     (line,) = [line for line in said.splitlines() if "folded" in line]
-    assert line == ("7 of 16 points are the same run as another and are folded into it: rho, proposer, remask do nothing under init=mask")
+    assert line == (
+        "7 of 16 points are the same run as another and are folded into it: rho, proposer, remask do nothing under"
+        " init=mask"
+    )
     assert "warning" not in said and "reused" not in said
     (cold,) = Path("out").glob("lab-mask-*/config.yaml")
     assert "rho: null" in cold.read_text()
@@ -105,7 +127,10 @@ def test_points_that_are_one_run_are_folded_with_a_sentence(study):
     ("words", "why"),
     [
         ([["unmask=topk", "tau=0.7"], ["unmask=topk", "tau=0.9"]], "tau does nothing under unmask=topk"),
-        ([["experiment=paper/baseline", "tau=0.9"], ["experiment=paper/low_tau", "tau=0.9"]], "some are asked for more than once"),
+        (
+            [["experiment=paper/baseline", "tau=0.9"], ["experiment=paper/low_tau", "tau=0.9"]],
+            "some are asked for more than once",
+        ),
         ([["tau=0.9"], []], "some are asked for more than once"),
     ],
 )
@@ -114,7 +139,10 @@ def test_why_points_fold(words, why):
     other = Point(("tau=1",), "other", Path("other"), 1, {})
     impossible = [Point((f"rho={rho}",), None, None, 0, {}, "no") for rho in (7, 8)]
     kept, sentence = fold([*points, other, *impossible])
-    assert [point.overrides for point in kept] == [tuple(words[0]), *(point.overrides for point in (other, *impossible))]
+    assert [point.overrides for point in kept] == [
+        tuple(words[0]),
+        *(point.overrides for point in (other, *impossible)),
+    ]
     assert sentence == f"1 of 5 points are the same run as another and are folded into it: {why}"
 
 
@@ -135,14 +163,17 @@ def test_models_stay_and_proposals_are_made_once(study, monkeypatch):
     monkeypatch.setattr(HFProposer, "_load", counted(HFProposer._load))
     generate = HFProposer._generate
     monkeypatch.setattr(HFProposer, "_generate", lambda self, *more: proposed.extend(more[2]) or generate(self, *more))
-    status, _, _ = study("-m", "init=token_inject,embed_interp", "proposer=lab_weak,lab_strong", "tau=0.7,0.9", "task.limit=3")
+    status, _, _ = study(
+        "-m", "init=token_inject,embed_interp", "proposer=lab_weak,lab_strong", "tau=0.7,0.9", "task.limit=3"
+    )
     assert status == 0 and len(summaries()) == 8
     assert sorted(loads) == ["lab:backbone", "lab:proposer_strong", "lab:proposer_weak"]
     assert len(proposed) == 2 * 3
 
 
 def test_a_failed_job_is_its_own(study, monkeypatch):
-    """A mistake, a full disk, no memory, a bug: the others go on, the end says what failed and why, and it is tried again."""
+    """A mistake, a full disk, no memory, a bug: the others go on, the end says what failed and why, and it is tried
+    again."""
     import warmexp.runs.run as module
 
     real, errors = module._run, {0.2: MemoryError(), 0.3: OSError(28, "No space left on device"), 0.4: KeyError("bug")}
@@ -153,7 +184,14 @@ def test_a_failed_job_is_its_own(study, monkeypatch):
         return real(plan, say)
 
     monkeypatch.setattr(module, "_run", fails)
-    words = ["-m", "init=token_inject", "proposer=oracle", "rho=0.1,0.2,7,0.3,0.4,0.5", "task.limit=2", "study.name=failing"]
+    words = [
+        "-m",
+        "init=token_inject",
+        "proposer=oracle",
+        "rho=0.1,0.2,7,0.3,0.4,0.5",
+        "task.limit=2",
+        "study.name=failing",
+    ]
     status, said, wrong = study(*words)
     assert status == 1 and len(summaries()) == 2 and "token_inject ρ=0.5" in said
     end = wrong[wrong.index("4 failed:") :]
@@ -215,12 +253,15 @@ with FileLock(sys.argv[1]):
 
 
 def test_a_busy_run_is_left_for_later(study, monkeypatch):
-    """The first job's run is in other hands; the second is done meanwhile, then the first is waited for and taken over."""
+    """The first job's run is in other hands; the second is done meanwhile, then the first is waited for and taken
+    over."""
     import warmexp.runs.run as module
 
     busy = planned(["tau=0.7", "task.limit=2", "outputs=out"]).folder
     busy.mkdir(parents=True)
-    holder = subprocess.Popen([sys.executable, "-c", HOLD, busy / ".lock"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, busy / ".lock"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
     holder.stdout.readline()
     real, order, say = module._run, [], jobs.say
 
@@ -271,9 +312,13 @@ def test_a_tracker_is_told_of_every_run_and_of_the_study(study, monkeypatch):
     from warmexp.tracking.wandb import WandbTracker
 
     told = []
-    monkeypatch.setattr(WandbTracker, "mirror", lambda self, run_id, config, folder: told.append((run_id, config["study"]["name"])))
     monkeypatch.setattr(
-        track, "log_study", lambda tracker, front, folder, name: told.append((type(tracker).__name__, len(front.runs), name))
+        WandbTracker, "mirror", lambda self, run_id, config, folder: told.append((run_id, config["study"]["name"]))
+    )
+    monkeypatch.setattr(
+        track,
+        "log_study",
+        lambda tracker, front, folder, name: told.append((type(tracker).__name__, len(front.runs), name)),
     )
     words = ["-m", "tau=0.7,0.9", "task.limit=2", "study.name=mine"]
     assert study(*words)[0] == 0 and told == [("NoTracker", 2, "mine")]
@@ -320,7 +365,8 @@ def test_a_dry_run_knows_what_is_done_and_how_long_the_rest_takes(study):
 
 
 def test_the_papers_table_on_the_lab(study):
-    """Every row, on the same questions; the oracle and the second proposer keep their own proposals whatever the command line says."""
+    """Every row, on the same questions; the oracle and the second proposer keep their own proposals whatever the
+    command line says."""
     status, said, _ = study("-m", "+sweep=table1", "task.limit=4", "proposer=lab_weak", "tau=0.9")
     assert status == 0 and "10 jobs" in said
     rows = summaries()
@@ -341,7 +387,12 @@ def test_the_papers_experiments_on_real_models_say_what_is_missing(study, monkey
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     status, _, said = study("experiment=paper/token_inject")
     offline_if_unreachable.cache_clear()
-    assert status == 2 and said.count("\n") == 1 and ("LLaDA-8B-Instruct" in said or "Llama-2-7b-hf" in said) and "hf download" in said
+    assert (
+        status == 2
+        and said.count("\n") == 1
+        and ("LLaDA-8B-Instruct" in said or "Llama-2-7b-hf" in said)
+        and "hf download" in said
+    )
 
 
 @pytest.mark.parametrize("name", ["injection_rate", "interpolation", "remask", "threshold", "trust"])
@@ -355,7 +406,16 @@ def test_every_study_can_be_run_on_the_lab(name, study):
 
 
 def test_the_shipped_studies():
-    assert set(register()) >= {"demo", "injection_rate", "interpolation", "remask", "smoke", "table1", "table1_llada", "threshold"}
+    assert set(register()) >= {
+        "demo",
+        "injection_rate",
+        "interpolation",
+        "remask",
+        "smoke",
+        "table1",
+        "table1_llada",
+        "threshold",
+    }
 
 
 @pytest.mark.parametrize(
@@ -365,7 +425,14 @@ def test_the_shipped_studies():
         (["-m", "tau=0.7", "study.name=mine"], None),
         (["-m", "+sweep=smoke"], "smoke"),
         (
-            ["+sweep=smoke", "outputs=/elsewhere", "device=cpu", "tracker=wandb", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"],
+            [
+                "+sweep=smoke",
+                "outputs=/elsewhere",
+                "device=cpu",
+                "tracker=wandb",
+                "hydra/launcher=joblib",
+                "hydra.launcher.n_jobs=2",
+            ],
             "smoke",
         ),
         (["-m", "+sweep=smoke", "tau=0.9", "rho=1"], "smoke-rho=1-tau=0.9"),
@@ -379,11 +446,21 @@ def test_the_same_command_has_the_same_folder(words, name):
 
 
 def test_the_command_line_wins_except_over_what_is_pinned():
-    words = grid_words("init=mask tau=0.5,0.9 !proposer=oracle 'task.stop=[a, b]'", ["seed=1"], ["tau=0.7", "proposer=lab_weak"])
+    words = grid_words(
+        "init=mask tau=0.5,0.9 !proposer=oracle 'task.stop=[a, b]'", ["seed=1"], ["tau=0.7", "proposer=lab_weak"]
+    )
     assert words == ["seed=1", "init=mask", "tau=0.5,0.9", "proposer=oracle", "task.stop=[a, b]", "tau=0.7"]
 
 
-COMMAND = ["init=token_inject", "proposer=oracle", "proposer.corruption=0.3", "rho=0.3,0.6", "tau=0.7,0.9", "task.limit=20", "batch_size=1"]
+COMMAND = [
+    "init=token_inject",
+    "proposer=oracle",
+    "proposer.corruption=0.3",
+    "rho=0.3,0.6",
+    "tau=0.7,0.9",
+    "task.limit=20",
+    "batch_size=1",
+]
 
 
 # The command, which kill -9 ends when it has written its 25th record.
@@ -407,7 +484,9 @@ main()
 
 def start(outputs: Path, how: Sequence[str] = ("-m", "warmexp")) -> subprocess.Popen:
     command = [sys.executable, *how, "-m", *COMMAND, f"outputs={outputs}"]
-    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
 
 
 def decoded(outputs: Path) -> int:
@@ -415,7 +494,8 @@ def decoded(outputs: Path) -> int:
 
 
 def test_a_killed_study_goes_on_and_two_workers_share_one(study, tmp_path):
-    """Real processes. One is killed with kill -9 within its second run; then two at once finish what it left, and nothing is done twice."""
+    """Real processes. One is killed with kill -9 within its second run; then two at once finish what it left, and
+    nothing is done twice."""
     killed = start(tmp_path / "shared", ("-c", KILLED))
     said = killed.communicate(timeout=240)
     assert killed.returncode == -signal.SIGKILL, said
@@ -453,7 +533,9 @@ def test_choices_of_a_search_keep_their_commas_spaces_braces_and_digits(study):
 
 def test_choices_of_a_study_keep_their_commas_spaces_and_braces(study):
     stops = r"task.stop=['a, b'],['{x}',c],['\}']"
-    status, _, complained = study("-m", "task.limit=1", stops, r"backbone.template='{prompt}, please: ',\{prompt\}\,\ now", "study.name=s")
+    status, _, complained = study(
+        "-m", "task.limit=1", stops, r"backbone.template='{prompt}, please: ',\{prompt\}\,\ now", "study.name=s"
+    )
     assert status == 0, complained
     found = [OmegaConf.load(file) for file in Path("out").glob("lab-mask-*/config.yaml")]
     assert {tuple(one.task.stop) for one in found} == {("a, b",), ("{x}", "c"), ("\\}",)}

@@ -76,7 +76,10 @@ def test_between_dollars(text, answer):
 
 def test_filters_of_the_task():
     task = Math500()
-    assert task.extract("The value $x$ is $\\boxed{\\frac12}$.") == {"strict": "x$ is $\\boxed{\\frac12}", "flexible": "\\frac12"}
+    assert task.extract("The value $x$ is $\\boxed{\\frac12}$.") == {
+        "strict": "x$ is $\\boxed{\\frac12}",
+        "flexible": "\\frac12",
+    }
     assert task.extract("It is $\\frac12$") == {"strict": "\\frac12", "flexible": "\\frac12"}
     assert task.matches("\\frac12", "0.5") and not task.matches("[invalid]", "0.5")
 

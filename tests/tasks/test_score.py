@@ -1,4 +1,5 @@
-"""The scoring traps as literal expectations, and equality with lm-evaluation-harness's own filter and metric classes."""
+"""The scoring traps as literal expectations, and equality with lm-evaluation-harness's own filter and metric
+classes."""
 
 from __future__ import annotations
 
@@ -47,7 +48,8 @@ def test_traps(text: str, strict: str, strict_ok: bool, flexible: str, flexible_
     assert exact_match(flexible, "18") is flexible_ok
 
 
-# response, extraction by gsm8k_cot_zeroshot's strict filter: the dot at the end of its pattern is any character, and there must be one
+# response, extraction by gsm8k_cot_zeroshot's strict filter: the dot at the end of its pattern is any character, and
+# there must be one
 COT_TRAPS = [
     ("So 9 * 2 = 18. The answer is 18.", "18"),
     ("The answer is 18", "1"),
@@ -93,8 +95,12 @@ def test_normalisation_is_applied_to_both_sides() -> None:
     assert exact_match("ABC", "abc")
 
 
-pieces = st.sampled_from(["####", "#### ", "$", ",", ".", "-", "\n", " ", "18", "1,000", "18.00", "...", "(", "9", "The answer is "])
-texts = st.lists(st.one_of(pieces, st.text(alphabet="0123456789$,.-# \n\u0661xX", max_size=6)), max_size=14).map("".join)
+pieces = st.sampled_from(
+    ["####", "#### ", "$", ",", ".", "-", "\n", " ", "18", "1,000", "18.00", "...", "(", "9", "The answer is "]
+)
+texts = st.lists(st.one_of(pieces, st.text(alphabet="0123456789$,.-# \n\u0661xX", max_size=6)), max_size=14).map(
+    "".join
+)
 # NumPy's fixed-width strings, in which the harness compares, cannot hold a trailing NUL, so NUL is left out
 wild = st.text(alphabet=st.characters(exclude_characters="\0", exclude_categories=("Cs",)), max_size=40)
 
@@ -109,7 +115,9 @@ def harness():
 
     folder = Path(lm_eval.__file__).parent / "tasks" / "gsm8k"
     config, cot = (yaml.safe_load((folder / name).read_text()) for name in ("gsm8k.yaml", "gsm8k-cot-zeroshot.yaml"))
-    assert config["doc_to_target"] == cot["doc_to_target"] == "{{answer}}" and config["metric_list"] == cot["metric_list"]
+    assert (
+        config["doc_to_target"] == cot["doc_to_target"] == "{{answer}}" and config["metric_list"] == cot["metric_list"]
+    )
     assert config["filter_list"][1] == cot["filter_list"][1]
     filters = {"strict-match-cot": RegexFilter(regex_pattern=cot["filter_list"][0]["filter"][0]["regex_pattern"])}
     for entry in config["filter_list"]:
@@ -134,7 +142,11 @@ def harness():
 
 
 def _same(harness, text: str, target: str) -> None:
-    filters = (("strict-match", strict_match), ("flexible-extract", flexible_extract), ("strict-match-cot", strict_match_cot))
+    filters = (
+        ("strict-match", strict_match),
+        ("flexible-extract", flexible_extract),
+        ("strict-match-cot", strict_match_cot),
+    )
     for name, ours in filters:
         extracted = harness.extract(name, text)
         assert ours(text) == extracted

@@ -8,7 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.checkpoints import DREAM_SPECIAL, EOT, VOCAB, byte_tokenizer, write_checkpoint, write_dream, write_qwen2_files
+from tests.checkpoints import (
+    DREAM_SPECIAL,
+    EOT,
+    VOCAB,
+    byte_tokenizer,
+    write_checkpoint,
+    write_dream,
+    write_qwen2_files,
+)
 from warmexp.analysis.analysis import analyse
 from warmexp.analysis.points import load_point
 from warmexp.api import planned
@@ -64,7 +72,10 @@ def test_the_lab_task():
 
 
 def test_gsm8k_from_a_file(tmp_path):
-    row = {"question": "Ann has 3\u2028pens and buys 1,200. How many?", "answer": "3+1200=<<3+1200=1203>>1,203\n#### 1,203"}
+    row = {
+        "question": "Ann has 3\u2028pens and buys 1,200. How many?",
+        "answer": "3+1200=<<3+1200=1203>>1,203\n#### 1,203",
+    }
     write(tmp_path / "test.jsonl", [row])
     for path in (tmp_path, tmp_path / "test.jsonl"):
         (question,) = GSM8K(path=str(path), num_fewshot=0).load()
@@ -87,20 +98,29 @@ def test_shots(small):
         assert all(s.startswith("Question: Q") and "\nAnswer: 1+" in s and "<<" in s and "\n#### " in s for s in shots)
     assert len({q.prompt.rpartition("\n\n")[0] for q in questions}) > 1
     by_id = {q.id: q for q in questions}
-    assert [by_id[q.id] for q in GSM8K(path=str(small), num_fewshot=2, limit=3, subset_seed=1).load()] == subset(questions, 3, 1)
+    assert [by_id[q.id] for q in GSM8K(path=str(small), num_fewshot=2, limit=3, subset_seed=1).load()] == subset(
+        questions, 3, 1
+    )
     assert questions != GSM8K(path=str(small), num_fewshot=2, fewshot_seed=5).load()
     zero = GSM8K(path=str(small), num_fewshot=0)
     none = GSM8K(path=str(small), shots="none")
-    assert [q.prompt for q in none.load()] == [q.prompt for q in zero.load()] == [q.prompt.rpartition("\n\n")[2] for q in questions]
+    assert (
+        [q.prompt for q in none.load()]
+        == [q.prompt for q in zero.load()]
+        == [q.prompt.rpartition("\n\n")[2] for q in questions]
+    )
     assert none.identity() == zero.identity() != GSM8K(path=str(small)).identity()
     elsewhere = write(small / "mine.jsonl", [{"question": "S?", "answer": "#### 1"}])
     assert (
-        GSM8K(path=str(small), num_fewshot=1, fewshot_path=str(elsewhere)).load()[0].prompt.startswith("Question: S?\nAnswer: #### 1\n\n")
+        GSM8K(path=str(small), num_fewshot=1, fewshot_path=str(elsewhere))
+        .load()[0]
+        .prompt.startswith("Question: S?\nAnswer: #### 1\n\n")
     )
 
 
 def test_shots_as_turns(small):
-    """The examples of `turn`, in the same order and with the same flat text, but each a user turn and an assistant turn."""
+    """The examples of `turn`, in the same order and with the same flat text, but each a user turn and an assistant
+    turn."""
     questions, flat = (GSM8K(path=str(small), num_fewshot=3, shots=shots).load() for shots in ("turns", "turn"))
     for q, other in zip(questions, flat, strict=True):
         assert len(q.turns) == 7 and other.turns == () and q.prompt == other.prompt
@@ -154,7 +174,10 @@ def harness_task(folder: Path, cache: Path, **changes):
 
     config = yaml.safe_load((Path(lm_eval.__file__).parent / "tasks" / "gsm8k" / "gsm8k.yaml").read_text())
     del config["dataset_name"]
-    files = {"data_files": {split: str(folder / f"{split}.jsonl") for split in ("train", "test")}, "cache_dir": str(cache)}
+    files = {
+        "data_files": {split: str(folder / f"{split}.jsonl") for split in ("train", "test")},
+        "cache_dir": str(cache),
+    }
     return ConfigurableTask(config=config | {"dataset_path": "json", "dataset_kwargs": files} | changes)
 
 
@@ -167,7 +190,8 @@ def asked(task, limit: int | None = None) -> list[str]:
 
 def test_prompts_equal_the_harness(small, quiet_home):
     assert asked(harness_task(small, quiet_home)) == [q.prompt for q in GSM8K(path=str(small)).load()]
-    # asking the split that the shots come from: the question is taken out of its shots, also where it is there several times
+    # asking the split that the shots come from: the question is taken out of its shots, also where it is there several
+    # times
     for n in (5, 8):
         own = asked(harness_task(small, quiet_home, test_split="train", num_fewshot=n))
         assert own == [q.prompt for q in GSM8K(path=str(small), split="train", num_fewshot=n).load()]
@@ -231,9 +255,17 @@ def test_zero_shot_prompts_equal_the_harness():
 
 
 def test_math500_from_a_file(tmp_path):
-    rows = [{"problem": "P?", "answer": "2"}, {"problem": "{question}", "answer": "x", "solution": "So $\\boxed{\\frac12}$."}]
+    rows = [
+        {"problem": "P?", "answer": "2"},
+        {"problem": "{question}", "answer": "x", "solution": "So $\\boxed{\\frac12}$."},
+    ]
     first, second = Math500(path=str(write(tmp_path / "math.jsonl", rows))).load()
-    assert (first.id, first.prompt, first.target, first.solution) == ("math500-test-00000", "Problem: P?\nAnswer:", "2", "2")
+    assert (first.id, first.prompt, first.target, first.solution) == (
+        "math500-test-00000",
+        "Problem: P?\nAnswer:",
+        "2",
+        "2",
+    )
     assert second.target == "\\frac12" and second.prompt == "Problem: {question}\nAnswer:"
 
 
@@ -262,13 +294,19 @@ def test_questions_of_ones_own(tmp_path):
 
 
 def test_text_behind_the_end_is_scored_apart(checkpoint, quiet_home, monkeypatch):
-    """A canvas whose first end token is followed by another answer: the main scores read what stands before it, the uncut pair all of it
-    up to a stop string. Where a stop string is a special token, the uncut text stops there too."""
+    """A canvas whose first end token is followed by another answer: the main scores read what stands before it, the
+    uncut pair all of it up to a stop string. Where a stop string is a special token, the uncut text stops there too."""
     import warmexp.runs.run as module
     from tests.checkpoints import EOS
     from warmexp.decode.batch import Decoded
 
-    words = ["backbone=checkpoint", f"backbone.path={checkpoint}", "length.canvas_length=8", "length.block_length=8", "tau=0.01"]
+    words = [
+        "backbone=checkpoint",
+        f"backbone.path={checkpoint}",
+        "length.canvas_length=8",
+        "length.block_length=8",
+        "tau=0.01",
+    ]
     plan = planned([*words, "task.limit=2", "device=cpu", "task.stop=['Question:','<|eot_id|>']"])
     tokenizer = plan.backbone.tokenizer
     answer, other = (plan.questions[0].target, "77") if plan.questions[0].target != "77" else ("77", "78")
@@ -285,22 +323,34 @@ def test_text_behind_the_end_is_scored_apart(checkpoint, quiet_home, monkeypatch
     summary = run(plan, say=lambda _: None)
     record = read_lines(plan.folder / "records.jsonl")[0]
     assert record["response"] == f" #### {answer}" and record["response_uncut"] == f" #### {answer}\n#### {other}"
-    assert record["extracted"] == {"strict": answer, "flexible": answer, "strict_uncut": answer, "flexible_uncut": other}
+    assert record["extracted"] == {
+        "strict": answer,
+        "flexible": answer,
+        "strict_uncut": answer,
+        "flexible_uncut": other,
+    }
     assert record["correct"] == {"strict": True, "flexible": True, "strict_uncut": True, "flexible_uncut": False}
     assert record["response_tokens"] == len(f" #### {answer}")
     assert (
-        summary["accuracy_flexible"] >= 0.5 and summary["accuracy_flexible_uncut"] == 0 and len(summary["accuracy_strict_uncut_ci95"]) == 2
+        summary["accuracy_flexible"] >= 0.5
+        and summary["accuracy_flexible_uncut"] == 0
+        and len(summary["accuracy_strict_uncut_ci95"]) == 2
     )
 
 
 def test_the_questions_are_recorded_and_populations_kept_apart(small, quiet_home, monkeypatch):
-    """The run folder names its questions before anything is decoded, and a table or a picture of runs on different ones says so."""
+    """The run folder names its questions before anything is decoded, and a table or a picture of runs on different ones
+    says so."""
     folders = []
     for words in (["task.limit=3", "task.subset_seed=0"], []):
         plan = planned(["task=gsm8k", f"task.path={small}", "task.num_fewshot=0", "length.block_length=16", *words])
         run(plan, say=lambda _: None)
         kept = json.loads((plan.folder / "questions.json").read_text())
-        assert kept["ids"] == [q.id for q in plan.questions] == [r["id"] for r in read_lines(plan.folder / "records.jsonl")]
+        assert (
+            kept["ids"]
+            == [q.id for q in plan.questions]
+            == [r["id"] for r in read_lines(plan.folder / "records.jsonl")]
+        )
         assert kept["sha256"] == json.loads((plan.folder / "summary.json").read_text())["questions_sha256"]
         folders.append(plan.folder)
     points = [load_point(folder) for folder in folders]
@@ -321,7 +371,9 @@ def test_shots_too_long_for_the_backbone(small, quiet_home):
 
 
 def test_turns_need_a_backbone_that_has_them(quiet_home, small):
-    with pytest.raises(UserError, match=r"task\.shots=turns needs a chat template, and backbone\.template='\{prompt\}'"):
+    with pytest.raises(
+        UserError, match=r"task\.shots=turns needs a chat template, and backbone\.template='\{prompt\}'"
+    ):
         planned(["task=gsm8k", f"task.path={small}", "task.shots=turns"])
     assert planned(["task=gsm8k", f"task.path={small}", "task.shots=turns", "task.num_fewshot=0"]).prompts
 
@@ -342,7 +394,13 @@ def test_turns_run_end_to_end(quiet_home, small, option):
     else:
         write_dream(folder)
         write_qwen2_files(folder, DREAM_SPECIAL | special)
-    words = [f"backbone={option}", f"backbone.path={folder}", "backbone.dtype=float32", "device=cpu", "length.canvas_length=8"]
+    words = [
+        f"backbone={option}",
+        f"backbone.path={folder}",
+        "backbone.dtype=float32",
+        "device=cpu",
+        "length.canvas_length=8",
+    ]
     words += ["length.block_length=8", "task=gsm8k", f"task.path={small}", "task.num_fewshot=2", "task.limit=2"]
     plan, turn = planned([*words, "task.shots=turns"]), planned([*words, "task.shots=turn"])
     turns = 7 if option == "dream_7b" else 6  # the system's, two examples of two, the question's and the answer's
@@ -352,11 +410,16 @@ def test_turns_run_end_to_end(quiet_home, small, option):
         assert ids[0] == alone[0] == first and (option == "dream_7b" or ids.count(first) == 1)
     assert plan.run_id != turn.run_id and plan.identity["turns"] and "turns" not in turn.identity
     changed = planned([*words, "task.shots=turns", "backbone.template_turn_end='.'"])
-    assert changed.run_id != plan.run_id and changed.identity["backbone"] == plan.identity["backbone"] == turn.identity["backbone"]
+    assert (
+        changed.run_id != plan.run_id
+        and changed.identity["backbone"] == plan.identity["backbone"] == turn.identity["backbone"]
+    )
     summary = run(plan, say=lambda _: None)
     rows = read_lines(plan.folder / "records.jsonl")
     assert summary["n"] == len(rows) == 2 and [r["question"] for r in rows] == [q.prompt for q in plan.questions]
-    assert all(r["token_forwards"] == r["nfe"] * (len(plan.prompts[r["id"]]) + 8) for r in rows), "the conversation is what was read"
+    assert all(r["token_forwards"] == r["nfe"] * (len(plan.prompts[r["id"]]) + 8) for r in rows), (
+        "the conversation is what was read"
+    )
     run(turn, say=lambda _: None)
     others = read_lines(turn.folder / "records.jsonl")
     assert all(a["prompt_sha256"] != b["prompt_sha256"] for a, b in zip(rows, others, strict=True))
@@ -381,7 +444,10 @@ def test_real_questions_run_end_to_end(quiet_home, way):
         path = REAL / "test.jsonl"
     if way == "math":  # GSM8K's questions in MATH's form
         rows = [json.loads(line) for line in (REAL / "test.jsonl").read_text(encoding="utf-8").splitlines()[:40]]
-        path = write(quiet_home / "math.jsonl", [{"problem": r["question"], "answer": r["answer"].rpartition("#### ")[2]} for r in rows])
+        path = write(
+            quiet_home / "math.jsonl",
+            [{"problem": r["question"], "answer": r["answer"].rpartition("#### ")[2]} for r in rows],
+        )
     plan = planned([*WAYS[way], f"task.path={path}", "task.limit=3", "task.subset_seed=0", "batch_size=2"])
     summary = run(plan, say=lambda _: None)
     rows = read_lines(plan.folder / "records.jsonl")
@@ -390,7 +456,11 @@ def test_real_questions_run_end_to_end(quiet_home, way):
         assert 0 <= summary[f"accuracy_{name}"] <= 1
         assert all(isinstance(r["correct"][name], bool) and isinstance(r["extracted"][name], str) for r in rows)
     for r, q in zip(rows, plan.questions, strict=True):
-        assert r["question"] == q.prompt and r["target"] == q.target and r["response_uncut"].startswith(r["response"].rstrip("\ufffd"))
+        assert (
+            r["question"] == q.prompt
+            and r["target"] == q.target
+            and r["response_uncut"].startswith(r["response"].rstrip("\ufffd"))
+        )
         assert len(q.target) < 12 and q.target.replace(",", "").replace(".", "").lstrip("-").isdigit()
 
 

@@ -1,4 +1,5 @@
-"""A W&B server on this machine, as far as the client asks of one: it keeps what it is told of runs, and can refuse or go silent."""
+"""A W&B server on this machine, as far as the client asks of one: it keeps what it is told of runs, and can refuse or
+go silent."""
 
 from __future__ import annotations
 
@@ -18,8 +19,8 @@ _RUN, _ARTIFACT, _MANIFEST, _FILE = "UnVuOjE=", "QXJ0OjE=", "TWFuOjE=", "RmlsOjE
 class Server(ThreadingHTTPServer):
     """runs: W&B run id -> what the client said of it (groupName, jobType, tags, config, summary, history, exitcode).
 
-    views: id -> a saved workspace. asked: how often each GraphQL operation was. status: what every request is answered with, 200 or a
-    refusal. silent: requests are read and never answered.
+    views: id -> a saved workspace. asked: how often each GraphQL operation was. status: what every request is answered
+    with, 200 or a refusal. silent: requests are read and never answered.
     """
 
     daemon_threads = True
@@ -49,7 +50,9 @@ class Server(ThreadingHTTPServer):
             case "UpsertBucket":
                 return {"upsertBucket": self._upsert(given)}
             case "Viewer":
-                return {"viewer": {"id": "VTox", "entity": "me", "username": "me", "flags": "{}", "teams": {"edges": []}}}
+                return {
+                    "viewer": {"id": "VTox", "entity": "me", "username": "me", "flags": "{}", "teams": {"edges": []}}
+                }
             case "ArtifactType":
                 return {"project": {"artifact": None}}
             case "CreateRunFiles":
@@ -57,7 +60,9 @@ class Server(ThreadingHTTPServer):
                 return {"createRunFiles": {"runID": _RUN, "uploadHeaders": [], "files": files}}
             case "CreateArtifact":
                 sequence = {"id": "U2VxOjE=", "latestArtifact": None}
-                return {"createArtifact": {"artifact": {"id": _ARTIFACT, "state": "PENDING", "artifactSequence": sequence}}}
+                return {
+                    "createArtifact": {"artifact": {"id": _ARTIFACT, "state": "PENDING", "artifactSequence": sequence}}
+                }
             case "CreateArtifactManifest":
                 return {"createArtifactManifest": manifest}
             case "UpdateArtifactManifest":
@@ -65,15 +70,23 @@ class Server(ThreadingHTTPServer):
             case "CreateArtifactFiles":
                 more = {"storagePath": None, "uploadMultipartUrls": None, "artifact": {"id": _ARTIFACT}}
                 files = (given.get("input") or given)["artifactFiles"]
-                nodes = [{"node": {**upload, **more, "name": file["name"], "displayName": file["name"]}} for file in files]
+                nodes = [
+                    {"node": {**upload, **more, "name": file["name"], "displayName": file["name"]}} for file in files
+                ]
                 return {"createArtifactFiles": {"files": {"edges": nodes}}}
             case "UpsertView2":
                 self.views[given.get("id") or f"view{len(self.views)}"] = given
                 return {
-                    "upsertView": {"view": {"id": given.get("id") or f"view{len(self.views) - 1}", "name": "nw-abc-v"}, "inserted": True}
+                    "upsertView": {
+                        "view": {"id": given.get("id") or f"view{len(self.views) - 1}", "name": "nw-abc-v"},
+                        "inserted": True,
+                    }
                 }
             case "View":
-                views = [{"node": {"id": i, "displayName": v["displayName"], "spec": v["spec"]}} for i, v in self.views.items()]
+                views = [
+                    {"node": {"id": i, "displayName": v["displayName"], "spec": v["spec"]}}
+                    for i, v in self.views.items()
+                ]
                 return {"project": {"allViews": {"edges": views}}}
             case "CommitArtifact":
                 return {"commitArtifact": {"artifact": {"id": _ARTIFACT, "digest": "x"}}}
@@ -87,7 +100,9 @@ class Server(ThreadingHTTPServer):
             kept["summary"] = json.loads(lines[-1])
         if "wandb-history.jsonl" in files:
             first = files["wandb-history.jsonl"]["offset"]
-            kept["history"] = kept["history"][:first] + [json.loads(line) for line in files["wandb-history.jsonl"]["content"]]
+            kept["history"] = kept["history"][:first] + [
+                json.loads(line) for line in files["wandb-history.jsonl"]["content"]
+            ]
         if sent.get("complete"):
             kept["exitcode"] = sent["exitcode"]
 
@@ -117,10 +132,22 @@ class Server(ThreadingHTTPServer):
     def _upsert(self, given: dict[str, Any]) -> dict[str, Any]:
         new = given["name"] not in self.runs
         kept = self.runs.setdefault(given["name"], {"summary": {}, "history": [], "config": {}, "tags": []})
-        kept |= {key: given[key] for key in ("groupName", "jobType", "tags", "displayName") if given.get(key) is not None}
+        kept |= {
+            key: given[key] for key in ("groupName", "jobType", "tags", "displayName") if given.get(key) is not None
+        }
         kept["config"] |= json.loads(given.get("config") or "{}")
-        bucket = {"id": _RUN, "name": given["name"], "displayName": given["name"], "description": None, "sweepName": None}
-        bucket |= {"config": json.dumps(kept["config"]), "historyLineCount": len(kept["history"]), "project": _project(given)}
+        bucket = {
+            "id": _RUN,
+            "name": given["name"],
+            "displayName": given["name"],
+            "description": None,
+            "sweepName": None,
+        }
+        bucket |= {
+            "config": json.dumps(kept["config"]),
+            "historyLineCount": len(kept["history"]),
+            "project": _project(given),
+        }
         return {"bucket": bucket, "inserted": new}
 
 
@@ -168,7 +195,11 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _project(given: dict[str, Any]) -> dict[str, Any]:
-    return {"id": "UHJvOjE=", "name": given.get("project"), "entity": {"id": "RW50OjE=", "name": given.get("entity") or "me"}}
+    return {
+        "id": "UHJvOjE=",
+        "name": given.get("project"),
+        "entity": {"id": "RW50OjE=", "name": given.get("entity") or "me"},
+    }
 
 
 @contextmanager

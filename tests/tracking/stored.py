@@ -10,7 +10,8 @@ _HEADER, _BLOCK = 7, 32768
 
 
 def messages(file: Path) -> list[bytes]:
-    """The whole records of a .wandb file: LevelDB's log format behind a 7-byte file header (crc 4, length 2, type 1; 32 KiB blocks)."""
+    """The whole records of a .wandb file: LevelDB's log format behind a 7-byte file header (crc 4, length 2, type 1; 32
+    KiB blocks)."""
     data, at, found, part = file.read_bytes(), _HEADER, [], b""
     while at + _HEADER <= len(data):
         left = _BLOCK - at % _BLOCK
@@ -36,7 +37,9 @@ def stored(offline: Path) -> dict[str, dict]:
     found: dict[str, dict] = {"config": {}, "summary": {}, "run": {}, "metrics": {}, "artifact": {}}
     deadline = time.monotonic() + 30  # the client's own process may write its records after `finish` returns
     while True:
-        records = [wandb_internal_pb2.Record.FromString(data) for file in offline.glob("*.wandb") for data in messages(file)]
+        records = [
+            wandb_internal_pb2.Record.FromString(data) for file in offline.glob("*.wandb") for data in messages(file)
+        ]
         if (records and records[-1].WhichOneof("record_type") == "exit") or time.monotonic() > deadline:
             break
         time.sleep(0.1)
@@ -52,9 +55,16 @@ def stored(offline: Path) -> dict[str, dict]:
             best = [name for name in ("min", "max") if getattr(metric.summary, name)]
             found["metrics"][metric.name or metric.glob_name] = best[0] if best else metric.step_metric
         elif kind == "artifact":
-            found["artifact"] = {"name": record.artifact.name, "files": [entry.path for entry in record.artifact.manifest.contents]}
+            found["artifact"] = {
+                "name": record.artifact.name,
+                "files": [entry.path for entry in record.artifact.manifest.contents],
+            }
         elif kind == "summary":
-            found["summary"] |= {(u.key or "/".join(u.nested_key)): json.loads(u.value_json) for u in record.summary.update}
+            found["summary"] |= {
+                (u.key or "/".join(u.nested_key)): json.loads(u.value_json) for u in record.summary.update
+            }
         elif kind == "history":
-            found["summary"] |= {(i.key or "/".join(i.nested_key)): json.loads(i.value_json) for i in record.history.item}
+            found["summary"] |= {
+                (i.key or "/".join(i.nested_key)): json.loads(i.value_json) for i in record.history.item
+            }
     return found

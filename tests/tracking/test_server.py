@@ -1,4 +1,5 @@
-"""Online, with the real client and a server on this machine: nothing is there twice, and a server that fails holds nobody up."""
+"""Online, with the real client and a server on this machine: nothing is there twice, and a server that fails holds
+nobody up."""
 
 from __future__ import annotations
 
@@ -43,14 +44,25 @@ def tracked(folder: Path, **options) -> WandbTracker:
 def wandb_sync(*words: str, cwd: Path) -> subprocess.CompletedProcess:
     talking = {**os.environ, "WANDB_SILENT": "false"}
     command = [sys.executable, "-m", "wandb", "sync", *words]
-    return subprocess.run(command, cwd=cwd, env=talking, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
+    return subprocess.run(
+        command, cwd=cwd, env=talking, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120
+    )
 
 
 def test_a_run_is_sent_once(server, run_folder):
     assert tracked(run_folder, group="g").note == f"W&B: {server.address}/me/p/runs/{next(iter(server.runs))}"
     (run,) = server.runs.values()
-    assert (run["groupName"], run["jobType"], run["tags"], run["exitcode"]) == ("g", "run", ["token_inject", "oracle", "lab"], 0)
-    assert run["config"]["rho"] == {"value": 0.5} and run["summary"]["nfe_mean"] == 7.25 and run["summary"]["status"] == "finished"
+    assert (run["groupName"], run["jobType"], run["tags"], run["exitcode"]) == (
+        "g",
+        "run",
+        ["token_inject", "oracle", "lab"],
+        0,
+    )
+    assert (
+        run["config"]["rho"] == {"value": 0.5}
+        and run["summary"]["nfe_mean"] == 7.25
+        and run["summary"]["status"] == "finished"
+    )
     assert all(KEY.encode() not in file.read_bytes() for file in run_folder.rglob("*") if file.is_file())
     lines = len(run["history"])
     again = WandbTracker(project="p", group="g")
@@ -58,7 +70,9 @@ def test_a_run_is_sent_once(server, run_folder):
     assert again.note is None and server.asked["RunResumeStatus"] == 1  # the folder's own note was enough
     (run_folder / "wandb.json").unlink()
     again.mirror("lab-mask-0", CONFIG, run_folder)
-    assert server.asked["RunResumeStatus"] == 2 and len(server.runs) == 1 and len(run["history"]) == lines  # W&B's own summary was
+    assert (
+        server.asked["RunResumeStatus"] == 2 and len(server.runs) == 1 and len(run["history"]) == lines
+    )  # W&B's own summary was
 
 
 def test_the_run_of_a_sweep_has_the_id_that_its_agent_waits_for(server, run_folder, monkeypatch):
@@ -88,7 +102,9 @@ def test_what_was_kept_offline_is_backfilled_once(server, run_folder, monkeypatc
     tracked(run_folder, mode="offline")
     (offline,) = (run_folder / "wandb").glob("offline-run-*")
     stored(offline)
-    monkeypatch.setattr("warmexp.analysis.points.collect", lambda roots, accuracy: ([SimpleNamespace(folder=run_folder)], []))
+    monkeypatch.setattr(
+        "warmexp.analysis.points.collect", lambda roots, accuracy: ([SimpleNamespace(folder=run_folder)], [])
+    )
     for expected in ("W&B: http", "is there already"):
         assert backfill.main([str(run_folder), "--project", "p"]) == 0
         assert expected in capsys.readouterr().out
@@ -106,7 +122,9 @@ def test_wandb_sync_instead_of_the_backfill_is_noticed(server, run_folder, monke
     stored(offline)
     done = wandb_sync(str(offline), cwd=run_folder)
     assert list(server.runs) == ["lab-mask-0"], done.stdout + done.stderr
-    monkeypatch.setattr("warmexp.analysis.points.collect", lambda roots, accuracy: ([SimpleNamespace(folder=run_folder)], []))
+    monkeypatch.setattr(
+        "warmexp.analysis.points.collect", lambda roots, accuracy: ([SimpleNamespace(folder=run_folder)], [])
+    )
     assert backfill.main([str(run_folder), "--project", "p"]) == 0
     assert "is there already" in capsys.readouterr().out and len(server.runs) == 1
 

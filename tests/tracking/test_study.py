@@ -55,7 +55,9 @@ def test_a_front_that_cannot_be_sent_never_fails_a_study(outputs, monkeypatch):
     from warmexp.report import interactive
 
     monkeypatch.setattr(interactive, "front_figure", lambda front: 1 / 0)
-    assert log_study(WandbTracker(mode="offline"), front_of(study), study, "rates").startswith("warning: W&B tracking stopped")
+    assert log_study(WandbTracker(mode="offline"), front_of(study), study, "rates").startswith(
+        "warning: W&B tracking stopped"
+    )
 
 
 def test_a_file_with_a_secret_stays_out_of_the_artifact(outputs, monkeypatch):
@@ -91,7 +93,9 @@ def test_a_study_folder_stands_for_its_runs(outputs, capsys):
     study = outputs / "studies" / "later"
     shutil.copytree(outputs / "studies" / "rates" / "jobs", study / "jobs")
     assert backfill.main([str(study), "--offline"]) == 0
-    assert [line.split(": ")[0].split("] ")[1].partition(" ")[2] for line in capsys.readouterr().out.splitlines()] == ["(study later)"] * 2
+    assert [line.split(": ")[0].split("] ")[1].partition(" ")[2] for line in capsys.readouterr().out.splitlines()] == [
+        "(study later)"
+    ] * 2
     sent = [found for folder in outputs.glob("lab-mask-*") for found in offline(folder)]
     assert [stored(found)["run"]["group"] for found in sent] == ["later", "later"]
 
@@ -107,7 +111,9 @@ def test_one_damaged_folder_does_not_keep_the_others_at_home(outputs, capsys):
 def test_dry_run_writes_nothing(outputs, capsys):
     assert backfill.main([str(outputs), "--project", "p", "--dry-run"]) == 0
     said = capsys.readouterr().out
-    assert said.count("would be sent to project p, group rates") == 3 and said.count("would be sent to project p\n") == 1
+    assert (
+        said.count("would be sent to project p, group rates") == 3 and said.count("would be sent to project p\n") == 1
+    )
     assert not list(outputs.rglob("wandb*"))
 
 

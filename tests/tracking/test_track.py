@@ -83,14 +83,19 @@ def test_a_run_has_the_same_id_whenever_it_is_sent(quiet_home, figure):
         time.sleep(1.1)  # the client names its folder by the second
     offline = list((folder / "wandb").glob("offline-run-*"))
     assert len(offline) == 2 and {stored(one)["run"]["id"] for one in offline} == {"lab-mask-0"}
-    assert run_key("lab-mask-0", "a") != run_key("lab-mask-0", "b") and run_key("lab-mask-0", "a") == run_key("lab-mask-0", "a")
+    assert run_key("lab-mask-0", "a") != run_key("lab-mask-0", "b") and run_key("lab-mask-0", "a") == run_key(
+        "lab-mask-0", "a"
+    )
 
 
 def test_the_study_is_the_group_unless_the_tracker_has_one(quiet_home, figure):
     config = CONFIG | {"study": {"name": "injection"}}
     found = stored(tracked(WandbTracker(mode="offline"), quiet_home / "a", figure, config))
     assert found["run"]["group"] == "injection" and found["config"]["study"] == "injection"
-    assert stored(tracked(WandbTracker(mode="offline", group="g"), quiet_home / "b", figure, config))["run"]["group"] == "g"
+    assert (
+        stored(tracked(WandbTracker(mode="offline", group="g"), quiet_home / "b", figure, config))["run"]["group"]
+        == "g"
+    )
 
 
 def test_a_run_that_saw_the_answer_is_tagged_whatever_its_proposer_is_called(quiet_home):
@@ -160,7 +165,9 @@ def test_a_project_that_wandb_would_not_take_is_refused_at_once():
 
 def test_no_tracker_has_the_same_methods():
     public = {name for name in vars(WandbTracker) if not name.startswith("_") and callable(getattr(WandbTracker, name))}
-    assert public == {name for name in vars(NoTracker) if not name.startswith("_") and callable(getattr(NoTracker, name))}
+    assert public == {
+        name for name in vars(NoTracker) if not name.startswith("_") and callable(getattr(NoTracker, name))
+    }
 
 
 def test_the_progress_bar_is_silent_where_there_is_no_terminal(capsys):
@@ -197,11 +204,15 @@ def test_a_tracked_run_end_to_end(quiet_home, checkpoint):
     assert any(f"wandb sync {offline.resolve()}" in sentence for sentence in said)
     found = stored(offline)
     assert found["summary"]["nfe_mean"] == summary["nfe_mean"] and found["run"]["group"] == "g"
-    assert found["config"]["init"] == "mask" and found["config"]["run_id"] == plan.run_id and found["config"]["tau"] == 0.9
+    assert (
+        found["config"]["init"] == "mask" and found["config"]["run_id"] == plan.run_id and found["config"]["tau"] == 0.9
+    )
 
 
 def test_tags_that_wandb_refuses_do_not_stop_tracking(quiet_home, figure):
-    tracker = WandbTracker(tags=["", "  ", "x" * 100, "a", "a ", "ghp_aB3dE5fG7hJ9kL2mN4pQ6rS8tU0vW"], name="hf_" + "a" * 30)
+    tracker = WandbTracker(
+        tags=["", "  ", "x" * 100, "a", "a ", "ghp_aB3dE5fG7hJ9kL2mN4pQ6rS8tU0vW"], name="hf_" + "a" * 30
+    )
     offline = tracked(tracker, quiet_home / "run", figure)
     assert "warning" not in tracker.note
     found = stored(offline)["run"]

@@ -38,7 +38,10 @@ def panels_of(spec: dict) -> dict[str, list[dict]]:
 def test_the_workspace_shows_the_study_by_the_names_that_its_runs_have(front):
     spec = spec_of(workspace.build(front, "rates", "me", "p"))
     panels = panels_of(spec)
-    assert (panels["Scatter Plot"][0]["xAxis"], panels["Scatter Plot"][0]["yAxis"]) == ("summary:nfe_mean", "summary:accuracy_flexible")
+    assert (panels["Scatter Plot"][0]["xAxis"], panels["Scatter Plot"][0]["yAxis"]) == (
+        "summary:nfe_mean",
+        "summary:accuracy_flexible",
+    )
     columns = [column["accessor"] for column in panels["Parallel Coordinates Plot"][0]["columns"]]
     assert columns == ["config:tau.value", "summary:nfe_mean", "summary:accuracy_flexible"]
     assert panels["Media Browser"][0]["mediaKeys"] == ["front_figure"]
@@ -71,7 +74,9 @@ def test_a_study_that_ends_online_has_a_workspace_and_it_is_saved_once(server, s
 
 def test_a_workspace_that_cannot_be_saved_never_fails_a_study(server, study, front, monkeypatch):
     monkeypatch.setattr(workspace, "save", lambda *_: 1 / 0)
-    assert "its workspace was not saved (division by zero)" in log_study(WandbTracker(project="p"), front, study, "rates")
+    assert "its workspace was not saved (division by zero)" in log_study(
+        WandbTracker(project="p"), front, study, "rates"
+    )
 
 
 @pytest.mark.parametrize(("words", "sentence"), [(["nowhere"], "nowhere has no front/front.json"), ([], "no API key")])

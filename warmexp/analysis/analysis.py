@@ -1,8 +1,10 @@
-"""Points become a front: who is not dominated, what each run saves against the baseline's own front, and which differences are real.
+"""Points become a front: who is not dominated, what each run saves against the baseline's own front, and which
+differences are real.
 
-Runs are compared where backbone, task and questions are the same; such runs are a group, and every group has its own front and baseline.
-`pooled` puts all runs into one group, and every picture and table then says so. Everything here is a pure function of run folders: the
-points say which, their records are read. Resampling is seeded, so the same folders always give the same front.
+Runs are compared where backbone, task and questions are the same; such runs are a group, and every group has its own
+front and baseline. `pooled` puts all runs into one group, and every picture and table then says so. Everything here is
+a pure function of run folders: the points say which, their records are read. Resampling is seeded, so the same folders
+always give the same front.
 """
 
 from __future__ import annotations
@@ -43,12 +45,14 @@ def analyse(
 
     Args:
         points: finished runs, all collected with the same accuracy filter; their records are read.
-        x: an axis of axes.AXES. baseline: a selector (baseline.select). margin: of non-inferiority, a share of the questions.
+        x: an axis of axes.AXES. baseline: a selector (baseline.select). margin: of non-inferiority, a share of the
+        questions.
         pooled: compare runs on different questions, backbones or tasks with each other.
-        reference: x of the hypervolume's reference point, whose accuracy is 0; by default a tenth beyond the dearest run. A study compared
-            with another by its hypervolume needs the same one.
+        reference: x of the hypervolume's reference point, whose accuracy is 0; by default a tenth beyond the dearest
+            run. A study compared with another by its hypervolume needs the same one.
         plan: what a study wrote down before its first record (studies/frozen.py).
-        left_out: sentences about folders that did not become points, passed through. processes: that read records (measured.measure_all).
+        left_out: sentences about folders that did not become points, passed through. processes: that read records
+        (measured.measure_all).
     Raises:
         UserError: for an unknown axis, a wrong margin or selector.
     """
@@ -62,7 +66,9 @@ def analyse(
     measured, unread = _measured(points, x, processes)
     measured = merged(measured)
     accuracy = filters.pop() if filters else "flexible"
-    asked = Asked(x=x, accuracy=accuracy, selector=baseline, margin=margin, pooled=pooled, reference=reference, plan=plan)
+    asked = Asked(
+        x=x, accuracy=accuracy, selector=baseline, margin=margin, pooled=pooled, reference=reference, plan=plan
+    )
     return _front(measured, asked, (*left_out, *unread))
 
 
@@ -76,7 +82,9 @@ def along(front: Front, x: str) -> Front:
     """
     axis(x)
     measured = [run.measured for run in front.runs if x in run.measured.x]
-    asked = Asked(x=x, accuracy=front.accuracy, selector=front.selector, margin=front.margin, pooled=front.pooled, plan=front.plan)
+    asked = Asked(
+        x=x, accuracy=front.accuracy, selector=front.selector, margin=front.margin, pooled=front.pooled, plan=front.plan
+    )
     return _front(measured, asked, front.left_out)
 
 
@@ -108,10 +116,13 @@ def _measured(points: Sequence[Point], x: str, processes: int) -> tuple[list[Mea
 
 
 def _parts(measured: list[Measured], pooled: bool) -> list[list[Measured]]:
-    """Comparable runs together, the largest group first, and those on a calibration split behind those that it was for."""
+    """Comparable runs together, the largest group first, and those on a calibration split behind those that it was
+    for."""
     parts: dict[tuple, list[Measured]] = {}
     for one in measured:
-        parts.setdefault(() if pooled else (one.point.backbone, one.point.model, one.point.task, one.point.questions), []).append(one)
+        parts.setdefault(
+            () if pooled else (one.point.backbone, one.point.model, one.point.task, one.point.questions), []
+        ).append(one)
     return sorted(parts.values(), key=lambda part: (part[0].point.split in TUNING, -len(part), -part[0].point.n))
 
 
@@ -126,7 +137,9 @@ def _seconds(number: int, runs: list[Result], several: bool) -> list[str]:
     if not differing:
         return []
     where = f" in group {number + 1}" if several else ""
-    return [f"Seconds{where} were measured under different circumstances and do not compare: {'; '.join(differing)} (runs)."]
+    return [
+        f"Seconds{where} were measured under different circumstances and do not compare: {'; '.join(differing)} (runs)."
+    ]
 
 
 def _plan(plan: dict[str, Any] | None) -> list[str]:
@@ -135,7 +148,11 @@ def _plan(plan: dict[str, Any] | None) -> list[str]:
     keys = sorted({key for change in plan["changes"] for key in change["keys"]})
     looks = len(plan["changes"]) + 1
     repeated = "questions" in keys
-    tail = f" Questions were added after a look: with {looks} looks an error of 5 % is no longer 5 % (docs/numbers.md)." if repeated else ""
+    tail = (
+        f" Questions were added after a look: with {looks} looks an error of 5 % is no longer 5 % (docs/numbers.md)."
+        if repeated
+        else ""
+    )
     return [f"The plan was changed after it was frozen ({', '.join(keys)}).{tail}"]
 
 
@@ -151,7 +168,8 @@ def _on_test(number: int, group: Group, runs: list[Result]) -> list[str]:
     fitted = [run for run in mine if run.point.split in run.point.fitted_on]
     if fitted:
         found.append(
-            f"{len(fitted)} run{'s use' if len(fitted) > 1 else ' uses'} a trust map that was fitted on questions of the same split"
+            f"{len(fitted)} run{'s use' if len(fitted) > 1 else ' uses'} a trust map that was fitted on questions of"
+            " the same split"
             f" ({group.split}), which flatters."
         )
     return found
@@ -169,24 +187,32 @@ def _caveats(runs: list[Result], groups: list[Group], asked: Asked) -> list[str]
             if len(values) > 1:
                 found.append(f"Pooled: these runs used {len(values)} different {what}.")
     elif len(groups) > 1:
-        found.append(f"{len(groups)} groups of runs differ in questions, task or backbone: each has its own front, none is compared.")
+        found.append(
+            f"{len(groups)} groups of runs differ in questions, task or backbone: each has its own front, none is"
+            " compared."
+        )
     for number, group in enumerate(groups):
         found += _on_test(number, group, runs)
         others = sum(run.group == number and not run.is_candidate for run in runs)
         found += _seconds(number, [run for run in runs if run.group == number], len(groups) > 1)
         if others and not group.baseline_runs:
             found.append(
-                f"No run on these {group.task} questions (n = {group.n}) matches the baseline {asked.selector}: no saving can be said."
+                f"No run on these {group.task} questions (n = {group.n}) matches the baseline {asked.selector}: no"
+                " saving can be said."
             )
         far = [run for run in runs if run.group == number and run.saved and run.saved.far and not run.point.oracle]
         if far:
             low, high = max((run.saved.chord for run in far), key=lambda chord: chord[1] / chord[0])
             found.append(
-                f"{len(far)} saving{'s are' if len(far) > 1 else ' is'} read off a chord between baseline runs far apart ({low:.2f} and"
+                f"{len(far)} saving{'s are' if len(far) > 1 else ' is'} read off a chord between baseline runs far"
+                f" apart ({low:.2f} and"
                 f" {high:.2f}): a setting between them may take it away. Measure one, or see what leaving one out does."
             )
         if others and group.baseline_runs and len(group.baseline_front) == 1:
-            found.append("The baseline's front is a single point: vary its threshold (+sweep=threshold) for savings at equal accuracy.")
+            found.append(
+                "The baseline's front is a single point: vary its threshold (+sweep=threshold) for savings at equal"
+                " accuracy."
+            )
     found += _plan(asked.plan)
     if asked.x == "nfe" and any(r.measured.aux_forwards > 0 for r in runs):
         found.append("NFE leaves out auxiliary forwards (a self-draft's): x=full_forward_equivalents counts them.")

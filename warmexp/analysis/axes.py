@@ -11,7 +11,8 @@ from warmexp.errors import check_choice
 
 @dataclass(frozen=True)
 class Axis:
-    """label: for a picture. unit: of one question's value, for a sentence. digits: after the point, in tables. read: from a record."""
+    """label: for a picture. unit: of one question's value, for a sentence. digits: after the point, in tables. read:
+    from a record."""
 
     label: str
     unit: str
@@ -26,9 +27,14 @@ def _seconds(record: dict[str, Any]) -> float:
 AXES = {
     "nfe": Axis("NFE, forwards per question", "forwards", 2, lambda r: r["nfe"]),
     "full_forward_equivalents": Axis(
-        "full-forward equivalents per question, auxiliary ones included", "full forwards", 2, lambda r: r["full_forward_equivalents"]
+        "full-forward equivalents per question, auxiliary ones included",
+        "full forwards",
+        2,
+        lambda r: r["full_forward_equivalents"],
     ),
-    "token_forwards": Axis("token-forwards per question, auxiliary ones included", "token-forwards", 0, lambda r: r["token_forwards"]),
+    "token_forwards": Axis(
+        "token-forwards per question, auxiliary ones included", "token-forwards", 0, lambda r: r["token_forwards"]
+    ),
     "seconds": Axis("seconds per question, proposals included", "seconds", 3, _seconds),
 }
 

@@ -1,7 +1,7 @@
 """The baseline: which runs it is.
 
-A warm start beats one baseline run easily, by trading accuracy for forwards as a lower threshold would. So it is compared with what the
-baseline reaches by its own settings, that is with the hull of its runs (saving.py).
+A warm start beats one baseline run easily, by trading accuracy for forwards as a lower threshold would. So it is
+compared with what the baseline reaches by its own settings, that is with the hull of its runs (saving.py).
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ def select(points: list[Point], selector: str) -> list[Point]:
     """The runs that a selector names, oracle and autoregressive runs never among them.
 
     Args:
-        selector: words `key=value`, all of which must hold. A key is a config group (`init=mask`), a dotted key of the config
-            (`unmask.tau=0.9`) or the last part of one (`tau=0.9`); numbers are compared as numbers. Several values, `tau=0.7,0.9`, are
-            alternatives, and so are several selectors with ` | ` between them. What is not named may be anything: `init=mask` takes every
-            τ, block length, length policy and unmasking policy.
+        selector: words `key=value`, all of which must hold. A key is a config group (`init=mask`), a dotted key of the
+            config (`unmask.tau=0.9`) or the last part of one (`tau=0.9`); numbers are compared as numbers. Several
+            values, `tau=0.7,0.9`, are alternatives, and so are several selectors with ` | ` between them. What is not
+            named may be anything: `init=mask` takes every τ, block length, length policy and unmasking policy.
     Raises:
         UserError: for a word without `=`, or a key that no run has.
     """
@@ -50,7 +50,11 @@ def _holds(settings: dict, key: str, value: str) -> bool:
 
 
 def _equal(held: object, asked: str) -> bool:
-    if str(held) == asked or (held is None and asked in ("null", "none")) or (isinstance(held, bool) and str(held).lower() == asked):
+    if (
+        str(held) == asked
+        or (held is None and asked in ("null", "none"))
+        or (isinstance(held, bool) and str(held).lower() == asked)
+    ):
         return True
     try:
         return float(held) == float(asked)

@@ -1,4 +1,5 @@
-"""What a reader has to know to judge a front's numbers, as lines that a paper's appendix can print. docs/numbers.md explains each."""
+"""What a reader has to know to judge a front's numbers, as lines that a paper's appendix can print. docs/numbers.md
+explains each."""
 
 from __future__ import annotations
 
@@ -45,7 +46,8 @@ def _of_group(group: Group, runs: list[Result], asked: Asked) -> list[tuple[str,
         ("Long chords", f"{_count(far, 'saving')} measured on a chord between settings far apart." if far else "None."),
         (
             "How many were compared",
-            f"{_count(compared, 'run')} with the baseline; p also by Holm, intervals of differences hold together with 95 %.",
+            f"{_count(compared, 'run')} with the baseline; p also by Holm, intervals of differences hold together"
+            " with 95 %.",
         ),
         (
             "Margin",
@@ -54,7 +56,10 @@ def _of_group(group: Group, runs: list[Result], asked: Asked) -> list[tuple[str,
         ),
         ("Seconds", _circumstances(runs)),
         ("Oracle rows", f"{_count(oracles, 'run')} saw the answers; on no front." if oracles else "None."),
-        ("Autoregressive rows", f"{_count(alone, 'run')} without a forward of the backbone; on no front." if alone else "None."),
+        (
+            "Autoregressive rows",
+            f"{_count(alone, 'run')} without a forward of the backbone; on no front." if alone else "None.",
+        ),
     ]
 
 
@@ -64,13 +69,19 @@ def _plan(plan: dict[str, Any] | None) -> str:
     first, wanted = plan["sha256"][:12], plan["plan"]
     when = "before the first record" if plan.get("before_first_record") else "when there were records already"
     changes = f"; changed {_count(len(plan['changes']), 'time')} since" if plan["changes"] else ""
-    return f"{first}, written {plan.get('written')} {when}{changes}: {wanted.get('primary_endpoint')}; {wanted.get('stopping')}."
+    return (
+        f"{first}, written {plan.get('written')} {when}{changes}: {wanted.get('primary_endpoint')};"
+        f" {wanted.get('stopping')}."
+    )
 
 
 def _seeds(runs: list[Result]) -> str:
     several = sorted({len(run.point.seeds) for run in runs if run.point.seeds})
     if not several:
-        return "One each. Draws of different questions are independent, so intervals over questions cover the luck of a seed."
+        return (
+            "One each. Draws of different questions are independent, so intervals over questions cover the luck of a"
+            " seed."
+        )
     return f"{' or '.join(map(str, several))} where a label says so, resampled with the questions; one each elsewhere."
 
 
@@ -78,7 +89,9 @@ def _circumstances(runs: list[Result]) -> str:
     told = [dict(run.point.circumstances) for run in runs]
     names = sorted({name for one in told for name in one})
     values = {name: sorted({one.get(name, "not known") for one in told}) for name in names}
-    return ("; ".join(f"{name} {' or '.join(some)}" for name, some in values.items()) or "circumstances not known") + "."
+    return (
+        "; ".join(f"{name} {' or '.join(some)}" for name, some in values.items()) or "circumstances not known"
+    ) + "."
 
 
 def _count(n: int, what: str) -> str:

@@ -1,8 +1,10 @@
-"""Which of the baseline's settings a group is held against: where they were measured on a calibration split too, those chosen there.
+"""Which of the baseline's settings a group is held against: where they were measured on a calibration split too, those
+chosen there.
 
-A hull over many settings on the questions that it is reported on is the luckiest of them, which is unfair to what is compared with it; a
-hull over few is not tuned, which is unfair to the baseline. So all that the selector names is measured on the calibration split, the
-corners of the hull there are the settings that a user would have picked, and these settings' runs are the baseline on the other split.
+A hull over many settings on the questions that it is reported on is the luckiest of them, which is unfair to what is
+compared with it; a hull over few is not tuned, which is unfair to the baseline. So all that the selector names is
+measured on the calibration split, the corners of the hull there are the settings that a user would have picked, and
+these settings' runs are the baseline on the other split.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ _OF_QUESTIONS = ("task.split", "task.limit", "task.subset_seed")
 
 @dataclass(frozen=True)
 class Choice:
-    """candidates: ids of the runs that the selector names. chosen: of those that the hull is made of. said: how they were chosen."""
+    """candidates: ids of the runs that the selector names. chosen: of those that the hull is made of. said: how they
+    were chosen."""
 
     candidates: frozenset[str]
     chosen: frozenset[str]
@@ -48,18 +51,27 @@ def choose(part: Sequence[Measured], others: Sequence[Sequence[Measured]], selec
     first = mine[0].point
     for other in others:
         there = [one for one in other if one.point.run_id in selected and one.point.split in TUNING]
-        if not there or any((p.backbone, p.model, p.task) != (first.backbone, first.model, first.task) for p in (o.point for o in there)):
+        if not there or any(
+            (p.backbone, p.model, p.task) != (first.backbone, first.model, first.task) for p in (o.point for o in there)
+        ):
             continue
         measured = {setting(one.point) for one in there}
         lacking = sum(setting(one.point) not in measured for one in mine)
         if lacking:
-            return Choice(ids, ids, f"{here}, since {lacking} of {len(mine)} were not measured on the {there[0].point.split} split")
+            return Choice(
+                ids,
+                ids,
+                f"{here}, since {lacking} of {len(mine)} were not measured on the {there[0].point.split} split",
+            )
         best = _corners(there, x)
         chosen = frozenset(one.point.run_id for one in mine if setting(one.point) in best)
         if chosen:
             n = len(there[0].ids)
             return Choice(
-                ids, chosen, f"{len(chosen)} of {len(mine)}, the corners of the hull on {n} questions of the {there[0].point.split} split"
+                ids,
+                chosen,
+                f"{len(chosen)} of {len(mine)}, the corners of the hull on {n} questions of the"
+                f" {there[0].point.split} split",
             )
     return Choice(ids, ids, here)
 

@@ -9,7 +9,13 @@ from typing import Any
 import numpy as np
 
 from warmexp.analysis.measured import Measured
-from warmexp.analysis.paired import difference_interval, mcnemar, non_inferior, questions_needed, questions_needed_non_inferior
+from warmexp.analysis.paired import (
+    difference_interval,
+    mcnemar,
+    non_inferior,
+    questions_needed,
+    questions_needed_non_inferior,
+)
 from warmexp.analysis.resample import percentile_interval, replicate_means
 
 LEVEL = 0.95
@@ -21,13 +27,14 @@ _WARM = (*(f"choices.{group}" for group in _WARM_GROUPS), *(f"{group}." for grou
 class Paired:
     """A run minus the baseline run `baseline`, on the n questions that both answered.
 
-    wins, losses: questions that only the run, only the baseline got right (of several seeds: got right more often). mcnemar_p: exact,
-    two-sided; where a run is several seeds' mean, Student's paired t over questions, as `test` says. non_inferior: one-sided 95 %
-    against the margin. x_difference: mean of the run's x less the baseline's, negative where the run is cheaper, with a paired bootstrap
-    interval (nfe_difference is the same number on the NFE axis). questions_needed: for McNemar's test to find the observed difference
-    (two-sided 5 %, power 80 %), where it has not; questions_needed_non_inferior: the same for non-inferiority. None where there is
-    nothing to find, or it has been found. compared: the m comparisons of the family that the run belongs to; mcnemar_p_holm and the
-    simultaneous intervals are adjusted for them (family.py). None outside a family: oracles, autoregressive rows, parts of a pool.
+    wins, losses: questions that only the run, only the baseline got right (of several seeds: got right more often).
+    mcnemar_p: exact, two-sided; where a run is several seeds' mean, Student's paired t over questions, as `test` says.
+    non_inferior: one-sided 95 % against the margin. x_difference: mean of the run's x less the baseline's, negative
+    where the run is cheaper, with a paired bootstrap interval (nfe_difference is the same number on the NFE axis).
+    questions_needed: for McNemar's test to find the observed difference (two-sided 5 %, power 80 %), where it has not;
+    questions_needed_non_inferior: the same for non-inferiority. None where there is nothing to find, or it has been
+    found. compared: the m comparisons of the family that the run belongs to; mcnemar_p_holm and the simultaneous
+    intervals are adjusted for them (family.py). None outside a family: oracles, autoregressive rows, parts of a pool.
     """
 
     baseline: str
@@ -55,7 +62,8 @@ class Paired:
 
 
 def accuracy_limits(pair: Paired, error: float, level: float) -> tuple[float, float]:
-    """Interval of the difference of accuracies at another level: Tango's, and of several seeds the normal one with this standard error."""
+    """Interval of the difference of accuracies at another level: Tango's, and of several seeds the normal one with this
+    standard error."""
     if pair.test != "exact McNemar":
         z = NormalDist().inv_cdf(0.5 + level / 2)
         return pair.accuracy_difference - z * error, pair.accuracy_difference + z * error
@@ -63,13 +71,18 @@ def accuracy_limits(pair: Paired, error: float, level: float) -> tuple[float, fl
 
 
 def partner(i: int, part: list[Measured], baseline: list[int]) -> int:
-    """The baseline run to pair a run with: the same questions, then the most settings in common besides the warm start itself (so the
-    same threshold, where there is one), then the most accurate, then the cheapest."""
+    """The baseline run to pair a run with: the same questions, then the most settings in common besides the warm start
+    itself (so the same threshold, where there is one), then the most accurate, then the cheapest."""
     mine = _controls(part[i])
 
     def closeness(j: int) -> tuple:
         shared = len(mine & _controls(part[j]))
-        return part[j].point.questions == part[i].point.questions, shared, part[j].right.mean(), -part[j].x["nfe"].mean()
+        return (
+            part[j].point.questions == part[i].point.questions,
+            shared,
+            part[j].right.mean(),
+            -part[j].x["nfe"].mean(),
+        )
 
     return max(baseline, key=closeness)
 
@@ -88,7 +101,9 @@ def compare(run: Measured, base: Measured, x: str, star: np.ndarray, margin: flo
         _, mine, yours = np.intersect1d(run.ids, base.ids, return_indices=True)
         if not len(mine) or run.point.task != base.point.task:
             return None, f"it shares no question with the baseline run {base.point.label}"
-        star = replicate_means((run.x[x][mine] - base.x[x][yours])[:, None], run.point.questions + base.point.questions)[:, 0]
+        star = replicate_means(
+            (run.x[x][mine] - base.x[x][yours])[:, None], run.point.questions + base.point.questions
+        )[:, 0]
     n, right, other = len(mine), run.right[mine], base.right[yours]
     wins, losses = int((right > other).sum()), int((right < other).sum())
     verdict = _of_seeds(right - other, margin) if run.members or base.members else _of_flips(wins, losses, n, margin)
@@ -125,7 +140,8 @@ def _of_flips(wins: int, losses: int, n: int, margin: float) -> dict[str, Any]:
 
 
 def _of_seeds(differences: np.ndarray, margin: float) -> dict[str, Any]:
-    """The same where a question has a share of right answers over seeds: Student's paired t over questions. differences: [n] shares."""
+    """The same where a question has a share of right answers over seeds: Student's paired t over questions.
+    differences: [n] shares."""
     from scipy import stats
 
     n, mean = len(differences), float(differences.mean())
@@ -148,4 +164,6 @@ def _of_seeds(differences: np.ndarray, margin: float) -> dict[str, Any]:
 
 def _nfe(run: Measured, base: Measured, mine: np.ndarray, yours: np.ndarray) -> tuple[float, tuple[float, float]]:
     differences = run.x["nfe"][mine] - base.x["nfe"][yours]
-    return float(differences.mean()), percentile_interval(replicate_means(differences[:, None], run.point.questions)[:, 0])
+    return float(differences.mean()), percentile_interval(
+        replicate_means(differences[:, None], run.point.questions)[:, 0]
+    )

@@ -1,10 +1,10 @@
 """Many runs of one study against the baseline: what one test in twenty is worth where forty are made.
 
-A family is the paired comparisons of a group, without oracle and autoregressive rows. Its p values are adjusted by Holm's step-down (S.
-Holm, Scandinavian Journal of Statistics 6 (1979)), which holds whatever the runs have in common. Its intervals are simultaneous: all
-differences of cost and of accuracy lie in theirs with 95 %, by the distribution of the largest of the studentised differences over
-resampled questions (T. Hothorn, F. Bretz and P. Westfall, Biometrical Journal 50 (2008), with the bootstrap in the place of a normal
-distribution).
+A family is the paired comparisons of a group, without oracle and autoregressive rows. Its p values are adjusted by
+Holm's step-down (S. Holm, Scandinavian Journal of Statistics 6 (1979)), which holds whatever the runs have in common.
+Its intervals are simultaneous: all differences of cost and of accuracy lie in theirs with 95 %, by the distribution of
+the largest of the studentised differences over resampled questions (T. Hothorn, F. Bretz and P. Westfall, Biometrical
+Journal 50 (2008), with the bootstrap in the place of a normal distribution).
 """
 
 from __future__ import annotations
@@ -30,10 +30,12 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def critical(deviations: np.ndarray, errors: np.ndarray, level: float = LEVEL) -> float:
-    """How many standard errors make all intervals hold together with this level; never fewer than one interval alone needs.
+    """How many standard errors make all intervals hold together with this level; never fewer than one interval alone
+    needs.
 
     Args:
-        deviations: [B, m] of m estimates from their value, in B resamples. errors: [m] standard errors; where 0 nothing varies.
+        deviations: [B, m] of m estimates from their value, in B resamples. errors: [m] standard errors; where 0 nothing
+        varies.
     """
     varies = errors > 0
     alone = NormalDist().inv_cdf(0.5 + level / 2)
@@ -61,7 +63,10 @@ def adjusted(pairs: Sequence[Paired], cost: np.ndarray, accuracy: np.ndarray) ->
             pair,
             compared=m,
             mcnemar_p_holm=p,
-            x_difference_simultaneous=(pair.x_difference - z * float(errors[i]), pair.x_difference + z * float(errors[i])),
+            x_difference_simultaneous=(
+                pair.x_difference - z * float(errors[i]),
+                pair.x_difference + z * float(errors[i]),
+            ),
             accuracy_difference_simultaneous=accuracy_limits(pair, float(errors[m + i]), level),
         )
         for i, (pair, p) in enumerate(zip(pairs, holm([pair.mcnemar_p for pair in pairs]), strict=True))

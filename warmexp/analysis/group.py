@@ -1,4 +1,5 @@
-"""Runs that may be compared, as arrays: who is not dominated, what each saves, how each stands beside its baseline run."""
+"""Runs that may be compared, as arrays: who is not dominated, what each saves, how each stands beside its baseline
+run."""
 
 from __future__ import annotations
 
@@ -24,11 +25,11 @@ REFERENCE = 1.1  # the reference point's x, in units of the largest x
 
 @dataclass(frozen=True)
 class Together:
-    """k comparable runs. cost, accuracy: [k]. ranked: [k] bool, all but oracles and autoregressive rows. on_front, is_baseline,
-    is_candidate: [k] bool. choice: which of the candidates are the baseline.
+    """k comparable runs. cost, accuracy: [k]. ranked: [k] bool, all but oracles and autoregressive rows. on_front,
+    is_baseline, is_candidate: [k] bool. choice: which of the candidates are the baseline.
 
-    cost_star, accuracy_star: [B, k] resampled means; runs on the same questions share the draws. covariance: [2, 2, k, k] of the means,
-    cost and accuracy; runs on different questions have none in common.
+    cost_star, accuracy_star: [B, k] resampled means; runs on the same questions share the draws. covariance: [2, 2, k,
+    k] of the means, cost and accuracy; runs on different questions have none in common.
     """
 
     runs: list[Measured]
@@ -51,7 +52,9 @@ class Together:
         ranked = np.array([m.point.ranked for m in runs])
         on_front = np.zeros(len(runs), dtype=bool)
         on_front[ranked] = non_dominated(cost[ranked], accuracy[ranked])
-        is_baseline, is_candidate = (np.array([m.point.run_id in ids for m in runs]) for ids in (choice.chosen, choice.candidates))
+        is_baseline, is_candidate = (
+            np.array([m.point.run_id in ids for m in runs]) for ids in (choice.chosen, choice.candidates)
+        )
         return cls(runs, x, cost, accuracy, ranked, on_front, is_baseline, is_candidate, choice, *_sampling(runs, x))
 
     @property
@@ -67,7 +70,9 @@ def _sampling(runs: list[Measured], x: str) -> tuple[np.ndarray, np.ndarray, np.
         same.setdefault((one.point.questions, one.ids), []).append(i)
     stars, covariance = {}, np.zeros((2, 2, len(runs), len(runs)))
     for (questions, ids), members in same.items():
-        values = np.stack([*(runs[i].x[x] for i in members), *(runs[i].right for i in members)], axis=1).astype(np.float64)
+        values = np.stack([*(runs[i].x[x] for i in members), *(runs[i].right for i in members)], axis=1).astype(
+            np.float64
+        )
         cost, accuracy = np.split(replicate_means(values, questions), 2, axis=1)
         stars |= {i: (cost[:, column], accuracy[:, column]) for column, i in enumerate(members)}
         centred, k = values - values.mean(axis=0), len(members)
@@ -92,7 +97,9 @@ def results(together: Together, number: int, margin: float) -> list[Result]:
     steady = undominated_shares(together.cost_star, together.accuracy_star, together.ranked)
     found = [_result(together, i, number, base, saved[i], float(steady[i]), margin) for i in range(len(together.runs))]
     place = {one.point.run_id: i for i, one in enumerate(together.runs)}
-    family = [i for i, one in enumerate(found) if together.ranked[i] and one.paired and one.paired.n == len(one.measured.ids)]
+    family = [
+        i for i, one in enumerate(found) if together.ranked[i] and one.paired and one.paired.n == len(one.measured.ids)
+    ]
     others = [place[found[i].paired.baseline] for i in family]
     cost, accuracy = (star[:, family] - star[:, others] for star in (together.cost_star, together.accuracy_star))
     for i, pair in zip(family, adjusted([found[i].paired for i in family], cost, accuracy), strict=True):
@@ -100,7 +107,9 @@ def results(together: Together, number: int, margin: float) -> list[Result]:
     return found
 
 
-def _result(together: Together, i: int, number: int, base: list[int], saved: Saved | None, steady: float, margin: float) -> Result:
+def _result(
+    together: Together, i: int, number: int, base: list[int], saved: Saved | None, steady: float, margin: float
+) -> Result:
     one = together.runs[i]
     candidates = np.flatnonzero(together.is_candidate).tolist()
     reason = None

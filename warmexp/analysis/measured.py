@@ -1,4 +1,5 @@
-"""A run question by question: what its records say about cost and correctness, as arrays in the order of the questions' ids."""
+"""A run question by question: what its records say about cost and correctness, as arrays in the order of the questions'
+ids."""
 
 from __future__ import annotations
 
@@ -27,9 +28,9 @@ _WORTH_IT = 2**27  # bytes of records
 class Measured:
     """A point with its n questions, sorted by id.
 
-    x: axis -> [n] float64, axes that the records lack are absent. correct, proposal_right: filter -> [n] bool, without filters that some
-    record does not know; proposal_right is empty for a cold start. tokens: [n] response tokens before the first end token, None where the
-    records do not count them.
+    x: axis -> [n] float64, axes that the records lack are absent. correct, proposal_right: filter -> [n] bool, without
+    filters that some record does not know; proposal_right is empty for a cold start. tokens: [n] response tokens before
+    the first end token, None where the records do not count them.
     """
 
     point: Point
@@ -43,7 +44,9 @@ class Measured:
     calibration: dict[str, Calibration | None]
     survival: ByTruth | None  # None where no token was injected
     readout: Readout | None  # None where the records do not say
-    members: tuple[Measured, ...] = ()  # the runs of a point that is several seeds' mean; x, correct and tokens are then their means
+    members: tuple[
+        Measured, ...
+    ] = ()  # the runs of a point that is several seeds' mean; x, correct and tokens are then their means
 
     @property
     def shown(self) -> Measured:
@@ -65,7 +68,8 @@ def measure(point: Point) -> Measured:
     rows = sorted(read_records(point.folder, _unfit(point.accuracy_filter)), key=lambda r: r["id"])
     if len(rows) != point.n:
         raise UserError(
-            f"{point.folder}: records.jsonl has {len(rows)} questions and summary.json {point.n}: delete summary.json and run it again."
+            f"{point.folder}: records.jsonl has {len(rows)} questions and summary.json {point.n}: delete summary.json"
+            " and run it again."
         )
     proposed = all(r.get("proposal") for r in rows)
     return Measured(
@@ -84,9 +88,11 @@ def measure(point: Point) -> Measured:
 
 
 def measure_all(points: Sequence[Point], processes: int = 1) -> list[Measured | UserError]:
-    """Every point measured, or why it cannot be. Parsing is what takes the time, so large records can be read by several processes.
+    """Every point measured, or why it cannot be. Parsing is what takes the time, so large records can be read by
+    several processes.
 
-    processes: more than one only from a program that can be imported again (its work is under `if __name__ == "__main__"`).
+    processes: more than one only from a program that can be imported again (its work is under `if __name__ ==
+    "__main__"`).
     """
     size = sum(file.stat().st_size for p in points if (file := p.folder / "records.jsonl").is_file())
     if processes == 1 or size < _WORTH_IT:
@@ -109,7 +115,8 @@ def _attempt(point: Point) -> Measured | UserError:
 
 
 def _unfit(accuracy: str) -> Callable[[dict[str, Any]], str | None]:
-    """Says of a record what a front cannot do without and it lacks. Proposals of an earlier version have no verdicts; then none has."""
+    """Says of a record what a front cannot do without and it lacks. Proposals of an earlier version have no verdicts;
+    then none has."""
     needed, judged = ("nfe", "correct", f"correct.{accuracy}"), [f"proposal.correct_{name}" for name in FILTERS]
     first: list[list[str]] = []
 
@@ -126,7 +133,11 @@ def _unfit(accuracy: str) -> Callable[[dict[str, Any]], str | None]:
 def _verdicts(parts: list[dict[str, Any]], key: str) -> dict[str, np.ndarray]:
     """By the filters that all of them were judged by."""
     spelled = {name: key.format(name) for name in FILTERS}
-    return {name: np.array([part[k] for part in parts], bool) for name, k in spelled.items() if all(k in part for part in parts)}
+    return {
+        name: np.array([part[k] for part in parts], bool)
+        for name, k in spelled.items()
+        if all(k in part for part in parts)
+    }
 
 
 def _values(rows: list[dict[str, Any]], read: Callable[[dict[str, Any]], float]) -> np.ndarray | None:

@@ -1,4 +1,5 @@
-"""Two runs on the same questions: exact McNemar, the score interval of the difference, non-inferiority, and how many questions it takes.
+"""Two runs on the same questions: exact McNemar, the score interval of the difference, non-inferiority, and how many
+questions it takes.
 
 b counts the questions that only the run got right (wins), c those that only the baseline did (losses), n all questions.
 """
@@ -30,7 +31,8 @@ def mcnemar(b: int, c: int) -> float:
 
 
 def _variance(difference: float, b: int, c: int, n: int) -> float:
-    """n times the variance of the observed difference where the true one is `difference`, with the losses' share at its most likely."""
+    """n times the variance of the observed difference where the true one is `difference`, with the losses' share at its
+    most likely."""
     linear = -b - c + (2 * n - b + c) * difference
     constant = -c * difference * (1 - difference)
     q = (math.sqrt(max(linear**2 - 8 * n * constant, 0.0)) - linear) / (4 * n)
@@ -38,7 +40,8 @@ def _variance(difference: float, b: int, c: int, n: int) -> float:
 
 
 def _score(difference: float, b: int, c: int, n: int) -> float:
-    """Tango's score statistic, standard normal where the true difference of the accuracies is `difference`, in (−1, 1)."""
+    """Tango's score statistic, standard normal where the true difference of the accuracies is `difference`, in (−1,
+    1)."""
     variance, distance = _variance(difference, b, c, n), b - c - n * difference
     if variance <= 1e-12:
         return 0.0 if abs(distance) < 1e-9 * n else math.copysign(math.inf, distance)
@@ -53,8 +56,8 @@ def difference_interval(b: int, c: int, n: int, level: float = 0.95) -> tuple[fl
     Raises:
         ValueError: unless b, c ≥ 0 and b + c ≤ n, n > 0.
 
-    Source: T. Tango, "Equivalence test and confidence interval for the difference in proportions for the paired-sample design",
-    Statistics in Medicine 17 (1998). It keeps its coverage where few questions flip, where Wald's does not.
+    Source: T. Tango, "Equivalence test and confidence interval for the difference in proportions for the paired-sample
+    design", Statistics in Medicine 17 (1998). It keeps its coverage where few questions flip, where Wald's does not.
     """
     if not (b >= 0 and c >= 0 and 0 < n >= b + c):
         raise ValueError(f"b={b}, c={c} are not counts among n={n} questions")
@@ -66,7 +69,9 @@ def difference_interval(b: int, c: int, n: int, level: float = 0.95) -> tuple[fl
 
     def limit(target: float, end: float) -> float:
         at_end = _score(end, b, c, n) - target
-        if (at_end > 0) == (end > 0) or at_end == 0:  # the score falls as the difference grows; it never reaches the target
+        if (at_end > 0) == (
+            end > 0
+        ) or at_end == 0:  # the score falls as the difference grows; it never reaches the target
             return math.copysign(1.0, end)
         return float(brentq(lambda d: _score(d, b, c, n) - target, *sorted((estimate, end)), xtol=1e-10))
 
@@ -76,8 +81,8 @@ def difference_interval(b: int, c: int, n: int, level: float = 0.95) -> tuple[fl
 def non_inferior(b: int, c: int, n: int, margin: float, level: float = 0.95) -> bool:
     """Whether the run's accuracy is, with one-sided confidence `level`, less than `margin` below the baseline's.
 
-    The score test of H0: difference ≤ −margin (Tango, 1998), which is to say that the lower limit of the interval of level 1 − 2(1 −
-    level) lies above −margin.
+    The score test of H0: difference ≤ −margin (Tango, 1998), which is to say that the lower limit of the interval of
+    level 1 − 2(1 − level) lies above −margin.
 
     Raises:
         UserError: for a margin outside (0, 1].
@@ -98,13 +103,16 @@ def fewest_questions(margin: float, level: float = 0.95) -> int:
 
 @lru_cache(maxsize=4096)
 def questions_needed(b: int, c: int, n: int, level: float = 0.95, power: float = POWER) -> int | None:
-    """How many questions McNemar's exact test would need to find this difference, were the observed shares of wins and losses true.
+    """How many questions McNemar's exact test would need to find this difference, were the observed shares of wins and
+    losses true.
 
     Returns:
-        the number of questions for two-sided error 1 − level and the given power; None where there is no difference to find (b = c).
+        the number of questions for two-sided error 1 − level and the given power; None where there is no difference to
+        find (b = c).
 
-    Source: R. J. Connor, "Sample size for testing differences in proportions for the paired-sample design", Biometrics 43 (1987), whose
-    number is that of the uncorrected test; from there the number grows until the exact test's own power is reached.
+    Source: R. J. Connor, "Sample size for testing differences in proportions for the paired-sample design", Biometrics
+    43 (1987), whose number is that of the uncorrected test; from there the number grows until the exact test's own
+    power is reached.
     """
     if b == c:
         return None
@@ -135,11 +143,13 @@ def exact_power(n: int, flips: float, favourable: float, level: float = 0.95) ->
     return float((stats.binom.pmf(d, n, flips) * np.where(k >= 0, found, 0.0)).sum())
 
 
-def questions_needed_non_inferior(b: int, c: int, n: int, margin: float, level: float = 0.95, power: float = POWER) -> int | None:
+def questions_needed_non_inferior(
+    b: int, c: int, n: int, margin: float, level: float = 0.95, power: float = POWER
+) -> int | None:
     """The same for showing non-inferiority; None where the observed loss already is the margin or more.
 
-    Source: J.-P. Liu et al., "Tests for equivalence or non-inferiority for paired binary data", Statistics in Medicine 21 (2002): the
-    variance at the margin for the test, the observed one for the power.
+    Source: J.-P. Liu et al., "Tests for equivalence or non-inferiority for paired binary data", Statistics in Medicine
+    21 (2002): the variance at the margin for the test, the observed one for the power.
     """
     difference = (b - c) / n
     room = difference + margin

@@ -1,8 +1,8 @@
 """Run folders become points on the NFE–accuracy plane.
 
-A point is read from a run's `config.yaml` and `summary.json` alone (`records.jsonl` only where the summary does not identify the
-questions). This module knows nothing about models, decoding or trackers, and asks no method to be registered: what it shows of a
-method is what the run's own config says.
+A point is read from a run's `config.yaml` and `summary.json` alone (`records.jsonl` only where the summary does not
+identify the questions). This module knows nothing about models, decoding or trackers, and asks no method to be
+registered: what it shows of a method is what the run's own config says.
 """
 
 from __future__ import annotations
@@ -25,7 +25,19 @@ from warmexp.stored_config import read_config
 FILTERS = ("strict", "flexible")
 COLD_START = "mask"  # the init that uses no proposal
 _SYMBOLS = {"rho": "ρ", "lam": "λ", "lambda": "λ", "p": "p"}  # what a label shows of an init that did not say
-_GROUPS = ("init", "remask", "unmask", "proposer", "evidence", "schedule", "cache", "length", "anchor", "task", "backbone")
+_GROUPS = (
+    "init",
+    "remask",
+    "unmask",
+    "proposer",
+    "evidence",
+    "schedule",
+    "cache",
+    "length",
+    "anchor",
+    "task",
+    "backbone",
+)
 
 Interval = tuple[float, float]
 Setting = str | int | float | bool | None
@@ -33,7 +45,8 @@ Setting = str | int | float | bool | None
 
 @dataclass(frozen=True)
 class Point:
-    """One finished run. Accuracies are fractions in [0, 1], NFE is forwards per question, seconds are of the whole run."""
+    """One finished run. Accuracies are fractions in [0, 1], NFE is forwards per question, seconds are of the whole
+    run."""
 
     run_id: str
     folder: Path
@@ -94,7 +107,8 @@ class Point:
 
 
 def apart(point: Point) -> str:
-    """What tells a run from others of its name, by the last parts of the keys: "(length=eos_stop, block_length=24)", or nothing."""
+    """What tells a run from others of its name, by the last parts of the keys: "(length=eos_stop, block_length=24)", or
+    nothing."""
     source = "" if point.proposer == "none" else f"from {point.proposer}"
     name = " ".join(filter(None, (point.variant, source, point.shown)))
     return re.sub(r"[\w.]*\.(\w+)=", r"\1=", point.label.removeprefix(name).strip(" ,"))
@@ -125,7 +139,8 @@ def collect(root: Path | str | Iterable[Path | str], accuracy: str = "flexible")
     """Read every run folder at or below one or several folders.
 
     Returns:
-        the points, cold starts first and oracle runs last; and one sentence per run folder that was left out, saying which and why.
+        the points, cold starts first and oracle runs last; and one sentence per run folder that was left out, saying
+        which and why.
     """
     roots = [root] if isinstance(root, (str, Path)) else list(root)
     points: dict[str, Point] = {}
@@ -143,10 +158,11 @@ def collect(root: Path | str | Iterable[Path | str], accuracy: str = "flexible")
 
 
 def _run_folders(root: Path, left_out: list[str]) -> Iterator[Path]:
-    """Folders that look like a run's. What lies inside one (figures, a tracker's own files) is not searched, nor is what is hidden.
+    """Folders that look like a run's. What lies inside one (figures, a tracker's own files) is not searched, nor is
+    what is hidden.
 
-    A study's folder (studies/folder.py) holds no runs but names them; they lie in the outputs folder above it. A folder is searched once,
-    whatever links lead to it. What cannot be searched or read is said in `left_out`.
+    A study's folder (studies/folder.py) holds no runs but names them; they lie in the outputs folder above it. A folder
+    is searched once, whatever links lead to it. What cannot be searched or read is said in `left_out`.
     """
     seen: set[tuple[int, int]] = set()
     waiting = [root]
@@ -164,14 +180,17 @@ def _run_folders(root: Path, left_out: list[str]) -> Iterator[Path]:
             continue
         if (folder / "jobs").is_dir() and (named := list(named_runs(folder, left_out))):
             yield from named
-        elif (folder / "summary.json").exists() or all((folder / name).exists() for name in ("config.yaml", "records.jsonl")):
+        elif (folder / "summary.json").exists() or all(
+            (folder / name).exists() for name in ("config.yaml", "records.jsonl")
+        ):
             yield folder
         else:
             waiting += [child for child in names if not child.name.startswith(".")]
 
 
 def named_runs(study: Path, left_out: list[str]) -> Iterator[Path]:
-    """The folders of the runs that a study's job files name; a sentence in `left_out` for each file that cannot be read."""
+    """The folders of the runs that a study's job files name; a sentence in `left_out` for each file that cannot be
+    read."""
     for file in sorted((study / "jobs").glob("*.json"), key=lambda file: (len(file.name), file.name)):
         try:
             name = read_json(file).get("folder")
@@ -250,7 +269,8 @@ def _point(folder: Path, config: dict[str, Any], summary: dict[str, Any], accura
 
 
 def _fitted_on(folder: Path) -> tuple[str, ...]:
-    """What the copy of a trust map that lies in the run's folder says; nothing where there is none, or it does not say."""
+    """What the copy of a trust map that lies in the run's folder says; nothing where there is none, or it does not
+    say."""
     try:
         splits = read_json(folder / "calibration.json")["notes"]["splits"]
     except (UserError, KeyError, TypeError):
@@ -272,19 +292,35 @@ def _told_apart(points: list[Point]) -> list[Point]:
         keys = sorted({key for one in settings for key in one if len({other.get(key) for other in settings}) > 1})
         extra = [", ".join(f"{key}={one.get(key, '-')}" for key in keys[:3]) for one in settings]
         unique = len(set(extra)) == len(extra)
-        out += [replace(p, label=f"{label} ({e if unique else p.run_id[:8]})") for p, e in zip(group, extra, strict=True)]
+        out += [
+            replace(p, label=f"{label} ({e if unique else p.run_id[:8]})") for p, e in zip(group, extra, strict=True)
+        ]
     return out
 
 
 def _order(point: Point) -> tuple:
     cold = point.method == COLD_START
-    return point.oracle, not cold, point.proposer, point.method, point.parameters, point.remask, point.unmask, point.at or 0.0
+    return (
+        point.oracle,
+        not cold,
+        point.proposer,
+        point.method,
+        point.parameters,
+        point.remask,
+        point.unmask,
+        point.at or 0.0,
+    )
 
 
 def _settings(config: dict[str, Any]) -> tuple[tuple[str, Setting], ...]:
-    """The leaves of the config that describe the method, as dotted keys; class names are left out, the choices stand for them."""
+    """The leaves of the config that describe the method, as dotted keys; class names are left out, the choices stand
+    for them."""
     kept = {name: config[name] for name in (*_GROUPS, "choices", "seed") if name in config}
-    return tuple(sorted(((key, value) for key, value in _leaves("", kept) if not key.endswith("_target_")), key=lambda leaf: leaf[0]))
+    return tuple(
+        sorted(
+            ((key, value) for key, value in _leaves("", kept) if not key.endswith("_target_")), key=lambda leaf: leaf[0]
+        )
+    )
 
 
 def _leaves(prefix: str, node: Any) -> list[tuple[str, Setting]]:

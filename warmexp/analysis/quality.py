@@ -1,8 +1,9 @@
-"""Accuracy and cost over the quality of the prior: runs from a corrupted reference solution (`proposer=oracle`) as curves, the cold start
-as the line that a prior of no worth should not fall below, and real proposers at their measured accuracy.
+"""Accuracy and cost over the quality of the prior: runs from a corrupted reference solution (`proposer=oracle`) as
+curves, the cold start as the line that a prior of no worth should not fall below, and real proposers at their measured
+accuracy.
 
-A curve is a method and a kind of corruption at two rates or more. At rate 0 nothing is corrupted, so a run there is on the curve of every
-kind.
+A curve is a method and a kind of corruption at two rates or more. At rate 0 nothing is corrupted, so a run there is on
+the curve of every kind.
 """
 
 from __future__ import annotations
@@ -28,8 +29,14 @@ def quality_curves(runs: Sequence[Result]) -> tuple[QualityCurve, ...]:
     varied = {family: members for family, members in families.items() if len({_rate(run) for run in members}) > 1}
     found = []
     for (group, settings), members in varied.items():
-        kin = [set(other) for (number, other), those in varied.items() if number == group and _variant(those) == _variant(members)]
-        own = ", ".join(f"{key.rpartition('.')[2]}={value}" for key, value in settings if (key, value) not in set.intersection(*kin))
+        kin = [
+            set(other)
+            for (number, other), those in varied.items()
+            if number == group and _variant(those) == _variant(members)
+        ]
+        own = ", ".join(
+            f"{key.rpartition('.')[2]}={value}" for key, value in settings if (key, value) not in set.intersection(*kin)
+        )
         for kind in sorted({_kind(run) for run in members if _rate(run)}):
             there = [run for run in members if not _rate(run) or _kind(run) == kind]
             if len({_rate(run) for run in there}) > 1:
@@ -42,7 +49,9 @@ def _variant(members: list[Result]) -> str:
 
 
 def _curve(group: int, own: str, kind: str, members: list[Result], runs: Sequence[Result]) -> QualityCurve:
-    by_rate = {_rate(run): run for run in sorted(members, key=lambda run: _kind(run) == kind)}  # rather the kind's own rate 0
+    by_rate = {
+        _rate(run): run for run in sorted(members, key=lambda run: _kind(run) == kind)
+    }  # rather the kind's own rate 0
     ordered = [by_rate[rate] for rate in sorted(by_rate)]
     method = _method(ordered[0])
     real = [run for run in runs if run.group == group and _is_real(run) and _method(run) == method]

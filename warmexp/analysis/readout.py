@@ -1,4 +1,5 @@
-"""How often the canvas, read out after each forward, already holds the right answer (warmexp/runs/readout.py says how it is read)."""
+"""How often the canvas, read out after each forward, already holds the right answer (warmexp/runs/readout.py says how
+it is read)."""
 
 from __future__ import annotations
 
@@ -10,7 +11,8 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Curve:
-    """Of n questions, correct[k]: how many are right after k forwards, k = 0 … the most that any question of the run took."""
+    """Of n questions, correct[k]: how many are right after k forwards, k = 0 … the most that any question of the run
+    took."""
 
     n: int
     correct: tuple[int, ...]
@@ -18,8 +20,8 @@ class Curve:
 
 @dataclass(frozen=True)
 class Readout:
-    """finished[k]: how many questions had taken all their forwards after k; they keep their last value. right, wrong: of those whose
-    proposal was; None for a cold start. k = 0 is what an init put on the canvas, before any forward."""
+    """finished[k]: how many questions had taken all their forwards after k; they keep their last value. right, wrong:
+    of those whose proposal was; None for a cold start. k = 0 is what an init put on the canvas, before any forward."""
 
     all: Curve
     right: Curve | None
@@ -37,7 +39,10 @@ def readout(rows: list[dict[str, Any]], accuracy: str) -> Readout | None:
     parts: list[Curve | None] = [None, None]
     if all(f"correct_{accuracy}" in p for p in proposals):
         sides = [bool(p[f"correct_{accuracy}"]) for p in proposals]
-        parts = [_curve([s for s, side in zip(steps, sides, strict=True) if side is wanted], last) for wanted in (True, False)]
+        parts = [
+            _curve([s for s, side in zip(steps, sides, strict=True) if side is wanted], last)
+            for wanted in (True, False)
+        ]
     finished = np.bincount([r["nfe"] for r in rows], minlength=last + 1).cumsum()
     return Readout(_curve(steps, last), *parts, tuple(finished.tolist()))
 

@@ -1,7 +1,9 @@
-"""The paired bootstrap: questions are drawn with replacement, the same ones for every run, and every mean is taken again.
+"""The paired bootstrap: questions are drawn with replacement, the same ones for every run, and every mean is taken
+again.
 
-Because all runs of one set of questions share the draws, differences between them (and whatever is computed from several of them, such
-as the baseline's front) keep the correlation that questions of unequal difficulty give them. Seeded: the same runs, the same intervals.
+Because all runs of one set of questions share the draws, differences between them (and whatever is computed from
+several of them, such as the baseline's front) keep the correlation that questions of unequal difficulty give them.
+Seeded: the same runs, the same intervals.
 
 Source: B. Efron and R. Tibshirani, "An introduction to the bootstrap" (1993), ch. 8 and 13 (percentile intervals).
 """
@@ -57,7 +59,8 @@ def _draws(name: str, n: int, resamples: int) -> Iterator[np.ndarray]:
 
 
 def percentile_interval(replicates: np.ndarray, level: float = 0.95) -> tuple[float, float]:
-    """The central interval of replicates, which may be infinite: then a limit may be, too. [B] -> lower and upper limit."""
+    """The central interval of replicates, which may be infinite: then a limit may be, too. [B] -> lower and upper
+    limit."""
     ordered = np.sort(replicates)
     cut = int((1 - level) / 2 * (ordered.size + 1))  # with B = 4,999 and 95 %: the 125th from either end
     return float(ordered[max(cut - 1, 0)]), float(ordered[-max(cut, 1)])

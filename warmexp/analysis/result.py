@@ -1,4 +1,5 @@
-"""What an analysis says: runs with their intervals and comparisons, groups of runs that may be compared, and front.json."""
+"""What an analysis says: runs with their intervals and comparisons, groups of runs that may be compared, and
+front.json."""
 
 from __future__ import annotations
 
@@ -24,9 +25,10 @@ STEADY = 0.95  # of the resamples in which a run stays undominated
 class Result:
     """One run in its group. x is in the axis' unit per question, accuracy a share by the chosen filter.
 
-    x_median, x_p95: of the questions' x, the 95th percentile being one of them. undominated_share: of the resamples in which no other run
-    dominates it; None where it is never on a front. is_candidate: the baseline's selector names it; is_baseline: and its hull is made of
-    it (chosen.py). saved, paired: None with the reason beside it. by_proposal: see proposals.py.
+    x_median, x_p95: of the questions' x, the 95th percentile being one of them. undominated_share: of the resamples in
+    which no other run dominates it; None where it is never on a front. is_candidate: the baseline's selector names it;
+    is_baseline: and its hull is made of it (chosen.py). saved, paired: None with the reason beside it. by_proposal: see
+    proposals.py.
     """
 
     measured: Measured
@@ -75,7 +77,8 @@ class Curve:
 
 @dataclass(frozen=True)
 class AtQuality:
-    """A run. rate: of corruption, None but for an oracle. proposal_accuracy: share of proposals that are right, None for a cold start."""
+    """A run. rate: of corruption, None but for an oracle. proposal_accuracy: share of proposals that are right, None
+    for a cold start."""
 
     run: str
     proposer: str
@@ -89,7 +92,8 @@ class AtQuality:
 
 @dataclass(frozen=True)
 class QualityCurve:
-    """oracles: by rising rate. proposers: the same method with real proposers. cold: the baseline run that the oracle's are paired with."""
+    """oracles: by rising rate. proposers: the same method with real proposers. cold: the baseline run that the oracle's
+    are paired with."""
 
     group: int
     label: str
@@ -101,10 +105,12 @@ class QualityCurve:
 
 @dataclass(frozen=True)
 class Group:
-    """Runs that may be compared. front, baseline_front: (x, accuracy) of the non-dominated runs and of the corners of the baseline's hull.
+    """Runs that may be compared. front, baseline_front: (x, accuracy) of the non-dominated runs and of the corners of
+    the baseline's hull.
 
-    hypervolume: share of the rectangle up to the reference point that the front dominates, with a bootstrap interval; it can only grow
-    with every run that is tried. The baseline's own stands beside it. AUP is a method's, so each curve has its own.
+    hypervolume: share of the rectangle up to the reference point that the front dominates, with a bootstrap interval;
+    it can only grow with every run that is tried. The baseline's own stands beside it. AUP is a method's, so each curve
+    has its own.
     """
 
     backbone: str
@@ -140,7 +146,8 @@ class Asked:
 
 @dataclass(frozen=True, kw_only=True)
 class Front(Asked):
-    """What front.json holds. groups: largest first; the first one's numbers are also front.json's own. prior_quality: see quality.py."""
+    """What front.json holds. groups: largest first; the first one's numbers are also front.json's own. prior_quality:
+    see quality.py."""
 
     caveats: tuple[str, ...]
     left_out: tuple[str, ...]
@@ -155,7 +162,8 @@ class Front(Asked):
 
     @cached_property
     def varying(self) -> tuple[str, ...]:
-        """Dotted keys of the config in which the runs differ, without those that follow from a choice that differs anyway."""
+        """Dotted keys of the config in which the runs differ, without those that follow from a choice that differs
+        anyway."""
         settings = [dict(run.point.settings) for run in self.runs]
         keys = sorted({key for one in settings for key in one})
         return tuple(key for key in keys if _differs(settings, key) and not _follows(settings, key))
@@ -199,7 +207,8 @@ class Front(Asked):
 
 
 def _seeds(run: Result) -> dict[str, Any] | None:
-    """Of a point that is several seeds' mean: which, whose, and how far they lie apart (standard deviations between seeds)."""
+    """Of a point that is several seeds' mean: which, whose, and how far they lie apart (standard deviations between
+    seeds)."""
     members = run.measured.members
     if not members:
         return None
@@ -221,7 +230,10 @@ def _follows(settings: list[dict], key: str) -> bool:
     choice = f"choices.{key.partition('.')[0]}"
     if key == choice or not any(choice in one for one in settings):
         return False
-    return all(not _differs([one for one in settings if one.get(choice) == value], key) for value in {one.get(choice) for one in settings})
+    return all(
+        not _differs([one for one in settings if one.get(choice) == value], key)
+        for value in {one.get(choice) for one in settings}
+    )
 
 
 def _run_json(run: Result) -> dict[str, Any]:

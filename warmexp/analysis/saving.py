@@ -1,28 +1,31 @@
-"""What a run saves against the baseline's own front at equal accuracy, what it gains at equal cost, and how sure that is.
+"""What a run saves against the baseline's own front at equal accuracy, what it gains at equal cost, and how sure that
+is.
 
-The front of the baseline is the upper-left convex hull of its runs in the (x, accuracy) plane. A point between two of its corners is
-reachable by tossing a coin per question for one setting or the other, hence linear interpolation (F. Provost and T. Fawcett, "Robust
-classification for imprecise environments", Machine Learning 42 (2001), §3). A setting between the two that was not measured may lie above
-that chord, never below it, so where settings are sparse a saving is overstated: `without` says by how much one setting moves it.
+The front of the baseline is the upper-left convex hull of its runs in the (x, accuracy) plane. A point between two of
+its corners is reachable by tossing a coin per question for one setting or the other, hence linear interpolation (F.
+Provost and T. Fawcett, "Robust classification for imprecise environments", Machine Learning 42 (2001), §3). A setting
+between the two that was not measured may lie above that chord, never below it, so where settings are sparse a saving is
+overstated: `without` says by how much one setting moves it.
 
-A hull by prices. Let accuracy cost γ ≥ 0 units of x. The run's lead over baseline run i is u_i + γ·v_i, where u_i is how much less it
-costs and v_i how much more accurate it is. By linear programming's duality
+A hull by prices. Let accuracy cost γ ≥ 0 units of x. The run's lead over baseline run i is u_i + γ·v_i, where u_i is
+how much less it costs and v_i how much more accurate it is. By linear programming's duality
 
     saved = max over γ of min over i of (u_i + γ·v_i),        gained = max over β of min over i of (v_i + β·u_i).
 
-Intervals by test inversion in that form, because a bootstrap of a maximum over near ties misses the truth (on a flat hull every resample
-takes the luckiest of them). With s_i(γ) the standard error of u_i + γ·v_i over questions,
+Intervals by test inversion in that form, because a bootstrap of a maximum over near ties misses the truth (on a flat
+hull every resample takes the luckiest of them). With s_i(γ) the standard error of u_i + γ·v_i over questions,
 
     lower limit = max over γ of min over i of (u_i + γ·v_i − z·s_i(γ)),    upper limit = the same with + k·s_i(γ).
 
-- Lower: a saving above the truth is claimed only where, at some price, the lead over every baseline run is significant, and so over the
-  mixture that costs the least at the run's accuracy. Its leads at all prices are one Gaussian pair seen from a quarter of all directions,
-  which z pays for: (1 − Φ(z)) + ¼·exp(−z²/2) = 2.5 %.
-- Upper: at the true γ, no lead is below the truth, so all m of them are wrong together in 2.5 % at most with k = Φ⁻¹(1 − 0.025/m).
+- Lower: a saving above the truth is claimed only where, at some price, the lead over every baseline run is significant,
+  and so over the mixture that costs the least at the run's accuracy. Its leads at all prices are one Gaussian pair seen
+  from a quarter of all directions, which z pays for: (1 − Φ(z)) + ¼·exp(−z²/2) = 2.5 %.
+- Upper: at the true γ, no lead is below the truth, so all m of them are wrong together in 2.5 % at most with k = Φ⁻¹(1
+  − 0.025/m).
 
-Both hold whatever the hull looks like. They are wide where it is flat, since there the price of a point of accuracy is not known.
-A difference of accuracies counts one question more that flipped than was seen (A. Agresti and Y. Min, Statistics in Medicine 24 (2005)),
-so that no flip at all is not taken for certainty.
+Both hold whatever the hull looks like. They are wide where it is flat, since there the price of a point of accuracy is
+not known. A difference of accuracies counts one question more that flipped than was seen (A. Agresti and Y. Min,
+Statistics in Medicine 24 (2005)), so that no flip at all is not taken for certainty.
 """
 
 from __future__ import annotations
@@ -67,8 +70,9 @@ def _slope(a: tuple[float, float], b: tuple[float, float]) -> float:
 class Gained:
     """How much more accurate a run is than the baseline's front at the run's own cost, as a share of the questions.
 
-    bound: "at_least" where the run is cheaper than every baseline run (compared with the cheapest), "at_most" where it is dearer than all
-    of the front (compared with the most accurate, and one that spent as much might be more accurate). ci95: see Saved.
+    bound: "at_least" where the run is cheaper than every baseline run (compared with the cheapest), "at_most" where it
+    is dearer than all of the front (compared with the most accurate, and one that spent as much might be more
+    accurate). ci95: see Saved.
     """
 
     gained: float
@@ -78,15 +82,17 @@ class Gained:
 
 @dataclass(frozen=True)
 class Saved:
-    """What a run saves per question, in units of x, against the baseline's front at the run's accuracy; negative where it costs more.
+    """What a run saves per question, in units of x, against the baseline's front at the run's accuracy; negative where
+    it costs more.
 
-    bound: None where the accuracy lies within the baseline's front. "at_least" where it is above all of it: the baseline's most accurate
-    run is taken, and reaching more would cost it more. "at_most" where it is below: the baseline's cheapest run is taken, which is more
-    accurate, and a faster setting might do for less. Nothing is extrapolated. ci95: by test inversion (above); a limit is None where
-    nothing measured bounds it: above, where no baseline run is significantly more accurate, below, where the cheapest one is. share_ci95:
-    its limits as shares of what the baseline needs to save so much. without: lowest and highest saving with one baseline run left out;
-    None where there is only one. chord: costs of the two measured baseline runs next to the point of the hull that is compared with,
-    where these are corners; None on a corner or beyond the ends.
+    bound: None where the accuracy lies within the baseline's front. "at_least" where it is above all of it: the
+    baseline's most accurate run is taken, and reaching more would cost it more. "at_most" where it is below: the
+    baseline's cheapest run is taken, which is more accurate, and a faster setting might do for less. Nothing is
+    extrapolated. ci95: by test inversion (above); a limit is None where nothing measured bounds it: above, where no
+    baseline run is significantly more accurate, below, where the cheapest one is. share_ci95: its limits as shares of
+    what the baseline needs to save so much. without: lowest and highest saving with one baseline run left out; None
+    where there is only one. chord: costs of the two measured baseline runs next to the point of the hull that is
+    compared with, where these are corners; None on a corner or beyond the ends.
     """
 
     x_of_baseline_front_at_equal_accuracy: float
@@ -107,14 +113,15 @@ class Saved:
 
 
 _NOTES = {
-    "at_least": "more accurate than every baseline run: compared with the most accurate one, the saving is at least this",
+    "at_least": "more accurate than every baseline run: against the most accurate one, the saving is at least this",
     "at_most": "less accurate than every baseline run: compared with the cheapest one, the saving is at most this",
 }
 
 
 @dataclass(frozen=True)
 class Leads:
-    """Of one run over m baseline runs. u: [m] how much less it costs, v: [m] how much more accurate it is; with their (co)variances."""
+    """Of one run over m baseline runs. u: [m] how much less it costs, v: [m] how much more accurate it is; with their
+    (co)variances."""
 
     u: np.ndarray
     v: np.ndarray
@@ -126,17 +133,22 @@ class Leads:
         return Leads(self.v, self.u, self.vv, self.uu, self.uv)
 
 
-def savings(cost: np.ndarray, accuracy: np.ndarray, covariance: np.ndarray, n: np.ndarray, base: list[int]) -> list[Saved]:
+def savings(
+    cost: np.ndarray, accuracy: np.ndarray, covariance: np.ndarray, n: np.ndarray, base: list[int]
+) -> list[Saved]:
     """Savings of every run.
 
     Args:
         cost, accuracy: [k] means over questions. n: [k] how many. base: which runs are the baseline, at least one.
-        covariance: [2, 2, k, k], of those means over questions: the first two indices are 0 for cost and 1 for accuracy.
+        covariance: [2, 2, k, k], of those means over questions: the first two indices are 0 for cost and 1 for
+        accuracy.
     """
     b = np.array(base)
     at, bounds = _equal_accuracy(cost[b], accuracy[b], accuracy)
     rest = [np.delete(b, i) for i in range(len(b))] if len(b) > 1 else []
-    left_out = np.array([_equal_accuracy(cost[some], accuracy[some], accuracy)[0] for some in rest]) - cost if rest else None
+    left_out = (
+        np.array([_equal_accuracy(cost[some], accuracy[some], accuracy)[0] for some in rest]) - cost if rest else None
+    )
     found = []
     for i in range(len(cost)):
         leads, saved = _leads(i, b, cost, accuracy, covariance, n), float(at[i] - cost[i])
@@ -159,7 +171,8 @@ def savings(cost: np.ndarray, accuracy: np.ndarray, covariance: np.ndarray, n: n
 
 
 def _equal_accuracy(x: np.ndarray, accuracy: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, list[str | None]]:
-    """The baseline's x at the wanted accuracies, that of its ends beyond them, and on which side a value is only a bound."""
+    """The baseline's x at the wanted accuracies, that of its ends beyond them, and on which side a value is only a
+    bound."""
     hx, ha = hull(x, accuracy)
     bounds = ["at_least" if a > ha[-1] else "at_most" if a < ha[0] else None for a in wanted]
     return np.interp(wanted, ha, hx), bounds
@@ -187,7 +200,13 @@ def _leads(i: int, b: np.ndarray, cost: np.ndarray, accuracy: np.ndarray, c: np.
         return np.maximum(c[q, q, b, b] + c[q, q, i, i] - 2 * c[q, q, b, i], 0.0)
 
     together = c[0, 1, b, i] - c[0, 1, b, b] - c[0, 1, i, i] + c[0, 1, i, b]
-    return Leads(cost[b] - cost[i], accuracy[i] - accuracy[b], variance(0), variance(1) + np.minimum(n[b], n[i]) ** -2.0, together)
+    return Leads(
+        cost[b] - cost[i],
+        accuracy[i] - accuracy[b],
+        variance(0),
+        variance(1) + np.minimum(n[b], n[i]) ** -2.0,
+        together,
+    )
 
 
 def _limits(leads: Leads, value: float) -> Limits:
@@ -201,8 +220,11 @@ def _limits(leads: Leads, value: float) -> Limits:
 
 
 def _best(leads: Leads, k: float) -> float:
-    """max over γ of min over i of (u_i + γ·v_i + k·s_i(γ)), over a fine grid of γ that holds the slopes between the runs."""
-    scale = (np.abs(leads.u).max() + np.sqrt(leads.uu.max())) / max(np.abs(leads.v).max() + np.sqrt(leads.vv.max()), 1e-9)
+    """max over γ of min over i of (u_i + γ·v_i + k·s_i(γ)), over a fine grid of γ that holds the slopes between the
+    runs."""
+    scale = (np.abs(leads.u).max() + np.sqrt(leads.uu.max())) / max(
+        np.abs(leads.v).max() + np.sqrt(leads.vv.max()), 1e-9
+    )
     one, other = np.triu_indices(len(leads.u), 1)
     with np.errstate(divide="ignore", invalid="ignore"):
         slopes = -(leads.u[one] - leads.u[other]) / (leads.v[one] - leads.v[other])
@@ -212,6 +234,7 @@ def _best(leads: Leads, k: float) -> float:
 
 
 def _beyond(leads: Leads) -> float:
-    """The least lead in u over a baseline run that may be the best in v: what counts where the run surpasses all of them."""
+    """The least lead in u over a baseline run that may be the best in v: what counts where the run surpasses all of
+    them."""
     near = leads.v <= leads.v.min() + Z_LOWER * np.sqrt(leads.vv)
     return float((leads.u - Z_LOWER * np.sqrt(leads.uu))[near].min())

@@ -1,9 +1,10 @@
 """Runs that differ in the seed alone are one point: the mean over their seeds, question by question.
 
-Draws are keyed by (seed, question, purpose, forward), so those of different questions are independent, and an interval over questions
-covers the luck of one seed. What more seeds add is that the luck is averaged: the point's intervals are those of a bootstrap that draws
-questions and seeds (A. Owen, "The pigeonhole bootstrap", Annals of Applied Statistics 1 (2007)), which is a little too wide rather than
-too narrow. What is not a number per question (calibration, survival, the decodes that a report shows) is the first seed's.
+Draws are keyed by (seed, question, purpose, forward), so those of different questions are independent, and an interval
+over questions covers the luck of one seed. What more seeds add is that the luck is averaged: the point's intervals are
+those of a bootstrap that draws questions and seeds (A. Owen, "The pigeonhole bootstrap", Annals of Applied Statistics 1
+(2007)), which is a little too wide rather than too narrow. What is not a number per question (calibration, survival,
+the decodes that a report shows) is the first seed's.
 """
 
 from __future__ import annotations
@@ -58,7 +59,8 @@ def _one(members: list[Measured]) -> Measured:
 
 
 def star_of(members: Sequence[Measured], values: Sequence[np.ndarray]) -> np.ndarray:
-    """[B] means over resampled questions, the same ones for all runs on them, and over resampled seeds. values: [n] of each seed."""
+    """[B] means over resampled questions, the same ones for all runs on them, and over resampled seeds. values: [n] of
+    each seed."""
     name = members[0].point.questions
     means = replicate_means(np.stack(values, axis=1).astype(np.float64), name)
     return (means * seed_weights(f"{name} {members[0].point.run_id}", *means.shape)).sum(axis=1)

@@ -1,7 +1,7 @@
 """Which injected tokens stand in the end: by the trust their author had in them, and by whether they were right.
 
-A method that believes a proposal as far as it deserves keeps right tokens and loses wrong ones whatever their trust; one that copies
-keeps both; one whose gate is the author's word keeps what is trusted, right or wrong.
+A method that believes a proposal as far as it deserves keeps right tokens and loses wrong ones whatever their trust;
+one that copies keeps both; one whose gate is the author's word keeps what is trusted, right or wrong.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ EDGES = (0.0, 0.25, 0.5, 0.75, 0.9, 0.97, 0.99, 0.999, 1.0)  # authors are sure 
 
 @dataclass(frozen=True)
 class TrustBin:
-    """The n injected tokens with a trust in [low, high), the last bin holding 1.0 as well: the share never revoked (kept) and the share
-    that stands on the final canvas (same), re-decoded ones included; None where there are none."""
+    """The n injected tokens with a trust in [low, high), the last bin holding 1.0 as well: the share never revoked
+    (kept) and the share that stands on the final canvas (same), re-decoded ones included; None where there are none."""
 
     low: float
     high: float
@@ -30,7 +30,8 @@ class TrustBin:
 
 @dataclass(frozen=True)
 class ByTruth:
-    """truth: what right and wrong say, the `token` (the proposal up to it begins a correct solution) or the `answer` of its proposal.
+    """truth: what right and wrong say, the `token` (the proposal up to it begins a correct solution) or the `answer` of
+    its proposal.
     trusted: whether any author said something; otherwise trust is 1.0 throughout."""
 
     truth: str
@@ -46,8 +47,14 @@ def by_trust_and_truth(rows: list[dict[str, Any]], accuracy: str) -> ByTruth | N
     found: list[tuple[float, bool, bool, bool]] = []  # trust, right, kept, same
     for r in rows:
         proposal = r["proposal"]
-        trust, until, answer = proposal.get("trust"), proposal.get("right_tokens"), bool(proposal[f"correct_{accuracy}"])
-        found += [(trust[at] if trust else 1.0, at < until if by_token else answer, kept, same) for at, kept, same in fates(r)]
+        trust, until, answer = (
+            proposal.get("trust"),
+            proposal.get("right_tokens"),
+            bool(proposal[f"correct_{accuracy}"]),
+        )
+        found += [
+            (trust[at] if trust else 1.0, at < until if by_token else answer, kept, same) for at, kept, same in fates(r)
+        ]
     if not found:
         return None
     table = np.array(found, dtype=np.float64)
@@ -61,6 +68,12 @@ def _bins(table: np.ndarray) -> tuple[TrustBin, ...]:
     which = np.searchsorted(EDGES[1:-1], table[:, 0], side="right")
     n, kept, same = (np.bincount(which, weights, len(EDGES) - 1) for weights in (None, table[:, 2], table[:, 3]))
     return tuple(
-        TrustBin(EDGES[b], EDGES[b + 1], int(n[b]), float(kept[b] / n[b]) if n[b] else None, float(same[b] / n[b]) if n[b] else None)
+        TrustBin(
+            EDGES[b],
+            EDGES[b + 1],
+            int(n[b]),
+            float(kept[b] / n[b]) if n[b] else None,
+            float(same[b] / n[b]) if n[b] else None,
+        )
         for b in range(len(EDGES) - 1)
     )

@@ -3,11 +3,13 @@
     python -m warmexp.bench
     python -m warmexp.bench --model 100m --prompt 1000 --canvas 64 --questions 1 --batch 1
     python -m warmexp.bench --model llada --dtype bfloat16 --device cuda --prompt 1000 --questions 16 --batch 1,16
-    python -m warmexp.bench --model FOLDER --file test.jsonl --questions 16 --batch 1,4,16 --steps 8 --parts forwards,memory
+    python -m warmexp.bench --model FOLDER --file test.jsonl --questions 16 --batch 1,4,16 --steps 8 --parts
+    forwards,memory
 
-The models are the lab's backbone, random weights of a size (tiny, 100m; llada, dream: the published shapes) or a checkpoint's folder or hub
-name, whose loading is measured too. Figures go to standard output, to bench.json and bench.png. The contenders take turns in one process,
-so that a ratio compares neighbours in time; on a machine that does other things too, the ratio of processor time is the better one.
+The models are the lab's backbone, random weights of a size (tiny, 100m; llada, dream: the published shapes) or a
+checkpoint's folder or hub name, whose loading is measured too. Figures go to standard output, to bench.json and
+bench.png. The contenders take turns in one process, so that a ratio compares neighbours in time; on a machine that does
+other things too, the ratio of processor time is the better one.
 """
 
 from __future__ import annotations
@@ -41,12 +43,14 @@ from warmexp.runs.environment import environment
 
 PARTS = ("speed", "forwards", "memory", "growth", "runs", "exact", "sharing")
 LAB_ONLY = ("runs", "sharing")
-# Prompts up to this many tokens in `growth`, unless one length is asked for; questions of every run in `runs` and `sharing`.
+# Prompts up to this many tokens in `growth`, unless one length is asked for; questions of every run in `runs` and
+# `sharing`.
 PROMPT, RUN_QUESTIONS, SHARING_QUESTIONS = 256, 64, 16
 
 
 def measure(chosen: argparse.Namespace, keep: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
-    """Everything that is reported, handed to `keep` after every part. Keys end in their units where those are not seconds."""
+    """Everything that is reported, handed to `keep` after every part. Keys end in their units where those are not
+    seconds."""
     started = time.perf_counter()
 
     def say(sentence: str) -> None:
@@ -63,7 +67,9 @@ def measure(chosen: argparse.Namespace, keep: Callable[[dict[str, Any]], None]) 
     result: dict[str, Any] = {
         "command": "python -m warmexp.bench " + " ".join(chosen.words),
         "model": s.identity(),
-        "environment": environment(str(s.backbone.device), {"backbone": {"model": s.name}, "proposer": None}, s.backbone, row),
+        "environment": environment(
+            str(s.backbone.device), {"backbone": {"model": s.name}, "proposer": None}, s.backbone, row
+        ),
         "counting_rule": Subject.RULE,
         "questions": len(questions),
         "prompt_tokens": [min(prompts), max(prompts)],
@@ -72,7 +78,10 @@ def measure(chosen: argparse.Namespace, keep: Callable[[dict[str, Any]], None]) 
     }
 
     def each(work: Callable[[str, int], dict[str, Any]]) -> list[dict[str, Any]]:
-        return [_if_it_fits(partial(work, cache, batch), cache, batch) for cache, batch in itertools.product(caches, batches)]
+        return [
+            _if_it_fits(partial(work, cache, batch), cache, batch)
+            for cache, batch in itertools.product(caches, batches)
+        ]
 
     def speeds() -> dict[str, Any]:
         return {"speed": speed(s, questions, caches, batches, chosen.repeats, say)}
@@ -84,7 +93,11 @@ def measure(chosen: argparse.Namespace, keep: Callable[[dict[str, Any]], None]) 
 
     def grown() -> dict[str, Any]:
         repeats = min(3, chosen.repeats)
-        return {"growth": [g for cache in caches for g in growth(s, cache, max(batches), chosen.prompt or PROMPT, repeats, say)]}
+        return {
+            "growth": [
+                g for cache in caches for g in growth(s, cache, max(batches), chosen.prompt or PROMPT, repeats, say)
+            ]
+        }
 
     parts: dict[str, Callable[[], dict[str, Any]]] = {
         "speed": speeds,
@@ -126,21 +139,41 @@ def _names(words: str) -> list[str]:
 
 def _arguments(words: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m warmexp.bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+        prog="python -m warmexp.bench",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--model", default="lab", help=f"lab (default), {', '.join(SHAPES)} (random weights), or a checkpoint's folder or hub name")
+    add(
+        "--model",
+        default="lab",
+        help=f"lab (default), {', '.join(SHAPES)} (random weights), or a checkpoint's folder or hub name",
+    )
     add("--dtype", choices=sorted(DTYPES), default="float32")
     add("--device", default="auto", help="auto (default), cpu, cuda or cuda:N")
     add("--questions", type=int, default=64, help="how many (default 64)")
-    add("--file", help='a JSONL file of questions, lines {"question": …}, for a checkpoint (default: the lab\'s questions)')
+    add(
+        "--file",
+        help='a JSONL file of questions, lines {"question": …}, for a checkpoint (default: the lab\'s questions)',
+    )
     add("--prompt", type=int, help="tokens of every prompt (default: as the questions are)")
     add("--canvas", type=int, help="response positions (default 48 for the lab, else 256)")
     add("--block", type=int, help="positions of a block (default 16 for the lab, else 32)")
-    add("--batch", type=_sizes, default=[1, 64], metavar="N,N,…", help="batch sizes of the loop (default 1,64); the plain decoder has 1")
+    add(
+        "--batch",
+        type=_sizes,
+        default=[1, 64],
+        metavar="N,N,…",
+        help="batch sizes of the loop (default 1,64); the plain decoder has 1",
+    )
     add("--cache", type=_names, default=["none", "dual"], metavar="NAME,…", help="caches (default none,dual)")
     add("--tau", type=float, default=0.9, help="confidence from which tokens are committed (default 0.9)")
-    add("--steps", type=int, help="forwards per block, whatever the confidences (default 8 for random weights, which are never sure)")
+    add(
+        "--steps",
+        type=int,
+        help="forwards per block, whatever the confidences (default 8 for random weights, which are never sure)",
+    )
     add("--repeats", type=int, default=5, help="rounds (default 5)")
     add("--seed", type=int, default=0, help="of random weights and prompts")
     add("--seeds", type=int, default=2, help="random backbones per kind in the float64 comparison (default 2)")
@@ -164,7 +197,9 @@ def _check(chosen: argparse.Namespace) -> None:
         if value is not None:
             check_range(f"--{name}", value, least, 10**6, "a whole number")
     if max(chosen.batch) > chosen.questions:
-        raise UserError(f"--batch {max(chosen.batch)} is more than the {chosen.questions} questions: raise --questions or lower it.")
+        raise UserError(
+            f"--batch {max(chosen.batch)} is more than the {chosen.questions} questions: raise --questions or lower it."
+        )
     chosen.out = chosen.out or Path("outputs") / time.strftime("bench-%Y-%m-%d_%H-%M-%S")
     if (chosen.out / "bench.json").exists():
         raise UserError(f"--out {chosen.out} holds a benchmark already: give another folder.")
@@ -188,7 +223,9 @@ def main(words: list[str] | None = None) -> int:
     except Exception as error:
         if not out_of_memory(error):
             raise
-        complain(f"warmexp: --batch {max(chosen.batch)} does not fit into the memory of --device {chosen.device}: lower it.")
+        complain(
+            f"warmexp: --batch {max(chosen.batch)} does not fit into the memory of --device {chosen.device}: lower it."
+        )
         return 2
     show(text(result))
     picture(result, chosen.out / "bench.png")

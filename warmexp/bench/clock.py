@@ -50,7 +50,8 @@ def timed(work: Callable[[], T], device: torch.device) -> tuple[T, Seconds]:
 def interleaved(
     contenders: Mapping[str, Callable[[], Any]], repeats: int, device: torch.device, say: Callable[[str], None]
 ) -> tuple[dict[str, Any], dict[str, list[Seconds]]]:
-    """Run all contenders `repeats` times, one after the other and never in the same order: their first results, and all their seconds.
+    """Run all contenders `repeats` times, one after the other and never in the same order: their first results, and all
+    their seconds.
 
     Entry r of every list belongs to the same round, so that ratios are taken between neighbours in time.
     """

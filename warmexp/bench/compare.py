@@ -11,10 +11,10 @@ from warmexp.bench.plain import Answer, Rule
 
 @dataclass(frozen=True)
 class Divergence:
-    """iteration: the first forward whose commits differ. positions: the response positions that differ in it. margin: how far the plain
-    decoder was from deciding as the other did: as a probability where they committed different positions, as a logit where they took
-    different tokens; infinite where the other committed a position that was not even eligible. A margin of rounding's size is a tie,
-    anything else is a defect."""
+    """iteration: the first forward whose commits differ. positions: the response positions that differ in it. margin:
+    how far the plain decoder was from deciding as the other did: as a probability where they committed different
+    positions, as a logit where they took different tokens; infinite where the other committed a position that was not
+    even eligible. A margin of rounding's size is a tie, anything else is a defect."""
 
     question: str
     iteration: int

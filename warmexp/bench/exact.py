@@ -1,4 +1,5 @@
-"""Float64 agreement of the decode loop with the plain decoder, on small random backbones: with every cache, it has to be 100 %."""
+"""Float64 agreement of the decode loop with the plain decoder, on small random backbones: with every cache, it has to
+be 100 %."""
 
 from __future__ import annotations
 
@@ -26,8 +27,22 @@ def exact(caches: Sequence[str], seeds: int, questions: int = 3, batch: int = 2)
             backbone = random_backbone("tiny", torch.float64, torch.device("cpu"), seed, logits)
             subject = Subject("tiny", backbone, FixedLength(24, 8), rule, random_prompts(backbone, seed))
             asked = subject.questions(questions)
-            pairs = zip(asked, plain(subject, asked, cache, trace=True), ours(subject, asked, cache, batch), strict=True)
-            found += [d for q, p, a in pairs if (d := divergence(f"seed {seed}, question {q.id}", p, a.ids, a.commit_iteration, rule))]
+            pairs = zip(
+                asked, plain(subject, asked, cache, trace=True), ours(subject, asked, cache, batch), strict=True
+            )
+            found += [
+                d
+                for q, p, a in pairs
+                if (d := divergence(f"seed {seed}, question {q.id}", p, a.ids, a.commit_iteration, rule))
+            ]
             canvases += len(asked)
-        rows.append({"cache": cache, "logits": logits, "canvases": canvases, "identical": canvases - len(found), "divergences": found})
+        rows.append(
+            {
+                "cache": cache,
+                "logits": logits,
+                "canvases": canvases,
+                "identical": canvases - len(found),
+                "divergences": found,
+            }
+        )
     return rows

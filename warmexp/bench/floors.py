@@ -1,7 +1,8 @@
 """What a forward cannot be faster than on a device: reading the weights once, and doing the arithmetic.
 
-Both rates are measured on the device itself, not taken from a data sheet: the bandwidth of a copy and the rate of a square matrix
-product in the weights' dtype. The best of several repetitions counts, because a floor must not be raised by a disturbance.
+Both rates are measured on the device itself, not taken from a data sheet: the bandwidth of a copy and the rate of a
+square matrix product in the weights' dtype. The best of several repetitions counts, because a floor must not be raised
+by a disturbance.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ WARM_UP, REPEATS = 3, 10
 
 @dataclass(frozen=True)
 class Rates:
-    """bandwidth: bytes read plus bytes written per second by a copy. flops: floating-point operations per second of a matrix product,
-    a multiplication and an addition being two."""
+    """bandwidth: bytes read plus bytes written per second by a copy. flops: floating-point operations per second of a
+    matrix product, a multiplication and an addition being two."""
 
     bandwidth: float
     flops: float
@@ -73,12 +74,14 @@ def _best(work: Callable[[], object], device: torch.device) -> float:
 
 
 def forward_work(transformer: Transformer, rows: int, tokens: int, head_rows: int, attended: int | None = None) -> Work:
-    """The work of a forward over `rows` rows of `tokens` positions (padding is computed too), `head_rows` of which go through the head.
+    """The work of a forward over `rows` rows of `tokens` positions (padding is computed too), `head_rows` of which go
+    through the head.
 
-    FLOPs: 2 per weight of a block's matrices and token, 4·T·d per token and layer for attention (QKᵀ and the sum over V, not causal; T:
-    `attended` positions, those of the row unless some are read from a cache), 2 per weight of the head and head row; norms and activations
-    are left out. The last layer computes keys and values everywhere and the rest for the head rows alone. Bytes: every weight once, except
-    the embedding table, of which only the rows of the tokens are read (it is the head too where they are tied).
+    FLOPs: 2 per weight of a block's matrices and token, 4·T·d per token and layer for attention (QKᵀ and the sum over
+    V, not causal; T: `attended` positions, those of the row unless some are read from a cache), 2 per weight of the
+    head and head row; norms and activations are left out. The last layer computes keys and values everywhere and the
+    rest for the head rows alone. Bytes: every weight once, except the embedding table, of which only the rows of the
+    tokens are read (it is the head too where they are tied).
     """
     c = transformer.config
     table = transformer.wte.weight

@@ -23,7 +23,8 @@ from warmexp.models.keys_values import Window
 
 @dataclass
 class Shaped(Backbone):
-    """A backbone that keeps the work of every group of rows that the meter divides a forward into. Padding is work, too."""
+    """A backbone that keeps the work of every group of rows that the meter divides a forward into. Padding is work,
+    too."""
 
     groups: list[Work] = field(default_factory=list)
 
@@ -42,8 +43,8 @@ class Shaped(Backbone):
 
 @dataclass(frozen=True)
 class Watch:
-    """A forward's kind, rows, arithmetic in all its groups, and the seconds between two moments at which the device had nothing left to
-    do."""
+    """A forward's kind, rows, arithmetic in all its groups, and the seconds between two moments at which the device had
+    nothing left to do."""
 
     kind: str
     rows: int
@@ -68,17 +69,21 @@ class Watched(Meter):
         return logits
 
 
-def forwards(subject: Subject, questions: Sequence[Question], cache: str, batch: int, measured: Rates) -> dict[str, Any]:
+def forwards(
+    subject: Subject, questions: Sequence[Question], cache: str, batch: int, measured: Rates
+) -> dict[str, Any]:
     """share_outside: of the time, outside forwards; where the device is awaited, an upper bound.
 
-    kinds: per kind of forward, the number, the median seconds of a full batch's, and the floors of the median one. On the CPU also the
-    processor's seconds per thread, which other processes do not lengthen.
+    kinds: per kind of forward, the number, the median seconds of a full batch's, and the floors of the median one. On
+    the CPU also the processor's seconds per thread, which other processes do not lengthen.
     """
     warm_up(lambda: ours(subject, questions[:batch], cache, batch), subject)
     watched = replace(subject, backbone=Shaped(**vars(subject.backbone)))
     meter = Watched(watched.backbone)
     _, spent = timed(lambda: ours(watched, questions, cache, batch, meter), subject.backbone.device)
-    weights = forward_work(subject.backbone.transformer, 1, 1, 1).bytes / measured.bandwidth  # once per forward, however many read them
+    weights = (
+        forward_work(subject.backbone.transformer, 1, 1, 1).bytes / measured.bandwidth
+    )  # once per forward, however many read them
     kinds = {}
     for kind in dict.fromkeys(one.kind for one in meter.watched):
         mine = [one for one in meter.watched if one.kind == kind]

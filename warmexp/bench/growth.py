@@ -1,4 +1,5 @@
-"""How cost grows: seconds against batch size, response length, prompt length and runs in a study, each with a fitted exponent."""
+"""How cost grows: seconds against batch size, response length, prompt length and runs in a study, each with a fitted
+exponent."""
 
 from __future__ import annotations
 
@@ -34,10 +35,14 @@ def doublings(low: int, high: int) -> list[int]:
     return sizes if sizes[-1] >= high else [*sizes, high]
 
 
-def growth(subject: Subject, cache: str, batch: int, prompt: int, repeats: int, say: Callable[[str], None]) -> list[dict[str, Any]]:
-    """One batch of `batch` questions of one length; a batch of 1 with responses up to the canvas and prompts up to `prompt` tokens.
+def growth(
+    subject: Subject, cache: str, batch: int, prompt: int, repeats: int, say: Callable[[str], None]
+) -> list[dict[str, Any]]:
+    """One batch of `batch` questions of one length; a batch of 1 with responses up to the canvas and prompts up to
+    `prompt` tokens.
 
-    Every block takes so many forwards, whatever the confidences: prompts of other lengths are other prompts, and would take others.
+    Every block takes so many forwards, whatever the confidences: prompts of other lengths are other prompts, and would
+    take others.
     """
     subject = subject if subject.rule.steps else replace(subject, rule=Rule(steps=STEPS))
     usual = min(prompt, 64)
@@ -66,7 +71,8 @@ def growth(subject: Subject, cache: str, batch: int, prompt: int, repeats: int, 
 
 
 def _row(what: str, cache: str, sizes: list[int], spent: list[list[Seconds]]) -> dict[str, Any]:
-    """exponent_last: from the last size but one to the last. exponent_processor: of processor time, not lengthened by other processes."""
+    """exponent_last: from the last size but one to the last. exponent_processor: of processor time, not lengthened by
+    other processes."""
     seconds = [Spread.of([s.wall for s in each]) for each in spent]
     median = [s.median for s in seconds]
     busy = [Spread.of([s.processor for s in each]).median for each in spent]
@@ -87,8 +93,8 @@ def _row(what: str, cache: str, sizes: list[int], spent: list[list[Seconds]]) ->
 
 
 def study(questions: int) -> dict[str, Any]:
-    """Seconds until the first 1, 2, 4 … runs of a study are done: warm starts on the lab that differ in their seed, in this process,
-    from nothing (no proposals stored, no model loaded)."""
+    """Seconds until the first 1, 2, 4 … runs of a study are done: warm starts on the lab that differ in their seed, in
+    this process, from nothing (no proposals stored, no model loaded)."""
     from warmexp.api import run_overrides
     from warmexp.runs.run import _free_backbone
 
@@ -96,7 +102,13 @@ def study(questions: int) -> dict[str, Any]:
     each: list[Seconds] = []
     with tempfile.TemporaryDirectory() as folder:
         for seed in range(RUNS):
-            words = ["init=token_inject", "proposer=lab_weak", f"task.limit={questions}", f"seed={seed}", f"outputs={folder}"]
+            words = [
+                "init=token_inject",
+                "proposer=lab_weak",
+                f"task.limit={questions}",
+                f"seed={seed}",
+                f"outputs={folder}",
+            ]
             each.append(timed(lambda words=words: run_overrides([*words, "device=cpu"]), torch.device("cpu"))[1])
     _free_backbone()
     sizes = doublings(1, RUNS)

@@ -15,8 +15,8 @@ from warmexp.models.weights import GIB
 
 
 def load(checkpoint: Checkpoint, device: torch.device) -> tuple[Backbone, dict[str, float]]:
-    """The backbone on the device, and the seconds that took. bytes: of the safetensors files. Files that the system has in its cache load
-    faster than from the disk."""
+    """The backbone on the device, and the seconds that took. bytes: of the safetensors files. Files that the system has
+    in its cache load faster than from the disk."""
     size = sum(file.stat().st_size for file in shards("--model", checkpoint.folder))
     reset_peak(device)
     wait(device)
@@ -24,7 +24,12 @@ def load(checkpoint: Checkpoint, device: torch.device) -> tuple[Backbone, dict[s
     backbone = checkpoint.load(device)
     wait(device)
     seconds = time.perf_counter() - started
-    return backbone, {"seconds": seconds, "bytes": size, "gib_per_second": size / GIB / seconds, "peak_bytes": peak(device)}
+    return backbone, {
+        "seconds": seconds,
+        "bytes": size,
+        "gib_per_second": size / GIB / seconds,
+        "peak_bytes": peak(device),
+    }
 
 
 def reset_peak(device: torch.device) -> None:
@@ -33,8 +38,8 @@ def reset_peak(device: torch.device) -> None:
 
 
 def peak(device: torch.device) -> int:
-    """Bytes: the most torch had allocated on the GPU since the reset (the CUDA context, some hundred MB, is not in it); on the CPU the
-    largest resident set of the process so far, which never falls."""
+    """Bytes: the most torch had allocated on the GPU since the reset (the CUDA context, some hundred MB, is not in it);
+    on the CPU the largest resident set of the process so far, which never falls."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     import resource

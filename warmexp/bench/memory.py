@@ -1,4 +1,5 @@
-"""Peak memory of a decode against what it cannot do without: the weights, the caches, and one batch of eligible logits."""
+"""Peak memory of a decode against what it cannot do without: the weights, the caches, and one batch of eligible
+logits."""
 
 from __future__ import annotations
 
@@ -21,9 +22,11 @@ KEEPS_NOTHING = ("none",)
 
 
 def memory(subject: Subject, questions: Sequence[Question], cache: str, batch: int) -> dict[str, Any]:
-    """Bytes of tensors at the highest moment of one batch's decode, weights included; the interpreter and the CUDA context are not.
+    """Bytes of tensors at the highest moment of one batch's decode, weights included; the interpreter and the CUDA
+    context are not.
 
-    needed: weights + keys and values of the longest rows of the batch, where a cache keeps them + float64 logits of a block's positions.
+    needed: weights + keys and values of the longest rows of the batch, where a cache keeps them + float64 logits of a
+    block's positions.
     """
     chosen = sorted(questions, key=lambda q: (-len(q.prompt), q.id))[:batch]
     c, canvas = subject.backbone.transformer.config, subject.length.canvas_length
@@ -34,7 +37,13 @@ def memory(subject: Subject, questions: Sequence[Question], cache: str, batch: i
     needed = {"weights": subject.weights_bytes, "caches": caches, "logits": logits}
     most = _most(lambda: ours(subject, chosen, cache, batch), subject)
     total = sum(needed.values())
-    return {"cache": cache, "batch": len(chosen), "peak_bytes": most, "needed_bytes": needed, "times_needed": most / total}
+    return {
+        "cache": cache,
+        "batch": len(chosen),
+        "peak_bytes": most,
+        "needed_bytes": needed,
+        "times_needed": most / total,
+    }
 
 
 def _most(work: Callable[[], Any], subject: Subject) -> int:
@@ -58,5 +67,7 @@ def allocated(work: Callable[[], Any]) -> int:
     if not events:
         return 0
     first = min(events, key=lambda e: e["ts"])["args"]
-    before = first["Total Allocated"] - first["Bytes"]  # what an earlier profile has seen made and no profile has seen freed
+    before = (
+        first["Total Allocated"] - first["Bytes"]
+    )  # what an earlier profile has seen made and no profile has seen freed
     return max(e["args"]["Total Allocated"] for e in events) - before

@@ -41,9 +41,14 @@ def _speed(axes: Any, result: dict[str, Any]) -> None:
     rows = result["speed"]
     names = [f"{row['who']}, cache={row['cache']}, batch {row['batch']}" for row in rows]
     median = [row["tokens_per_second"]["median"] for row in rows]
-    spread = [[m - row["tokens_per_second"]["low"], row["tokens_per_second"]["high"] - m] for m, row in zip(median, rows, strict=True)]
+    spread = [
+        [m - row["tokens_per_second"]["low"], row["tokens_per_second"]["high"] - m]
+        for m, row in zip(median, rows, strict=True)
+    ]
     colors = [GREY if row["who"] == "plain" else COLORS.get(row["cache"], INK) for row in rows]
-    axes.barh(names, median, color=colors, xerr=list(zip(*spread, strict=True)), error_kw={"elinewidth": 1, "capsize": 2})
+    axes.barh(
+        names, median, color=colors, xerr=list(zip(*spread, strict=True)), error_kw={"elinewidth": 1, "capsize": 2}
+    )
     top = max(row["tokens_per_second"]["high"] for row in rows)
     for i, row in enumerate(rows):
         if row["who"] != "plain":
@@ -53,7 +58,11 @@ def _speed(axes: Any, result: dict[str, Any]) -> None:
     axes.invert_yaxis()
     axes.set_xlim(0, 1.5 * top)
     axes.set_xlabel("response tokens before the first end-of-text, per second")
-    axes.set_title(f"{result['model']['name']}, {result['model']['dtype']}, {result['environment']['device']}", loc="left", fontsize=10)
+    axes.set_title(
+        f"{result['model']['name']}, {result['model']['dtype']}, {result['environment']['device']}",
+        loc="left",
+        fontsize=10,
+    )
     axes.spines[["top", "right"]].set_visible(False)
 
 
@@ -71,7 +80,9 @@ def _growth(axes: Any, what: str, rows: list[dict[str, Any]]) -> None:
     for row in rows:
         label = f"cache={row['cache']}: exponent {row['exponent']:.2f}"
         axes.plot(row["sizes"], row["seconds"], "o-", markersize=4, color=COLORS.get(row["cache"], INK), label=label)
-        axes.fill_between(row["sizes"], row["low"], row["high"], color=COLORS.get(row["cache"], INK), alpha=0.15, linewidth=0)
+        axes.fill_between(
+            row["sizes"], row["low"], row["high"], color=COLORS.get(row["cache"], INK), alpha=0.15, linewidth=0
+        )
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
     axes.set(xlabel=NAMES[what], ylabel="seconds")

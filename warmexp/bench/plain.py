@@ -1,16 +1,19 @@
-"""Fast-dLLM (arXiv 2505.22618) as published, written down as plainly as possible: what the decode loop is measured against.
+"""Fast-dLLM (arXiv 2505.22618) as published, written down as plainly as possible: what the decode loop is measured
+against.
 
-One question at a time. Logits of every position that a forward computes, a float64 softmax over all of them, one look per position of the
-block. With cache=prefix or dual, the first forward of a block runs on the whole sequence and its keys (not yet rotated) and values are
-kept: the block's other forwards run on the block and what follows it (prefix) or on the block alone (dual), against the kept ones. Where
-the hidden state at i-1 predicts token i (Dream), that first forward commits the block's first token and nothing else, because the state
-before the block is outside the window of the others.
+One question at a time. Logits of every position that a forward computes, a float64 softmax over all of them, one look
+per position of the block. With cache=prefix or dual, the first forward of a block runs on the whole sequence and its
+keys (not yet rotated) and values are kept: the block's other forwards run on the block and what follows it (prefix) or
+on the block alone (dual), against the kept ones. Where the hidden state at i-1 predicts token i (Dream), that first
+forward commits the block's first token and nothing else, because the state before the block is outside the window of
+the others.
 
-What differs from the released code, each time in its favour or in neither's: a backbone never commits its own mask token, a block that is
-full after its first forward gets no second one, ties go to the lowest position and token, the threshold is compared for all positions at
-once, and nothing is copied or awaited that the algorithm has no use for. Uncached shifted backbones are decoded block by block too.
-The released code (commit 24cc59e, LLaDA, with these rules and rotary tables in float64) gives the same tokens: on small random backbones
-162 of 162 canvases with its three ways of caching, thresholds and quotas.
+What differs from the released code, each time in its favour or in neither's: a backbone never commits its own mask
+token, a block that is full after its first forward gets no second one, ties go to the lowest position and token, the
+threshold is compared for all positions at once, and nothing is copied or awaited that the algorithm has no use for.
+Uncached shifted backbones are decoded block by block too. The released code (commit 24cc59e, LLaDA, with these rules
+and rotary tables in float64) gives the same tokens: on small random backbones 162 of 162 canvases with its three ways
+of caching, thresholds and quotas.
 
 This shares nothing with the decode loop, its caches or its meter, only the weights: the tests compare the two.
 """
@@ -33,8 +36,8 @@ CACHES = ("none", "prefix", "dual")
 class Rule:
     """Which masked positions a forward commits: every one with confidence ≥ τ and the best one, or a quota.
 
-    steps: commit the ⌈m / (s - k)⌉ best of m masked positions in a block's k-th forward of s (LLaDA, arXiv 2502.09992), whatever τ is.
-    Random weights are never sure of anything; this makes them do as many forwards as trained ones would.
+    steps: commit the ⌈m / (s - k)⌉ best of m masked positions in a block's k-th forward of s (LLaDA, arXiv 2502.09992),
+    whatever τ is. Random weights are never sure of anything; this makes them do as many forwards as trained ones would.
     """
 
     tau: float = 0.9
@@ -55,8 +58,8 @@ class Rule:
 
 @dataclass
 class Answer:
-    """A finished canvas of L positions. seen, if asked for: per forward, what every eligible response position looked like
-    (confidence, and by how much the best token's logit leads the second best's)."""
+    """A finished canvas of L positions. seen, if asked for: per forward, what every eligible response position looked
+    like (confidence, and by how much the best token's logit leads the second best's)."""
 
     ids: list[int]
     commit_iteration: list[int]
@@ -66,7 +69,13 @@ class Answer:
 
 @torch.inference_mode()
 def plain_decode(
-    backbone: Backbone, prompt: Sequence[int], canvas: int, block: int, rule: Rule, cache: str = "none", trace: bool = False
+    backbone: Backbone,
+    prompt: Sequence[int],
+    canvas: int,
+    block: int,
+    rule: Rule,
+    cache: str = "none",
+    trace: bool = False,
 ) -> Answer:
     """Decode `canvas` masks after a prompt, `block` at a time (a divisor of `canvas`)."""
     if cache not in CACHES:
@@ -89,7 +98,9 @@ def plain_decode(
                 left, right = start, end if cache == "dual" else len(x)
             logits = network.logits(backbone.embed(x[left:right]), left, kept, keep)
             if backbone.logits == "shifted":
-                logits = torch.cat((logits[:1], logits[:-1]))  # row i for token left + i; the window's first row repeats itself
+                logits = torch.cat(
+                    (logits[:1], logits[:-1])
+                )  # row i for token left + i; the window's first row repeats itself
             if keep is not None:
                 kept = [(keys[:, :start], values[:, :start]) for keys, values in keep] if cache == "prefix" else keep
             backbone.rule_out(logits)
@@ -100,7 +111,13 @@ def plain_decode(
             chosen = rule.chosen(torch.where(eligible, confidence, -torch.inf), k)
             if trace:
                 where = (position[eligible] - first).tolist()
-                answer.seen.append(dict(zip(where, zip(confidence[eligible].tolist(), _lead(logits[eligible]), strict=True), strict=True)))
+                answer.seen.append(
+                    dict(
+                        zip(
+                            where, zip(confidence[eligible].tolist(), _lead(logits[eligible]), strict=True), strict=True
+                        )
+                    )
+                )
             x[left:right] = torch.where(chosen, token, x[left:right])
             for i in position[chosen].tolist():
                 answer.commit_iteration[i - first] = answer.nfe

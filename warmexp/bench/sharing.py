@@ -1,7 +1,7 @@
 """What the memory of forwards (decode/memory.py) saves in a τ-sweep, and what it costs where nothing repeats.
 
-Every row of an uncached forward is a function of its prompt and canvas. Two runs that differ in τ alone, say, read the same rows until
-their first different commit, and then never again.
+Every row of an uncached forward is a function of its prompt and canvas. Two runs that differ in τ alone, say, read the
+same rows until their first different commit, and then never again.
 """
 
 from __future__ import annotations
@@ -27,10 +27,12 @@ BATCH = 64
 def tau_sweep(questions: int, repeats: int = 1, taus: Sequence[float] = TAUS) -> dict[str, Any]:
     """Cold starts of the lab's backbone at several τ, without a cache.
 
-    rows: forwards times questions, over all runs. distinct: different ones among them. pairs: the same for neighbouring τ alone.
-    ratio: how many times as long the sweep takes when nothing is shared. cost: how many times as long one run takes with an empty memory
-    as without any. charged: the seconds of all records of the shared sweep over those of the other. identical: answers whose tokens,
-    commit iterations and confidences to four digits sharing left as they were. bytes: of the memory at the end.
+    rows: forwards times questions, over all runs. distinct: different ones among them. pairs: the same for neighbouring
+    τ alone.
+    ratio: how many times as long the sweep takes when nothing is shared. cost: how many times as long one run takes
+    with an empty memory as without any. charged: the seconds of all records of the shared sweep over those of the
+    other. identical: answers whose tokens, commit iterations and confidences to four digits sharing left as they were.
+    bytes: of the memory at the end.
     """
     plans = {tau: planned([f"task.limit={questions}", f"tau={tau}", "device=cpu"]) for tau in taus}
     plan = next(iter(plans.values()))
@@ -41,7 +43,11 @@ def tau_sweep(questions: int, repeats: int = 1, taus: Sequence[float] = TAUS) ->
         return sorted(stream(backbone, iter(asked), plans[tau].strategies, 0, meter, BATCH), key=lambda d: d.id)
 
     def sweep(some: Sequence[float], memory: Memory | None) -> list[Decoded]:
-        done = [d for tau in some for d in run(tau, Meter(backbone) if memory is None else SharingMeter(backbone, memory=memory))]
+        done = [
+            d
+            for tau in some
+            for d in run(tau, Meter(backbone) if memory is None else SharingMeter(backbone, memory=memory))
+        ]
         charged[memory is not None].append(sum(d.seconds for d in done))
         return done
 

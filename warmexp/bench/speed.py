@@ -1,4 +1,5 @@
-"""The comparison: the decode loop in batches against the plain decoder, same weights, same questions, one process, taking turns."""
+"""The comparison: the decode loop in batches against the plain decoder, same weights, same questions, one process,
+taking turns."""
 
 from __future__ import annotations
 
@@ -19,11 +20,14 @@ from warmexp.decode.meter import Meter
 def plain(subject: Subject, questions: Sequence[Question], cache: str, trace: bool = False) -> list[Answer]:
     length = subject.length
     return [
-        plain_decode(subject.published, q.prompt, length.canvas_length, length.block_length, subject.rule, cache, trace) for q in questions
+        plain_decode(subject.published, q.prompt, length.canvas_length, length.block_length, subject.rule, cache, trace)
+        for q in questions
     ]
 
 
-def ours(subject: Subject, questions: Sequence[Question], cache: str, batch: int, meter: Meter | None = None) -> list[Decoded]:
+def ours(
+    subject: Subject, questions: Sequence[Question], cache: str, batch: int, meter: Meter | None = None
+) -> list[Decoded]:
     """`batch` at a time, questions of similar length together as in a run; results in the order of the questions."""
     ordered = sorted(questions, key=lambda q: (len(q.prompt), q.id))
     done = {d.id: d for d in stream(subject.backbone, ordered, subject.strategies(cache), 0, meter, batch)}
@@ -31,14 +35,20 @@ def ours(subject: Subject, questions: Sequence[Question], cache: str, batch: int
 
 
 def speed(
-    subject: Subject, questions: Sequence[Question], caches: Sequence[str], batches: Sequence[int], repeats: int, say: Callable[[str], None]
+    subject: Subject,
+    questions: Sequence[Question],
+    caches: Sequence[str],
+    batches: Sequence[int],
+    repeats: int,
+    say: Callable[[str], None],
 ) -> list[dict[str, Any]]:
-    """A row per contender: the plain decoder with every cache it has among `caches`, the loop with every cache and batch size.
+    """A row per contender: the plain decoder with every cache it has among `caches`, the loop with every cache and
+    batch size.
 
-    ratio: how many times as many tokens per second as the plain decoder with the same cache (cache=none where it has no such cache), round
-    by round; ratio_processor: the same of processor time, which other processes do not lengthen. times_none: how many times as long as it
-    the loop takes for the same questions without a cache, at the same batch size. identical, divergences: against the plain decoder with
-    the same cache, None where it has none.
+    ratio: how many times as many tokens per second as the plain decoder with the same cache (cache=none where it has no
+    such cache), round by round; ratio_processor: the same of processor time, which other processes do not lengthen.
+    times_none: how many times as long as it the loop takes for the same questions without a cache, at the same batch
+    size. identical, divergences: against the plain decoder with the same cache, None where it has none.
     """
     contenders: dict[tuple[str, str, int], Callable[[], Any]] = {}
     for cache in dict.fromkeys(("none", *caches)) if set(caches) - set(CACHES) else caches:
@@ -46,7 +56,9 @@ def speed(
             contenders["plain", cache, 1] = lambda cache=cache: plain(subject, questions, cache)
     for cache in caches:
         for batch in batches:
-            contenders["warmexp", cache, batch] = lambda cache=cache, batch=batch: ours(subject, questions, cache, batch)
+            contenders["warmexp", cache, batch] = lambda cache=cache, batch=batch: ours(
+                subject, questions, cache, batch
+            )
     for work in contenders.values():
         warm_up(work, subject)
     results, seconds = interleaved(contenders, repeats, subject.backbone.device, say)
@@ -56,7 +68,8 @@ def speed(
 
 
 def warm_up(work: Callable[[], Any], subject: Subject) -> None:
-    """A GPU loads its kernels and reserves its memory in the first forwards; a CPU has nothing worth an untimed round."""
+    """A GPU loads its kernels and reserves its memory in the first forwards; a CPU has nothing worth an untimed
+    round."""
     if subject.backbone.device.type != "cpu":
         work()
 
@@ -91,7 +104,9 @@ def _row(
     row["against"] = base[1]
     if cache != "none" and (who, "none", batch) in seconds:
         uncached = seconds[who, "none", batch]
-        row["times_none"], row["times_none_processor"] = (vars(ratios(uncached, spent, clock)) for clock in ("wall", "processor"))
+        row["times_none"], row["times_none_processor"] = (
+            vars(ratios(uncached, spent, clock)) for clock in ("wall", "processor")
+        )
     found = None
     if cache in traced:
         pairs = zip(questions, traced[cache], answers, strict=True)

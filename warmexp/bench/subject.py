@@ -1,4 +1,5 @@
-"""What is measured: a backbone (a checkpoint's, or random weights of a wanted size), prompts, a canvas, and the rule that commits."""
+"""What is measured: a backbone (a checkpoint's, or random weights of a wanted size), prompts, a canvas, and the rule
+that commits."""
 
 from __future__ import annotations
 
@@ -42,7 +43,8 @@ SHAPES = {
     "100m": {"d_model": 768, "layers": 12, "heads": 12, "kv_heads": 12, "mlp": 2048, "rows": 8192},
     **PUBLISHED,
 }
-# Logits of standard deviation 4: confidences then spread over (0, 1), as a trained model's do, and decisions rarely tie.
+# Logits of standard deviation 4: confidences then spread over (0, 1), as a trained model's do, and decisions rarely
+# tie.
 HEAD_GAIN = 4.0
 CONTEXT = 8192
 PROMPT = "Question: {question}\nAnswer:"  # around a question of a file
@@ -50,8 +52,8 @@ PROMPT = "Question: {question}\nAnswer:"  # around a question of a file
 
 @dataclass
 class Subject:
-    """prompts: so many prompts of so many tokens (None: as they come). answer_tokens: the counting rule, see RULE. load: what loading
-    it took (bench/load.py); None for weights that were drawn."""
+    """prompts: so many prompts of so many tokens (None: as they come). answer_tokens: the counting rule, see RULE.
+    load: what loading it took (bench/load.py); None for weights that were drawn."""
 
     name: str
     backbone: Backbone
@@ -74,7 +76,9 @@ class Subject:
         state = self.backbone.transformer.state_dict()
         with torch.device("meta"):
             transformer = Transformer(self.backbone.transformer.config)
-        transformer.load_state_dict({name: t.to_dense() if t.is_mkldnn else t for name, t in state.items()}, assign=True)
+        transformer.load_state_dict(
+            {name: t.to_dense() if t.is_mkldnn else t for name, t in state.items()}, assign=True
+        )
         return replace(self.backbone, transformer=transformer.requires_grad_(False).eval())
 
     def strategies(self, cache: str, canvas: int | None = None) -> Strategies:
@@ -95,7 +99,9 @@ class Subject:
             "weights_bytes": self.weights_bytes,
             "dtype": str(self.backbone.dtype).removeprefix("torch."),
             "logits": self.backbone.logits,
-            "shape": {name: getattr(c, name) for name in ("d_model", "n_layers", "n_heads", "n_kv_heads", "embedding_size")},
+            "shape": {
+                name: getattr(c, name) for name in ("d_model", "n_layers", "n_heads", "n_kv_heads", "embedding_size")
+            },
             "canvas_length": self.length.canvas_length,
             "block_length": self.length.block_length,
             "tau": self.rule.tau if self.rule.steps is None else None,
@@ -119,9 +125,13 @@ def subject(chosen: argparse.Namespace) -> Subject:
         check_range("--steps", chosen.steps, 1, 10**6, "the number of forwards planned for a block")
     if chosen.model in SHAPES:
         if chosen.file:
-            raise UserError(f"--file holds text and --model {chosen.model}, random weights, has no tokenizer: leave --file out.")
+            raise UserError(
+                f"--file holds text and --model {chosen.model}, random weights, has no tokenizer: leave --file out."
+            )
         backbone = random_backbone(chosen.model, DTYPES[chosen.dtype], device, chosen.seed)
-        return Subject(chosen.model, backbone, length, Rule(chosen.tau, chosen.steps or 8), random_prompts(backbone, chosen.seed))
+        return Subject(
+            chosen.model, backbone, length, Rule(chosen.tau, chosen.steps or 8), random_prompts(backbone, chosen.seed)
+        )
     checkpoint = lab_checkpoint(chosen.dtype) if lab else Checkpoint(chosen.model, dtype=chosen.dtype)
     prompts = checkpoint_prompts(checkpoint, chosen.file)
     prompts(chosen.questions, chosen.prompt)  # what is wrong with them is said before weights are read
@@ -129,8 +139,11 @@ def subject(chosen: argparse.Namespace) -> Subject:
     return Subject(chosen.model, backbone, length, Rule(chosen.tau, chosen.steps), prompts, took)
 
 
-def random_backbone(name: str, dtype: torch.dtype, device: torch.device, seed: int = 0, logits: str | None = None) -> Backbone:
-    """Random weights of a size in SHAPES, made on the device; logits: by default Dream's are shifted and all others aligned."""
+def random_backbone(
+    name: str, dtype: torch.dtype, device: torch.device, seed: int = 0, logits: str | None = None
+) -> Backbone:
+    """Random weights of a size in SHAPES, made on the device; logits: by default Dream's are shifted and all others
+    aligned."""
     shape = SHAPES[name]
     rows = shape["rows"]
     config = ModelConfig(
@@ -170,9 +183,11 @@ def random_prompts(backbone: Backbone, seed: int) -> Callable[[int, int | None],
     return prompts
 
 
-def checkpoint_prompts(checkpoint: Checkpoint, file: str | None = None) -> Callable[[int, int | None], list[tuple[int, ...]]]:
-    """Questions in this checkpoint's tokens, the lab's for testing or a file's; where a length is wanted, so many tokens of their running
-    text. file: JSONL with lines {"question": …}."""
+def checkpoint_prompts(
+    checkpoint: Checkpoint, file: str | None = None
+) -> Callable[[int, int | None], list[tuple[int, ...]]]:
+    """Questions in this checkpoint's tokens, the lab's for testing or a file's; where a length is wanted, so many
+    tokens of their running text. file: JSONL with lines {"question": …}."""
 
     def prompts(count: int, length: int | None) -> list[tuple[int, ...]]:
         if file is None:

@@ -1,7 +1,8 @@
 """`python -m warmexp.calibrate RUN_FOLDER… --out calibration.json`: how far an author's probabilities may be believed.
 
-Fits P(a proposed token is right) on finished runs, prints the calibration error before and after, and writes the map for
-`proposer.calibration=calibration.json`. Runs of a split that nothing is measured on: task.split=calibration on the lab.
+Fits P(a proposed token is right) on finished runs, prints the calibration error before and after, and writes the map
+for `proposer.calibration=calibration.json`. Runs of a split that nothing is measured on: task.split=calibration on the
+lab.
 """
 
 from __future__ import annotations
@@ -22,14 +23,27 @@ ISOTONIC = ("trust", "weakest", "position")
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m warmexp.calibrate", description=__doc__.partition("\n\n")[2])
-    parser.add_argument("folders", nargs="+", type=Path, metavar="RUN_FOLDER", help="finished runs with proposals, several are pooled")
-    parser.add_argument("--kind", choices=KINDS, default="logistic", help="isotonic: of one feature; logistic: of all (default)")
+    parser.add_argument(
+        "folders", nargs="+", type=Path, metavar="RUN_FOLDER", help="finished runs with proposals, several are pooled"
+    )
+    parser.add_argument(
+        "--kind", choices=KINDS, default="logistic", help="isotonic: of one feature; logistic: of all (default)"
+    )
     parser.add_argument("--feature", choices=ISOTONIC, default="weakest", help="what isotonic maps (default: weakest)")
-    parser.add_argument("--back", type=int, default=4, help="weakest is the least trust of a token and so many before it (default: 4)")
+    parser.add_argument(
+        "--back", type=int, default=4, help="weakest is the least trust of a token and so many before it (default: 4)"
+    )
     parser.add_argument("--label", choices=("auto", "truth", "survival", "answer"), default="auto", help="what right means (default: auto, "
                         "which is truth on the lab, survival where --cold is given, otherwise answer)")  # fmt: skip
-    parser.add_argument("--cold", type=Path, metavar="RUN_FOLDER", help="a cold start of the same questions, for --label survival")
-    parser.add_argument("--given", choices=("all", "right"), default="all", help="of all tokens (default), or of those behind right ones")
+    parser.add_argument(
+        "--cold", type=Path, metavar="RUN_FOLDER", help="a cold start of the same questions, for --label survival"
+    )
+    parser.add_argument(
+        "--given",
+        choices=("all", "right"),
+        default="all",
+        help="of all tokens (default), or of those behind right ones",
+    )
     parser.add_argument("--out", type=Path, default=Path("calibration.json"), help="default: calibration.json")
     return parser
 
@@ -73,11 +87,20 @@ def _label(chosen: argparse.Namespace, runs: Sequence) -> str:
     if label == "auto":
         label = "survival" if chosen.cold else "truth" if on_the_lab else "answer"
     if label == "truth" and not on_the_lab:
-        raise UserError("--label truth is known of the lab's questions only: use --label survival --cold RUN_FOLDER, or --label answer.")
+        raise UserError(
+            "--label truth is known of the lab's questions only: use --label survival --cold RUN_FOLDER, or --label"
+            " answer."
+        )
     if (label == "survival") != (chosen.cold is not None):
-        raise UserError("--label survival and --cold RUN_FOLDER, a cold start of the same questions, belong together: give both or none.")
+        raise UserError(
+            "--label survival and --cold RUN_FOLDER, a cold start of the same questions, belong together: give both"
+            " or none."
+        )
     if label == "answer" and chosen.given == "right":
-        raise UserError("--given right needs a label that tells tokens apart: use --label survival --cold RUN_FOLDER, or leave it out.")
+        raise UserError(
+            "--given right needs a label that tells tokens apart: use --label survival --cold RUN_FOLDER, or leave it"
+            " out."
+        )
     return label
 
 

@@ -33,7 +33,8 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True)
 class Examples:
-    """n tokens. rows: [n, 4] float64, in the order of FEATURES. right: [n] bool. question: [n] str, which question a token is of."""
+    """n tokens. rows: [n, 4] float64, in the order of FEATURES. right: [n] bool. question: [n] str, which question a
+    token is of."""
 
     rows: np.ndarray
     right: np.ndarray
@@ -42,7 +43,8 @@ class Examples:
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run. lab: whether its questions are the lab's. split: None where the task has none. texts: token id -> text."""
+    """A finished run. lab: whether its questions are the lab's. split: None where the task has none. texts: token id ->
+    text."""
 
     folder: Path
     lab: bool
@@ -75,11 +77,12 @@ def _at(config: Any, *keys: str) -> Any:
 def examples(runs: Sequence[Run], label: str, cold: Run | None, back: int, behind_right: bool) -> Examples:
     """The tokens of all proposals of the runs.
 
-    back: of the feature `weakest`. behind_right: only tokens that follow nothing wrong, for the probability that a token is right where
-    everything before it is.
+    back: of the feature `weakest`. behind_right: only tokens that follow nothing wrong, for the probability that a
+    token is right where everything before it is.
 
     Raises:
-        UserError: a run has no proposals, or was made before records kept their tokens; the cold run has not all of the questions.
+        UserError: a run has no proposals, or was made before records kept their tokens; the cold run has not all of the
+        questions.
     """
     rows, right, question = [], [], []
     for run in runs:
@@ -105,7 +108,9 @@ def _proposed(run: Run) -> Iterable[Record]:
         raise UserError(f"{run.folder} was made before records kept a proposal's tokens: delete it and make it again.")
     unknown = {i for record in proposals for i in record["proposal"]["ids"]} - run.texts.keys()
     if unknown:
-        raise UserError(f"{run.folder}: tokens.json lacks token {min(unknown)}: delete the folder and make the run again.")
+        raise UserError(
+            f"{run.folder}: tokens.json lacks token {min(unknown)}: delete the folder and make the run again."
+        )
     return [record for record in proposals if record["proposal"]["ids"]]
 
 
@@ -118,12 +123,16 @@ def _features(record: Record, texts: dict[int, str], back: int) -> np.ndarray:
 
 
 def _judge(label: str, run: Run, cold: Run | None) -> Callable[[Record], list[bool]]:
-    """From a record to whether its proposal's first tokens are right: those of its text, and its end where it has a tail."""
+    """From a record to whether its proposal's first tokens are right: those of its text, and its end where it has a
+    tail."""
     if label == "survival":
         ids = {record["id"]: record.get("ids") for record in cold.records}
         missing = [record["id"] for record in run.records if ids.get(record["id"]) is None]
         if missing:
-            raise UserError(f"--cold {cold.folder} lacks {len(missing)} questions of {run.folder} (such as {missing[0]}): decode the same.")
+            raise UserError(
+                f"--cold {cold.folder} lacks {len(missing)} questions of {run.folder} (such as {missing[0]}): decode"
+                " the same."
+            )
         return lambda r: [a == b for a, b in zip(_tokens(r), ids[r["id"]], strict=False)]
     if label == "answer":
         return lambda r: [r["proposal"]["correct_flexible"]] * len(_tokens(r))

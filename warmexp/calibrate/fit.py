@@ -24,7 +24,8 @@ class Score:
 
 
 def fit(examples: Examples, kind: str, feature: str, back: int) -> Calibration:
-    """The map that predicts `right` best: by pool-adjacent-violators of one feature, or by a logistic regression on all of them.
+    """The map that predicts `right` best: by pool-adjacent-violators of one feature, or by a logistic regression on all
+    of them.
 
     Raises:
         UserError: all tokens are right, or all are wrong.
@@ -33,9 +34,14 @@ def fit(examples: Examples, kind: str, feature: str, back: int) -> Calibration:
     from sklearn.linear_model import LogisticRegression
 
     if examples.right.all() or not examples.right.any():
-        raise UserError(f"all {len(examples.right)} tokens are {'right' if examples.right.all() else 'wrong'}: there is nothing to fit.")
+        raise UserError(
+            f"all {len(examples.right)} tokens are {'right' if examples.right.all() else 'wrong'}: there is nothing"
+            " to fit."
+        )
     if kind == "isotonic":
-        curve = IsotonicRegression(y_min=0, y_max=1, increasing=True).fit(examples.rows[:, FEATURES.index(feature)], examples.right)
+        curve = IsotonicRegression(y_min=0, y_max=1, increasing=True).fit(
+            examples.rows[:, FEATURES.index(feature)], examples.right
+        )
         return Calibration(kind, (feature,), back, x=_floats(curve.X_thresholds_), y=_floats(curve.y_thresholds_))
     line = LogisticRegression(max_iter=1000).fit(design(examples.rows, FEATURES), examples.right)
     return Calibration(kind, FEATURES, back, weights=_floats(line.coef_[0]), intercept=float(line.intercept_[0]))
@@ -57,7 +63,9 @@ def cross_validated(examples: Examples, make: Callable[[Examples], Calibration])
 
     count = len(set(examples.question.tolist()))
     if count < FOLDS:
-        raise UserError(f"{count} questions are too few to cross-validate in {FOLDS} folds: name runs on more questions.")
+        raise UserError(
+            f"{count} questions are too few to cross-validate in {FOLDS} folds: name runs on more questions."
+        )
     predicted = np.empty(len(examples.right))
     for train, test in GroupKFold(FOLDS).split(examples.rows, groups=examples.question):
         made = make(Examples(examples.rows[train], examples.right[train], examples.question[train]))

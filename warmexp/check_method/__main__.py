@@ -1,7 +1,8 @@
-"""`python -m warmexp.check_method unmask=margin`: try a method on small random problems, alone and beside the words that follow.
+"""`python -m warmexp.check_method unmask=margin`: try a method on small random problems, alone and beside the words
+that follow.
 
-The first word names the method; others compose what it is tried with, as on any command line (init=token_inject, plugins=[mine], …).
-Cold and warm compositions are tried where nothing refuses them.
+The first word names the method; others compose what it is tried with, as on any command line (init=token_inject,
+plugins=[mine], …). Cold and warm compositions are tried where nothing refuses them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Small random decoding problems: a model of a few thousand weights, prompts, and proposals that are whole, cut short or missing."""
+"""Small random decoding problems: a model of a few thousand weights, prompts, and proposals that are whole, cut short
+or missing."""
 
 from __future__ import annotations
 
@@ -64,16 +65,22 @@ class Problem:
     def decode(
         self, s: Strategies, questions: Iterable[Question] | None = None, batch: int = QUESTIONS, plain: bool = False
     ) -> list[Decoded]:
-        """The questions (all by default) in the order in which they are finished. plain: by the forward without any machinery."""
+        """The questions (all by default) in the order in which they are finished. plain: by the forward without any
+        machinery."""
         return list(self.stream(s, questions, batch, plain))
 
-    def stream(self, s: Strategies, questions: Iterable[Question] | None, batch: int, plain: bool = False) -> Iterator[Decoded]:
+    def stream(
+        self, s: Strategies, questions: Iterable[Question] | None, batch: int, plain: bool = False
+    ) -> Iterator[Decoded]:
         backbone = PlainBackbone(**vars(self.backbone)) if plain else self.backbone
-        yield from stream(backbone, self.questions if questions is None else questions, s, self.seed, Bounded(backbone), batch)
+        yield from stream(
+            backbone, self.questions if questions is None else questions, s, self.seed, Bounded(backbone), batch
+        )
 
 
 def problems(nodes: dict[str, Any], seeds: Sequence[int]) -> Iterator[Problem]:
-    """A problem per seed for what the nodes compose, the same at every call; logits are aligned for even seeds, shifted for odd ones."""
+    """A problem per seed for what the nodes compose, the same at every call; logits are aligned for even seeds, shifted
+    for odd ones."""
     for seed in seeds:
         yield Problem(_backbone(seed), [_question(Random(f"{seed} {i}"), i) for i in range(QUESTIONS)], nodes, seed)
 
@@ -109,5 +116,7 @@ def _backbone(seed: int) -> Backbone:
     for name, weight in transformer.state_dict().items():
         drawn = torch.randn(weight.shape, generator=generator, dtype=torch.float64)
         scale = 0.7 if name.startswith("ff_out") else 0.5
-        weight.copy_(1 + 0.2 * drawn if "norm" in name or "ln_f" in name else drawn if name.startswith("wte") else scale * drawn)
+        weight.copy_(
+            1 + 0.2 * drawn if "norm" in name or "ln_f" in name else drawn if name.startswith("wte") else scale * drawn
+        )
     return Backbone(transformer, mask_id=MASK, eos_id=END, logits=("aligned", "shifted")[seed % 2])

@@ -1,4 +1,5 @@
-"""What every method has to hold to: the contracts of the loop, and results that depend on question, configuration and seed alone.
+"""What every method has to hold to: the contracts of the loop, and results that depend on question, configuration and
+seed alone.
 
 Each check is a function of a problem that returns nothing, or raises Broken with what it found.
 """
@@ -23,7 +24,15 @@ class Broken(Exception):
 def facts(done: Decoded) -> tuple[Any, ...]:
     """What may not depend on anything but the question, the configuration and the seed."""
     cost = done.cost
-    return (done.ids, done.commit_iteration, done.source, done.revocations, cost.nfe, cost.aux_forwards, cost.token_forwards)
+    return (
+        done.ids,
+        done.commit_iteration,
+        done.source,
+        done.revocations,
+        cost.nfe,
+        cost.aux_forwards,
+        cost.token_forwards,
+    )
 
 
 def same(found: Sequence[Decoded], expected: Sequence[Decoded], what: str) -> None:
@@ -33,7 +42,8 @@ def same(found: Sequence[Decoded], expected: Sequence[Decoded], what: str) -> No
             raise Broken(f"{what}: question {one.id} is missing")
         if facts(by_id[one.id]) != facts(one):
             raise Broken(
-                f"{what}: question {one.id} takes {by_id[one.id].cost.nfe} forwards to {by_id[one.id].ids}, not {one.cost.nfe} to {one.ids}"
+                f"{what}: question {one.id} takes {by_id[one.id].cost.nfe} forwards to {by_id[one.id].ids}, not"
+                f" {one.cost.nfe} to {one.ids}"
             )
 
 
@@ -41,7 +51,9 @@ def finishes(problem: Problem) -> None:
     """Every question ends, with a canvas full of tokens, in a bounded number of forwards."""
     for one in problem.alone:
         if len(one.ids) != CANVAS or not all(0 <= token < VOCABULARY and token != MASK for token in one.ids):
-            raise Broken(f"question {one.id} ends as {one.ids}: {CANVAS} tokens were expected, none of them the mask ({MASK})")
+            raise Broken(
+                f"question {one.id} ends as {one.ids}: {CANVAS} tokens were expected, none of them the mask ({MASK})"
+            )
 
 
 def edits_are_lawful(problem: Problem) -> None:
@@ -52,7 +64,10 @@ def edits_are_lawful(problem: Problem) -> None:
             raise Broken(f"question {one.id}: a commit in forward {late[0]}, of {one.cost.nfe}")
         for iteration, position, _, source, committed in one.revocations:
             if source == "decoded" and committed >= iteration:
-                raise Broken(f"question {one.id}: position {position} is revoked in forward {iteration}, in which it was committed")
+                raise Broken(
+                    f"question {one.id}: position {position} is revoked in forward {iteration}, in which it was"
+                    " committed"
+                )
             if source == "fixed":
                 raise Broken(f"question {one.id}: the fixed token at {position} is revoked")
 
@@ -60,12 +75,15 @@ def edits_are_lawful(problem: Problem) -> None:
 def neighbours_do_not_matter(problem: Problem) -> None:
     """Alone, in batches of two, all together and in the other order."""
     for batch in (2, len(problem.questions)):
-        same(problem.decode(problem.strategies(), batch=batch), problem.alone, f"in a batch of {batch} instead of alone")
+        same(
+            problem.decode(problem.strategies(), batch=batch), problem.alone, f"in a batch of {batch} instead of alone"
+        )
     same(problem.decode(problem.strategies(), problem.questions[::-1]), problem.alone, "in the other order")
 
 
 def one_object_serves_all(problem: Problem) -> None:
-    """Used again, and used after a batch that was broken off, as happens when memory runs out; and it keeps nothing between calls."""
+    """Used again, and used after a batch that was broken off, as happens when memory runs out; and it keeps nothing
+    between calls."""
     made = problem.strategies()
     before = [pickle.dumps(vars(one)) for one in made]
     expected = problem.decode(made)
@@ -101,7 +119,9 @@ def described(method: Strategy) -> None:
     keys = {field.name for field in dataclasses.fields(method)}
     foreign = [key for key in (*method.symbols, *filter(None, [method.curve])) if key not in keys]
     if foreign:
-        raise Broken(f"{name} shows {foreign[0]!r} (curve, symbols), which is none of its keys: {', '.join(sorted(keys))}")
+        raise Broken(
+            f"{name} shows {foreign[0]!r} (curve, symbols), which is none of its keys: {', '.join(sorted(keys))}"
+        )
     method.shown()
 
 
@@ -109,7 +129,8 @@ def conform(nodes: dict[str, Any], group: str, seeds: Sequence[int] = range(4)) 
     """Each check's sentence and, where it fails, what was found.
 
     Args:
-        nodes: the configuration of every method group. group: the one whose method is looked at. seeds: of the problems.
+        nodes: the configuration of every method group. group: the one whose method is looked at. seeds: of the
+        problems.
     """
     tried = list(problems(nodes, seeds))
     chosen = getattr(tried[0].strategies(), group)

@@ -1,9 +1,10 @@
 """What a configuration may make Hydra and Python's logging do: known classes, and nothing else that it names.
 
-Hydra instantiates the classes named by `hydra.callbacks`, `hydra.launcher` and `hydra.sweeper`, and logging those of `hydra.job_logging`
-and `hydra.hydra_logging`; a configuration from somebody else could name any. `CheckedLoader` looks at every configuration as soon as it is
-composed, before Hydra acts on it, in this process and in the workers of a launcher, whatever Hydra's own policy is. The classes of our
-own groups are checked where they are built (instantiate.py).
+Hydra instantiates the classes named by `hydra.callbacks`, `hydra.launcher` and `hydra.sweeper`, and logging those of
+`hydra.job_logging` and `hydra.hydra_logging`; a configuration from somebody else could name any. `CheckedLoader` looks
+at every configuration as soon as it is composed, before Hydra acts on it, in this process and in the workers of a
+launcher, whatever Hydra's own policy is. The classes of our own groups are checked where they are built
+(instantiate.py).
 """
 
 from __future__ import annotations
@@ -36,21 +37,34 @@ SWEEPERS = frozenset({
     "hydra_plugins.hydra_optuna_sweeper.optuna_sweeper.OptunaSweeper",
 })  # fmt: skip
 SAMPLERS = frozenset(
-    f"optuna.samplers.{name}Sampler" for name in ("TPE", "Random", "Grid", "CmaEs", "NSGAII", "MOTPE", "QMC", "PartialFixed")
+    f"optuna.samplers.{name}Sampler"
+    for name in ("TPE", "Random", "Grid", "CmaEs", "NSGAII", "MOTPE", "QMC", "PartialFixed")
 )
 # Where in Hydra's node a class may be named, and which. *: any one key.
-_TARGETS = {("callbacks", "*"): CALLBACKS, ("launcher",): LAUNCHERS, ("sweeper",): SWEEPERS, ("sweeper", "sampler"): SAMPLERS}
+_TARGETS = {
+    ("callbacks", "*"): CALLBACKS,
+    ("launcher",): LAUNCHERS,
+    ("sweeper",): SWEEPERS,
+    ("sweeper", "sampler"): SAMPLERS,
+}
 _HANDLERS = frozenset(
-    {"logging.StreamHandler", "logging.FileHandler", "logging.NullHandler", "logging.Handler", "rich.logging.RichHandler"}
+    {
+        "logging.StreamHandler",
+        "logging.FileHandler",
+        "logging.NullHandler",
+        "logging.Handler",
+        "rich.logging.RichHandler",
+    }
 )
 _STREAMS = frozenset({"ext://sys.stdout", "ext://sys.stderr"})
-# Environment variables that a file may set for a job. Others (WARMEXP_PLUGINS, PATH, LD_PRELOAD, WANDB_BASE_URL, …) decide what runs and
-# who is told.
+# Environment variables that a file may set for a job. Others (WARMEXP_PLUGINS, PATH, LD_PRELOAD, WANDB_BASE_URL, …)
+# decide what runs and who is told.
 _VARIABLES = re.compile(
     r"WARMEXP_IF_BUSY|(OMP|MKL|OPENBLAS|NUMEXPR)_NUM_THREADS|CUDA_(VISIBLE_DEVICES|LAUNCH_BLOCKING)|TOKENIZERS_PARALLELISM"
     r"|PYTORCH_(CUDA_)?ALLOC_CONF|CUBLAS_WORKSPACE_CONFIG|(HF_HUB|TRANSFORMERS|HF_DATASETS)_OFFLINE"
 )
-# Of a launcher: lines of a batch script, and where the pickles lie that its jobs run. With the value that needs no typing.
+# Of a launcher: lines of a batch script, and where the pickles lie that its jobs run. With the value that needs no
+# typing.
 _TYPED_ONLY = {
     "setup": None,
     "additional_parameters": None,
@@ -74,7 +88,9 @@ _PLACES = {
     ("job", "name"): ("warmexp",),
 }
 _REFERENCE = re.compile(r"\$\{[\w.]+\}")
-_SOURCES = re.compile(r"(?:file://|pkg://(?:hydra(?:\.conf)?|hydra_plugins\.[\w.]+|warmexp\.[\w.]+)$|structured://$|(?!\w+://)).*", re.S)
+_SOURCES = re.compile(
+    r"(?:file://|pkg://(?:hydra(?:\.conf)?|hydra_plugins\.[\w.]+|warmexp\.[\w.]+)$|structured://$|(?!\w+://)).*", re.S
+)
 
 
 class CheckedLoader(ConfigLoaderImpl):
@@ -87,7 +103,9 @@ class CheckedLoader(ConfigLoaderImpl):
         return cfg
 
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
-        typed = OmegaConf.to_container(master_config.hydra.overrides, resolve=False)  # a study's file is no command line
+        typed = OmegaConf.to_container(
+            master_config.hydra.overrides, resolve=False
+        )  # a study's file is no command line
         let([*typed["hydra"], *typed["task"]])
         cfg = super().load_sweep_config(master_config, sweep_overrides)
         check(cfg, typed["hydra"])
@@ -109,7 +127,8 @@ class CheckedLoader(ConfigLoaderImpl):
 
 
 def install() -> None:
-    """From now on Hydra makes its loader from ours. Called before anything is composed; calling it again changes nothing."""
+    """From now on Hydra makes its loader from ours. Called before anything is composed; calling it again changes
+    nothing."""
     if not issubclass(getattr(hydra_internal, "ConfigLoaderImpl", object), ConfigLoaderImpl):
         raise ImportError("this version of hydra-core is not known to warmexp: install hydra-core>=1.3.8,<1.5")
     hydra_internal.ConfigLoaderImpl = CheckedLoader
@@ -133,7 +152,10 @@ def check(cfg: DictConfig, typed: Sequence[str]) -> None:
             _check_text(path, value)
             _check_logging(path, value, typed)
     if node["sweeper"] and node["sweeper"].get("custom_search_space") is not None:
-        raise UserError(f"hydra.sweeper.custom_search_space={node['sweeper']['custom_search_space']} is refused: it names code to run.")
+        raise UserError(
+            f"hydra.sweeper.custom_search_space={node['sweeper']['custom_search_space']} is refused: it names code to"
+            " run."
+        )
     _check_typed_only(node, typed)
 
 
@@ -187,7 +209,11 @@ def _check_logging(path: tuple[str, ...], value: Any, typed: Sequence[str]) -> N
     if name == "filename" and not (isinstance(value, str) and value.endswith(".log")):
         _refuse(path, value, "a log's name ends in .log")
     if name == "filename" and not _LOG.fullmatch(value) and not _is_typed(f"hydra.{'.'.join(path)}", typed):
-        _refuse(path, value, "in a file, a log is ${hydra.runtime.output_dir}/NAME.log; any other name belongs on the command line")
+        _refuse(
+            path,
+            value,
+            "in a file, a log is ${hydra.runtime.output_dir}/NAME.log; any other name belongs on the command line",
+        )
     if name in ("mode", "filemode") and str(value) not in ("a", "x"):
         _refuse(path, value, "a log is appended to: choose a")
     if name == "style" and str(value) not in ("%", "$"):
@@ -199,17 +225,26 @@ def _check_typed_only(node: dict[str, Any], typed: Sequence[str]) -> None:
     for (part, name), usual in _PLACES.items():
         key, value = f"hydra.{part}.{name}", node[part].get(name)
         if value not in usual and not _is_typed(key, typed):
-            raise UserError(f"{key}={value} is refused in a file: it decides where files are written, so write it on the command line.")
+            raise UserError(
+                f"{key}={value} is refused in a file: it decides where files are written, so write it on the command"
+                " line."
+            )
     for name, value in (node["job"].get("env_set") or {}).items():
         key = f"hydra.job.env_set.{name}"
         if not _VARIABLES.fullmatch(str(name)) and not _is_typed(key, typed):
-            raise UserError(f"{key}={value} is refused in a file: set the variable yourself, or write {key}=… on the command line.")
+            raise UserError(
+                f"{key}={value} is refused in a file: set the variable yourself, or write {key}=… on the command line."
+            )
     launcher = node.get("launcher") or {}
     for name, usual in _TYPED_ONLY.items():
         key, value = f"hydra.launcher.{name}", launcher.get(name)
         if value and value != usual and not _is_typed(key, typed):
-            raise UserError(f"{key}={value} is refused in a file: it decides what is run, so write it on the command line.")
-    for path, value in _leaves(("launcher",), {name: value for name, value in launcher.items() if name not in _TYPED_ONLY}):
+            raise UserError(
+                f"{key}={value} is refused in a file: it decides what is run, so write it on the command line."
+            )
+    for path, value in _leaves(
+        ("launcher",), {name: value for name, value in launcher.items() if name not in _TYPED_ONLY}
+    ):
         if isinstance(value, str) and re.search(r"[\x00-\x1f\x7f]", value):
             _refuse(path, repr(value), "it has control characters")
     ahead = launcher.get("pre_dispatch")
@@ -219,4 +254,6 @@ def _check_typed_only(node: dict[str, Any], typed: Sequence[str]) -> None:
 
 def _check_source(path: str | None) -> None:
     if path is not None and not _SOURCES.fullmatch(str(path)):
-        raise UserError(f"{path} is refused as a place of configurations: name a folder; a package would be run by looking into it.")
+        raise UserError(
+            f"{path} is refused as a place of configurations: name a folder; a package would be run by looking into it."
+        )

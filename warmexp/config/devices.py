@@ -11,7 +11,8 @@ from warmexp.errors import UserError
 def joined(word: str) -> str:
     """`device=cuda:0,cuda:1` as the list `device=[cuda:0,cuda:1]`, any other word of a command line as it is.
 
-    To Hydra a comma means a sweep. Where a run takes place does not change the run, so no sweep over devices is ever meant.
+    To Hydra a comma means a sweep. Where a run takes place does not change the run, so no sweep over devices is ever
+    meant.
     """
     key, _, value = word.partition("=")
     plain = "," in value and not any(mark in value for mark in "[]()'\"")
@@ -24,7 +25,8 @@ def written(value: Any) -> str:
 
 
 def available_devices(value: Any) -> tuple[str, ...]:
-    """The devices of a run from the value of `device`: a word, words with commas between them, or a list of words; `cuda:all` is all.
+    """The devices of a run from the value of `device`: a word, words with commas between them, or a list of words;
+    `cuda:all` is all.
 
     Raises:
         UserError: a device that is not there, an empty list, or devices that a run cannot be divided between.
@@ -41,7 +43,10 @@ def available_devices(value: Any) -> tuple[str, ...]:
         raise UserError(f"device={shown} names some devices twice: write each by its number, or cuda:all alone.")
     devices = tuple(available_device(word) for word in words)
     if len({device.partition(":")[0] for device in devices}) > 1:
-        raise UserError(f"device={shown} divides a run between kinds of devices whose arithmetic differs: choose devices of one kind.")
+        raise UserError(
+            f"device={shown} divides a run between kinds of devices whose arithmetic differs: choose devices of one"
+            " kind."
+        )
     return devices
 
 
@@ -60,9 +65,14 @@ def available_device(device: str) -> str:
     try:
         parsed = torch.device(device)
     except RuntimeError:
-        raise UserError(f"device={device} is not a device: choose auto, cpu, cuda, cuda:N, cuda:all or several as cuda:0,cuda:1.") from None
+        raise UserError(
+            f"device={device} is not a device: choose auto, cpu, cuda, cuda:N, cuda:all or several as cuda:0,cuda:1."
+        ) from None
     if parsed.type == "cuda" and (not torch.cuda.is_available() or (parsed.index or 0) >= torch.cuda.device_count()):
-        raise UserError(f"device={device} is not there ({torch.cuda.device_count()} CUDA devices found): choose device=cpu or device=auto.")
+        raise UserError(
+            f"device={device} is not there ({torch.cuda.device_count()} CUDA devices found): choose device=cpu or"
+            " device=auto."
+        )
     if parsed.type not in ("cpu", "cuda"):
         raise UserError(f"device={device} is not supported: choose auto, cpu, cuda or cuda:N.")
     return device

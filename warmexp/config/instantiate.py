@@ -1,4 +1,5 @@
-"""From a group's YAML node to its dataclass: `_target_` only in what is trusted, unknown keys and wrong types refused by name."""
+"""From a group's YAML node to its dataclass: `_target_` only in what is trusted, unknown keys and wrong types refused
+by name."""
 
 from __future__ import annotations
 
@@ -27,7 +28,9 @@ def parts(cfg: DictConfig | Mapping[str, Any], groups: Iterable[str]) -> dict[st
 
 def _several(group: str, nodes: Any) -> tuple[Any, ...]:
     for key, node in (nodes or {}).items():
-        if not isinstance(node, Mapping | DictConfig):  # the keys of an option that did not say that it is one of several
+        if not isinstance(
+            node, Mapping | DictConfig
+        ):  # the keys of an option that did not say that it is one of several
             raise UserError(
                 f"{group}.{key}={node} is not an option of {group}: a file conf/{group}/NAME.yaml begins with the line"
                 f" `# @package {group}.NAME`, so that several of them can be chosen."
@@ -39,7 +42,8 @@ def build(group: str, node: DictConfig | dict) -> Any:
     """Instantiate a group's dataclass.
 
     Raises:
-        UserError: no or a foreign `_target_`, an unknown key, a value of the wrong type, or what the dataclass itself refuses.
+        UserError: no or a foreign `_target_`, an unknown key, a value of the wrong type, or what the dataclass itself
+        refuses.
     """
     values = OmegaConf.to_container(node, resolve=True) if isinstance(node, DictConfig) else dict(node)
     target = values.pop("_target_", None)
@@ -48,7 +52,8 @@ def build(group: str, node: DictConfig | dict) -> Any:
     for key in values:
         if key not in known:
             raise UserError(
-                f"{group}.{key} is not a key of {group}={_short(target)}{closest(key, known)}; it has {', '.join(known) or 'none'}."
+                f"{group}.{key} is not a key of {group}={_short(target)}{closest(key, known)}; it has"
+                f" {', '.join(known) or 'none'}."
             )
     missing = [f.name for f in dataclasses.fields(cls) if _required(f) and values.get(f.name) is None]
     if missing:
@@ -57,7 +62,9 @@ def build(group: str, node: DictConfig | dict) -> Any:
         checked = OmegaConf.merge(OmegaConf.structured(cls), values)
         typed = OmegaConf.to_container(checked, resolve=True)
     except (ValidationError, ConfigKeyError, OmegaConfBaseException) as error:
-        raise UserError(f"{group}.{error.full_key}={values.get(str(error.full_key).split('.')[0])!r}: {_reason(error)}") from None
+        raise UserError(
+            f"{group}.{error.full_key}={values.get(str(error.full_key).split('.')[0])!r}: {_reason(error)}"
+        ) from None
     return cls(**typed)
 
 
@@ -65,7 +72,8 @@ def _class(group: str, target: str | None) -> type:
     if not isinstance(target, str) or not trusts(target):
         package = str(target).partition(".")[0]
         raise UserError(
-            f"{group}._target_={target} is refused: only classes inside warmexp. and of trusted packages are instantiated;"
+            f"{group}._target_={target} is refused: only classes inside warmexp. and of trusted packages are"
+            " instantiated;"
             f" if you trust it, type plugins=[{package}] or set {VARIABLE}={package}."
         )
     module, _, name = target.rpartition(".")
@@ -74,10 +82,14 @@ def _class(group: str, target: str | None) -> type:
     except (ImportError, AttributeError) as error:
         raise UserError(f"{group}._target_={target} cannot be found ({error}).") from None
     except Exception as error:  # a mistake in the file, such as a mutable default of a field
-        raise UserError(f"{group}._target_={target} cannot be loaded: {type(error).__name__}: {' '.join(str(error).split())}.") from error
+        raise UserError(
+            f"{group}._target_={target} cannot be loaded: {type(error).__name__}: {' '.join(str(error).split())}."
+        ) from error
     base = BASES.get(group.partition(".")[0], object)
     if not isinstance(cls, type) or not dataclasses.is_dataclass(cls) or not trusts(cls.__module__):
-        raise UserError(f"{group}._target_={target} is refused: it is not a dataclass of warmexp or of a trusted package.")
+        raise UserError(
+            f"{group}._target_={target} is refused: it is not a dataclass of warmexp or of a trusted package."
+        )
     if not issubclass(cls, base):
         expected = f"{base.__module__}.{base.__name__}"
         raise UserError(f"{group}._target_={target} is refused: a class of the group {group} derives from {expected}.")

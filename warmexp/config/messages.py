@@ -33,11 +33,16 @@ def explain(error: Exception) -> str:
         group, _, option = str(error.missing_cfg_file).rpartition("/")
         if str(error.missing_cfg_file) in PLUGINS:
             return (
-                f"{error.missing_cfg_file} comes with a plugin that is not installed: pip install {PLUGINS[str(error.missing_cfg_file)]}."
+                f"{error.missing_cfg_file} comes with a plugin that is not installed: pip install"
+                f" {PLUGINS[str(error.missing_cfg_file)]}."
             )
         choices = list(error.options or [])
         elsewhere = next((other for other in GROUPS if other != group and option in options(other)), None)
-        near = f", {elsewhere}={f'[{option}]' if elsewhere in LISTS else option} is" if elsewhere else closest(option, choices)
+        near = (
+            f", {elsewhere}={f'[{option}]' if elsewhere in LISTS else option} is"
+            if elsewhere
+            else closest(option, choices)
+        )
         return f"{group}={option} is not an option{near}: choose one of {', '.join(choices) or 'none'}."
     unknown = re.search(r"Could not (?:override|append to config|find) '([^']+)'", text)
     if unknown:
@@ -69,7 +74,10 @@ def _unknown(key: str) -> str:
         group = parent.split(".")[0]
         if group in GROUPS:
             keys = {k for f in option_files(group) for k in OmegaConf.load(f) if not str(k).startswith("_")}
-            return f"{key} is not a key of the chosen {group}{closest(name, keys)}: `--cfg job --package {group}` shows the keys it has."
+            return (
+                f"{key} is not a key of the chosen {group}{closest(name, keys)}: `--cfg job --package {group}` shows"
+                " the keys it has."
+            )
     names = [*GROUPS, *SHARED, *PLAIN, "study", "experiment"]
     near = closest(name, names)
     for group in GROUPS:

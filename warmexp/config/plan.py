@@ -1,7 +1,7 @@
 """From a composed Hydra configuration to a plan: every check that needs no weights, and the run's identity.
 
-The identity is a hash of what changes records (models, revisions, questions, method, seed) and of nothing else (device, batch size,
-paths, tracker), so the same experiment has the same run folder wherever and however it is run.
+The identity is a hash of what changes records (models, revisions, questions, method, seed) and of nothing else (device,
+batch size, paths, tracker), so the same experiment has the same run folder wherever and however it is run.
 """
 
 from __future__ import annotations
@@ -32,7 +32,12 @@ GROUPS = ("backbone", "proposer", *METHODS, "task", "tracker")
 # Always in a run's identity; the others only where they are not what every run had before there was a choice.
 STRATEGIES = ("init", "unmask", "remask", "cache", "length")
 # Keys people type; groups read them as ${top:KEY,DEFAULT}.
-SHARED = {"rho": "init=token_inject", "lambda": "init=embed_interp", "p": "init=embed_interp", "tau": "unmask=threshold"}
+SHARED = {
+    "rho": "init=token_inject",
+    "lambda": "init=embed_interp",
+    "p": "init=embed_interp",
+    "tau": "unmask=threshold",
+}
 PLAIN = {"seed": int, "device": (str, ListConfig), "batch_size": int, "engine": str, "outputs": str}
 ENGINES = ("fast", "graphs", "plain")
 STUDY = ("name", "baseline", "margin", "endpoint", "confirm")
@@ -49,7 +54,9 @@ _TOP = re.compile(r"\$\{top:(\w+)")
 _FOLDER = re.compile(r"[\w=+-][\w.,=+-]*")
 _SELECTOR = re.compile(r"[\w.]+=\S+")
 
-OmegaConf.register_new_resolver("top", lambda name, default, *, _root_: default if _root_.get(name) is None else _root_[name], replace=True)
+OmegaConf.register_new_resolver(
+    "top", lambda name, default, *, _root_: default if _root_.get(name) is None else _root_[name], replace=True
+)
 OmegaConf.register_new_resolver("workers", workers, replace=True)
 
 
@@ -73,8 +80,9 @@ def _shipped(name: str) -> Path:
 class Plan:
     """A run, checked and ready: everything is built but no weights are loaded.
 
-    config: the resolved configuration, as stored in the run folder. warnings: sentences for the user. devices: where questions are
-    decoded, a process for each where they are several; device: the first of them, where proposals are made.
+    config: the resolved configuration, as stored in the run folder. warnings: sentences for the user. devices: where
+    questions are decoded, a process for each where they are several; device: the first of them, where proposals are
+    made.
     """
 
     backbone: Checkpoint
@@ -125,7 +133,8 @@ class Plan:
 def plan(cfg: DictConfig, choices: dict[str, str], multirun: bool = False) -> Plan:
     """Check a composed configuration and build what it names.
 
-    multirun: in a sweep, a key that the chosen groups do not read is a warning (the runs are identical and fold into one).
+    multirun: in a sweep, a key that the chosen groups do not read is a warning (the runs are identical and fold into
+    one).
     Raises:
         UserError: one sentence that names the key, the value and the remedy.
     """
@@ -153,7 +162,8 @@ def plan(cfg: DictConfig, choices: dict[str, str], multirun: bool = False) -> Pl
         check_graphs(devices[0])
         if not strategies.cache.keeps:
             warnings.append(
-                f"engine=graphs records forwards beside a cache and cache={choices['cache']} keeps nothing: it changes nothing here."
+                f"engine=graphs records forwards beside a cache and cache={choices['cache']} keeps nothing: it"
+                " changes nothing here."
             )
     backbone, task = built["backbone"], built["task"]
     if not strategies.init.reads_proposal:
@@ -178,7 +188,9 @@ def plan(cfg: DictConfig, choices: dict[str, str], multirun: bool = False) -> Pl
         **({"evidence": [_identity_of(one) for one in strategies.evidence]} if strategies.evidence else {}),
         **({"schedule": _identity_of(strategies.schedule)} if choices["schedule"] != "blocks" else {}),
         **({"anchor": _identity_of(strategies.anchor)} if strategies.anchor.moves else {}),
-        **({"sampling": "splitmix64"} if strategies.unmask.temperature > 0 else {}),  # runs of other draws have no such entry
+        **(
+            {"sampling": "splitmix64"} if strategies.unmask.temperature > 0 else {}
+        ),  # runs of other draws have no such entry
         "task": task.identity(),
         "questions": questions_sha256(questions),
         "seed": int(cfg.seed),
@@ -215,7 +227,9 @@ def _check_ids(questions: list[TaskQuestion]) -> None:
         return
     for number, question in enumerate(questions, 1):
         if is_secret(question.id):
-            raise UserError(f"the id of question {number} looks like a secret ({clean_text(question.id)}): give it another id.")
+            raise UserError(
+                f"the id of question {number} looks like a secret ({clean_text(question.id)}): give it another id."
+            )
 
 
 def questions_sha256(questions: list[TaskQuestion]) -> str:
@@ -231,7 +245,9 @@ def _check_keys(cfg: DictConfig) -> None:
             raise UserError(f"{key} is not a key of the configuration{closest(str(key), known)}; --help lists them.")
     for group in LISTS:
         if not isinstance(cfg.get(group), DictConfig):
-            raise UserError(f"{group}={cfg.get(group)} is not a list: write {group}=[] or {group}=[{','.join(options(group)[:2])}].")
+            raise UserError(
+                f"{group}={cfg.get(group)} is not a list: write {group}=[] or {group}=[{','.join(options(group)[:2])}]."
+            )
     for group in set(GROUPS) - set(LISTS):
         if OmegaConf.is_missing(cfg, group) or not isinstance(cfg.get(group), DictConfig):
             raise UserError(f"{group}={cfg.get(group)} is not an option: choose one of {', '.join(options(group))}.")
@@ -246,7 +262,9 @@ def _check_keys(cfg: DictConfig) -> None:
     _check_study(cfg.study)
     check_choice("engine", cfg.engine, ENGINES)
     if cfg.share != "auto" and not isinstance(cfg.share, bool):
-        raise UserError(f"share={cfg.share} is not one of auto, true, false: whether jobs of one process share forwards.")
+        raise UserError(
+            f"share={cfg.share} is not one of auto, true, false: whether jobs of one process share forwards."
+        )
     check_range("batch_size", cfg.batch_size, 1, 2**20, "the number of questions decoded together")
     check_range("seed", cfg.seed, 0, 2**63 - 1, "the key of every random draw")
 
@@ -260,13 +278,22 @@ def _check_study(study: Any) -> None:
         if key == "baseline" and isinstance(value, ListConfig) and all(isinstance(way, str) for way in value):
             continue
         if key == "margin" and value is not None:
-            check_range("study.margin", value, 0.0, 1.0, "how much accuracy may be lost, as a share of the questions", open_low=True)
+            check_range(
+                "study.margin",
+                value,
+                0.0,
+                1.0,
+                "how much accuracy may be lost, as a share of the questions",
+                open_low=True,
+            )
             continue
         if value is not None and not isinstance(value, str):
             raise UserError(f"study.{key}={value} is not a word.")
     check_choice("study.endpoint", endpoint_of(study), tuple(ENDPOINTS))
     if study.name is not None and not _FOLDER.fullmatch(study.name):
-        raise UserError(f"study.name={study.name} cannot name a folder: use letters, digits and . , _ = + - (not first a dot).")
+        raise UserError(
+            f"study.name={study.name} cannot name a folder: use letters, digits and . , _ = + - (not first a dot)."
+        )
     for word in baseline_of(study).replace("|", " ").split():
         if not _SELECTOR.fullmatch(word):
             raise UserError(f"study.baseline: '{word}' selects no run: write words key=value, such as {BASELINE}.")
@@ -305,7 +332,8 @@ def _unread(cfg: DictConfig, choices: dict[str, str]) -> list[str]:
     """A sentence per shared key that was given and that no chosen group reads."""
     read = _keys_read(cfg)
     return [
-        f"{key}={cfg[key]} is read by {readers(key)} and by nothing chosen here ({_chosen(key, choices)}): drop it or choose that."
+        f"{key}={cfg[key]} is read by {readers(key)} and by nothing chosen here ({_chosen(key, choices)}): drop it or"
+        " choose that."
         for key in SHARED
         if cfg[key] is not None and key not in read
     ]
@@ -337,7 +365,8 @@ def _chosen(key: str, choices: dict[str, str]) -> str:
 
 
 def _check_methods(built: dict[str, Any], choices: dict[str, str]) -> str | None:
-    """Impossible pairs raise, by each method's own word; the sentence that is returned tells of a method that could never do anything."""
+    """Impossible pairs raise, by each method's own word; the sentence that is returned tells of a method that could
+    never do anything."""
     setup = Setup(built, choices, options)
     strategies = [one for name in METHODS for one in (built[name] if name in LISTS else (built[name],))]
     for one in strategies:
@@ -372,7 +401,8 @@ def _prompts(backbone: Checkpoint, canvas_length: int, questions: list[TaskQuest
     for question, ids in prompts.items():
         if len(ids) + canvas_length > limit:
             raise UserError(
-                f"{question} has {len(ids)} prompt tokens; with length.canvas_length={canvas_length} that is more than the backbone's"
+                f"{question} has {len(ids)} prompt tokens; with length.canvas_length={canvas_length} that is more"
+                " than the backbone's"
                 f" max_sequence_length={limit}: choose a smaller canvas or a shorter prompt"
                 " (where examples stand before the question, task.num_fewshot=0 leaves them out)."
             )
@@ -381,20 +411,26 @@ def _prompts(backbone: Checkpoint, canvas_length: int, questions: list[TaskQuest
     return prompts
 
 
-def _check_room(backbone: Checkpoint, strategies: Strategies, prompts: dict[str, tuple[int, ...]], choices: dict[str, str]) -> None:
+def _check_room(
+    backbone: Checkpoint, strategies: Strategies, prompts: dict[str, tuple[int, ...]], choices: dict[str, str]
+) -> None:
     """Room for what an init puts into the longest prompt."""
     limit, canvas = backbone.config.max_sequence_length, strategies.length.canvas_length
     more = strategies.init.longer(backbone.tokenizer, canvas)
     question, ids = max(prompts.items(), key=lambda item: len(item[1]))
     if len(ids) + more + canvas > limit:
         raise UserError(
-            f"{question} has {len(ids)} prompt tokens, to which init={choices['init']} may add {more}; with length.canvas_length={canvas}"
-            f" that is more than the backbone's max_sequence_length={limit}: choose a smaller canvas, shorter prompts or another init."
+            f"{question} has {len(ids)} prompt tokens, to which init={choices['init']} may add {more}; with"
+            f" length.canvas_length={canvas}"
+            f" that is more than the backbone's max_sequence_length={limit}: choose a smaller canvas, shorter prompts"
+            " or another init."
         )
 
 
 def _encode(backbone: Checkpoint, questions: list[TaskQuestion]) -> dict[str, tuple[int, ...]]:
-    key = json.dumps([backbone.identity(), backbone.template_start, backbone.template_turn_end, questions_sha256(questions)])
+    key = json.dumps(
+        [backbone.identity(), backbone.template_start, backbone.template_turn_end, questions_sha256(questions)]
+    )
     if key not in _encoded:
         _encoded.clear()
         _encoded[key] = {q.id: tuple(backbone.tokenizer.encode_turns(q.turns or (q.prompt,))) for q in questions}

@@ -1,10 +1,12 @@
 """Methods from outside the project: of packages that a user names as trusted, and of no others.
 
-Trusted is what the environment variable WARMEXP_PLUGINS names (the names of importable packages or the paths of their folders, with commas
-between them), what the word plugins=[…] of a command line names, and what an installed distribution registers as an entry point of the
-group `warmexp.plugins`. A configuration file cannot widen the list: `plugins` is no key of the configuration.
+Trusted is what the environment variable WARMEXP_PLUGINS names (the names of importable packages or the paths of their
+folders, with commas between them), what the word plugins=[…] of a command line names, and what an installed
+distribution registers as an entry point of the group `warmexp.plugins`. A configuration file cannot widen the list:
+`plugins` is no key of the configuration.
 
-A trusted package may have a folder `conf` with YAML files in the groups' folders, as the project's own; they become options.
+A trusted package may have a folder `conf` with YAML files in the groups' folders, as the project's own; they become
+options.
 """
 
 from __future__ import annotations
@@ -41,7 +43,9 @@ def roots() -> list[Root]:
     """
     importlib.invalidate_caches()
     named = [name for name in os.environ.get(VARIABLE, "").split(",") if name.strip()]
-    registered = [entry.value.partition(":")[0].partition(".")[0] for entry in metadata.entry_points(group=ENTRY_POINTS)]
+    registered = [
+        entry.value.partition(":")[0].partition(".")[0] for entry in metadata.entry_points(group=ENTRY_POINTS)
+    ]
     found = {root.name: root for root in map(_root, [*named, *registered])}
     return list(found.values())
 
@@ -58,9 +62,11 @@ def trusts(module: str) -> bool:
 
 
 def source_sha256(cls: type) -> str | None:
-    """A hash of the Python files of the package that a class comes from, which belongs to a run's identity; None of a class of the project.
+    """A hash of the Python files of the package that a class comes from, which belongs to a run's identity; None of a
+    class of the project.
 
-    Of all files, since a method may use any of them: a change of one makes other runs, never old results under a new meaning.
+    Of all files, since a method may use any of them: a change of one makes other runs, never old results under a new
+    meaning.
     """
     top = cls.__module__.partition(".")[0]
     if top == "warmexp":
@@ -73,8 +79,14 @@ def source_sha256(cls: type) -> str | None:
 
 
 def take_words(words: Sequence[str]) -> list[str]:
-    """The words of a command line without plugins=…, whose packages are trusted by this process and those that it starts."""
-    given = [name.strip(" '\"") for word in words if word.startswith(WORD) for name in word[len(WORD) :].strip("[]").split(",")]
+    """The words of a command line without plugins=…, whose packages are trusted by this process and those that it
+    starts."""
+    given = [
+        name.strip(" '\"")
+        for word in words
+        if word.startswith(WORD)
+        for name in word[len(WORD) :].strip("[]").split(",")
+    ]
     paths = [str(Path(name).expanduser().resolve()) if _is_path(name) else name for name in given if name]
     if paths:
         before = [name for name in os.environ.get(VARIABLE, "").split(",") if name.strip()]
@@ -97,7 +109,10 @@ def _root(name: str) -> Root:
         spec = None
     places = list(spec.submodule_search_locations or []) if spec else []
     if not places:
-        raise UserError(f"plugins={name} is no package that can be imported: install it, or give its folder, plugins=[path/to/{name}].")
+        raise UserError(
+            f"plugins={name} is no package that can be imported: install it, or give its folder,"
+            f" plugins=[path/to/{name}]."
+        )
     return Root(name, Path(places[0]))
 
 

@@ -1,8 +1,9 @@
 """Which environment variables a configuration may read by `${oc.env:NAME}`: those that somebody here has named.
 
-A configuration from somebody else could put any variable into a prompt, and with it into records and reports that are shared. So a
-variable is read only where its name is in the project's own configuration (the two of `OURS`), in one of a trusted package, or on the
-command line. Who asks is the resolver itself, so that no way of writing an interpolation goes past it.
+A configuration from somebody else could put any variable into a prompt, and with it into records and reports that are
+shared. So a variable is read only where its name is in the project's own configuration (the two of `OURS`), in one of a
+trusted package, or on the command line. Who asks is the resolver itself, so that no way of writing an interpolation
+goes past it.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ _typed: set[str] = set()
 
 
 def let(words: Iterable[str]) -> None:
-    """From now on the variables that these words of a command line name may be read, and no longer those of an earlier one."""
+    """From now on the variables that these words of a command line name may be read, and no longer those of an earlier
+    one."""
     _typed.clear()
     _typed.update(name for word in words for name in _ASKED.findall(word))
 
@@ -36,7 +38,8 @@ def _trusted() -> set[str]:
 def _read(name: Any, *default: Any) -> str | None:
     if name not in OURS and name not in _typed and name not in _trusted():
         raise UserError(
-            f"${{oc.env:{name}}} is refused in a configuration file: an environment variable that it may read is named on the command line,"
+            f"${{oc.env:{name}}} is refused in a configuration file: an environment variable that it may read is"
+            " named on the command line,"
             f" such as 'KEY=${{oc.env:{name}}}'; or write the value itself."
         )
     return oc.env(name, *default)

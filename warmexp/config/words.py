@@ -1,4 +1,5 @@
-"""The words of a command line, looked at before Hydra sees them: what it would answer with a traceback gets a sentence."""
+"""The words of a command line, looked at before Hydra sees them: what it would answer with a traceback gets a
+sentence."""
 
 from __future__ import annotations
 
@@ -21,7 +22,9 @@ def check_words(words: Sequence[str]) -> None:
     """
     for word in words:
         if not word.isprintable() and any("\ud800" <= c <= "\udfff" for c in word):
-            raise UserError(f"{word.encode('ascii', 'backslashreplace').decode()} is not UTF-8 text: write it in UTF-8.")
+            raise UserError(
+                f"{word.encode('ascii', 'backslashreplace').decode()} is not UTF-8 text: write it in UTF-8."
+            )
     for override in _overrides(words):
         group = override.key_or_group
         if (group in GROUPS or group in ("experiment", "sweep") or "/" in group) and override.type != OverrideType.DEL:
@@ -40,7 +43,8 @@ _WITH_A_CHOICE = {"--info": _INFO, "-i": _INFO, "--cfg": _CFG, "-c": _CFG}
 
 
 def in_order(words: Sequence[str]) -> list[str]:
-    """Options first, then overrides, each in their order: Hydra wants its overrides in a row, and a person adds `-m` where it occurs."""
+    """Options first, then overrides, each in their order: Hydra wants its overrides in a row, and a person adds `-m`
+    where it occurs."""
     options: list[str] = []
     overrides: list[str] = []
     left = list(words)
@@ -69,7 +73,8 @@ def _overrides(words: Sequence[str]) -> list[Override]:
 
 
 def _values(override: Override) -> list[object]:
-    """The values of a word, a text in quotes as a text; none where they are drawn or looked up (an interval, a glob)."""
+    """The values of a word, a text in quotes as a text; none where they are drawn or looked up (an interval, a
+    glob)."""
     if override.is_sweep_override():
         values = list(override.sweep_iterator()) if override.is_choice_sweep() else []
     else:

@@ -22,11 +22,12 @@ from warmexp.models.keys_values import KeysValues
 class Decoded:
     """A finished canvas and how it came about.
 
-    ids: L token ids, none of them the mask (end-of-text, of source "mask", where decoding stopped before). commit_iteration, source: per
-    position, the forward that committed it (-1: none did; of an injected token that was laid there later: the forward after which) and one
-    of SOURCES. confidence: the softmax probability it was committed with, None where no forward committed it. revocations: (iteration,
-    position, token, source, iteration of the commit that was undone); of a replaced token too. columns: what strategies have recorded, a
-    number or one per position, None for NaN.
+    ids: L token ids, none of them the mask (end-of-text, of source "mask", where decoding stopped before).
+    commit_iteration, source: per position, the forward that committed it (-1: none did; of an injected token that was
+    laid there later: the forward after which) and one of SOURCES. confidence: the softmax probability it was committed
+    with, None where no forward committed it. revocations: (iteration, position, token, source, iteration of the commit
+    that was undone); of a replaced token too. columns: what strategies have recorded, a number or one per position,
+    None for NaN.
     """
 
     id: str
@@ -46,10 +47,11 @@ class Decoded:
 
 @dataclass
 class Batch:
-    """The unfinished questions. Row i of the canvas has its keys and values, where the cache keeps any, in slot i of `kept`.
+    """The unfinished questions. Row i of the canvas has its keys and values, where the cache keeps any, in slot i of
+    `kept`.
 
-    Every second between `begin` and the last question that leaves is charged to somebody: to those who were worked on, or in whose
-    forward it was spent.
+    Every second between `begin` and the last question that leaves is charged to somebody: to those who were worked on,
+    or in whose forward it was spent.
     """
 
     backbone: Backbone
@@ -108,7 +110,9 @@ class Batch:
         init, length = self.s.init, self.s.length.canvas_length
         return self._lawful("start", [init.start(question, length, self.seed) for question in questions], questions)
 
-    def prepared(self, questions: Sequence[Question], starts: list[Start], given: Sequence[int] | None = None) -> list[Start]:
+    def prepared(
+        self, questions: Sequence[Question], starts: list[Start], given: Sequence[int] | None = None
+    ) -> list[Start]:
         """The starts after the init's own forwards."""
         return self._lawful("prepare", self.s.init.prepare(self.meter, questions, starts, given), questions)
 
@@ -128,12 +132,14 @@ class Batch:
         wrong = [trust for trust in question.trust if not 0 <= trust <= 1]  # NaN is neither
         if wrong:
             raise UserError(
-                f"{question.id}: the trust in a token of its proposal is {wrong[0]} and not in [0, 1]: check the proposer's"
+                f"{question.id}: the trust in a token of its proposal is {wrong[0]} and not in [0, 1]: check the"
+                " proposer's"
                 " probabilities and proposer.calibration."
             )
 
     def leave(self, live: np.ndarray) -> list[Decoded]:
-        """Take finished questions out; the last rows move to where they were. live: [B] bool, False for those that are finished."""
+        """Take finished questions out; the last rows move to where they were. live: [B] bool, False for those that are
+        finished."""
         gone, left = np.flatnonzero(~live).tolist(), np.flatnonzero(live).tolist()
         ended = [self._decoded(row) for row in gone]
         seconds = [self.canvas.questions[row].id for row in gone]

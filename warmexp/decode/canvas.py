@@ -1,9 +1,9 @@
 """What is being decoded: questions and their canvases, and the one function that edits them.
 
-A canvas lives on the host, in NumPy arrays: a forward's answer is a few numbers per position, and once they have been read nothing that
-follows has to wait for a device again. All arrays are response-aligned: column j is response position j, whatever the length of a row's
-prompt. B is the number of unfinished questions, L the canvas length, W the width of the window that a forward may change. A position is
-*masked* iff its id is the mask id; nothing else records it.
+A canvas lives on the host, in NumPy arrays: a forward's answer is a few numbers per position, and once they have been
+read nothing that follows has to wait for a device again. All arrays are response-aligned: column j is response position
+j, whatever the length of a row's prompt. B is the number of unfinished questions, L the canvas length, W the width of
+the window that a forward may change. A position is *masked* iff its id is the mask id; nothing else records it.
 """
 
 from __future__ import annotations
@@ -30,11 +30,12 @@ Revocation = tuple[int, int, int, str, int]
 class Question:
     """One question as the decoder sees it.
 
-    `id` keys the random draws. `prompt` and `proposal` are token ids in the backbone's vocabulary; `proposal` is already cut to the
-    canvas. An empty proposal is a cold start. `trust` has a value in [0, 1] for every proposal token, or is empty where nobody asked for
-    any: the smallest probability its author gave to what lies under the token, calibrated where there is a map (proposer.proposal.Encoded).
-    The first `written` proposal tokens are its author's text; what follows them, if anything, is end-of-text. `numeric` says of every
-    proposal token whether its text holds a digit, or is empty like `trust`.
+    `id` keys the random draws. `prompt` and `proposal` are token ids in the backbone's vocabulary; `proposal` is
+    already cut to the canvas. An empty proposal is a cold start. `trust` has a value in [0, 1] for every proposal
+    token, or is empty where nobody asked for any: the smallest probability its author gave to what lies under the
+    token, calibrated where there is a map (proposer.proposal.Encoded). The first `written` proposal tokens are its
+    author's text; what follows them, if anything, is end-of-text. `numeric` says of every proposal token whether its
+    text holds a digit, or is empty like `trust`.
     """
 
     id: str
@@ -49,9 +50,10 @@ class Question:
 class Start:
     """What an init makes of one question: response-aligned arrays [L].
 
-    tokens: int64, the proposal slot for slot, 0 beyond its end. injected: bool, positions that receive their token as a visible, revocable
-    one. weight: float64, the share of the token's embedding in the input of a position that stays masked, before the init scales it
-    forward by forward (Init.mixture); None: 0 everywhere. columns: what the init's columns begin with. forwards: run to make this.
+    tokens: int64, the proposal slot for slot, 0 beyond its end. injected: bool, positions that receive their token as a
+    visible, revocable one. weight: float64, the share of the token's embedding in the input of a position that stays
+    masked, before the init scales it forward by forward (Init.mixture); None: 0 everywhere. columns: what the init's
+    columns begin with. forwards: run to make this.
     """
 
     tokens: np.ndarray
@@ -64,14 +66,27 @@ class Start:
 class Canvas:
     """The state of a batch of unfinished questions.
 
-    ids [B, L] int64. source [B, L] int8, of SOURCES. committed_at [B, L] int32, the forward of the last commit, or after which a token was
-    laid; -1 for masks and for what began there. confidence [B, L] float64, the probability with which a token was committed, NaN for what
-    no forward committed. prior [B, L] int64, trust [B, L] float64 (NaN where there is none), weight [B, L] float64 (Start.weight): the
-    proposal. start [B] int64, where the window begins; visits [B] int64, forwards run in it (the k of Eq. 11); forwards [B] int64, run for
-    the question. columns: what strategies remember. vocabulary: how many tokens there are.
+    ids [B, L] int64. source [B, L] int8, of SOURCES. committed_at [B, L] int32, the forward of the last commit, or
+    after which a token was laid; -1 for masks and for what began there. confidence [B, L] float64, the probability with
+    which a token was committed, NaN for what no forward committed. prior [B, L] int64, trust [B, L] float64 (NaN where
+    there is none), weight [B, L] float64 (Start.weight): the proposal. start [B] int64, where the window begins; visits
+    [B] int64, forwards run in it (the k of Eq. 11); forwards [B] int64, run for the question. columns: what strategies
+    remember. vocabulary: how many tokens there are.
     """
 
-    ARRAYS = ("ids", "source", "committed_at", "confidence", "prior", "trust", "weight", "start", "visits", "forwards", "prompt_length")
+    ARRAYS = (
+        "ids",
+        "source",
+        "committed_at",
+        "confidence",
+        "prior",
+        "trust",
+        "weight",
+        "start",
+        "visits",
+        "forwards",
+        "prompt_length",
+    )
 
     def __init__(
         self,
@@ -123,11 +138,14 @@ class Canvas:
             first = self.prompt_length[rows[0]]
             made[0, first : first + self.length] = self.ids[rows[0]]
         else:
-            made[np.arange(len(rows))[:, None], self.prompt_length[rows][:, None] + np.arange(self.length)] = self.ids[rows]
+            made[np.arange(len(rows))[:, None], self.prompt_length[rows][:, None] + np.arange(self.length)] = self.ids[
+                rows
+            ]
         return made
 
     def apply(self, edit: Edit) -> None:
-        """A forward's edit: write tokens where it commits or replaces, put the mask back where it revokes, and count one forward.
+        """A forward's edit: write tokens where it commits or replaces, put the mask back where it revokes, and count
+        one forward.
 
         Raises:
             ValueError: a commit over a token or of the mask, a revocation or replacement of a mask or of a fixed token.
@@ -162,18 +180,31 @@ class Canvas:
         self.confidence[row, position] = np.nan
 
     def _log(
-        self, rows: np.ndarray, positions: np.ndarray, lost: np.ndarray, before: np.ndarray, origin: np.ndarray, now: np.ndarray
+        self,
+        rows: np.ndarray,
+        positions: np.ndarray,
+        lost: np.ndarray,
+        before: np.ndarray,
+        origin: np.ndarray,
+        now: np.ndarray,
     ) -> None:
         """Remember what is about to go. rows, now: [n]; the others [n, W]."""
         for i, j in zip(*lost.nonzero(), strict=True):
             row, position = int(rows[i]), int(positions[i, j])
-            event = (int(now[i]), position, int(before[i, j]), SOURCES[origin[i, j]], int(self.committed_at[row, position]))
+            event = (
+                int(now[i]),
+                position,
+                int(before[i, j]),
+                SOURCES[origin[i, j]],
+                int(self.committed_at[row, position]),
+            )
             self.revocations.setdefault(self.questions[row].id, []).append(event)
 
     def place_prior(self, row: int, question: Question, start: Start, first: int) -> None:
         """Begin anew from position `first` of a row on, with the `start` of the `question` whose proposal was moved.
 
-        What an earlier start injected there goes (as a revocation, unless the same token comes back); what was decoded or is fixed stays.
+        What an earlier start injected there goes (as a revocation, unless the same token comes back); what was decoded
+        or is fixed stays.
         """
         here = slice(first, None)
         before, origin = self.ids[row, here].copy(), self.source[row, here].copy()
@@ -207,7 +238,9 @@ class Canvas:
         """Another canvas's rows, under these."""
         width = max(self.rows.shape[1], other.rows.shape[1])
         self.questions += other.questions
-        self.rows = np.concatenate([np.pad(rows, ((0, 0), (0, width - rows.shape[1]))) for rows in (self.rows, other.rows)])
+        self.rows = np.concatenate(
+            [np.pad(rows, ((0, 0), (0, width - rows.shape[1]))) for rows in (self.rows, other.rows)]
+        )
         for name in self.ARRAYS:
             setattr(self, name, np.concatenate((getattr(self, name), getattr(other, name))))
         self.columns.join(other.columns)

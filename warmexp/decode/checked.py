@@ -28,7 +28,9 @@ def array(owner: object, hook: str, value: Any, shape: tuple[int, ...], dtype: s
     """
     if isinstance(value, np.ndarray) and value.shape == shape and value.dtype.kind == _KINDS[dtype]:
         return value
-    raise UserError(f"{hook_of(owner, hook)} has to return a NumPy array of {dtype}, {_shape(shape)}; it returned {came(value)}.")
+    raise UserError(
+        f"{hook_of(owner, hook)} has to return a NumPy array of {dtype}, {_shape(shape)}; it returned {came(value)}."
+    )
 
 
 def inside(owner: object, hook: str, chosen: Any, eligible: np.ndarray, view: View, what: str) -> np.ndarray:
@@ -37,7 +39,8 @@ def inside(owner: object, hook: str, chosen: Any, eligible: np.ndarray, view: Vi
     if (made > eligible).any():
         i, j = (int(index[0]) for index in (made & ~eligible).nonzero())
         raise UserError(
-            f"{hook_of(owner, hook)} has to choose among view.{what}; it chose position {view.positions[i, j]} of question"
+            f"{hook_of(owner, hook)} has to choose among view.{what}; it chose position {view.positions[i, j]} of"
+            " question"
             f" {view.questions[i]}, which is not among them: return view.{what} & …"
         )
     return made
@@ -55,11 +58,14 @@ def replacement(owner: object, value: Any, view: View) -> Replacement | None:
     array(owner, "replace", value.confidence, shape, "float64")
     if (value.token == view.canvas.mask_id)[value.where].any():
         raise UserError(
-            f"{hook_of(owner, 'replace')} has to put tokens in the place of tokens; it put the mask there: revoke it in select."
+            f"{hook_of(owner, 'replace')} has to put tokens in the place of tokens; it put the mask there: revoke it"
+            " in select."
         )
     vocabulary = view.canvas.vocabulary
     if vocabulary and (wrong := value.where & ((value.token < 0) | (value.token >= vocabulary))).any():
-        raise UserError(f"{hook_of(owner, 'replace')} has to put tokens from 0 to {vocabulary - 1}; it put {value.token[wrong][0]}.")
+        raise UserError(
+            f"{hook_of(owner, 'replace')} has to put tokens from 0 to {vocabulary - 1}; it put {value.token[wrong][0]}."
+        )
     return value if value.where.any() else None
 
 
@@ -71,7 +77,8 @@ def word(owner: object, value: Any, before: Word) -> Word:
         new, old = getattr(value, name), getattr(before, name)
         if not isinstance(new, Tensor) or new.shape != old.shape or new.dtype != old.dtype or new.device != old.device:
             raise UserError(
-                f"{hook_of(owner, 'weigh')} has to return a {name} of {old.dtype}, {_shape(tuple(old.shape))}, on {old.device}; it returned"
+                f"{hook_of(owner, 'weigh')} has to return a {name} of {old.dtype}, {_shape(tuple(old.shape))}, on"
+                f" {old.device}; it returned"
                 f" {came(new)}."
             )
     return value
@@ -84,7 +91,8 @@ def heard(owners: Sequence[object], token: np.ndarray, confidence: np.ndarray, v
     wrong = masked & ((token == view.canvas.mask_id) | (token < 0) | (token >= vocabulary))
     if wrong.any():
         raise UserError(
-            f"{names} has to propose tokens from 0 to {vocabulary - 1} and not the mask ({view.canvas.mask_id}); it proposed"
+            f"{names} has to propose tokens from 0 to {vocabulary - 1} and not the mask ({view.canvas.mask_id}); it"
+            " proposed"
             f" {token[wrong][0]}."
         )
     wrong = ~((confidence >= 0) & (confidence <= 1 + 1e-9))  # NaN is neither
@@ -96,29 +104,43 @@ def column(owner: object, name: str, value: Any, declared: Column, view: View) -
     """What `remember` returned for a column of its own."""
     hook = hook_of(owner, "remember")
     if declared.vocabulary:
-        raise UserError(f"{hook} cannot return {name}, a column with a vocabulary: return it from measure, which has the logits.")
+        raise UserError(
+            f"{hook} cannot return {name}, a column with a vocabulary: return it from measure, which has the logits."
+        )
     rows, width, length = len(view.rows), view.canvas.width, view.canvas.length
     shapes = [(rows,)] if declared.per == "row" else [(rows, width), (rows, length)]
-    if isinstance(value, np.ndarray) and value.shape in shapes and np.can_cast(value.dtype, declared.dtype, "same_kind"):
+    if (
+        isinstance(value, np.ndarray)
+        and value.shape in shapes
+        and np.can_cast(value.dtype, declared.dtype, "same_kind")
+    ):
         return value
     expected = " or ".join(map(_shape, shapes))
-    raise UserError(f"{hook} has to return {name} as a NumPy array of {declared.dtype}, {expected}; it returned {came(value)}.")
+    raise UserError(
+        f"{hook} has to return {name} as a NumPy array of {declared.dtype}, {expected}; it returned {came(value)}."
+    )
 
 
-def measured(owner: Strategy, values: Any, logits: Tensor, taken: Container[str], declared: Mapping[str, Column]) -> Mapping[str, Tensor]:
-    """What `measure` returned of `logits` [R, V]. taken: names that others have measured. declared: everybody's columns."""
+def measured(
+    owner: Strategy, values: Any, logits: Tensor, taken: Container[str], declared: Mapping[str, Column]
+) -> Mapping[str, Tensor]:
+    """What `measure` returned of `logits` [R, V]. taken: names that others have measured. declared: everybody's
+    columns."""
     count, hook = len(logits), hook_of(owner, "measure")
     for name, value in named(owner, "measure", values).items():
         if name in taken or (name in declared and name not in owner.columns):
             raise UserError(f"{hook} returns {name}, which is another method's: one of them needs another name.")
         stored = name in declared
         if stored and not declared[name].vocabulary:
-            raise UserError(f"{hook} returns {name}, which is a column without a vocabulary: return it from remember, or rename it.")
+            raise UserError(
+                f"{hook} returns {name}, which is a column without a vocabulary: return it from remember, or rename it."
+            )
         shape = (count, logits.shape[1]) if stored else (count,)
         if not isinstance(value, Tensor) or value.shape != shape or value.device != logits.device:
             what = "logit" if stored else "position"
             raise UserError(
-                f"{hook} has to return {name} as a tensor of {_shape(shape)} entries on {logits.device}, one per {what} that is read; it"
+                f"{hook} has to return {name} as a tensor of {_shape(shape)} entries on {logits.device}, one per"
+                f" {what} that is read; it"
                 f" returned {came(value)}."
             )
     return values
@@ -132,7 +154,8 @@ def named(owner: object, hook: str, value: Any, known: Mapping[str, Any] | None 
         if known is not None and name not in known:
             has = ", ".join(known) or "none"
             raise UserError(
-                f"{hook_of(owner, hook)} has to return its own columns; {name} is none of them ({has}): declare it in `columns`."
+                f"{hook_of(owner, hook)} has to return its own columns; {name} is none of them ({has}): declare it in"
+                " `columns`."
             )
     return value
 

@@ -1,4 +1,5 @@
-"""What the strategies that say where questions stand returned (init, schedule, cache, length, anchor), looked at before it is used."""
+"""What the strategies that say where questions stand returned (init, schedule, cache, length, anchor), looked at before
+it is used."""
 
 from __future__ import annotations
 
@@ -14,7 +15,9 @@ from warmexp.decode.view import Span, View
 from warmexp.errors import UserError
 
 
-def starts(owner: object, hook: str, values: Any, questions: Sequence[Question], length: int, mask_id: int, vocabulary: int) -> list[Start]:
+def starts(
+    owner: object, hook: str, values: Any, questions: Sequence[Question], length: int, mask_id: int, vocabulary: int
+) -> list[Start]:
     """What `start` made of each question, or `prepare` of all of them."""
     if not isinstance(values, list) or len(values) != len(questions):
         has = f"a list of {len(values)}" if isinstance(values, list) else came(values)
@@ -33,13 +36,16 @@ def _start(owner: Any, hook: str, value: Any, question: Question, length: int, m
     if (wrong := ~((tokens >= 0) & (tokens < vocabulary))).any() or (wrong := injected & (tokens == mask_id)).any():
         at = int(wrong.argmax())
         raise UserError(
-            f"{name} has to lay tokens of the vocabulary (0 to {vocabulary - 1}), and inject none that is the mask ({mask_id}); it laid"
+            f"{name} has to lay tokens of the vocabulary (0 to {vocabulary - 1}), and inject none that is the mask"
+            f" ({mask_id}); it laid"
             f" {tokens[at]} at position {at} of question {question.id}."
         )
     if value.weight is not None:
         shares(owner, f"{hook}, weight:", value.weight, (length,))
     if isinstance(value.forwards, bool) or not isinstance(value.forwards, int | np.integer) or value.forwards < 0:
-        raise UserError(f"{name} has to return the number of forwards that were run for it; it returned {value.forwards!r}.")
+        raise UserError(
+            f"{name} has to return the number of forwards that were run for it; it returned {value.forwards!r}."
+        )
     begin(owner, hook, value.columns, owner.columns, length)
 
 
@@ -51,7 +57,8 @@ def begin(owner: object, hook: str, columns: Any, declared: Mapping[str, Column]
         if name not in declared:
             has = ", ".join(declared) or "none"
             raise UserError(
-                f"{hook_of(owner, hook)} has to begin its own columns; {name} is none of them ({has}): declare it in `columns`."
+                f"{hook_of(owner, hook)} has to begin its own columns; {name} is none of them ({has}): declare it in"
+                " `columns`."
             )
         shape = getattr(value, "shape", ())
         if shape != () and (declared[name].per == "row" or shape[:1] != (length,)):
@@ -72,16 +79,21 @@ def width(owner: object, value: Any, length: int) -> int:
     """What `width` returned."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 1 <= value <= length:
         said = value if isinstance(value, int | float) else came(value)
-        raise UserError(f"{hook_of(owner, 'width')} has to return a number of tokens from 1 to {length}, the canvas; it returned {said}.")
+        raise UserError(
+            f"{hook_of(owner, 'width')} has to return a number of tokens from 1 to {length}, the canvas; it returned"
+            f" {said}."
+        )
     return int(value)
 
 
 def window(owner: object, value: Any, start: np.ndarray, todo: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """What `advance` returned: windows on the canvas that do not go back, with something to do in each as long as there is anything."""
+    """What `advance` returned: windows on the canvas that do not go back, with something to do in each as long as there
+    is anything."""
     name = hook_of(owner, "advance")
     if not isinstance(value, tuple) or len(value) != 2:
         raise UserError(
-            f"{name} has to return where the windows begin and whether there is anything left to do; it returned {came(value)}."
+            f"{name} has to return where the windows begin and whether there is anything left to do; it returned"
+            f" {came(value)}."
         )
     now = array(owner, "advance", value[0], start.shape, "int64")
     live = array(owner, "advance", value[1], start.shape, "bool")
@@ -89,18 +101,21 @@ def window(owner: object, value: Any, start: np.ndarray, todo: np.ndarray, width
     if ((now < start) | (now > last)).any():
         row = int(((now < start) | (now > last)).argmax())
         raise UserError(
-            f"{name} has to move windows on, to {last} at most, where the canvas ends; it moved one from {start[row]} to {now[row]}."
+            f"{name} has to move windows on, to {last} at most, where the canvas ends; it moved one from {start[row]}"
+            f" to {now[row]}."
         )
     if (live != (left := todo.any(1))).any():
         row = int((live != left).argmax())
         raise UserError(
-            f"{name} has to go on exactly as long as anything is left to do: it said {live[row]} where todo.any() is {left[row]}."
+            f"{name} has to go on exactly as long as anything is left to do: it said {live[row]} where todo.any() is"
+            f" {left[row]}."
         )
     idle = live & ~todo[np.arange(len(now))[:, None], now[:, None] + np.arange(width)].any(1)
     if idle.any():
         row = int(idle.argmax())
         raise UserError(
-            f"{name} has to choose windows with something to do; it chose {now[row]}, and position {todo[row].argmax()} is next."
+            f"{name} has to choose windows with something to do; it chose {now[row]}, and position"
+            f" {todo[row].argmax()} is next."
         )
     return now, live
 
@@ -109,7 +124,8 @@ def listened(owner: object, idle: np.ndarray, questions: Sequence[str]) -> None:
     """No window is looked at again in which nothing may be revised. idle: [n] bool."""
     if idle.any():
         raise UserError(
-            f"{hook_of(owner, 'again')} asks for another look at question {questions[int(idle.argmax())]}, where `may_fire` says that"
+            f"{hook_of(owner, 'again')} asks for another look at question {questions[int(idle.argmax())]}, where"
+            " `may_fire` says that"
             " nothing can be revised: let them agree."
         )
 
@@ -126,12 +142,15 @@ def span(owner: Any, value: Any, view: View) -> Span:
     if wrong.any():
         i = int(wrong.argmax())
         raise UserError(
-            f"{name} has to compute a stretch that ends at or behind the window, {view.first[i]} to {view.last[i]} of {view.row_length[i]}"
+            f"{name} has to compute a stretch that ends at or behind the window, {view.first[i]} to {view.last[i]} of"
+            f" {view.row_length[i]}"
             f" positions, and begins before its end; it returned {value.start[i]} to {value.end[i]}."
         )
     part = value.end - value.start < view.row_length
     if part.any() and not owner.keeps:
-        raise UserError(f"{name} computes a part of a row, and its class keeps nothing: say keeps = True, or compute everything.")
+        raise UserError(
+            f"{name} computes a part of a row, and its class keeps nothing: say keeps = True, or compute everything."
+        )
     if (part & (view.forwards == 0)).any():
         i = int((part & (view.forwards == 0)).argmax())
         raise UserError(
@@ -156,7 +175,8 @@ def finished(owner: object, value: Any, final: np.ndarray) -> np.ndarray:
     made = array(owner, "finished", value, (len(final),), "bool")
     if (made & ~final.any(1)).any():
         raise UserError(
-            f"{hook_of(owner, 'finished')} has to wait for something that is final; it said True where `final` is False everywhere."
+            f"{hook_of(owner, 'finished')} has to wait for something that is final; it said True where `final` is"
+            " False everywhere."
         )
     return made
 
@@ -169,7 +189,8 @@ def moved(owner: object, value: Any, before: Question, length: int, vocabulary: 
         raise UserError(f"{name} has to return the question {before.id} with another proposal; it returned {said}.")
     if len(value.proposal) > length or not all(0 <= token < vocabulary for token in value.proposal):
         raise UserError(
-            f"{name} has to return a proposal of at most {length} tokens of the vocabulary (0 to {vocabulary - 1}); it returned"
+            f"{name} has to return a proposal of at most {length} tokens of the vocabulary (0 to {vocabulary - 1});"
+            " it returned"
             f" {len(value.proposal)} tokens, {min(value.proposal)} to {max(value.proposal)}."
         )
     return value

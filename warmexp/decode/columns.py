@@ -1,7 +1,7 @@
 """What strategies remember from one forward to the next: columns that the canvas carries.
 
-A strategy that kept something by question on itself would be silently wrong after a batch was halved, joined or resumed; a column goes
-wherever its row goes, and begins anew when its question does.
+A strategy that kept something by question on itself would be silently wrong after a batch was halved, joined or
+resumed; a column goes wherever its row goes, and begins anew when its question does.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ DTYPES = ("bool", "int8", "int16", "int32", "int64", "float16", "float32", "floa
 class Column:
     """A declaration: `columns = {"streak": Column(dtype="int64")}` on a strategy's class.
 
-    per: `position`, one entry for every response position, or `row`, one per question. dtype: as NumPy names it. fill: what it begins
-    with. reset: whether a position whose token is revoked or replaced begins anew. recorded: whether the entries are given out with the
-    decoded question. vocabulary: one entry per position and token; such a column is a tensor on the device, and costs L·V entries a row.
+    per: `position`, one entry for every response position, or `row`, one per question. dtype: as NumPy names it. fill:
+    what it begins with. reset: whether a position whose token is revoked or replaced begins anew. recorded: whether the
+    entries are given out with the decoded question. vocabulary: one entry per position and token; such a column is a
+    tensor on the device, and costs L·V entries a row.
     """
 
     per: str = "position"
@@ -37,7 +38,9 @@ class Column:
 
     def __post_init__(self) -> None:
         if self.per not in ("position", "row") or (self.vocabulary and self.per == "row"):
-            raise ValueError(f"a column is per position or per row, not per {self.per}; a vocabulary belongs to a position")
+            raise ValueError(
+                f"a column is per position or per row, not per {self.per}; a vocabulary belongs to a position"
+            )
         if self.dtype not in DTYPES:
             raise ValueError(f"a column has one of the types {', '.join(DTYPES)}, not {self.dtype}")
 
@@ -45,7 +48,14 @@ class Column:
 class Columns:
     """The columns of a canvas's rows, by name: [B, L] or [B] arrays, [B, L, V] tensors."""
 
-    def __init__(self, declared: Mapping[str, Column], rows: int, length: int, vocabulary: int = 0, device: torch.device | None = None):
+    def __init__(
+        self,
+        declared: Mapping[str, Column],
+        rows: int,
+        length: int,
+        vocabulary: int = 0,
+        device: torch.device | None = None,
+    ):
         self.declared = declared
         self.values: dict[str, Any] = {}
         for name, column in declared.items():
@@ -62,7 +72,8 @@ class Columns:
             self.values[name][row] = value
 
     def window(self, name: str, rows: np.ndarray, positions: np.ndarray) -> Any:
-        """[n, W] or [n], of some rows. positions: [n, W]. Of a column with a vocabulary: [R, V] at R pairs of row and position."""
+        """[n, W] or [n], of some rows. positions: [n, W]. Of a column with a vocabulary: [R, V] at R pairs of row and
+        position."""
         value = self.values[name]
         if isinstance(value, Tensor):
             return value[upload(rows, value.device), upload(positions, value.device)]
@@ -83,7 +94,11 @@ class Columns:
         for name, column in self.declared.items():
             if column.reset and len(row):
                 value = self.values[name]
-                at = tuple(upload(np.ascontiguousarray(i), value.device) for i in (row, position)) if column.vocabulary else (row, position)
+                at = (
+                    tuple(upload(np.ascontiguousarray(i), value.device) for i in (row, position))
+                    if column.vocabulary
+                    else (row, position)
+                )
                 value[at] = column.fill
 
     def recorded(self, row: int) -> dict[str, Any]:

@@ -1,4 +1,5 @@
-"""Edits are data: what a forward changes on a canvas. Strategies say what they want; `Canvas.apply` is the only one who writes."""
+"""Edits are data: what a forward changes on a canvas. Strategies say what they want; `Canvas.apply` is the only one who
+writes."""
 
 from __future__ import annotations
 
@@ -9,7 +10,8 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Replacement:
-    """Visible tokens that are to become others. where: [B, W] bool. token: [B, W] int64. confidence: [B, W] float64, of these tokens."""
+    """Visible tokens that are to become others. where: [B, W] bool. token: [B, W] int64. confidence: [B, W] float64, of
+    these tokens."""
 
     where: np.ndarray
     token: np.ndarray
@@ -20,8 +22,10 @@ class Replacement:
 class Edit:
     """One forward's changes in the windows of n rows of a canvas.
 
-    rows: [n] int64. positions: [n, W] int64. commit: [n, W] bool, masked positions that become `token` [n, W] with `confidence` [n, W].
-    revoke: [n, W] bool, visible positions that become masked, or None. replace: visible tokens that become others, or None.
+    rows: [n] int64. positions: [n, W] int64. commit: [n, W] bool, masked positions that become `token` [n, W] with
+    `confidence` [n, W].
+    revoke: [n, W] bool, visible positions that become masked, or None. replace: visible tokens that become others, or
+    None.
     """
 
     rows: np.ndarray

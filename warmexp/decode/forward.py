@@ -19,12 +19,13 @@ from warmexp.models.wanted import upload
 class Forward:
     """Rows of tokens, and what is wanted of them.
 
-    ids: [B, T] long on the device, right-padded rows (prompt, then canvas), or where a window is given the part of them that is computed.
+    ids: [B, T] long on the device, right-padded rows (prompt, then canvas), or where a window is given the part of them
+    that is computed.
 
-    lengths, computed: [B] int64, true row lengths and how many positions of each are computed. row, position: [R] int64, the logits that
-    are wanted, row by row. All four on the host. embeddings: [B, T, d_model] or None; replaces ids when given. window: kept keys and
-    values. hidden: [R] bool on the host, wanted tokens that what predicts them may not see (models/shadow.py). mixed: [B, T] bool on the
-    host, where `embeddings` are not those of ids.
+    lengths, computed: [B] int64, true row lengths and how many positions of each are computed. row, position: [R]
+    int64, the logits that are wanted, row by row. All four on the host. embeddings: [B, T, d_model] or None; replaces
+    ids when given. window: kept keys and values. hidden: [R] bool on the host, wanted tokens that what predicts them
+    may not see (models/shadow.py). mixed: [B, T] bool on the host, where `embeddings` are not those of ids.
     """
 
     ids: Tensor
@@ -63,15 +64,17 @@ class Forward:
         self.embeddings = torch.where(upload(self.mixed, device)[..., None], blend, embeddings)
 
     def hide(self, hidden: np.ndarray, copies: int) -> None:
-        """Read these of the wanted tokens, [R] bool, from shadows, each of which is so many more positions to compute."""
+        """Read these of the wanted tokens, [R] bool, from shadows, each of which is so many more positions to
+        compute."""
         self.hidden = hidden
         self.computed = self.computed + copies * np.bincount(self.row[hidden], minlength=len(self.lengths))
 
     def groups(self, positions: int) -> Iterator[tuple[slice | np.ndarray, Forward]]:
-        """The same in groups of rows, each a single row or at most so many positions, and which of the R logits every group has.
+        """The same in groups of rows, each a single row or at most so many positions, and which of the R logits every
+        group has.
 
-        On the CPU rows of one length go together where nothing is kept: no keys are padded then, on which the order of attention's sums
-        depends, and what is said of a row is the same to the last bit whatever its neighbours are.
+        On the CPU rows of one length go together where nothing is kept: no keys are padded then, on which the order of
+        attention's sums depends, and what is said of a row is the same to the last bit whatever its neighbours are.
         """
         if len(self.lengths) == 1:
             yield slice(None), self
@@ -92,7 +95,8 @@ class Forward:
             yield self.of(slice(first, first + count))
 
     def of(self, rows: slice | np.ndarray) -> tuple[slice | np.ndarray, Forward]:
-        """Some of its rows, a slice or (where there is no window) [n] int64 in ascending order, and which of the R logits they have."""
+        """Some of its rows, a slice or (where there is no window) [n] int64 in ascending order, and which of the R
+        logits they have."""
         place = np.full(len(self.lengths), -1)
         place[rows] = np.arange(len(self.lengths[rows]))
         found = (place[self.row] >= 0).nonzero()[0]
@@ -111,11 +115,15 @@ class Forward:
             hidden=None if self.hidden is None else self.hidden[wanted],
             embeddings=None if self.embeddings is None else self.embeddings[here, width],
             mixed=None if self.mixed is None else self.mixed[rows, width],
-            window=self.window.of(rows, torch.from_numpy(self.lengths[rows])) if self.window and isinstance(rows, slice) else None,
+            window=self.window.of(rows, torch.from_numpy(self.lengths[rows]))
+            if self.window and isinstance(rows, slice)
+            else None,
         )
 
 
-def whole_forward(prompts: Sequence[Sequence[int]], ids: np.ndarray, wanted: np.ndarray, device: torch.device) -> Forward:
+def whole_forward(
+    prompts: Sequence[Sequence[int]], ids: np.ndarray, wanted: np.ndarray, device: torch.device
+) -> Forward:
     """Everything computed. ids: [B, L] int64, canvases. wanted: [B, L] bool, the positions of which logits are."""
     length = ids.shape[1]
     first = np.array([len(prompt) for prompt in prompts])
@@ -127,7 +135,8 @@ def whole_forward(prompts: Sequence[Sequence[int]], ids: np.ndarray, wanted: np.
 
 
 def forward_of(view: View, span: Span, kept: KeysValues | None, device: torch.device) -> Forward:
-    """The forward that computes `span` of the view's rows and reads what is eligible. kept: has these rows where the canvas has them."""
+    """The forward that computes `span` of the view's rows and reads what is eligible. kept: has these rows where the
+    canvas has them."""
     ids, lengths = view.canvas.sequences(view.rows), view.row_length
     counts = span.end - span.start
     row, column = view.at

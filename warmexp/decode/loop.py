@@ -3,17 +3,17 @@
     while some question is unfinished:
         canvas  ← init(proposal)            of waiting questions, as far as there are places for them
         view    ← schedule(canvas)          where every question's window stands; finished questions leave
-        canvas  ← anchor(view)              proposals of questions that enter a window are laid anew, if the method asks for that
-        span    ← cache(view)               which positions are computed; rows that need everything go first, alone
-        word    ← meter.forward(span)       the only forward; evidence may change what it says
+        canvas  ← anchor(view)              proposals of questions that enter a window are laid anew, if the method asks
+        for that span    ← cache(view)               which positions are computed; rows that need everything go first,
+        alone word    ← meter.forward(span)       the only forward; evidence may change what it says
         reading ← word                      the one read from the device
         edit    ← unmask(view, reading)     at least one commit where anything is masked, unless the method may idle
                 + remask(view, reading)     never what was committed in this iteration
         columns ← what strategies remember
         canvas.apply(edit)                  the only writer; columns that say so begin anew where a token goes
 
-Rows are questions. A row has its own window, and nothing in a row depends on its neighbours, so a question's tokens and NFE are those of
-batch size 1.
+Rows are questions. A row has its own window, and nothing in a row depends on its neighbours, so a question's tokens and
+NFE are those of batch size 1.
 """
 
 from __future__ import annotations
@@ -54,10 +54,15 @@ def decode(
 
 @torch.inference_mode()
 def stream(
-    backbone: Backbone, questions: Iterable[Question], s: Strategies, seed: int = 0, meter: Meter | None = None, batch_size: int = 64
+    backbone: Backbone,
+    questions: Iterable[Question],
+    s: Strategies,
+    seed: int = 0,
+    meter: Meter | None = None,
+    batch_size: int = 64,
 ) -> Iterator[Decoded]:
-    """Decode any number of questions, `batch_size` of them at a time: each is given out as soon as it is finished, and the next one, asked
-    for only then, takes its place. Otherwise as `decode`."""
+    """Decode any number of questions, `batch_size` of them at a time: each is given out as soon as it is finished, and
+    the next one, asked for only then, takes its place. Otherwise as `decode`."""
     batch = Batch(backbone, s, seed, meter or Meter(backbone))
     waiting = iter(questions)
     while True:
@@ -74,7 +79,8 @@ def stream(
 
 
 def _step(batch: Batch, view: View) -> None:
-    """One forward of the rows that need everything computed, or of all rows if none does, and the edit that follows from it."""
+    """One forward of the rows that need everything computed, or of all rows if none does, and the edit that follows
+    from it."""
     backbone, s = batch.backbone, batch.s
     mixture = s.init.mixture(view)
     if mixture is not None:
@@ -90,7 +96,8 @@ def _step(batch: Batch, view: View) -> None:
         request.mix(backbone, view.whole("prior"), view.mixture, match=s.init.norm == "match")
     if s.remask.shadows and view.any_revocable:
         request.hide(view.revocable[view.at], 1 + backbone.shift)
-    # A forward is a no-op for a question if nothing is masked and nothing can be revoked; the window never lets that happen.
+    # A forward is a no-op for a question if nothing is masked and nothing can be revoked; the window never lets that
+    # happen.
     reading = _read(batch, view, request)
     edit = _edit(s, view, reading)
     for one in s:
@@ -134,7 +141,9 @@ def _edit(s: Strategies, view: View, reading: Reading) -> Edit:
         commit[stuck, reading.confidence[stuck].argmax(1)] = True
     revoke = replace = None
     if view.any_revocable:
-        revoke = checked.inside(s.remask, "select", s.remask.select(view, reading, commit), view.revocable, view, "revocable")
+        revoke = checked.inside(
+            s.remask, "select", s.remask.select(view, reading, commit), view.revocable, view, "revocable"
+        )
         replace = checked.replacement(s.remask, s.remask.replace(view, reading, commit), view)
         if replace is not None and (revoke & replace.where).any():
             revoke = revoke & ~replace.where

@@ -1,9 +1,10 @@
-"""A memory of forwards: runs of a study that differ in τ, in the draws that are kept or in a remask rate read the same canvases until
-their first different commit, and one process need not compute these twice.
+"""A memory of forwards: runs of a study that differ in τ, in the draws that are kept or in a remask rate read the same
+canvases until their first different commit, and one process need not compute these twice.
 
-What is kept of a row's forward is what the loop read from it, the tokens and their probabilities, under a digest of everything that it was
-computed from. A remembered forward is a forward: it is in NFE and in every other count, and in a question's seconds with what it took
-when it was computed, so a run's point on the plane does not depend on the runs before it.
+What is kept of a row's forward is what the loop read from it, the tokens and their probabilities, under a digest of
+everything that it was computed from. A remembered forward is a forward: it is in NFE and in every other count, and in a
+question's seconds with what it took when it was computed, so a run's point on the plane does not depend on the runs
+before it.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ _ENTRY = 600  # bytes that Python spends on an answer and its key
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a row's forward said, in the order in which it was asked, and the row's share of the seconds that it took."""
+    """What a row's forward said, in the order in which it was asked, and the row's share of the seconds that it
+    took."""
 
     token: np.ndarray
     probability: np.ndarray
@@ -35,7 +37,8 @@ class Answer:
 
 @dataclass
 class Memory:
-    """Answers by digest, of one backbone on one device. budget: bytes; the answers that were not asked for longest leave first."""
+    """Answers by digest, of one backbone on one device. budget: bytes; the answers that were not asked for longest
+    leave first."""
 
     budget: int = BUDGET
     size: int = 0
@@ -70,8 +73,8 @@ def _bytes(answer: Answer) -> int:
 class SharingMeter(Meter):
     """A meter that answers rows it remembers and computes the rest of a batch as a smaller one.
 
-    Only `read` is answered, and only where everything is computed: with kept keys and values a row also depends on its past, and of
-    logits nothing is kept. On a GPU it waits for every forward.
+    Only `read` is answered, and only where everything is computed: with kept keys and values a row also depends on its
+    past, and of logits nothing is kept. On a GPU it waits for every forward.
     """
 
     memory: Memory = field(default_factory=Memory)
@@ -93,9 +96,13 @@ class SharingMeter(Meter):
         for i, answer in known.items():
             self._enter(_remembered(request, questions, answer, i))
         ordered = [answers[i] for i in range(len(keys))]
-        return np.concatenate([answer.token for answer in ordered]), np.concatenate([answer.probability for answer in ordered])
+        return np.concatenate([answer.token for answer in ordered]), np.concatenate(
+            [answer.probability for answer in ordered]
+        )
 
-    def _compute(self, request: Forward, rows: slice | np.ndarray, questions: tuple[str, ...], asked: np.ndarray) -> list[Answer]:
+    def _compute(
+        self, request: Forward, rows: slice | np.ndarray, questions: tuple[str, ...], asked: np.ndarray
+    ) -> list[Answer]:
         wanted, part = request.of(rows)
         token, probability = super().read(part, questions, asked[wanted])
         cost, ends = self.ledger[-1], _ends(part)
@@ -105,8 +112,8 @@ class SharingMeter(Meter):
 
 
 def digests(request: Forward, asked: np.ndarray) -> list[bytes]:
-    """A digest per row of all that the answer depends on besides the weights: its tokens, what is fed in the place of their embeddings,
-    and what is asked about which positions, hidden or not."""
+    """A digest per row of all that the answer depends on besides the weights: its tokens, what is fed in the place of
+    their embeddings, and what is asked about which positions, hidden or not."""
     ids, ends = request.ids.cpu().numpy(), _ends(request)
     hidden = np.zeros(len(request.row), dtype=np.int64) if request.hidden is None else request.hidden.astype(np.int64)
     wanted = np.split(np.stack((request.position, asked, hidden), 1), ends[:-1])
@@ -114,7 +121,10 @@ def digests(request: Forward, asked: np.ndarray) -> list[bytes]:
     if request.mixed is not None and request.embeddings is not None:
         for i, mixed in enumerate(request.mixed):
             if mixed.any():
-                parts[i] += [mixed.nonzero()[0], request.embeddings[i].cpu()[torch.from_numpy(mixed)].view(torch.uint8).numpy()]
+                parts[i] += [
+                    mixed.nonzero()[0],
+                    request.embeddings[i].cpu()[torch.from_numpy(mixed)].view(torch.uint8).numpy(),
+                ]
     return [_digest(part) for part in parts]
 
 
@@ -133,4 +143,13 @@ def _ends(request: Forward) -> list[int]:
 
 def _remembered(request: Forward, questions: tuple[str, ...], answer: Answer, i: int) -> LedgerRow:
     computed, length = int(request.computed[i]), int(request.lengths[i])
-    return LedgerRow(request.kind, (questions[i],), (computed,), (length,), (False,), answer.seconds, answer.choosing, remembered=True)
+    return LedgerRow(
+        request.kind,
+        (questions[i],),
+        (computed,),
+        (length,),
+        (False,),
+        answer.seconds,
+        answer.choosing,
+        remembered=True,
+    )

@@ -1,7 +1,8 @@
 """The meter: the only way to run a backbone forward, so NFE cannot be miscounted.
 
-One ledger row per forward says what was computed for which question. Everything that is reported (NFE, full-forward equivalents,
-token-forwards, auxiliary forwards, seconds) is a sum over the ledger; nothing counts anything anywhere else.
+One ledger row per forward says what was computed for which question. Everything that is reported (NFE, full-forward
+equivalents, token-forwards, auxiliary forwards, seconds) is a sum over the ledger; nothing counts anything anywhere
+else.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ from warmexp.models.shadow import leave_one_out
 from warmexp.models.wanted import download, upload
 
 KINDS = ("full", "window", "block", "aux")
-# Positions that are computed at once; a forward of more goes through the backbone in groups of rows, which bounds its activations. On a
-# CPU arithmetic takes the time whatever the group, and a small one stays in its caches; a GPU needs some thousand positions to be busy.
+# Positions that are computed at once; a forward of more goes through the backbone in groups of rows, which bounds its
+# activations. On a CPU arithmetic takes the time whatever the group, and a small one stays in its caches; a GPU needs
+# some thousand positions to be busy.
 POSITIONS = {"cpu": 352, "cuda": 8192}
 
 
@@ -46,8 +48,9 @@ class LedgerRow:
     """What one forward did. Tuples run over its questions.
 
     query_tokens: positions computed (padding is the batch's affair and not counted); kv_tokens: positions attended to;
-    no_op: the forward could change nothing for that question. seconds: inside the backbone; choosing: then spent on what it said, where
-    the meter does that. remembered: nothing was computed, and the seconds are those of the forward whose answer was taken (memory.py).
+    no_op: the forward could change nothing for that question. seconds: inside the backbone; choosing: then spent on
+    what it said, where the meter does that. remembered: nothing was computed, and the seconds are those of the forward
+    whose answer was taken (memory.py).
     """
 
     kind: str
@@ -64,15 +67,17 @@ class LedgerRow:
 class Meter:
     """Runs forwards, keeps the ledger, and reads what the loop has to know from the device.
 
-    `seconds` of a row run from the call to the return, and where `read` waits for a GPU to that moment; what else is waited for, in
-    `fetch`, is nobody's forward: whoever fetches charges it. spent: seconds that have passed in forwards and in choosing.
+    `seconds` of a row run from the call to the return, and where `read` waits for a GPU to that moment; what else is
+    waited for, in `fetch`, is nobody's forward: whoever fetches charges it. spent: seconds that have passed in forwards
+    and in choosing.
     """
 
     backbone: Backbone
     ledger: list[LedgerRow] = field(default_factory=list)
     spent: float = 0.0
     _sums: dict[str, QuestionSums] = field(default_factory=dict)
-    # Of forwards whose logits nobody has looked at yet: how long the ledger was then, and of R logits the row (host) and the sum (device).
+    # Of forwards whose logits nobody has looked at yet: how long the ledger was then, and of R logits the row (host)
+    # and the sum (device).
     _doubted: list[tuple[int, np.ndarray, Tensor]] = field(default_factory=list)
 
     @torch.inference_mode()
@@ -80,7 +85,8 @@ class Meter:
         """Run one forward for `questions` (one per row of the request) and enter it in the ledger.
 
         Returns:
-            [R, vocabulary] float64 logits with minus infinity for what is never committed: the mask, and ids that no token has.
+            [R, vocabulary] float64 logits with minus infinity for what is never committed: the mask, and ids that no
+            token has.
         Raises:
             UserError: by the next `fetch`, if the logits are not finite.
         """
@@ -101,7 +107,8 @@ class Meter:
         return self.backbone.rule_out(logits)
 
     def fetch(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """Tensors on the host, and with them, in the same copy, whether what forwards have said since the last time was finite.
+        """Tensors on the host, and with them, in the same copy, whether what forwards have said since the last time was
+        finite.
 
         Raises:
             UserError: it was not. Nothing that follows from such a forward has been given out yet.
@@ -168,19 +175,28 @@ class Meter:
 
 def _not_finite(question: str, n: int, dtype: torch.dtype) -> str:
     if dtype == torch.float16:
-        remedy = "float16 ends at 65504 and larger numbers are infinite in it: choose backbone.dtype=bfloat16 or float32"
+        remedy = (
+            "float16 ends at 65504 and larger numbers are infinite in it: choose backbone.dtype=bfloat16 or float32"
+        )
     else:
-        remedy = "the checkpoint's weights or the numbers in its config.json (such as rope_theta) are damaged: get it again, or another"
-    return f"{question}: the backbone's logits at its forward {n} are not finite; {remedy}. What was decoded before is kept."
+        remedy = (
+            "the checkpoint's weights or the numbers in its config.json (such as rope_theta) are damaged: get it"
+            " again, or another"
+        )
+    return (
+        f"{question}: the backbone's logits at its forward {n} are not finite; {remedy}. What was decoded before is"
+        " kept."
+    )
 
 
 @dataclass
 class QuestionSums:
-    """nfe: backbone forwards of the decode loop (every kind but aux); no_op: those among them that could change nothing;
-    full_forward_equivalents: Σ query tokens / full row length; token_forwards: Σ query tokens; aux_forwards: the rest, which also counts
-    in those two sums; forward_seconds: the question's shares of the time inside the backbone, aux left out (its time is part of the
-    seconds of whatever asked for it, such as a proposal's); choosing_seconds: of the time spent on logits by the meter; remembered: how
-    many of all these forwards were answered from memory."""
+    """nfe: backbone forwards of the decode loop (every kind but aux); no_op: those among them that could change
+    nothing; full_forward_equivalents: Σ query tokens / full row length; token_forwards: Σ query tokens; aux_forwards:
+    the rest, which also counts in those two sums; forward_seconds: the question's shares of the time inside the
+    backbone, aux left out (its time is part of the seconds of whatever asked for it, such as a proposal's);
+    choosing_seconds: of the time spent on logits by the meter; remembered: how many of all these forwards were answered
+    from memory."""
 
     nfe: int = 0
     no_op: int = 0

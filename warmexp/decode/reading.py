@@ -1,7 +1,8 @@
-"""What the backbone said about the windows: first on the device, with all logits, then the few numbers that are read from there.
+"""What the backbone said about the windows: first on the device, with all logits, then the few numbers that are read
+from there.
 
-Confidence, Gumbel noise and ties: everything here is float64, ties go to the lowest index, and confidence is taken from the
-untempered distribution (a tempered one saturates and turns threshold decoding into left-to-right decoding).
+Confidence, Gumbel noise and ties: everything here is float64, ties go to the lowest index, and confidence is taken from
+the untempered distribution (a tempered one saturates and turns threshold decoding into left-to-right decoding).
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from warmexp.models.wanted import upload
 class Word:
     """The backbone's word on the R positions that are read, where its logits are. Evidence gives another one for it.
 
-    logits: [R, V] float64, the mask token at -inf. token: [R] long, the proposed token at masked positions, the visible one elsewhere.
+    logits: [R, V] float64, the mask token at -inf. token: [R] long, the proposed token at masked positions, the visible
+    one elsewhere.
     confidence: [R] float64, the softmax probability of `token`.
     """
 
@@ -48,10 +50,11 @@ class Word:
 class Reading:
     """What strategies decide by: arrays [n, W].
 
-    token: int64, the proposed token at masked positions, the visible one elsewhere. confidence: float64, softmax probability of `token` at
-    masked positions, -1 elsewhere. visible_probability: float64, softmax probability of the visible token at a revocable position
-    (Eq. 10), 1 elsewhere; where the remask policy scores from shadows, that of a masked query which does not see it. measured: what
-    strategies have measured from the logits (Strategy.measure), NaN where nothing was read.
+    token: int64, the proposed token at masked positions, the visible one elsewhere. confidence: float64, softmax
+    probability of `token` at masked positions, -1 elsewhere. visible_probability: float64, softmax probability of the
+    visible token at a revocable position (Eq. 10), 1 elsewhere; where the remask policy scores from shadows, that of a
+    masked query which does not see it. measured: what strategies have measured from the logits (Strategy.measure), NaN
+    where nothing was read.
     """
 
     token: np.ndarray
@@ -60,14 +63,19 @@ class Reading:
     measured: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, view: View, token: np.ndarray, probability: np.ndarray, measured: Mapping[str, np.ndarray] | None = None) -> Reading:
+    def of(
+        cls, view: View, token: np.ndarray, probability: np.ndarray, measured: Mapping[str, np.ndarray] | None = None
+    ) -> Reading:
         """From [R] numbers."""
         proposed = view.ids.copy()
         proposed[view.at] = token
         full = view.spread(probability, 1.0)
         confidence = np.where(view.masked, full, -1.0)
         visible = np.where(view.masked, 1.0, full) if view.any_revocable else np.ones_like(full)
-        spread = {name: view.spread(value, np.nan if value.dtype.kind == "f" else 0) for name, value in (measured or {}).items()}
+        spread = {
+            name: view.spread(value, np.nan if value.dtype.kind == "f" else 0)
+            for name, value in (measured or {}).items()
+        }
         return cls(frozen(proposed), frozen(confidence), frozen(visible), spread)
 
 

@@ -1,6 +1,8 @@
-"""Proposals that follow what was decoded: a question that enters a window is asked where its proposal now stands, and begins anew there.
+"""Proposals that follow what was decoded: a question that enters a window is asked where its proposal now stands, and
+begins anew there.
 
-An anchor (methods/anchor/) moves the proposal, the init makes of it what it makes of any proposal, and what stands before the window stays.
+An anchor (methods/anchor/) moves the proposal, the init makes of it what it makes of any proposal, and what stands
+before the window stays.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ from warmexp.decode.view import View
 
 
 def reanchor(batch: Batch, view: View) -> bool:
-    """Lay the proposals of questions that enter a window anew; whether there are any, whose rows then no longer stand as `view` says.
+    """Lay the proposals of questions that enter a window anew; whether there are any, whose rows then no longer stand
+    as `view` says.
 
     The window in which a question begins is not entered: its proposal stands there already.
     """
@@ -45,9 +48,11 @@ def reanchor(batch: Batch, view: View) -> bool:
     return True
 
 
-def _starts(batch: Batch, rows: list[int], asked: list[Question], moved: list[Question], given: Sequence[int]) -> list[Start]:
-    """What the init makes of the moved proposals. One that verifies reads each again as often as it may, if it has moved (it has been read
-    where it stood); of the others nothing is injected."""
+def _starts(
+    batch: Batch, rows: list[int], asked: list[Question], moved: list[Question], given: Sequence[int]
+) -> list[Start]:
+    """What the init makes of the moved proposals. One that verifies reads each again as often as it may, if it has
+    moved (it has been read where it stood); of the others nothing is injected."""
     init, length = batch.s.init, batch.s.length.canvas_length
     starts = batch.starts(moved)
     if not init.verifies:

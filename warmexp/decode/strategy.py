@@ -1,11 +1,12 @@
 """The seams of the loop: one base class for each kind of strategy, with every attribute and hook and its default.
 
-A strategy is a short dataclass whose fields are its YAML group's keys; it inherits from one of these classes and says what differs. It is
-a pure function of what it is given and of keyed draws, and keeps no state between calls, so one instance serves every question of a run;
-what it has to remember is in columns of the canvas. Nothing is found out by looking: what a class does not say is what its base class says.
+A strategy is a short dataclass whose fields are its YAML group's keys; it inherits from one of these classes and says
+what differs. It is a pure function of what it is given and of keyed draws, and keeps no state between calls, so one
+instance serves every question of a run; what it has to remember is in columns of the canvas. Nothing is found out by
+looking: what a class does not say is what its base class says.
 
-What strategies see are NumPy arrays on the host (decode/view.py, decode/reading.py), [n, W]: n questions, windows of W positions. Logits
-stay where they were computed; who needs them reads them in `measure`.
+What strategies see are NumPy arrays on the host (decode/view.py, decode/reading.py), [n, W]: n questions, windows of W
+positions. Logits stay where they were computed; who needs them reads them in `measure`.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
 class Setup:
     """What a run is composed of, for the checks of its methods.
 
-    parts: the object of every group; of evidence, the tuple of its objects. names: the option chosen in it. options: those that a group
-    has.
+    parts: the object of every group; of evidence, the tuple of its objects. names: the option chosen in it. options:
+    those that a group has.
     """
 
     parts: Mapping[str, Any]
@@ -51,9 +52,9 @@ class Setup:
 class Strategy:
     """What all kinds have in common.
 
-    curve: the field along which a front draws an unmasking policy's curve, or None. symbols: the fields that a label shows, each with
-    the sign that is written for it. columns: what it remembers, by name; a property where that depends on its fields. reads_logits:
-    whether its `measure` is asked.
+    curve: the field along which a front draws an unmasking policy's curve, or None. symbols: the fields that a label
+    shows, each with the sign that is written for it. columns: what it remembers, by name; a property where that depends
+    on its fields. reads_logits: whether its `measure` is asked.
     """
 
     curve: ClassVar[str | None] = None
@@ -62,13 +63,14 @@ class Strategy:
     reads_logits: bool = False
 
     def measure(self, view: View, word: Word) -> Mapping[str, Tensor]:
-        """What it has to know of the logits: by name, [R] tensors where `word.logits` are, which come to the host as `reading.measured`.
-        Also the place to recall and return a column with a vocabulary: what is named like one is stored, [R, V], and not read back."""
+        """What it has to know of the logits: by name, [R] tensors where `word.logits` are, which come to the host as
+        `reading.measured`. Also the place to recall and return a column with a vocabulary: what is named like one is
+        stored, [R, V], and not read back."""
         return {}
 
     def remember(self, view: View, reading: Reading, edit: Edit) -> Mapping[str, np.ndarray]:
-        """The columns that change: [n, W] or [n, L] of one per position, [n] of one per row. The edit is about to be applied; a column that
-        resets then begins anew where a token goes."""
+        """The columns that change: [n, W] or [n, L] of one per position, [n] of one per row. The edit is about to be
+        applied; a column that resets then begins anew where a token goes."""
         return {}
 
     def shown(self) -> str:
@@ -86,9 +88,10 @@ class Strategy:
 class Init(Strategy, ABC):
     """How a canvas starts.
 
-    reads_proposal: whether a proposer has to run at all. injects: whether it writes revocable tokens. verifies: whether `prepare` runs
-    forwards that read what it injects. needs_tail: what has to follow a proposal (proposer.tail), or None. tells: whether it puts the
-    proposal into the prompt. norm: `match` gives mixtures of embeddings the length of the mask's.
+    reads_proposal: whether a proposer has to run at all. injects: whether it writes revocable tokens. verifies: whether
+    `prepare` runs forwards that read what it injects. needs_tail: what has to follow a proposal (proposer.tail), or
+    None. tells: whether it puts the proposal into the prompt. norm: `match` gives mixtures of embeddings the length of
+    the mask's.
     """
 
     reads_proposal: bool = False
@@ -113,7 +116,8 @@ class Init(Strategy, ABC):
         return list(starts)
 
     def mixture(self, view: View) -> np.ndarray | None:
-        """[n, L] float64, the share of the prior's embedding in the next forward's input; None if this init mixes no embeddings."""
+        """[n, L] float64, the share of the prior's embedding in the next forward's input; None if this init mixes no
+        embeddings."""
         return None
 
     def told(self, turns: Sequence[str], proposal: str) -> tuple[str, ...]:
@@ -128,19 +132,22 @@ class Init(Strategy, ABC):
         proposer = setup.parts["proposer"]
         if self.reads_proposal and not proposer.proposes:
             others = ", ".join(name for name in setup.options("proposer") if name != setup.names["proposer"])
-            raise UserError(f"{setup.said('init')} needs a proposal but {setup.said('proposer')}: choose proposer={others}.")
+            raise UserError(
+                f"{setup.said('init')} needs a proposal but {setup.said('proposer')}: choose proposer={others}."
+            )
         if self.needs_tail and proposer.tail != self.needs_tail:
             raise UserError(
-                f"{setup.said('init')} uses what follows a proposal: set proposer.tail={self.needs_tail} (it is {proposer.tail})."
+                f"{setup.said('init')} uses what follows a proposal: set proposer.tail={self.needs_tail} (it is"
+                f" {proposer.tail})."
             )
 
 
 class Unmask(Strategy, ABC):
     """Which masked positions a forward commits.
 
-    temperature: of the proposed tokens; confidence is untempered. reads_prior: whether it has no use without a proposal. idles: whether a
-    row may go without a commit though something is masked; the loop still ends it, by committing in every forward of a window that has
-    had four times as many as it has positions.
+    temperature: of the proposed tokens; confidence is untempered. reads_prior: whether it has no use without a
+    proposal. idles: whether a row may go without a commit though something is masked; the loop still ends it, by
+    committing in every forward of a window that has had four times as many as it has positions.
     """
 
     temperature: float = 0.0
@@ -149,7 +156,8 @@ class Unmask(Strategy, ABC):
 
     @abstractmethod
     def select(self, view: View, reading: Reading) -> np.ndarray:
-        """[n, W] bool, which of `view.masked` to commit. Where a row selects none, the loop commits its most confident position."""
+        """[n, W] bool, which of `view.masked` to commit. Where a row selects none, the loop commits its most confident
+        position."""
 
     def check(self, setup: Setup) -> None:
         if self.reads_prior and not setup.parts["init"].reads_proposal:
@@ -162,7 +170,8 @@ class Unmask(Strategy, ABC):
 class Evidence(Strategy, ABC):
     """What else speaks for a token than the backbone: evidence=[a,b], asked in that order.
 
-    Every one sees what the one before has made of the backbone's word. reads_prior: whether it has no use without a proposal.
+    Every one sees what the one before has made of the backbone's word. reads_prior: whether it has no use without a
+    proposal.
     """
 
     reads_prior: bool = False
@@ -183,8 +192,8 @@ class Evidence(Strategy, ABC):
 class Remask(Strategy, ABC):
     """Which visible positions a forward revokes or replaces.
 
-    revises: whether it ever does. shadows: whether revocable tokens are to be read from masked queries that do not see them
-    (models/shadow.py). scope: what may be revised, `injected` tokens, `decoded` ones, `all`, or `none`.
+    revises: whether it ever does. shadows: whether revocable tokens are to be read from masked queries that do not see
+    them (models/shadow.py). scope: what may be revised, `injected` tokens, `decoded` ones, `all`, or `none`.
     """
 
     revises: bool = True
@@ -200,22 +209,25 @@ class Remask(Strategy, ABC):
         return np.ones(visits.shape, dtype=bool)
 
     def again(self, view: View) -> np.ndarray:
-        """[n] bool, whether a window in which nothing is masked any more is to be read once more. A window that was full when it was
-        entered is read once in any case."""
+        """[n] bool, whether a window in which nothing is masked any more is to be read once more. A window that was
+        full when it was entered is read once in any case."""
         return np.zeros(len(view.rows), dtype=bool)
 
     @abstractmethod
     def select(self, view: View, reading: Reading, commit: np.ndarray) -> np.ndarray:
-        """[n, W] bool, which of `view.revocable` to put the mask back to. commit: [n, W] bool, what the same forward commits."""
+        """[n, W] bool, which of `view.revocable` to put the mask back to. commit: [n, W] bool, what the same forward
+        commits."""
 
     def replace(self, view: View, reading: Reading, commit: np.ndarray) -> Replacement | None:
-        """Visible tokens of `view.revocable` that become others at once; None: none. What it needs of the logits it measures."""
+        """Visible tokens of `view.revocable` that become others at once; None: none. What it needs of the logits it
+        measures."""
         return None
 
     def check(self, setup: Setup) -> None:
         if self.shadows and setup.parts["cache"].keeps:
             raise UserError(
-                f"remask.score=shadow reads tokens from masks beside the row, for which {setup.said('cache')} keeps no place:"
+                f"remask.score=shadow reads tokens from masks beside the row, for which {setup.said('cache')} keeps"
+                " no place:"
                 " choose cache=none, or remask.score=visible."
             )
 
@@ -223,7 +235,8 @@ class Remask(Strategy, ABC):
         if self.scope != "injected" or setup.parts["init"].injects:
             return None
         return (
-            f"{setup.said('remask')} with remask.scope=injected revokes injected tokens and {setup.said('init')} injects none:"
+            f"{setup.said('remask')} with remask.scope=injected revokes injected tokens and {setup.said('init')}"
+            " injects none:"
             " choose remask.scope=decoded, or remask=none."
         )
 
@@ -249,12 +262,14 @@ class Schedule(Strategy, ABC):
         """[n] int64, where the windows begin now, and [n] bool, whether there is anything left to do.
 
         Args:
-            start: [n] int64, where they began. todo: [n, L] bool, what is masked, or waits for a look by the remask policy.
+            start: [n] int64, where they began. todo: [n, L] bool, what is masked, or waits for a look by the remask
+            policy.
         """
 
 
 class Cache(Strategy):
-    """Which positions a forward computes. keeps: whether keys and values are kept from one forward to the next at all."""
+    """Which positions a forward computes. keeps: whether keys and values are kept from one forward to the next at
+    all."""
 
     keeps: bool = False
 
@@ -293,18 +308,24 @@ class Anchor(Strategy):
 
     @property
     def columns(self) -> Mapping[str, Column]:  # type: ignore[override]  # depends on the class
-        """Where the window began that was entered last (-1: none was), and how often the moved proposal was verified."""
-        return {name: Column("row", "int64", fill) for name, fill in (("entered", -1), ("reread", 0))} if self.moves else {}
+        """Where the window began that was entered last (-1: none was), and how often the moved proposal was
+        verified."""
+        return (
+            {name: Column("row", "int64", fill) for name, fill in (("entered", -1), ("reread", 0))}
+            if self.moves
+            else {}
+        )
 
     def moved(self, question: Question, decoded: Sequence[int], width: int) -> Question:
-        """A question that enters a window, before which `decoded` stands, with the proposal that now stands for it; its first tokens are
-        `decoded`. The init then makes of what follows them what it makes of any proposal."""
+        """A question that enters a window, before which `decoded` stands, with the proposal that now stands for it; its
+        first tokens are `decoded`. The init then makes of what follows them what it makes of any proposal."""
         return question
 
     def check(self, setup: Setup) -> None:
         if self.moves and not setup.parts["init"].reads_proposal:
             raise UserError(
-                f"{setup.said('anchor')} moves a proposal and {setup.said('init')} reads none: choose anchor=none, or another init."
+                f"{setup.said('anchor')} moves a proposal and {setup.said('init')} reads none: choose anchor=none, or"
+                " another init."
             )
 
 
@@ -337,7 +358,16 @@ class Strategies:
     evidence: tuple[Evidence, ...] = ()
 
     def __iter__(self) -> Iterator[Strategy]:
-        yield from (self.init, self.unmask, self.remask, *self.evidence, self.schedule, self.cache, self.length, self.anchor)
+        yield from (
+            self.init,
+            self.unmask,
+            self.remask,
+            *self.evidence,
+            self.schedule,
+            self.cache,
+            self.length,
+            self.anchor,
+        )
 
     @property
     def reads_logits(self) -> bool:
@@ -353,12 +383,18 @@ class Strategies:
         """
         found: dict[str, Column] = {}
         for one in self:
-            if not isinstance(one.columns, Mapping) or not all(isinstance(column, Column) for column in one.columns.values()):
+            if not isinstance(one.columns, Mapping) or not all(
+                isinstance(column, Column) for column in one.columns.values()
+            ):
                 raise UserError(f"{type(one).__name__}.columns has to be Columns by name; it is {one.columns!r}.")
             for name, column in one.columns.items():
                 if name in (*Canvas.ARRAYS, "masked"):
-                    raise UserError(f"{type(one).__name__} remembers {name}, which the canvas has: give the column another name.")
+                    raise UserError(
+                        f"{type(one).__name__} remembers {name}, which the canvas has: give the column another name."
+                    )
                 if name in found:
-                    raise UserError(f"{type(one).__name__} and another method remember {name}: one of them needs another name.")
+                    raise UserError(
+                        f"{type(one).__name__} and another method remember {name}: one of them needs another name."
+                    )
                 found[name] = column
         return found

@@ -17,8 +17,9 @@ from warmexp.rng import bits, uniform
 
 @dataclass(frozen=True)
 class Span:
-    """The positions that a forward computes in each of n rows, start … end-1, counted prompt first; keys and values of all others are those
-    that were kept. first_only: nothing but the window's first position may be committed by it. All [n]; int64, int64, bool.
+    """The positions that a forward computes in each of n rows, start … end-1, counted prompt first; keys and values of
+    all others are those that were kept. first_only: nothing but the window's first position may be committed by it. All
+    [n]; int64, int64, bool.
     """
 
     start: np.ndarray
@@ -36,12 +37,13 @@ class Span:
 
 @dataclass(frozen=True)
 class View:
-    """n questions and their windows of W positions. Arrays are [n, W] unless said otherwise, and must not be written to.
+    """n questions and their windows of W positions. Arrays are [n, W] unless said otherwise, and must not be written
+    to.
 
-    rows: [n] int64, where they stand on the canvas. masked: bool, masked positions that the forward may commit. revocable: bool, visible
-    ones that it may revoke or replace. shift: 1 where the hidden state at i-1 predicts token i, else 0. seed: of the run. mixture: [n, L]
-    float64, the share of the prior's embedding in each input; None where there is none. full: whether every position is computed; False
-    before the cache has been asked.
+    rows: [n] int64, where they stand on the canvas. masked: bool, masked positions that the forward may commit.
+    revocable: bool, visible ones that it may revoke or replace. shift: 1 where the hidden state at i-1 predicts token
+    i, else 0. seed: of the run. mixture: [n, L] float64, the share of the prior's embedding in each input; None where
+    there is none. full: whether every position is computed; False before the cache has been asked.
     """
 
     canvas: Canvas = field(repr=False)
@@ -56,7 +58,9 @@ class View:
     def take(self, index: np.ndarray) -> View:
         """Some of its rows."""
         mixture = None if self.mixture is None else self.mixture[index]
-        return replace(self, rows=self.rows[index], masked=self.masked[index], revocable=self.revocable[index], mixture=mixture)
+        return replace(
+            self, rows=self.rows[index], masked=self.masked[index], revocable=self.revocable[index], mixture=mixture
+        )
 
     def mixed(self, mixture: np.ndarray | None) -> View:
         """With the shares of the prior's embeddings."""
@@ -154,7 +158,8 @@ class View:
         return (columns[name] if name in columns else getattr(self.canvas, name))[self.rows]
 
     def recall(self, name: str) -> Any:
-        """A column: [n, W], or [n] if it is per row. One with a vocabulary: a tensor [R, V], of the positions that are read."""
+        """A column: [n, W], or [n] if it is per row. One with a vocabulary: a tensor [R, V], of the positions that are
+        read."""
         if self.canvas.columns.declared[name].vocabulary:
             return self.canvas.columns.window(name, self.rows[self.at[0]], self.positions[self.at])
         return self.canvas.columns.window(name, self.rows, self.positions)
@@ -175,7 +180,8 @@ class View:
         return bool(self.revocable.any())
 
     def on_device(self, array: np.ndarray, device: torch.device) -> Tensor:
-        """[R], the entries of a [n, W] array at the positions that are read, where the logits are. Nobody waits for it."""
+        """[R], the entries of a [n, W] array at the positions that are read, where the logits are. Nobody waits for
+        it."""
         return upload(np.ascontiguousarray(array[self.at]), device)
 
     def spread(self, values: np.ndarray, fill: Any) -> np.ndarray:
@@ -194,9 +200,13 @@ class View:
         return np.stack([uniform(self.seed, q, purpose, end, step=n)[-width:] for q, n, end in keys])
 
     def bits(self, purpose: str) -> np.ndarray:
-        """[R] int64, 64 random bits for every position that is read, keyed by (seed, question, purpose, forward index, position)."""
+        """[R] int64, 64 random bits for every position that is read, keyed by (seed, question, purpose, forward index,
+        position)."""
         ends = (self.start + self.canvas.width).tolist()
-        drawn = [bits(self.seed, q, purpose, end, step=n) for q, n, end in zip(self.questions, self.forwards.tolist(), ends, strict=True)]
+        drawn = [
+            bits(self.seed, q, purpose, end, step=n)
+            for q, n, end in zip(self.questions, self.forwards.tolist(), ends, strict=True)
+        ]
         row, column = self.at
         found = [drawn[i][j] for i, j in zip(row.tolist(), self.positions[row, column].tolist(), strict=True)]
         return np.array(found, dtype=np.uint64).view(np.int64)
@@ -210,5 +220,7 @@ def frozen(array: np.ndarray) -> np.ndarray:
 
 # What depends on the rows and the canvas alone, not on what is eligible.
 _OF_ROWS = frozenset(
-    name for name, value in vars(View).items() if isinstance(value, cached_property) and name not in ("at", "any_revocable")
+    name
+    for name, value in vars(View).items()
+    if isinstance(value, cached_property) and name not in ("at", "any_revocable")
 )

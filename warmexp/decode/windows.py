@@ -10,8 +10,8 @@ from warmexp.decode.strategy import Strategies
 from warmexp.decode.view import View, frozen
 from warmexp.models.backbone import Backbone
 
-# A remask policy that never stops firing would never finish a window: after this many forwards per position of a window the loop
-# stops listening to it (the published rates reach zero long before), and to an unmasking policy that idles.
+# A remask policy that never stops firing would never finish a window: after this many forwards per position of a window
+# the loop stops listening to it (the published rates reach zero long before), and to an unmasking policy that idles.
 CAP = 4
 
 
@@ -32,7 +32,9 @@ def advance(canvas: Canvas, s: Strategies, backbone: Backbone, seed: int) -> tup
             again = s.remask.again(View(canvas, rows, masked[here], revocable[here], backbone.shift, seed))
             again = checked.array(s.remask, "again", again, (len(rows),), "bool") & (canvas.visits < CAP * width)
             todo |= revocable & ~later & again[:, None]
-    start, live = checked_rows.window(s.schedule, s.schedule.advance(canvas.start, todo, width), canvas.start, todo, width)
+    start, live = checked_rows.window(
+        s.schedule, s.schedule.advance(canvas.start, todo, width), canvas.start, todo, width
+    )
     moved = start != canvas.start
     if moved.any():
         canvas.visits = np.where(moved, 0, canvas.visits)

@@ -1,4 +1,5 @@
-"""`python -m warmexp.front outputs/…`: the front of finished runs, printed and written as JSON, CSV, picture and report."""
+"""`python -m warmexp.front outputs/…`: the front of finished runs, printed and written as JSON, CSV, picture and
+report."""
 
 from __future__ import annotations
 
@@ -20,13 +21,30 @@ from warmexp.studies.frozen import frozen
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m warmexp.front", description=__doc__)
-    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="run folders, or folders above them, such as outputs")
+    parser.add_argument(
+        "folders", nargs="+", type=Path, metavar="FOLDER", help="run folders, or folders above them, such as outputs"
+    )
     parser.add_argument("--x", default="nfe", help=f"the cost axis: {', '.join(AXES)} (default: nfe)")
-    parser.add_argument("--accuracy", default="flexible", help=f"which filter: {' or '.join(FILTERS)} (default: flexible)")
-    parser.add_argument("--baseline", help=f"the runs to beat, as key=value words (default: the study's own, otherwise '{DEFAULT}')")
-    parser.add_argument("--margin", type=float, default=MARGIN, help=f"of non-inferiority, a share of the questions (default: {MARGIN:g})")
-    parser.add_argument("--reference", type=float, help="x of the hypervolume's reference point (default: a tenth beyond the dearest run)")
-    parser.add_argument("--pooled", action="store_true", help="compare runs on different questions, tasks and backbones, and say so")
+    parser.add_argument(
+        "--accuracy", default="flexible", help=f"which filter: {' or '.join(FILTERS)} (default: flexible)"
+    )
+    parser.add_argument(
+        "--baseline", help=f"the runs to beat, as key=value words (default: the study's own, otherwise '{DEFAULT}')"
+    )
+    parser.add_argument(
+        "--margin",
+        type=float,
+        default=MARGIN,
+        help=f"of non-inferiority, a share of the questions (default: {MARGIN:g})",
+    )
+    parser.add_argument(
+        "--reference",
+        type=float,
+        help="x of the hypervolume's reference point (default: a tenth beyond the dearest run)",
+    )
+    parser.add_argument(
+        "--pooled", action="store_true", help="compare runs on different questions, tasks and backbones, and say so"
+    )
     parser.add_argument("--out", type=Path, help="where the files go (default: FOLDER/front of the first folder)")
     return parser
 
@@ -48,18 +66,31 @@ def main(arguments: Sequence[str] | None = None) -> None:
     chosen = _parser().parse_args(arguments)
     for folder in chosen.folders:
         if not folder.is_dir():
-            raise UserError(f"{folder} is not a folder: name a run's folder, or one that holds run folders, such as outputs.")
+            raise UserError(
+                f"{folder} is not a folder: name a run's folder, or one that holds run folders, such as outputs."
+            )
     check_choice("accuracy", chosen.accuracy, FILTERS)
     points, left_out = collect(chosen.folders, chosen.accuracy)
     if not points:
         why = f" ({left_out[0]})" if left_out else ""
-        raise UserError(f"{chosen.folders[0]} holds no finished run{why}: make one with python -m warmexp outputs={chosen.folders[0]}.")
+        raise UserError(
+            f"{chosen.folders[0]} holds no finished run{why}: make one with python -m warmexp"
+            f" outputs={chosen.folders[0]}."
+        )
     baseline = chosen.baseline or _study_baseline(chosen.folders) or DEFAULT
-    options = {"x": chosen.x, "baseline": baseline, "pooled": chosen.pooled, "margin": chosen.margin, "reference": chosen.reference}
+    options = {
+        "x": chosen.x,
+        "baseline": baseline,
+        "pooled": chosen.pooled,
+        "margin": chosen.margin,
+        "reference": chosen.reference,
+    }
     plan = frozen(chosen.folders[0]) if len(chosen.folders) == 1 else None
     front = analyse(points, **options, plan=plan, left_out=left_out, processes=cores())
     if chosen.baseline and not any(run.is_baseline for run in front.runs):
-        raise UserError(f"baseline={chosen.baseline} matches none of the {len(front.runs)} runs: --baseline names the runs to beat.")
+        raise UserError(
+            f"baseline={chosen.baseline} matches none of the {len(front.runs)} runs: --baseline names the runs to beat."
+        )
     try:
         paths = write_front(front, chosen.out or chosen.folders[0] / "front")
     finally:  # whether it can be written or not; and a console that cannot show it does not keep it from being written

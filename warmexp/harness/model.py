@@ -1,8 +1,10 @@
-"""A warmexp pipeline as a model of lm-evaluation-harness: requests in, response texts out. Needs the harness; see __main__.py.
+"""A warmexp pipeline as a model of lm-evaluation-harness: requests in, response texts out. Needs the harness; see
+__main__.py.
 
-It knows the harness's model interface and a checked plan. Prompts, shots, stop strings, filters and metrics are the harness's; decoding is
-one warmexp run on the harness's prompts, so it is batched, metered, resumed after a kill and reused like any other. The run's folder is
-hidden (`outputs/.harness-…`), because targets stay with the harness and the folder's own accuracies mean nothing.
+It knows the harness's model interface and a checked plan. Prompts, shots, stop strings, filters and metrics are the
+harness's; decoding is one warmexp run on the harness's prompts, so it is batched, metered, resumed after a kill and
+reused like any other. The run's folder is hidden (`outputs/.harness-…`), because targets stay with the harness and the
+folder's own accuracies mean nothing.
 """
 
 from __future__ import annotations
@@ -51,12 +53,13 @@ class Requests(NumberScoring):
 
 @register_model("warmexp")
 class Pipeline(LM):
-    """plan: its backbone, proposer and strategies are used, its task and tracker are not. uncut: answer with all that was decoded, see
-    tasks/response.py.
+    """plan: its backbone, proposer and strategies are used, its task and tracker are not. uncut: answer with all that
+    was decoded, see tasks/response.py.
 
-    `records` keeps, by question id, how each answer came about. A question is called as warmexp's own tasks call it (`gsm8k-test-00005`
-    is document 5 of the harness's `gsm8k`), so that a run here and a run there make the same random draws. A document that is asked
-    several times (a task's `repeats`) is as many questions, `…#1` being its second, each with draws of its own.
+    `records` keeps, by question id, how each answer came about. A question is called as warmexp's own tasks call it
+    (`gsm8k-test-00005` is document 5 of the harness's `gsm8k`), so that a run here and a run there make the same random
+    draws. A document that is asked several times (a task's `repeats`) is as many questions, `…#1` being its second,
+    each with draws of its own.
 
     As the registered model "warmexp", its arguments are the overrides of `python -m warmexp`, and `uncut`.
     """
@@ -65,7 +68,8 @@ class Pipeline(LM):
         super().__init__()
         if plan.strategies.init.reads_proposal and (plan.proposer.oracle or plan.choices["proposer"] in _NEED_MORE):
             raise UserError(
-                f"proposer={plan.choices['proposer']} cannot answer the harness, whose requests are prompts and nothing else: choose a"
+                f"proposer={plan.choices['proposer']} cannot answer the harness, whose requests are prompts and"
+                " nothing else: choose a"
                 " proposer that writes from a prompt, such as proposer=hf or proposer=lab_weak."
             )
         self.plan, self.text, self.say = plan, uncut_text if uncut else response_text, say
@@ -82,18 +86,25 @@ class Pipeline(LM):
         """
         for word in overrides:
             if word.lstrip("+~").partition("=")[0].partition(".")[0] == "task":
-                raise UserError(f"{word} is not read here, because the questions are the harness's: name them with --tasks.")
+                raise UserError(
+                    f"{word} is not read here, because the questions are the harness's: name them with --tasks."
+                )
         # A plan has questions; this one of the lab's is never asked.
         return cls(planned([*overrides, "task=lab", "task.limit=1"]), uncut, say)
 
     @classmethod
-    def create_from_arg_obj(cls, arg_dict: Mapping[str, Any], additional_config: Mapping[str, Any] | None = None) -> Pipeline:
-        """arg_dict: overrides, and `uncut`. additional_config: the harness's `device` and `batch_size`. Its command line gives cuda:0 and 1
-        when nobody asked, so these two stand for our own."""
+    def create_from_arg_obj(
+        cls, arg_dict: Mapping[str, Any], additional_config: Mapping[str, Any] | None = None
+    ) -> Pipeline:
+        """arg_dict: overrides, and `uncut`. additional_config: the harness's `device` and `batch_size`. Its command
+        line gives cuda:0 and 1 when nobody asked, so these two stand for our own."""
         given = dict(arg_dict)
         uncut = given.pop("uncut", False)
         if not isinstance(uncut, bool):
-            raise UserError(f"uncut={uncut} is neither true nor false: whether what stands behind the first end token is scored too.")
+            raise UserError(
+                f"uncut={uncut} is neither true nor false: whether what stands behind the first end token is scored"
+                " too."
+            )
         more = additional_config or {}
         size = str(more.get("batch_size") or "")
         if more.get("device") not in (None, "cuda:0"):
@@ -111,7 +122,10 @@ class Pipeline(LM):
         raise UserError(NO_CACHE)
 
     def chat_template(self, chat_template: bool | str = False) -> NoReturn:
-        raise UserError("apply_chat_template is not read here: every prompt goes through backbone.template as one user turn; leave it out.")
+        raise UserError(
+            "apply_chat_template is not read here: every prompt goes through backbone.template as one user turn;"
+            " leave it out."
+        )
 
     def loglikelihood(self, requests: list[Instance]) -> NoReturn:
         self._refuse(requests)
@@ -122,7 +136,8 @@ class Pipeline(LM):
     def _refuse(self, requests: list[Instance]) -> NoReturn:
         names = ", ".join(sorted({str(request.task_name) for request in requests}))
         raise UserError(
-            f"--tasks {names} asks for likelihoods, which decoding a canvas does not give: choose tasks that generate text, such as gsm8k."
+            f"--tasks {names} asks for likelihoods, which decoding a canvas does not give: choose tasks that generate"
+            " text, such as gsm8k."
         )
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
@@ -136,17 +151,26 @@ class Pipeline(LM):
         run(plan, self.say)
         self.records |= {record["id"]: record for record in read_records(plan.folder)}
         tokenizer = plan.backbone.tokenizer
-        return [self.text(tokenizer, self.records[i]["ids"], _stop(request)) for i, request in zip(ids, requests, strict=True)]
+        return [
+            self.text(tokenizer, self.records[i]["ids"], _stop(request))
+            for i, request in zip(ids, requests, strict=True)
+        ]
 
     def get_model_info(self) -> dict[str, Any]:
         """What the harness adds to its results: the pipeline, and what it cost."""
         records = list(self.records.values())
         n = max(len(records), 1)
         nfe = [record["nfe"] for record in records]
-        means = {f"{key}_mean": sum(record[key] for record in records) / n for key in ("nfe", "full_forward_equivalents", "aux_forwards")}
+        means = {
+            f"{key}_mean": sum(record[key] for record in records) / n
+            for key in ("nfe", "full_forward_equivalents", "aux_forwards")
+        }
         identity = {key: value for key, value in self.plan.identity.items() if key not in ("task", "questions")}
         return {
-            "warmexp": {"identity": identity, "choices": {k: v for k, v in self.plan.choices.items() if k not in ("task", "tracker")}},
+            "warmexp": {
+                "identity": identity,
+                "choices": {k: v for k, v in self.plan.choices.items() if k not in ("task", "tracker")},
+            },
             "n": len(records),
             **means,
             "nfe_ci95": list(bootstrap_mean(nfe)) if nfe else None,
@@ -173,7 +197,8 @@ class Pipeline(LM):
         limit, length = self.plan.backbone.config.max_sequence_length, self.plan.strategies.length.canvas_length
         if len(ids) + length > limit:
             raise UserError(
-                f"{question.id} has {len(ids)} prompt tokens; with length.canvas_length={length} that is more than the backbone's"
+                f"{question.id} has {len(ids)} prompt tokens; with length.canvas_length={length} that is more than"
+                " the backbone's"
                 f" max_sequence_length={limit}: choose a smaller canvas, or fewer shots with --num_fewshot."
             )
         if not ids:
@@ -184,10 +209,15 @@ class Pipeline(LM):
         """What a request asks for and a canvas cannot follow is said once."""
         options, length = request.args[1], self.plan.strategies.length.canvas_length
         if options.get("do_sample") and float(options.get("temperature") or 1.0) > 0:
-            self._once(f"{request.task_name} asks for samples, but the pipeline decodes as it is configured (unmask.temperature)")
+            self._once(
+                f"{request.task_name} asks for samples, but the pipeline decodes as it is configured"
+                " (unmask.temperature)"
+            )
         asked = options.get("max_gen_toks") or options.get("max_tokens")
         if asked and int(asked) != length:
-            self._once(f"{request.task_name} asks for up to {asked} tokens, but the canvas has length.canvas_length={length}")
+            self._once(
+                f"{request.task_name} asks for up to {asked} tokens, but the canvas has length.canvas_length={length}"
+            )
 
     def _once(self, sentence: str) -> None:
         if sentence not in self._said:
@@ -211,8 +241,8 @@ _PLAIN = re.compile(r"(?!(?i:true|false|null|nan|inf)$)[A-Za-z_./][\w./:@+-]*") 
 
 
 def _hydra(value: Any, key: str = "") -> str:
-    """A value that the harness has read, as Hydra reads it. The harness takes the word `none` for no value; as a group's option it is
-    one."""
+    """A value that the harness has read, as Hydra reads it. The harness takes the word `none` for no value; as a
+    group's option it is one."""
     if value is None:
         return "none" if key in GROUPS else "null"
     if isinstance(value, bool):

@@ -1,6 +1,7 @@
 """A small threshold decoder for the recipe's own measurements, so that training depends on nothing but the transformer.
 
-The project's decoder (`warmexp.decode`) is the one to use for results; this one only has to agree on greedy cold starts.
+The project's decoder (`warmexp.decode`) is the one to use for results; this one only has to agree on greedy cold
+starts.
 """
 
 from __future__ import annotations
@@ -50,7 +51,12 @@ def decode(net: Transformer, prompts: Tensor, canvas: Tensor, tau: float, block_
 
 
 def decode_all(
-    net: Transformer, prompts: list[list[int]], gen_length: int, tau: float, block_length: int, start: list[list[int]] | None = None
+    net: Transformer,
+    prompts: list[list[int]],
+    gen_length: int,
+    tau: float,
+    block_length: int,
+    start: list[list[int]] | None = None,
 ) -> tuple[list[list[int]], list[int]]:
     """Decode prompts of any lengths, grouped by length. `start` holds each row's first canvas (all mask by default)."""
     device = net.wte.weight.device

@@ -1,7 +1,7 @@
 """Muon in float32: torch's own works in bfloat16, which is ten times slower on processors that have to emulate it.
 
-Source: Jordan et al. 2024, "Muon: an optimizer for hidden layers", coefficients and five steps as there; updates scaled to AdamW's size
-(Liu et al. 2025, arXiv 2502.16982), as torch.optim.Muon does with adjust_lr_fn="match_rms_adamw".
+Source: Jordan et al. 2024, "Muon: an optimizer for hidden layers", coefficients and five steps as there; updates scaled
+to AdamW's size (Liu et al. 2025, arXiv 2502.16982), as torch.optim.Muon does with adjust_lr_fn="match_rms_adamw".
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 
 
 def orthogonal(gradient: Tensor, steps: int = 5) -> Tensor:
-    """The nearest matrix with singular values near one, by Newton-Schulz iterations. gradient: [rows, columns], float32."""
+    """The nearest matrix with singular values near one, by Newton-Schulz iterations. gradient: [rows, columns],
+    float32."""
     a, b, c = COEFFICIENTS
     x = gradient / gradient.norm().clamp(min=1e-7)
     tall = x.shape[0] > x.shape[1]

@@ -1,8 +1,9 @@
 """GSM8K-shaped word problems: a question, a worked solution of one to three steps, a line `#### answer`.
 
-A problem is a pure function of (split, index). Its solution comes in one of two wordings of different length, so that a proposal
-may say the right thing in other words and sit at other positions, as real proposals do. The numbers are small on purpose: the
-lab's backbone has two million weights and must be right often enough for warm starts to have something to lose.
+A problem is a pure function of (split, index). Its solution comes in one of two wordings of different length, so that a
+proposal may say the right thing in other words and sit at other positions, as real proposals do. The numbers are small
+on purpose: the lab's backbone has two million weights and must be right often enough for warm starts to have something
+to lose.
 
 This module knows nothing about tokens or models.
 """
@@ -19,7 +20,8 @@ from warmexp.lab.splits import Problem, Slip, Splits, apply, slips
 SPLITS = {"train": 400_000, "calibration": 512, "test": 1_319}
 
 PLAIN, WORDY = 0, 1
-# Of the backbone's training texts 30 % are in the wordy form; the proposers are trained on a mix of their own (see the recipe).
+# Of the backbone's training texts 30 % are in the wordy form; the proposers are trained on a mix of their own (see the
+# recipe).
 WORDY_SHARE = 0.3
 
 
@@ -68,7 +70,8 @@ def write(steps: list[Step], style: int, slip: Slip | None = None) -> tuple[str,
     """Write the solution out.
 
     Args:
-        slip: maps (left, op, right) to (left, op, right, result) and may make mistakes, which later steps then build on.
+        slip: maps (left, op, right) to (left, op, right, result) and may make mistakes, which later steps then build
+        on.
     Returns:
         the solution and its final answer.
     """
@@ -116,7 +119,14 @@ def _groups(r: random.Random, z: Sizes) -> tuple[str, list[Step]]:
     items, holder = r.choice(ITEMS), r.choice(HOLDERS)
     n = r.randint(*z.times)
     each = r.randint(2, min(z.operand[1], z.limit // n))
-    text = [r.choice((f"{name} has {n} {holder} with {each} {items} in each.", f"{name} fills {n} {holder} with {each} {items} each."))]
+    text = [
+        r.choice(
+            (
+                f"{name} has {n} {holder} with {each} {items} in each.",
+                f"{name} fills {n} {holder} with {each} {items} each.",
+            )
+        )
+    ]
     steps = [Step(n, "x", each, _has(name, items, "First"))]
     total = n * each
     for k in range(r.choice((0, 1, 1, 2))):
@@ -162,7 +172,14 @@ def _compare(r: random.Random, z: Sizes) -> tuple[str, list[Step]]:
         b = apply(b, op, n)
     if a + b <= z.limit and r.random() < 0.8:
         texts.append(r.choice(("How many do they have together?", f"How many {items} do they have in all?")))
-        steps.append(Step(a, "+", -len(steps), (f"Together they have {{eq}} {items}.", f"Adding {{eq}}, so they have {{c}} {items}.")))
+        steps.append(
+            Step(
+                a,
+                "+",
+                -len(steps),
+                (f"Together they have {{eq}} {items}.", f"Adding {{eq}}, so they have {{c}} {items}."),
+            )
+        )
     else:
         texts.append(f"How many {items} does {other} have?")
     return " ".join(texts), steps
@@ -176,7 +193,9 @@ def _shopping(r: random.Random, z: Sizes) -> tuple[str, list[Step]]:
     price = r.randint(2, min(z.operand[1], z.limit // n))
     cost = n * price
     texts = [f"{name} buys {n} {items} for {price} dollars each."]
-    steps = [Step(n, "x", price, (f"The {items} cost {{eq}} dollars.", f"Paying {{eq}}, so the {items} cost {{c}} dollars."))]
+    steps = [
+        Step(n, "x", price, (f"The {items} cost {{eq}} dollars.", f"Paying {{eq}}, so the {items} cost {{c}} dollars."))
+    ]
     if cost + 2 <= z.limit and r.random() < 0.6:
         extra = r.randint(2, min(z.operand[1], z.limit - cost))
         texts.append(f"{pronoun} also buys a {good} for {extra} dollars.")
@@ -235,12 +254,21 @@ def _daily(r: random.Random, z: Sizes) -> tuple[str, list[Step]]:
     if done + 2 <= z.limit and r.random() < 0.5:
         extra = r.randint(2, min(z.operand[1], z.limit - done))
         texts.append(f"On the last day {name} {verb} {extra} more.")
-        steps.append(Step(-1, "+", extra, (f"In all it is {{eq}} {what}.", f"Then {{eq}}, so in all it is {{c}} {what}.")))
+        steps.append(
+            Step(-1, "+", extra, (f"In all it is {{eq}} {what}.", f"Then {{eq}}, so in all it is {{c}} {what}."))
+        )
         done += extra
     if done < z.limit and r.random() < 0.5:
         goal = r.randint(done + 1, z.limit)
         texts.append(f"The goal is {goal} {what}. How many {what} are missing?")
-        steps.append(Step(goal, "-", -len(steps), (f"There are {{eq}} {what} missing.", f"Still {{eq}}, so {{c}} {what} are missing.")))
+        steps.append(
+            Step(
+                goal,
+                "-",
+                -len(steps),
+                (f"There are {{eq}} {what} missing.", f"Still {{eq}}, so {{c}} {what} are missing."),
+            )
+        )
     else:
         texts.append(f"How many {what} is that in all?")
     return " ".join(texts), steps
@@ -264,7 +292,8 @@ def make(split: str, index: int, wordy_share: float = WORDY_SHARE, sizes: Sizes 
 
 
 def slipped(split: str, index: int, wordy_share: float = WORDY_SHARE, sizes: Sizes = FULL) -> str:
-    """A solution of the same problem, in the same wording, with mistakes such as a weak proposer makes (for training states)."""
+    """A solution of the same problem, in the same wording, with mistakes such as a weak proposer makes (for training
+    states)."""
     question, steps, r = draw(split, index, sizes)
     style = WORDY if r.random() < wordy_share else PLAIN
     slip = slips(r, question, 0.25, 0.15, 0.3, (-3, -2, -1, 1, 2, 3))

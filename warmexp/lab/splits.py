@@ -1,4 +1,5 @@
-"""What the quick lab's problems and the long lab's share: the type, the three streams, and the slips of a solution with mistakes."""
+"""What the quick lab's problems and the long lab's share: the type, the three streams, and the slips of a solution with
+mistakes."""
 
 from __future__ import annotations
 
@@ -15,7 +16,8 @@ Slip = Callable[[int, str, int], tuple[int, str, int, int]]
 
 @dataclass(frozen=True)
 class Problem:
-    """One question. `solution` ends in the line `#### answer`; `id` is stable across versions of the generator's callers."""
+    """One question. `solution` ends in the line `#### answer`; `id` is stable across versions of the generator's
+    callers."""
 
     id: str
     question: str
@@ -25,8 +27,8 @@ class Problem:
 
 @dataclass(frozen=True)
 class Splits:
-    """sizes: the number of problems of `train`, `calibration` and `test`. make: the problem at (split, index), in a manner of more
-    arguments that a training stream may choose."""
+    """sizes: the number of problems of `train`, `calibration` and `test`. make: the problem at (split, index), in a
+    manner of more arguments that a training stream may choose."""
 
     sizes: dict[str, int]
     make: Callable[..., Problem]
@@ -74,8 +76,8 @@ def apply(left: int, op: str, right: int) -> int:
 
 
 def slips(r: random.Random, question: str, operand: float, op: float, result: float, by: Sequence[int]) -> Slip:
-    """Mistakes in steps. operand, op, result: how often one of the two operands is another number of the question, the operation is
-    another, and the result is off, by one of `by`."""
+    """Mistakes in steps. operand, op, result: how often one of the two operands is another number of the question, the
+    operation is another, and the result is off, by one of `by`."""
     stated = [int(word) for word in question.translate(_MARKS).split() if word.isdigit()]
 
     def slip(left: int, sign: str, right: int) -> tuple[int, str, int, int]:

@@ -1,8 +1,9 @@
 """Training states: canvases that look like those the decoder meets, with the loss weight of each position.
 
-Under uniform masking one state in ten or twenty shows a result masked with its operands visible, so arithmetic is learned slowly.
-Here most states are a clean prefix, a partly masked block and an all-mask tail, as in semi-autoregressive decoding; some have
-scattered visible tokens, as after token injection, some are uniform (LLaDA), some carry wrong tokens or interpolated embeddings.
+Under uniform masking one state in ten or twenty shows a result masked with its operands visible, so arithmetic is
+learned slowly. Here most states are a clean prefix, a partly masked block and an all-mask tail, as in
+semi-autoregressive decoding; some have scattered visible tokens, as after token injection, some are uniform (LLaDA),
+some carry wrong tokens or interpolated embeddings.
 
 Arrays are numpy, [B, L] with L the canvas length; this module knows nothing about prompts or models.
 """
@@ -24,8 +25,12 @@ class StateMix:
     block_lengths: tuple[int, ...] = (16, 16, 16, 8, 24, 48)
     all_masked: float = 0.2  # share of blocks that are masked completely: the first forward of every block
     left_to_right: float = 0.5  # share of blocks that are visible on the left and masked on the right
-    wrong: float = 0.3  # share of rows in which visible tokens are replaced: so that wrong tokens neither ruin the rest ...
-    check_right: float = 0.15  # ... nor look certain: these rows, and this share of clean ones, are scored on visible tokens too
+    wrong: float = (
+        0.3  # share of rows in which visible tokens are replaced: so that wrong tokens neither ruin the rest ...
+    )
+    check_right: float = (
+        0.15  # ... nor look certain: these rows, and this share of clean ones, are scored on visible tokens too
+    )
     soft: float = 0.1  # share of rows whose masks carry interpolated embeddings, as embedding interpolation feeds them
     visible_weight: float = 0.3
     tail_weight: float = 0.1  # masked tokens after the block: mostly undecidable, but LLaDA-style models predict them
@@ -44,12 +49,13 @@ class States:
 
 
 def corrupt(clean: np.ndarray, length: np.ndarray, number_ids: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A proposal-like version of each row: other numbers, other tokens, and in some rows everything after a point moved by 1 to 3.
+    """A proposal-like version of each row: other numbers, other tokens, and in some rows everything after a point moved
+    by 1 to 3.
 
     Args:
         clean: [B, L] token ids. length: [B] response lengths.
-        number_ids: token ids of the numbers 0, 1, 2, … in order, [N]; or [F, N], several ways to write each, none of which turns into
-            another way.
+        number_ids: token ids of the numbers 0, 1, 2, … in order, [N]; or [F, N], several ways to write each, none of
+            which turns into another way.
     """
     batch, size = clean.shape
     position = np.arange(size)
@@ -87,7 +93,8 @@ def draw(
     """One state per row.
 
     Args:
-        clean: [B, L] canvases, filled up with end-of-text. length: [B] tokens up to and including the first end-of-text.
+        clean: [B, L] canvases, filled up with end-of-text. length: [B] tokens up to and including the first
+        end-of-text.
         slipped: [B, L] the same problems' solutions with mistakes (`problems.slipped`), filled up likewise.
     """
     batch, size = clean.shape
@@ -112,8 +119,8 @@ def draw(
     chance = np.where(coin(mix.left_to_right) & (rate < 1), ordered, rate)
     in_block = block & (rng.random(clean.shape) < chance)
 
-    # Which positions elsewhere: behind the block all (cold start) or some (injected). The filling behind the end of the response
-    # is all masked or treated like the rest, because what follows a proposal's end is a choice.
+    # Which positions elsewhere: behind the block all (cold start) or some (injected). The filling behind the end of the
+    # response is all masked or treated like the rest, because what follows a proposal's end is a choice.
     rho = rng.random((batch, 1))
     scattered = rng.random(clean.shape) >= rho
     scattered = np.where(response | coin(0.5), scattered, True)

@@ -1,7 +1,8 @@
 """The lab's two tokenizers: byte-level BPE trained on the generator's text, splitting numbers in two different ways.
 
-The backbone's keeps up to two digits together, so that every number of the lab is one token; the proposers' splits each digit. A
-proposal therefore has to travel as text and be encoded anew, as between any two real models. Both encode any text losslessly.
+The backbone's keeps up to two digits together, so that every number of the lab is one token; the proposers' splits each
+digit. A proposal therefore has to travel as text and be encoded anew, as between any two real models. Both encode any
+text losslessly.
 """
 
 from __future__ import annotations
@@ -26,11 +27,14 @@ def train_tokenizer(
     """BPE over words, punctuation runs, white space and groups of at most `digits` digits, each with its leading space.
 
     Args:
-        texts: to train on. numbers: all numbers below this one become one token, with and without a space, if `digits` lets them.
-        often: how many times each of these numbers is added to the texts; it has to be more frequent than the rarest token.
+        texts: to train on. numbers: all numbers below this one become one token, with and without a space, if `digits`
+        lets them.
+        often: how many times each of these numbers is added to the texts; it has to be more frequent than the rarest
+        token.
     """
     tokenizer = Tokenizer(models.BPE())
-    # A group of digits never takes part in a longer token; the space before a word or a number belongs to it, as in GPT-2.
+    # A group of digits never takes part in a longer token; the space before a word or a number belongs to it, as in
+    # GPT-2.
     pattern = Regex(rf" ?\p{{L}}+| ?\p{{N}}{{1,{digits}}}| ?[^\s\p{{L}}\p{{N}}]+|\s+(?!\S)|\s+")
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Split(pattern, "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
@@ -76,10 +80,16 @@ def train_proposer_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def save(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    """Write tokenizer.json, tokenizer_config.json and special_tokens_map.json, readable by old and new versions of transformers."""
+    """Write tokenizer.json, tokenizer_config.json and special_tokens_map.json, readable by old and new versions of
+    transformers."""
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.backend_tokenizer.save(str(folder / "tokenizer.json"))
     special = {k: v for k, v in tokenizer.special_tokens_map.items() if isinstance(v, str)}
-    config = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False, "model_max_length": 1024, **special}
+    config = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "clean_up_tokenization_spaces": False,
+        "model_max_length": 1024,
+        **special,
+    }
     (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n")
     (folder / "special_tokens_map.json").write_text(json.dumps(special, indent=2) + "\n")

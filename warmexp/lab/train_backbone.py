@@ -1,9 +1,9 @@
 """Train the lab's masked diffusion backbone.
 
-It is trained in two stages on the same weights. Stage 1 is autoregressive (causal attention): fluency and arithmetic come quickly.
-Stage 2 is masked diffusion on decoding-like states (`states.py`) with some autoregressive batches among them; logits are shifted by
-one (the hidden state at i-1 predicts token i, as in Dream), so both losses share one head. Every step's randomness is keyed by
-(seed, step), so that a resumed run goes on as the undisturbed one would.
+It is trained in two stages on the same weights. Stage 1 is autoregressive (causal attention): fluency and arithmetic
+come quickly. Stage 2 is masked diffusion on decoding-like states (`states.py`) with some autoregressive batches among
+them; logits are shifted by one (the hidden state at i-1 predicts token i, as in Dream), so both losses share one head.
+Every step's randomness is keyed by (seed, step), so that a resumed run goes on as the undisturbed one would.
 """
 
 from __future__ import annotations
@@ -47,7 +47,9 @@ class BackboneRecipe:
     steps: int = 5_000  # all
     ar_share: float = 0.2  # share of autoregressive batches in stage 2, which keep the arithmetic sharp
     warmup: int = 100
-    decay_from: float = 0.6  # the learning rate falls linearly from this share of all steps to zero; the fall is worth several points
+    decay_from: float = (
+        0.6  # the learning rate falls linearly from this share of all steps to zero; the fall is worth several points
+    )
     muon_lr: float = 5e-3  # matrices of the blocks (scaled to AdamW's update size)
     adam_lr: float = 3e-3  # embeddings, head, norms
     weight_decay: float = 0.01
@@ -104,7 +106,12 @@ def new_backbone(tokenizer: PreTrainedTokenizerFast, r: BackboneRecipe) -> Trans
     net = Transformer(config)
     for name, p in net.named_parameters():
         if p.dim() == 2:
-            nn.init.normal_(p, std=0.02 / (2 * r.n_layers) ** 0.5 if name.endswith(("attn_out.weight", "blocks.ff_out.weight")) else 0.02)
+            nn.init.normal_(
+                p,
+                std=0.02 / (2 * r.n_layers) ** 0.5
+                if name.endswith(("attn_out.weight", "blocks.ff_out.weight"))
+                else 0.02,
+            )
     return net
 
 
@@ -112,7 +119,9 @@ def causal(size: int, device: torch.device) -> Tensor:
     return torch.ones(size, size, dtype=torch.bool, device=device).tril()
 
 
-def backbone_loss(net: Transformer, pool: Pool, number_ids: np.ndarray, ar: bool, r: BackboneRecipe, rng: np.random.Generator) -> Tensor:
+def backbone_loss(
+    net: Transformer, pool: Pool, number_ids: np.ndarray, ar: bool, r: BackboneRecipe, rng: np.random.Generator
+) -> Tensor:
     """Weighted cross-entropy of one batch; the hidden state at i-1 predicts token i."""
     device = net.wte.weight.device
     prompt, clean, slipped, length = (a.astype(np.int64) for a in pool.batch(r.batch // world(), rng))
@@ -121,11 +130,16 @@ def backbone_loss(net: Transformer, pool: Pool, number_ids: np.ndarray, ar: bool
         clean, nothing = clean[:, :keep], np.zeros((len(clean), keep), dtype=np.float32)
         s = states.States(clean, (np.arange(keep) < length[:, None]).astype(np.float32), clean, nothing)
         return states_loss(net, prompt, clean, s, causal(prompt.shape[1] + keep, device))
-    return states_loss(net, prompt, clean, states.draw(clean, length, slipped, net.config.mask_token_id, number_ids, rng, r.mix))
+    return states_loss(
+        net, prompt, clean, states.draw(clean, length, slipped, net.config.mask_token_id, number_ids, rng, r.mix)
+    )
 
 
-def states_loss(net: Transformer, prompt: np.ndarray, clean: np.ndarray, s: states.States, mask: Tensor | None = None) -> Tensor:
-    """Weighted cross-entropy on canvases [B, L] behind prompts [B, T]; the hidden state at i-1 predicts token i. mask: of attention."""
+def states_loss(
+    net: Transformer, prompt: np.ndarray, clean: np.ndarray, s: states.States, mask: Tensor | None = None
+) -> Tensor:
+    """Weighted cross-entropy on canvases [B, L] behind prompts [B, T]; the hidden state at i-1 predicts token i. mask:
+    of attention."""
     device, first = net.wte.weight.device, prompt.shape[1]
     x = net.embed(torch.from_numpy(np.concatenate((prompt, s.ids), 1)).to(device))
     if s.soft_weight.any():
@@ -134,12 +148,16 @@ def states_loss(net: Transformer, prompt: np.ndarray, clean: np.ndarray, s: stat
         x = torch.cat((x[:, :first], canvas), 1)
     hidden = net(x, mask)[:, first - 1 : -1]
     scored = torch.from_numpy(s.weight > 0).to(device)
-    loss = F.cross_entropy(net.head(hidden[scored]).float(), torch.from_numpy(clean).to(device)[scored], reduction="none")
+    loss = F.cross_entropy(
+        net.head(hidden[scored]).float(), torch.from_numpy(clean).to(device)[scored], reduction="none"
+    )
     w = torch.from_numpy(s.weight).to(device)[scored]
     return (loss * w).sum() / w.sum()
 
 
-def calibrate(net: Transformer, tokenizer: PreTrainedTokenizerFast, r: BackboneRecipe, tau: float, limit: int) -> tuple[float, float]:
+def calibrate(
+    net: Transformer, tokenizer: PreTrainedTokenizerFast, r: BackboneRecipe, tau: float, limit: int
+) -> tuple[float, float]:
     """(strict accuracy, mean forwards) of a cold start on calibration questions."""
     chosen = problems.load("calibration", limit)
     prompts = tokenizer([tokenizers.PROMPT.format(question=p.question) for p in chosen])["input_ids"]
@@ -149,7 +167,9 @@ def calibrate(net: Transformer, tokenizer: PreTrainedTokenizerFast, r: BackboneR
     return sum(right) / len(right), sum(forwards) / len(forwards)
 
 
-def save_backbone(folder: Path, config: ModelConfig, weights: dict[str, Tensor], tokenizer: PreTrainedTokenizerFast) -> None:
+def save_backbone(
+    folder: Path, config: ModelConfig, weights: dict[str, Tensor], tokenizer: PreTrainedTokenizerFast
+) -> None:
     """LLaDA's published layout: config.json, model.safetensors under `model.transformer.*`, tokenizer files."""
     fields = asdict(config) | {
         "architectures": ["LLaDAModelLM"],
@@ -165,7 +185,9 @@ def save_backbone(folder: Path, config: ModelConfig, weights: dict[str, Tensor],
     }
 
     def write(where: Path) -> None:
-        tensors = {f"model.transformer.{k}": v.detach().cpu().to(torch.bfloat16).contiguous() for k, v in weights.items()}
+        tensors = {
+            f"model.transformer.{k}": v.detach().cpu().to(torch.bfloat16).contiguous() for k, v in weights.items()
+        }
         save_file(tensors, where / "model.safetensors", metadata={"format": "pt"})
         (where / "config.json").write_text(json.dumps(fields, indent=2, sort_keys=True) + "\n")
         tokenizers.save(tokenizer, where)
@@ -184,7 +206,8 @@ def train_backbone(
     check: int = 256,
     stop_after: int | None = None,
 ) -> float:
-    """Train, export to out/backbone every `every` steps, and return the last loss. The state for `resume` is out/backbone.ckpt.
+    """Train, export to out/backbone every `every` steps, and return the last loss. The state for `resume` is
+    out/backbone.ckpt.
 
     Args:
         check: how many calibration questions are decoded now and then, 0 for none.
@@ -206,14 +229,18 @@ def train_backbone(
         for o, s in zip(opts, saved["opts"], strict=True):
             o.load_state_dict(s)
         average.weights, average.count, step = saved["average"], saved["count"], saved["step"]
-    log.info("backbone: %.2fM parameters, %d steps from %d", sum(p.numel() for p in net.parameters()) / 1e6, r.steps, step)
+    log.info(
+        "backbone: %.2fM parameters, %d steps from %d", sum(p.numel() for p in net.parameters()) / 1e6, r.steps, step
+    )
     out.mkdir(parents=True, exist_ok=True)
     shown = Transformer(net.config).to(device)
     data = None
     began, losses = time.time(), {True: [], False: []}
     while step < min(r.steps, stop_after or r.steps):
         if data is None or step == r.small_steps:
-            data = build_pool(tokenizer, r.canvas, pool, sizes=problems.SMALL if step < r.small_steps else problems.FULL)
+            data = build_pool(
+                tokenizer, r.canvas, pool, sizes=problems.SMALL if step < r.small_steps else problems.FULL
+            )
         ar = step < r.ar_steps or np.random.default_rng((seed, step)).random() < r.ar_share
         rng = np.random.default_rng((seed, step, rank))
         for o, lr in zip(opts, base, strict=True):
@@ -235,7 +262,12 @@ def train_backbone(
             ar_loss, md_loss = (float(np.mean(losses[k][-100:])) if losses[k] else float("nan") for k in (True, False))
             log.info("step %d loss ar %.4f diffusion %.4f, %.0f s", step, ar_loss, md_loss, time.time() - began)
         if rank == 0 and (step % every == 0 or step == r.steps):
-            state = {"net": net.state_dict(), "opts": [o.state_dict() for o in opts], "average": average.weights, "count": average.count}
+            state = {
+                "net": net.state_dict(),
+                "opts": [o.state_dict() for o in opts],
+                "average": average.weights,
+                "count": average.count,
+            }
             torch.save(state | {"step": step}, checkpoint.with_suffix(".tmp"))
             checkpoint.with_suffix(".tmp").replace(checkpoint)
             save_backbone(out / "backbone", net.config, average.weights, tokenizer)

@@ -1,4 +1,5 @@
-"""Train the lab's proposers: ordinary causal language models with a tokenizer of their own, each stopped at a chosen accuracy."""
+"""Train the lab's proposers: ordinary causal language models with a tokenizer of their own, each stopped at a chosen
+accuracy."""
 
 from __future__ import annotations
 
@@ -24,14 +25,17 @@ class ProposerRecipe:
     hidden_size: int
     layers: int
     heads: int
-    target: float  # training stops at this accuracy on calibration questions: a proposer is meant to be wrong at a known rate
+    # Training stops at this accuracy on calibration questions: a proposer is meant to be wrong at a known rate.
+    target: float
     max_steps: int = 6_000
     check_every: int = 100
     canvas: int = 88  # its tokenizer splits digits, so its texts are longer than the backbone's
     batch: int = 64
     lr: float = 3e-3
     warmup: int = 50
-    wordy_share: float = 0.5  # it writes the wordy form more often than the backbone: right or wrong, its text is often misaligned
+    wordy_share: float = (
+        0.5  # it writes the wordy form more often than the backbone: right or wrong, its text is often misaligned
+    )
 
 
 PROPOSERS = {
@@ -59,25 +63,34 @@ def new_proposer(tokenizer: PreTrainedTokenizerFast, r: ProposerRecipe) -> Llama
 
 
 @torch.no_grad()
-def propose(net: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, questions: list[str], new_tokens: int, batch: int = 64) -> list[str]:
+def propose(
+    net: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, questions: list[str], new_tokens: int, batch: int = 64
+) -> list[str]:
     """Greedy responses."""
     texts = []
     for k in range(0, len(questions), batch):
         prompts = [tokenizers.PROMPT.format(question=q) for q in questions[k : k + batch]]
-        inputs = tokenizer(prompts, return_tensors="pt", padding=True, padding_side="left", return_token_type_ids=False).to(net.device)
+        inputs = tokenizer(
+            prompts, return_tensors="pt", padding=True, padding_side="left", return_token_type_ids=False
+        ).to(net.device)
         out = net.generate(**inputs, do_sample=False, max_new_tokens=new_tokens, pad_token_id=tokenizer.pad_token_id)
         texts += tokenizer.batch_decode(out[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
     return texts
 
 
-def proposer_accuracy(net: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, r: ProposerRecipe, split: str, limit: int | None) -> float:
+def proposer_accuracy(
+    net: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, r: ProposerRecipe, split: str, limit: int | None
+) -> float:
     chosen = problems.load(split, limit)
     texts = propose(net, tokenizer, [p.question for p in chosen], r.canvas)
     return sum(evaluate.strict_answer(t) == p.answer for t, p in zip(texts, chosen, strict=True)) / len(chosen)
 
 
-def train_proposer(out: Path, name: str, r: ProposerRecipe, device: torch.device, seed: int, pool: int = POOL // 2) -> float:
-    """Train until the target accuracy is reached, export to out/name, and return the accuracy on calibration questions."""
+def train_proposer(
+    out: Path, name: str, r: ProposerRecipe, device: torch.device, seed: int, pool: int = POOL // 2
+) -> float:
+    """Train until the target accuracy is reached, export to out/name, and return the accuracy on calibration
+    questions."""
     torch.manual_seed(seed)
     tokenizer = tokenizers.train_proposer_tokenizer()
     net = new_proposer(tokenizer, r).to(device)
@@ -88,7 +101,9 @@ def train_proposer(out: Path, name: str, r: ProposerRecipe, device: torch.device
     accuracy = 0.0
     for step in range(r.max_steps):
         opt.param_groups[0]["lr"] = r.lr * min(1.0, (step + 1) / r.warmup)
-        prompt, clean, _, length = (a.astype(np.int64) for a in data.batch(r.batch, np.random.default_rng((seed, step))))
+        prompt, clean, _, length = (
+            a.astype(np.int64) for a in data.batch(r.batch, np.random.default_rng((seed, step)))
+        )
         keep = int(length.max())
         ids = torch.from_numpy(np.concatenate((prompt, clean[:, :keep]), 1)).to(device)
         first = prompt.shape[1]

@@ -1,4 +1,5 @@
-"""What the recipe's two kinds of training share: texts grouped for batches, the running average, folders that are never half written."""
+"""What the recipe's two kinds of training share: texts grouped for batches, the running average, folders that are never
+half written."""
 
 from __future__ import annotations
 
@@ -81,7 +82,8 @@ class Average:
 
 
 def replace_folder(folder: Path, write) -> None:
-    """Write a folder's files beside it, then move them in one by one, so that a reader never sees a half-written file."""
+    """Write a folder's files beside it, then move them in one by one, so that a reader never sees a half-written
+    file."""
     fresh = folder.with_name(folder.name + ".new")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)

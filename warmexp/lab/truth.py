@@ -1,8 +1,8 @@
 """Token-wise truth on the lab: a text is right as long as it begins some correct solution of its question.
 
-The lab's problems are generated, so all their correct solutions can be written down: each step in either wording, the operands of a sum
-or a product in either order. Real tasks have no such thing; there only answers can be checked. Questions of the long lab, whose ids begin
-with `long-`, are judged as `warmexp.lab.long.truth` says.
+The lab's problems are generated, so all their correct solutions can be written down: each step in either wording, the
+operands of a sum or a product in either order. Real tasks have no such thing; there only answers can be checked.
+Questions of the long lab, whose ids begin with `long-`, are judged as `warmexp.lab.long.truth` says.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """A backbone as the decoder sees it: rows of ids (or input embeddings) in, logits for chosen positions out.
 
-It knows the transformer, the ids of its special tokens and its logit alignment; it knows nothing about canvases or policies.
+It knows the transformer, the ids of its special tokens and its logit alignment; it knows nothing about canvases or
+policies.
 """
 
 from __future__ import annotations
@@ -25,8 +26,10 @@ ALIGNMENTS = ("aligned", "shifted")
 class Backbone:
     """A loaded transformer and how to read it.
 
-    logits: `aligned` if the hidden state at i predicts the token at i (LLaDA), `shifted` if the one at i-1 does (Dream).
-    end_ids: tokens that end a response (end of text, end of turn); the text after the first of them is not part of the answer.
+    logits: `aligned` if the hidden state at i predicts the token at i (LLaDA), `shifted` if the one at i-1 does
+    (Dream).
+    end_ids: tokens that end a response (end of text, end of turn); the text after the first of them is not part of the
+    answer.
     textless: runs [first, past the last) of ids that stand for no token: rows that fill up the embedding table.
     """
 
@@ -56,7 +59,8 @@ class Backbone:
         return self.transformer.wte.weight.dtype
 
     def rule_out(self, logits: Tensor) -> Tensor:
-        """Minus infinity, in place, for what is never committed: the mask and the ids that no token has. logits: [R, vocabulary]."""
+        """Minus infinity, in place, for what is never committed: the mask and the ids that no token has. logits: [R,
+        vocabulary]."""
         for first, past in ((self.mask_id, self.mask_id + 1), *self.textless):
             logits[:, first:past] = -torch.inf
         return logits
@@ -81,7 +85,8 @@ class Backbone:
             lengths: [B] long, true lengths; padding is never attended to.
             row, position: [R] long, the positions whose token distribution is wanted (position ≥ 1 for shifted logits).
             embeddings: [B, T, d_model], used instead of ids' embeddings when given.
-            window: where ids are not whole rows but the positions `window.starts` and on: the other positions' keys and values.
+            window: where ids are not whole rows but the positions `window.starts` and on: the other positions' keys and
+            values.
         lengths, row and position are used on the host; on a GPU they make it wait.
         Returns:
             [R, embedding_size] logits in the weights' dtype.
@@ -96,7 +101,9 @@ class Backbone:
         if window is not None:
             hidden = self.transformer(x, mask, window.places(extra), window.layers(), wanted, window.reach)
         elif extra:
-            hidden = self.transformer(x, mask, keep=[partial(_first, width)] * len(self.transformer.blocks), wanted=wanted)
+            hidden = self.transformer(
+                x, mask, keep=[partial(_first, width)] * len(self.transformer.blocks), wanted=wanted
+            )
         else:
             hidden = self.transformer(x, mask, wanted=wanted)
         return self.transformer.head(hidden)[: len(row)]

@@ -1,7 +1,9 @@
-"""Backbones from checkpoints in a published Hugging Face layout: LLaDA's and Dream's (layouts.py), detected from config.json.
+"""Backbones from checkpoints in a published Hugging Face layout: LLaDA's and Dream's (layouts.py), detected from
+config.json.
 
-`config.json` says the sizes, `*.safetensors` hold the weights, the tokenizer files say the tokens. The lab's backbone is stored in
-exactly LLaDA's layout and read by exactly this code. Nothing that comes with a checkpoint is ever executed.
+`config.json` says the sizes, `*.safetensors` hold the weights, the tokenizer files say the tokens. The lab's backbone
+is stored in exactly LLaDA's layout and read by exactly this code. Nothing that comes with a checkpoint is ever
+executed.
 """
 
 from __future__ import annotations
@@ -32,10 +34,12 @@ class Checkpoint:
 
     path: `lab:backbone`, a local folder or a hub name; revision: hub revision. dtype: of weights and activations.
     logits: `aligned` (LLaDA), `shifted` by one (Dream; the lab's backbone), or `auto`: the layout's own.
-    rope_factor: λ ≥ 1 multiplies the rotary base, for prompts longer than the model was trained on (rope.py); 1 changes nothing.
+    rope_factor: λ ≥ 1 multiplies the rotary base, for prompts longer than the model was trained on (rope.py); 1 changes
+    nothing.
     template: the text around a prompt; special tokens in it are recognised, those in the prompt itself are not.
-    template_start, template_turn_end: what a conversation of several turns needs beside it: the beginning of the template that stands
-    once, before the first turn (the beginning of text, a system prompt), and what ends an assistant's turn; null: no turns.
+    template_start, template_turn_end: what a conversation of several turns needs beside it: the beginning of the
+    template that stands once, before the first turn (the beginning of text, a system prompt), and what ends an
+    assistant's turn; null: no turns.
     end_tokens: tokens that end a response beside the checkpoint's end of text.
     canvas_length, block_length: what it is decoded with unless `length` says otherwise.
     """
@@ -55,7 +59,13 @@ class Checkpoint:
     def __post_init__(self) -> None:
         check_choice("backbone.dtype", self.dtype, DTYPES)
         check_choice("backbone.logits", self.logits, [*ALIGNMENTS, "auto"])
-        check_range("backbone.rope_factor", self.rope_factor, 1, 1e6, "λ, by which the rotary base is multiplied; 1 leaves it alone")
+        check_range(
+            "backbone.rope_factor",
+            self.rope_factor,
+            1,
+            1e6,
+            "λ, by which the rotary base is multiplied; 1 leaves it alone",
+        )
         if self.template.count("{prompt}") != 1:
             raise UserError(f"backbone.template={self.template!r} must contain {{prompt}} exactly once.")
 
@@ -100,17 +110,20 @@ class Checkpoint:
         if self.template_turn_end is None or not after:
             raise UserError(
                 f"task.shots=turns needs a chat template, and backbone.template={self.template!r} with"
-                f" backbone.template_turn_end={self.template_turn_end!r} has one user turn only: choose task.shots=turn or none, or an"
+                f" backbone.template_turn_end={self.template_turn_end!r} has one user turn only: choose"
+                " task.shots=turn or none, or an"
                 " instruct model's option such as backbone=llada_8b."
             )
         if not before.startswith(self.template_start):
             raise UserError(
-                f"backbone.template_start={self.template_start!r} is not how backbone.template={self.template!r} begins: give both, or"
+                f"backbone.template_start={self.template_start!r} is not how backbone.template={self.template!r}"
+                " begins: give both, or"
                 " task.shots=turn, which reads the template alone."
             )
 
     def identity(self) -> dict[str, Any]:
-        """What of this backbone changes results. `revision` is the commit a hub model was resolved to, None for a local folder."""
+        """What of this backbone changes results. `revision` is the commit a hub model was resolved to, None for a local
+        folder."""
         return {
             "model": self._model,
             "revision": resolved_commit(self.folder),
@@ -138,4 +151,6 @@ class Checkpoint:
         if "_model" in vars(self) and fingerprint(self.folder) != self._model:
             raise UserError(f"backbone.path={self.path} was changed while it was in use: run the same command again.")
         config, end = self.config, self.tokenizer.end_ids
-        return KINDS[engine](transformer.pack(), config.mask_token_id, config.eos_token_id, self.alignment, end, self._textless)
+        return KINDS[engine](
+            transformer.pack(), config.mask_token_id, config.eos_token_id, self.alignment, end, self._textless
+        )

@@ -1,4 +1,5 @@
-"""config.json field by field: every value has the type and the range its name says, or is refused in one sentence that names it."""
+"""config.json field by field: every value has the type and the range its name says, or is refused in one sentence that
+names it."""
 
 from __future__ import annotations
 
@@ -24,7 +25,9 @@ class Fields:
         return self.raw.get(name) is not None
 
     def refuse(self, name: str, meaning: str, value: Any = None) -> UserError:
-        return UserError(f"{self.where}: config.json has {name}={shown(self.raw.get(name) if value is None else value)}, {meaning}.")
+        return UserError(
+            f"{self.where}: config.json has {name}={shown(self.raw.get(name) if value is None else value)}, {meaning}."
+        )
 
     def whole(self, name: str, default: int | None = None, least: int = 1) -> int:
         """A whole number; `default` where it is absent or null."""
@@ -42,7 +45,9 @@ class Fields:
     def _real(self, name: str, value: Any, low: float, high: float) -> float:
         good = isinstance(value, (int, float)) and not isinstance(value, bool) and low < value <= high
         if not good:
-            raise self.refuse(name, f"which is not a number above {low:g} and at most {high:g}: check the checkpoint", value)
+            raise self.refuse(
+                name, f"which is not a number above {low:g} and at most {high:g}: check the checkpoint", value
+            )
         return float(value)
 
     def flag(self, name: str, default: bool) -> bool:
@@ -66,15 +71,17 @@ class Fields:
 
     def _token(self, name: str, value: Any, rows: int) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < rows:
-            raise self.refuse(name, f"which is not a token: the ids are the whole numbers from 0 to {rows - 1}: check the checkpoint")
+            raise self.refuse(
+                name, f"which is not a token: the ids are the whole numbers from 0 to {rows - 1}: check the checkpoint"
+            )
         return value
 
     def rope_theta(self) -> float:
         """The rotary base: `rope_theta`, or what transformers 5 writes in its place, `rope_parameters`.
 
         Raises:
-            UserError: none, two that differ, or rotary positions that are stretched in some way (`rope_scaling`, any `rope_type` but
-            default), which this transformer does not implement.
+            UserError: none, two that differ, or rotary positions that are stretched in some way (`rope_scaling`, any
+            `rope_type` but default), which this transformer does not implement.
         """
         if self.raw.get("partial_rotary_factor", 1) not in (None, 1):
             raise self.refuse("partial_rotary_factor", "only 1 is implemented")
@@ -83,13 +90,19 @@ class Fields:
             value = self.raw.get(name)
             if value is None:
                 continue
-            rest = {k: v for k, v in value.items() if k != "rope_theta" and v is not None} if isinstance(value, dict) else None
+            rest = (
+                {k: v for k, v in value.items() if k != "rope_theta" and v is not None}
+                if isinstance(value, dict)
+                else None
+            )
             if rest is None or any(k not in _PLAIN_ROPE or v != _PLAIN_ROPE[k] for k, v in rest.items()):
                 raise self.refuse(name, "only plain rotary positions (rope_type default) are implemented")
             found[f"{name}.rope_theta"] = value.get("rope_theta")
         bases = {name: self._real(name, value, 1, 1e15) for name, value in found.items() if value is not None}
         if not bases:
-            raise UserError(f"{self.where}: config.json lacks rope_theta (or rope_parameters with it): check the checkpoint.")
+            raise UserError(
+                f"{self.where}: config.json lacks rope_theta (or rope_parameters with it): check the checkpoint."
+            )
         if len(set(bases.values())) > 1:
             both = " and ".join(f"{name}={value:g}" for name, value in bases.items())
             raise UserError(f"{self.where}: config.json has {both}, which differ: check the checkpoint.")

@@ -1,6 +1,8 @@
-"""The files of a checkpoint folder, read as files that a stranger wrote: regular files only, never more than a bound, and no pickle.
+"""The files of a checkpoint folder, read as files that a stranger wrote: regular files only, never more than a bound,
+and no pickle.
 
-A folder is checked as a whole before anything in it is opened: a pipe would never end to be waited for, `/dev/zero` never end.
+A folder is checked as a whole before anything in it is opened: a pipe would never end to be waited for, `/dev/zero`
+never end.
 """
 
 from __future__ import annotations
@@ -43,9 +45,13 @@ def _mode(key: str, file: Path) -> int:
     try:
         kind = stat.S_IFMT(file.stat().st_mode)
     except OSError as error:
-        raise UserError(f"{key}: {file.name} of {file.parent} cannot be read ({error.strerror}): download it again.") from None
+        raise UserError(
+            f"{key}: {file.name} of {file.parent} cannot be read ({error.strerror}): download it again."
+        ) from None
     if kind not in (stat.S_IFREG, stat.S_IFDIR):
-        raise UserError(f"{key}: {file.name} of {file.parent} is not a regular file: give a checkpoint of regular files.")
+        raise UserError(
+            f"{key}: {file.name} of {file.parent} is not a regular file: give a checkpoint of regular files."
+        )
     return kind
 
 
@@ -69,7 +75,9 @@ def read_bytes(key: str, file: Path) -> bytes:
 
 
 def too_large(key: str, file: Path) -> UserError:
-    return UserError(f"{key}: {file.name} of {file.parent} is larger than {LIMIT >> 20} MiB: it is not what its name says.")
+    return UserError(
+        f"{key}: {file.name} of {file.parent} is larger than {LIMIT >> 20} MiB: it is not what its name says."
+    )
 
 
 def check_complete(key: str, file: Path) -> None:
@@ -87,7 +95,9 @@ def check_complete(key: str, file: Path) -> None:
 
 def unreadable(key: str, file: Path, error: Exception) -> UserError:
     reason = " ".join(str(error).split())[:200]  # it may quote the header
-    return UserError(f"{key}={file.parent}: {file.name} cannot be read ({reason}): it is damaged or cut short, download it again.")
+    return UserError(
+        f"{key}={file.parent}: {file.name} cannot be read ({reason}): it is damaged or cut short, download it again."
+    )
 
 
 def read_json(key: str, file: Path) -> dict[str, Any]:
@@ -100,7 +110,9 @@ def read_json(key: str, file: Path) -> dict[str, Any]:
     except ValueError as error:
         raise UserError(f"{key}: {file.name} of {file.parent} cannot be read ({error}).") from None
     if not isinstance(value, dict):
-        raise UserError(f"{key}: {file.name} of {file.parent} holds {shown(value)} instead of an object: download it again.")
+        raise UserError(
+            f"{key}: {file.name} of {file.parent} holds {shown(value)} instead of an object: download it again."
+        )
     return value
 
 
@@ -121,8 +133,8 @@ def named(value: Any) -> str:
 def shards(key: str, folder: Path) -> list[Path]:
     """The safetensors files that hold a checkpoint's weights.
 
-    As transformers chooses them: `model.safetensors` where it is there (an index beside it that names other files was left behind), else
-    those that the index names. Without either, all there are but adapters.
+    As transformers chooses them: `model.safetensors` where it is there (an index beside it that names other files was
+    left behind), else those that the index names. Without either, all there are but adapters.
 
     Raises:
         UserError: a file that the index or a file's own name (00001-of-00002) promises is not there.
@@ -139,7 +151,10 @@ def shards(key: str, folder: Path) -> list[Path]:
         return [folder / SINGLE]
     by = f"its {INDEX} names"
     if promised is None:
-        promised, by = _promised([file.name for file in there if not _ADAPTER.fullmatch(file.name)]), "the other shards' names promise"
+        promised, by = (
+            _promised([file.name for file in there if not _ADAPTER.fullmatch(file.name)]),
+            "the other shards' names promise",
+        )
     absent = [name for name in promised if folder / name not in there]
     if absent:
         more = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
@@ -150,7 +165,10 @@ def shards(key: str, folder: Path) -> list[Path]:
 def _promised(names: list[str]) -> list[str]:
     """All shards of which one is named like 00001-of-00002; the names themselves where none is."""
     totals = {(match[1], match[3]) for match in map(_NUMBERED.fullmatch, names) if match}
-    return sorted(f"{stem}-{n:05d}-of-{total}.safetensors" for stem, total in totals for n in range(1, int(total) + 1)) or names
+    return (
+        sorted(f"{stem}-{n:05d}-of-{total}.safetensors" for stem, total in totals for n in range(1, int(total) + 1))
+        or names
+    )
 
 
 def _indexed(key: str, folder: Path) -> list[str]:
@@ -159,7 +177,9 @@ def _indexed(key: str, folder: Path) -> list[str]:
         raise UserError(f"{key}: {INDEX} of {folder} names no weights: download it again.")
     wrong = [name for name in weight_map.values() if not isinstance(name, str) or not name.endswith(".safetensors")]
     if wrong:
-        raise UserError(f"{key}: {INDEX} of {folder} names {shown(wrong[0])}, which is no safetensors file: download it again.")
+        raise UserError(
+            f"{key}: {INDEX} of {folder} names {shown(wrong[0])}, which is no safetensors file: download it again."
+        )
     return sorted({Path(name).name for name in weight_map.values()})
 
 

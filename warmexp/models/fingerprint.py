@@ -1,7 +1,9 @@
-"""What a model is, whatever its folder is called: a hash in which every byte counts of all that is read from the folder.
+"""What a model is, whatever its folder is called: a hash in which every byte counts of all that is read from the
+folder.
 
-Weights are read once for it. What a large file hashed to is remembered in the user's cache folder (`$XDG_CACHE_HOME/warmexp`, else
-`~/.cache/warmexp`) under its path, size, inode and times of change, so that the next process need not read it again.
+Weights are read once for it. What a large file hashed to is remembered in the user's cache folder
+(`$XDG_CACHE_HOME/warmexp`, else `~/.cache/warmexp`) under its path, size, inode and times of change, so that the next
+process need not read it again.
 """
 
 from __future__ import annotations
@@ -47,7 +49,9 @@ def fingerprint(folder: Path, key: str = "backbone.path") -> str:
         name = file.name.encode(errors="surrogateescape")
         # The name's length and a hash of one length: no name that goes on in a content, no content in the next name.
         digest.update(len(name).to_bytes(8, "big") + name)
-        digest.update(bytes.fromhex(contents[state]) if state in contents else hashlib.sha256(read_bytes(key, file)).digest())
+        digest.update(
+            bytes.fromhex(contents[state]) if state in contents else hashlib.sha256(read_bytes(key, file)).digest()
+        )
     if before != tuple(_stat(key, file) for file in files):
         raise UserError(f"{key}={folder} was written to while it was read: wait until it is complete and run again.")
     if _settled(before):
@@ -97,7 +101,9 @@ def _contents(key: str, files: dict[Stat, Path]) -> dict[Stat, str]:
         stop = Event()
         with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
             try:
-                digests = dict(zip(unread, pool.map(lambda file: _sha256(key, file, stop), unread.values()), strict=True))
+                digests = dict(
+                    zip(unread, pool.map(lambda file: _sha256(key, file, stop), unread.values()), strict=True)
+                )
             finally:
                 stop.set()  # an interrupt must not wait for the rest
         fresh = {s: d for s, d in digests.items() if s == _stat(key, unread[s]) and _settled((s,))}
@@ -139,7 +145,8 @@ def _read_cache() -> dict[Stat, str]:
 
 
 def _append_cache(digests: dict[Stat, str]) -> None:
-    """A line each, in one write: several processes may do so at once. Where nothing can be written, the next process reads again."""
+    """A line each, in one write: several processes may do so at once. Where nothing can be written, the next process
+    reads again."""
     with suppress(OSError, ValueError):
         file = _cache_file()
         file.parent.mkdir(parents=True, exist_ok=True)

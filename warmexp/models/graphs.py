@@ -1,12 +1,14 @@
-"""Forwards beside kept keys and values as CUDA graphs (`engine=graphs`): recorded once per shape, then queued by a single call.
+"""Forwards beside kept keys and values as CUDA graphs (`engine=graphs`): recorded once per shape, then queued by a
+single call.
 
-A forward that computes one block of a question has work for some milliseconds and some thousand operations, each of which the host has to
-queue: at batch size 1 the device waits for the host. A graph needs fixed shapes and fixed addresses. So rows and positions are filled up to
-few sizes, inputs are copied to where they were when the graph was recorded, and all columns of the kept keys and values are read, under a
-mask. The head and the choice of what goes through it stay outside: they are few operations of ever other shapes.
+A forward that computes one block of a question has work for some milliseconds and some thousand operations, each of
+which the host has to queue: at batch size 1 the device waits for the host. A graph needs fixed shapes and fixed
+addresses. So rows and positions are filled up to few sizes, inputs are copied to where they were when the graph was
+recorded, and all columns of the kept keys and values are read, under a mask. The head and the choice of what goes
+through it stay outside: they are few operations of ever other shapes.
 
-Whole rows and large batches have work enough to hide the queueing and take the ordinary way. Never run on a GPU: the tests record and
-replay torch's operations on a CPU (tests/models/recorded.py).
+Whole rows and large batches have work enough to hide the queueing and take the ordinary way. Never run on a GPU: the
+tests record and replay torch's operations on a CPU (tests/models/recorded.py).
 """
 
 from __future__ import annotations
@@ -27,7 +29,8 @@ from warmexp.models.keys_values import KeysValues, Window
 from warmexp.models.transformer import Transformer
 from warmexp.models.wanted import upload
 
-# Positions of a forward that is recorded, at most. By arithmetic 512 are 15 to 20 ms of work for 8 B parameters on an H100, queued in 9.
+# Positions of a forward that is recorded, at most. By arithmetic 512 are 15 to 20 ms of work for 8 B parameters on an
+# H100, queued in 9.
 POSITIONS = 512
 # A row's positions are filled up to a multiple of this, the rows to a power of two.
 STEP = 8
@@ -36,9 +39,12 @@ WARM_UP = 2
 
 @dataclass
 class GraphedBackbone(Backbone):
-    """A backbone that replays forwards of few shapes. Numbers are those of Backbone but for the order in which attention sums."""
+    """A backbone that replays forwards of few shapes. Numbers are those of Backbone but for the order in which
+    attention sums."""
 
-    recordings: WeakKeyDictionary[KeysValues, dict[tuple[int, int], Recording]] = field(default_factory=WeakKeyDictionary)
+    recordings: WeakKeyDictionary[KeysValues, dict[tuple[int, int], Recording]] = field(
+        default_factory=WeakKeyDictionary
+    )
     _pool: Any = None  # the memory of all recordings: their results are read before the next one is replayed
 
     def __call__(
@@ -59,7 +65,9 @@ class GraphedBackbone(Backbone):
         if window is None or shape is None:
             return super().__call__(ids, lengths, row, position, embeddings, window)
         lengths, row, position = lengths.cpu(), row.cpu(), position.cpu()
-        hidden = self._recording(window.store, shape)(self.embed(ids) if embeddings is None else embeddings, lengths, window)
+        hidden = self._recording(window.store, shape)(
+            self.embed(ids) if embeddings is None else embeddings, lengths, window
+        )
         wanted = row * shape[1] + position - self.shift - window.starts[row]
         return self.transformer.head(hidden.flatten(0, 1)[upload(wanted.numpy(), hidden.device)])
 
@@ -75,8 +83,8 @@ class GraphedBackbone(Backbone):
 
 
 def recorded_shape(window: Window | None) -> tuple[int, int] | None:
-    """(rows, positions) of the recording that serves a forward, None where none does: without kept keys and values, with rows that are not
-    the first ones of the buffers, or with more positions than are worth it."""
+    """(rows, positions) of the recording that serves a forward, None where none does: without kept keys and values,
+    with rows that are not the first ones of the buffers, or with more positions than are worth it."""
     if window is None or window.full or window.rows != list(range(len(window.rows))):
         return None
     rows, width = window.columns.shape
@@ -85,7 +93,8 @@ def recorded_shape(window: Window | None) -> tuple[int, int] | None:
 
 
 class Recording:
-    """One shape's graph and the places of its inputs: x [B, Q, d], columns [B, Q] of the kept keys and values, mask [B, 1, 1, keys].
+    """One shape's graph and the places of its inputs: x [B, Q, d], columns [B, Q] of the kept keys and values, mask [B,
+    1, 1, keys].
 
     What fills it up is computed too: its keys and values go to the buffers' last column, which nobody reads.
     """
@@ -106,10 +115,13 @@ class Recording:
             if out_of_memory(error):
                 raise
             reason = str(error).strip().splitlines()[0]
-            raise UserError(f"engine=graphs: a forward cannot be recorded as a CUDA graph ({reason}): choose engine=fast.") from error
+            raise UserError(
+                f"engine=graphs: a forward cannot be recorded as a CUDA graph ({reason}): choose engine=fast."
+            ) from error
 
     def __call__(self, x: Tensor, lengths: Tensor, window: Window) -> Tensor:
-        """Hidden states [B, Q, d] of a forward that computes x, overwritten by the next one. Otherwise as Backbone's."""
+        """Hidden states [B, Q, d] of a forward that computes x, overwritten by the next one. Otherwise as
+        Backbone's."""
         rows, width = window.columns.shape
         valid = np.arange(self.reach) < lengths.numpy()[:, None]
         valid = valid[np.minimum(np.arange(len(self.mask)), rows - 1)]  # a row that sees nothing would be NaN
@@ -145,5 +157,6 @@ def check_graphs(device: str) -> None:
     """Raises UserError, one sentence, where there are no CUDA graphs."""
     if not device.startswith("cuda"):
         raise UserError(
-            f"engine=graphs records CUDA graphs, which device={device} has not: choose engine=fast, or device=cuda where there is a GPU."
+            f"engine=graphs records CUDA graphs, which device={device} has not: choose engine=fast, or device=cuda"
+            " where there is a GPU."
         )

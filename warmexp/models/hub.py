@@ -1,7 +1,8 @@
-"""Where model files come from: a shipped lab model, a local folder, or the Hugging Face hub. Never code, never a pickle.
+"""Where model files come from: a shipped lab model, a local folder, or the Hugging Face hub. Never code, never a
+pickle.
 
-Everything that can be known without loading weights (a folder that is not there, a pickle checkpoint, no network and nothing cached) is
-said here, in one sentence that names the configuration key.
+Everything that can be known without loading weights (a folder that is not there, a pickle checkpoint, no network and
+nothing cached) is said here, in one sentence that names the configuration key.
 """
 
 from __future__ import annotations
@@ -35,16 +36,21 @@ def model_folder(key: str, path: str, revision: str | None = None) -> Path:
     """
     folder = _lab_folder(key, path) if path.startswith("lab:") else _local(key, path)
     if folder is not None and revision is not None:
-        raise UserError(f"{key}={path} is a local folder, which has no revision {revision}: set {key.split('.')[0]}.revision=null.")
+        raise UserError(
+            f"{key}={path} is a local folder, which has no revision {revision}: set {key.split('.')[0]}.revision=null."
+        )
     if folder is None:
         if not _HUB_NAME.fullmatch(path):
-            raise UserError(f"{key}={path} does not exist: give a local checkpoint folder or a hub name like organisation/model.")
+            raise UserError(
+                f"{key}={path} does not exist: give a local checkpoint folder or a hub name like organisation/model."
+            )
         folder = _download(key, path, revision)
     files = readable(key, folder)
     weights = [file for file in files if file.suffix == ".safetensors" and file not in adapters(folder)]
     if folder / ADAPTER_CONFIG in files and not weights:
         raise UserError(
-            f"{key}={path} holds an adapter (LoRA) of {_base(key, folder)} and no model: merge it first (peft's merge_and_unload, then"
+            f"{key}={path} holds an adapter (LoRA) of {_base(key, folder)} and no model: merge it first (peft's"
+            " merge_and_unload, then"
             " save_pretrained with the base model's tokenizer) and give the merged folder."
         )
     if folder / "config.json" not in files:
@@ -73,7 +79,9 @@ def _local(key: str, path: str) -> Path | None:
             return folder
         there = folder.exists()
     except (OSError, RuntimeError, ValueError) as error:  # too long a name, no such user, a null character
-        raise UserError(f"{key}={path!r} cannot be a folder ({error}): give a local checkpoint folder or a hub name.") from None
+        raise UserError(
+            f"{key}={path!r} cannot be a folder ({error}): give a local checkpoint folder or a hub name."
+        ) from None
     if there:
         raise UserError(f"{key}={path} is a file: give the folder that holds config.json and the safetensors weights.")
     return None
@@ -108,25 +116,35 @@ def _download(key: str, name: str, revision: str | None) -> Path:
     try:
         # The endpoint is given so that HF_ENDPOINT is read now, as above, and not when the library was imported.
         endpoint = os.environ.get("HF_ENDPOINT")
-        return Path(snapshot_download(name, revision=revision, allow_patterns=[f"*{suffix}" for suffix in SUFFIXES], endpoint=endpoint))
+        return Path(
+            snapshot_download(
+                name, revision=revision, allow_patterns=[f"*{suffix}" for suffix in SUFFIXES], endpoint=endpoint
+            )
+        )
     except GatedRepoError:
-        raise UserError(f"{key}={at} is gated: accept its licence on the hub and set HF_TOKEN (or `hf auth login`).") from None
+        raise UserError(
+            f"{key}={at} is gated: accept its licence on the hub and set HF_TOKEN (or `hf auth login`)."
+        ) from None
     except RevisionNotFoundError:
         raise UserError(f"{key}={at} has no such revision on the hub: check the revision.") from None
     except RepositoryNotFoundError:
         raise UserError(f"{key}={at} is not on the hub (or is private): check the name, or set HF_TOKEN.") from None
     except LocalEntryNotFoundError:
         raise UserError(
-            f"{key}={at} is not in the local hub cache and the hub cannot be reached: download it where there is a network"
+            f"{key}={at} is not in the local hub cache and the hub cannot be reached: download it where there is a"
+            " network"
             f" (`hf download {name}`) and set HF_HOME, or give a local folder."
         ) from None
     except (HfHubHTTPError, OSError, ValueError) as error:
-        raise UserError(f"{key}={at} could not be downloaded ({type(error).__name__}: {str(error).splitlines()[0]}).") from None
+        raise UserError(
+            f"{key}={at} could not be downloaded ({type(error).__name__}: {str(error).splitlines()[0]})."
+        ) from None
 
 
 @lru_cache(maxsize=1)
 def offline_if_unreachable(seconds: float = 3.0) -> bool:
-    """Tell the hub libraries at once that there is no network, instead of letting them retry for minutes. True if offline."""
+    """Tell the hub libraries at once that there is no network, instead of letting them retry for minutes. True if
+    offline."""
     endpoint = urlparse(os.environ.get("HF_ENDPOINT", "https://huggingface.co"))
     try:
         socket.create_connection((endpoint.hostname, endpoint.port or 443), timeout=seconds).close()

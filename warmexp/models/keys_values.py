@@ -1,7 +1,7 @@
 """Keys and values that outlive a forward: buffers allocated once, written in place, read as views.
 
-Keys are stored rotated, so that nothing is rotated twice; an entry belongs to its position. Who is computed and who is read is not decided
-here (warmexp/methods/cache/).
+Keys are stored rotated, so that nothing is rotated twice; an entry belongs to its position. Who is computed and who is
+read is not decided here (warmexp/methods/cache/).
 """
 
 from __future__ import annotations
@@ -19,17 +19,20 @@ from warmexp.models.wanted import upload
 
 
 class KeysValues:
-    """Of a batch's rows: keys, values [layers, rows, width, H, D]. The last column takes what padding computes; nobody reads it."""
+    """Of a batch's rows: keys, values [layers, rows, width, H, D]. The last column takes what padding computes; nobody
+    reads it."""
 
     def __init__(self, config: ModelConfig, dtype: torch.dtype, device: torch.device):
         self.config = config
-        # Zeros, because attention gives columns beyond a row's end the weight 0, and 0 times an uninitialised NaN is NaN.
+        # Zeros, because attention gives columns beyond a row's end the weight 0, and 0 times an uninitialised NaN is
+        # NaN.
         shape = (config.n_layers, 0, 1, config.n_kv_heads, config.head_dim)
         self.keys = torch.zeros(shape, dtype=dtype, device=device)
         self.values = torch.zeros_like(self.keys)
 
     def reserve(self, rows: int, length: int) -> None:
-        """Room for `rows` rows of `length` positions; what is stored stays. Longest rows first, and this copies nothing."""
+        """Room for `rows` rows of `length` positions; what is stored stays. Longest rows first, and this copies
+        nothing."""
         have_rows, have_length = self.keys.shape[1], self.keys.shape[2] - 1
         if rows <= have_rows and length <= have_length:
             return
@@ -48,7 +51,8 @@ class KeysValues:
     def window(self, rows: list[int], starts: Tensor, counts: Tensor, lengths: Tensor) -> Window:
         """What one forward of `rows` computes and reads.
 
-        Args (on the host, [B] long): the positions starts … starts + counts - 1 of each row are computed, all `lengths` are attended to.
+        Args (on the host, [B] long): the positions starts … starts + counts - 1 of each row are computed, all `lengths`
+        are attended to.
         """
         start, count, reach = starts.numpy(), counts.numpy(), self.keys.shape[2]
         columns = np.minimum(start[:, None] + np.arange(count.max()), reach - 1)
@@ -60,9 +64,9 @@ class KeysValues:
 
 @dataclass(frozen=True)
 class Window:
-    """One forward's share of the buffers. starts, counts: [B] on the host; columns: [B, Q], where the computed positions are kept, which
-    is also where they stand (but for padding); width: columns that are attended to. full: nothing is left to read. common: the columns
-    all rows have in common, if they have all of them in common."""
+    """One forward's share of the buffers. starts, counts: [B] on the host; columns: [B, Q], where the computed
+    positions are kept, which is also where they stand (but for padding); width: columns that are attended to. full:
+    nothing is left to read. common: the columns all rows have in common, if they have all of them in common."""
 
     store: KeysValues
     rows: list[int]
@@ -87,7 +91,8 @@ class Window:
         return self.store.window(self.rows[part], self.starts[part], self.counts[part], lengths)
 
     def layers(self) -> list[Keep]:
-        """By layer, what writes this forward's [B, H, Q, D] where they belong and gives back [B, H, width, D]. More than Q are left out."""
+        """By layer, what writes this forward's [B, H, Q, D] where they belong and gives back [B, H, width, D]. More
+        than Q are left out."""
         first = self.rows[0]
         together = self.rows == list(range(first, first + len(self.rows)))
         rows = slice(first, first + len(self.rows)) if together else upload(np.array(self.rows), self.columns.device)
@@ -95,10 +100,18 @@ class Window:
             place: tuple[slice | Tensor, slice | Tensor] = (rows, self.common)
         else:
             place = (upload(np.array(self.rows)[:, None], self.columns.device), self.columns)
-        return [partial(self._keep, *pair, rows, place) for pair in zip(self.store.keys, self.store.values, strict=True)]
+        return [
+            partial(self._keep, *pair, rows, place) for pair in zip(self.store.keys, self.store.values, strict=True)
+        ]
 
     def _keep(
-        self, old_keys: Tensor, old_values: Tensor, rows: slice | Tensor, place: tuple[slice | Tensor, ...], keys: Tensor, values: Tensor
+        self,
+        old_keys: Tensor,
+        old_values: Tensor,
+        rows: slice | Tensor,
+        place: tuple[slice | Tensor, ...],
+        keys: Tensor,
+        values: Tensor,
     ) -> tuple[Tensor, Tensor]:
         keys, values = keys[:, :, : self.columns.shape[1]], values[:, :, : self.columns.shape[1]]
         old_keys[place], old_values[place] = keys.transpose(1, 2), values.transpose(1, 2)

@@ -1,10 +1,12 @@
-"""Published checkpoint layouts: what their `config.json` fields and tensors are called, and which layout a checkpoint is in.
+"""Published checkpoint layouts: what their `config.json` fields and tensors are called, and which layout a checkpoint
+is in.
 
-One transformer serves them all. A layout is a reading of `config.json` and a table of tensor names; adding a family of the same
-architecture is adding one `Layout`. A field that would make it another network is refused by name, never ignored.
+One transformer serves them all. A layout is a reading of `config.json` and a table of tensor names; adding a family of
+the same architecture is adding one `Layout`. A field that would make it another network is refused by name, never
+ignored.
 
-Sources: config.json and the key lists of GSAI-ML/LLaDA-8B-Instruct (LLaDA, arXiv 2502.09992) and Dream-org/Dream-v0-Instruct-7B (Dream,
-arXiv 2508.15487, whose tensors have Qwen2's names).
+Sources: config.json and the key lists of GSAI-ML/LLaDA-8B-Instruct (LLaDA, arXiv 2502.09992) and
+Dream-org/Dream-v0-Instruct-7B (Dream, arXiv 2508.15487, whose tensors have Qwen2's names).
 """
 
 from __future__ import annotations
@@ -25,9 +27,10 @@ class Layout:
     """How one family publishes its checkpoints.
 
     logits: the family's alignment (backbone.py). model_type, architecture: how config.json says that it is this one.
-    required: config.json fields without which nothing can be built. fixed: fields that may only have this value (or be absent).
-    sizes: config.json -> ModelConfig's fields. tensors: names outside the blocks, ours -> theirs; block: the prefix of block {n};
-    parts: names inside a block, ours -> theirs.
+    required: config.json fields without which nothing can be built. fixed: fields that may only have this value (or be
+    absent).
+    sizes: config.json -> ModelConfig's fields. tensors: names outside the blocks, ours -> theirs; block: the prefix of
+    block {n}; parts: names inside a block, ours -> theirs.
     """
 
     name: str
@@ -64,22 +67,29 @@ class Layout:
                 raise fields.refuse(name, "which is not implemented")
         missing = [name for name in self.required if name not in fields]
         if missing:
-            raise UserError(f"{where}: config.json lacks {', '.join(missing)}: give a checkpoint in {self.name}'s published layout.")
+            raise UserError(
+                f"{where}: config.json lacks {', '.join(missing)}: give a checkpoint in {self.name}'s published layout."
+            )
         config = ModelConfig(**self.sizes(fields))
         if config.d_model % config.n_heads or config.n_heads % config.n_kv_heads or config.head_dim % 2:
             raise UserError(
-                f"{where}: config.json has {config.n_heads} heads and {config.n_kv_heads} key-value heads for a width of"
+                f"{where}: config.json has {config.n_heads} heads and {config.n_kv_heads} key-value heads for a width"
+                " of"
                 f" {config.d_model}, which do not divide: check the checkpoint."
             )
         if fields.whole("head_dim", config.head_dim) != config.head_dim:
             raise fields.refuse("head_dim", f"only its width divided by its heads, {config.head_dim}, is implemented")
         if config.vocab_size > config.embedding_size:
-            raise fields.refuse("vocab_size", f"which is more than the {config.embedding_size} rows of its embedding table: check it")
+            raise fields.refuse(
+                "vocab_size", f"which is more than the {config.embedding_size} rows of its embedding table: check it"
+            )
         ends = (config.eos_token_id, *config.end_token_ids)
         if config.mask_token_id in ends:
             raise fields.refuse("mask_token_id", "which is also the end of text: check the checkpoint")
         if max(ends) >= config.vocab_size:
-            raise fields.refuse("eos_token_id", f"which is beyond its vocab_size={config.vocab_size}: check the checkpoint")
+            raise fields.refuse(
+                "eos_token_id", f"which is beyond its vocab_size={config.vocab_size}: check the checkpoint"
+            )
         return config
 
 
@@ -119,7 +129,8 @@ def _dream_sizes(c: Fields) -> dict[str, Any]:
 
 
 def _common(c: Fields, rows: int) -> dict[str, Any]:
-    """What both families call the same. eos_token_id may be a list: the first fills up a response, each of them ends it."""
+    """What both families call the same. eos_token_id may be a list: the first fills up a response, each of them ends
+    it."""
     eos, *others = c.tokens("eos_token_id", rows)
     return {
         "mask_token_id": c.token("mask_token_id", rows),
@@ -206,4 +217,6 @@ def read_layout(folder: Path) -> tuple[Layout, ModelConfig]:
         if raw.get("model_type") == layout.model_type or layout.architecture in architectures:
             return layout, layout.config(raw, where)
     known = " and ".join(f"{layout.name} (model_type {layout.model_type})" for layout in LAYOUTS.values())
-    raise UserError(f"{where}: config.json has model_type={named(raw.get('model_type'))}; the layouts that can be read are {known}.")
+    raise UserError(
+        f"{where}: config.json has model_type={named(raw.get('model_type'))}; the layouts that can be read are {known}."
+    )

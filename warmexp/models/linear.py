@@ -1,8 +1,8 @@
 """Matrix products with weights that are stored the way the processor's vector unit reads them.
 
-For float32 on a CPU torch asks MKL, which on processors that Intel has not made uses half of the vector width and sorts the weights anew in
-every product. oneDNN, which is built into torch too, uses all of it and keeps them sorted: 170 to 210 GFLOP/s of one core of an AMD EPYC at
-the lab's sizes, where MKL reaches 80 to 100.
+For float32 on a CPU torch asks MKL, which on processors that Intel has not made uses half of the vector width and sorts
+the weights anew in every product. oneDNN, which is built into torch too, uses all of it and keeps them sorted: 170 to
+210 GFLOP/s of one core of an AMD EPYC at the lab's sizes, where MKL reaches 80 to 100.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 # What torch.compile's own CPU code calls.
 _ONEDNN: Any = getattr(torch.ops.mkldnn, "_linear_pointwise", None) if torch.backends.mkldnn.is_available() else None
-# oneDNN generates code for every number of rows that it meets, a millisecond each: there should be few, and they are multiples of this.
+# oneDNN generates code for every number of rows that it meets, a millisecond each: there should be few, and they are
+# multiples of this.
 ROWS = 8
 
 

@@ -1,7 +1,8 @@
-"""The backbone's forward without any of the engine's machinery: what the fast one is compared with (`engine=plain`, and bench/plain.py).
+"""The backbone's forward without any of the engine's machinery: what the fast one is compared with (`engine=plain`, and
+bench/plain.py).
 
-For one sequence. Every layer and the head run on every computed position; keys and values of the other positions are kept as the layers'
-projections gave them, and rotated only where they are used.
+For one sequence. Every layer and the head run on every computed position; keys and values of the other positions are
+kept as the layers' projections gave them, and rotated only where they are used.
 """
 
 from __future__ import annotations
@@ -32,11 +33,12 @@ class PlainForward:
         self.cos, self.sin = (table[:, : config.head_dim // 2].to(wide) for table in tables)
 
     def logits(self, x: Tensor, start: int, kept: KeysValues | None = None, keep: KeysValues | None = None) -> Tensor:
-        """The input embeddings [Q, d] of the positions from `start` on -> [Q, V] logits, computed from these positions alone and the kept
-        keys and values of the others.
+        """The input embeddings [Q, d] of the positions from `start` on -> [Q, V] logits, computed from these positions
+        alone and the kept keys and values of the others.
 
-        kept: per layer keys (not rotated) and values, [H, T, D] each, T = start (what follows the window is in the window) or the whole
-        sequence's (the window's are overwritten). keep: an empty list that is filled with those of the window.
+        kept: per layer keys (not rotated) and values, [H, T, D] each, T = start (what follows the window is in the
+        window) or the whole sequence's (the window's are overwritten). keep: an empty list that is filled with those of
+        the window.
         """
         for n, layer in enumerate(cast("Iterable[Block]", self.transformer.blocks)):
             a = layer.attn_norm(x)
@@ -60,14 +62,16 @@ class PlainForward:
         return x.unflatten(-1, (-1, self.transformer.config.head_dim)).transpose(0, 1)
 
     def _rotated(self, x: Tensor, start: int) -> Tensor:
-        """Rotary embedding of [H, T, D] at positions start, start + 1, …; the two halves of D are the coordinates of D/2 planes."""
+        """Rotary embedding of [H, T, D] at positions start, start + 1, …; the two halves of D are the coordinates of
+        D/2 planes."""
         cos, sin = self.cos[start : start + x.shape[1]], self.sin[start : start + x.shape[1]]
         a, b = x.to(cos.dtype).chunk(2, dim=-1)
         return torch.cat((a * cos - b * sin, b * cos + a * sin), -1).to(x.dtype)
 
 
 def _merged(old: tuple[Tensor, Tensor], keys: Tensor, values: Tensor, start: int) -> tuple[Tensor, Tensor]:
-    """The whole sequence's keys and values: put behind the kept prefix in new tensors, or written over the window's in place."""
+    """The whole sequence's keys and values: put behind the kept prefix in new tensors, or written over the window's in
+    place."""
     if old[0].shape[1] == start:
         return torch.cat((old[0], keys), 1), torch.cat((old[1], values), 1)
     for whole, new in zip(old, (keys, values), strict=True):
@@ -102,7 +106,8 @@ class PlainBackbone(Backbone):
         return torch.cat(logits)[order.argsort().to(x.device)]
 
     def _row(self, x: Tensor, start: int, length: int, slot: int | None) -> Tensor:
-        """[Q, d] input embeddings of a row's positions from `start` on -> [Q, V] logits. slot: the canvas's; None where nothing is kept."""
+        """[Q, d] input embeddings of a row's positions from `start` on -> [Q, V] logits. slot: the canvas's; None where
+        nothing is kept."""
         forward = PlainForward(self.transformer, length)
         if slot is None:
             return forward.logits(x, start)

@@ -1,10 +1,12 @@
-"""A checkpoint of random weights in a published layout, to measure load time, memory and speed at full size without any download:
+"""A checkpoint of random weights in a published layout, to measure load time, memory and speed at full size without any
+download:
 
-    python -m warmexp.models.random_checkpoint --layout llada --out FOLDER            # LLaDA-8B's shape, 15 GiB in bfloat16
-    python -m warmexp backbone=checkpoint backbone.path=FOLDER …
+    python -m warmexp.models.random_checkpoint --layout llada --out FOLDER            # LLaDA-8B's shape, 15 GiB in
+    bfloat16 python -m warmexp backbone=checkpoint backbone.path=FOLDER …
 
-It has everything a published one has: config.json, shards with an index, tokenizer files of the family's kind (one token per byte and the
-family's special tokens, at their published ids if the embedding table reaches that far). What it decodes means nothing.
+It has everything a published one has: config.json, shards with an index, tokenizer files of the family's kind (one
+token per byte and the family's special tokens, at their published ids if the embedding table reaches that far). What it
+decodes means nothing.
 """
 
 from __future__ import annotations
@@ -54,18 +56,28 @@ BYTES = 256
 
 
 def write(
-    layout: str, out: Path, shape: dict[str, int], dtype: str = "bfloat16", shard_gib: float = 4.0, seed: int = 0, device: str = "cpu"
+    layout: str,
+    out: Path,
+    shape: dict[str, int],
+    dtype: str = "bfloat16",
+    shard_gib: float = 4.0,
+    seed: int = 0,
+    device: str = "cpu",
 ) -> int:
     """Write the checkpoint, one shard in memory at a time; returns the bytes of its weights.
 
-    shape: d_model, layers, heads, kv_heads, mlp (inner width), rows (of the embedding table). device: where the numbers are drawn.
+    shape: d_model, layers, heads, kv_heads, mlp (inner width), rows (of the embedding table). device: where the numbers
+    are drawn.
     Raises:
         UserError: a shape that is no transformer, or a folder that already holds something.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"--out {out} exists and is not an empty folder: give another.")
     if shape["rows"] < BYTES + len(TOKENS[layout]):
-        raise UserError(f"--rows {shape['rows']} is too small: {BYTES} bytes and {len(TOKENS[layout])} special tokens need a row each.")
+        raise UserError(
+            f"--rows {shape['rows']} is too small: {BYTES} bytes and {len(TOKENS[layout])} special tokens need a row"
+            " each."
+        )
     published = max(TOKENS[layout].values()) < shape["rows"]
     tokens = {name: i if published else BYTES + n for n, (name, i) in enumerate(TOKENS[layout].items())}
     config = _config(layout, shape, dtype, tokens)
@@ -79,7 +91,9 @@ def write(
     return total
 
 
-def _write_shards(out: Path, shapes: dict[str, tuple[int, ...]], dtype: torch.dtype, limit: int, seed: int, device: str) -> int:
+def _write_shards(
+    out: Path, shapes: dict[str, tuple[int, ...]], dtype: torch.dtype, limit: int, seed: int, device: str
+) -> int:
     plan: list[list[str]] = [[]]
     room = limit
     for name, shape in shapes.items():
@@ -181,7 +195,9 @@ def _dream_tokenizer(out: Path, tokens: dict[str, int]) -> None:
 
 
 def _arguments(words: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m warmexp.models.random_checkpoint", description=__doc__.split("\n", 1)[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m warmexp.models.random_checkpoint", description=__doc__.split("\n", 1)[0]
+    )
     parser.add_argument("--layout", choices=sorted(SHAPES), required=True)
     parser.add_argument("--out", type=Path, required=True, help="a new or empty folder")
     for name in SHAPES["llada"]:
@@ -199,7 +215,13 @@ def main(words: list[str] | None = None) -> int:
     given = {name: getattr(options, name) for name in SHAPES[options.layout] if getattr(options, name) is not None}
     try:
         total = write(
-            options.layout, options.out, SHAPES[options.layout] | given, options.dtype, options.shard_gib, options.seed, options.device
+            options.layout,
+            options.out,
+            SHAPES[options.layout] | given,
+            options.dtype,
+            options.shard_gib,
+            options.seed,
+            options.device,
         )
     except UserError as error:
         complain(f"warmexp: {error}")

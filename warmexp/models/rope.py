@@ -1,12 +1,13 @@
-"""NTK-aware stretching of the rotary base, as LongLLaDA does it (arXiv 2506.14429): θ becomes λ·θ when a model is loaded.
+"""NTK-aware stretching of the rotary base, as LongLLaDA does it (arXiv 2506.14429): θ becomes λ·θ when a model is
+loaded.
 
 A rotary dimension whose period is longer than the trained length T never saw a full turn. With
 
     d_ext = 2·⌈(d/2)·log_θ(T / 2π)⌉        the dimensions that did (d: head dimension)
     λ(L)  = (L / 2π)^(d / d_ext) / θ       so that at length L the last of them turns no further than it did in training
 
-a model trained on T tokens reads L tokens without further training. λ is rounded up. It costs a little at short lengths: leave it at 1
-unless prompts are long.
+a model trained on T tokens reads L tokens without further training. λ is rounded up. It costs a little at short
+lengths: leave it at 1 unless prompts are long.
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ def _trained_dims(trained_length: int, theta: float, head_dim: int) -> int:
 def stretched(config: ModelConfig, factor: float) -> ModelConfig:
     """The configuration with λ·θ and with the length limit that λ is for; a factor of 1 changes nothing.
 
-    The checkpoint's max_sequence_length is taken for the trained length (true of LLaDA; Dream publishes Qwen2.5's 131,072, which was
-    no limit before and is none after).
+    The checkpoint's max_sequence_length is taken for the trained length (true of LLaDA; Dream publishes Qwen2.5's
+    131,072, which was no limit before and is none after).
     """
     if factor == 1:
         return config

@@ -11,17 +11,25 @@ from warmexp.models.wanted import Wanted, upload
 
 @torch.inference_mode()
 def leave_one_out(
-    backbone: Backbone, ids: Tensor, lengths: Tensor, row: Tensor, position: Tensor, hidden: Tensor, embeddings: Tensor | None = None
+    backbone: Backbone,
+    ids: Tensor,
+    lengths: Tensor,
+    row: Tensor,
+    position: Tensor,
+    hidden: Tensor,
+    embeddings: Tensor | None = None,
 ) -> Tensor:
-    """One forward that predicts ordinary tokens, and hidden ones from a query that does not see them though the rest of the row does.
+    """One forward that predicts ordinary tokens, and hidden ones from a query that does not see them though the rest of
+    the row does.
 
-    Behind the row stands, for each hidden token, a mask with that token's position, which sees everything but the token. Where logits are
-    shifted there is also a copy of the token before it, which sees that mask instead of the token and is what is read. The row itself sees
-    none of this, and no shadow sees another's; WINO's do, but then they are all in one block. What a deep layer says about the other
-    tokens has seen the hidden one: it is left out of the query, not of the world. With one layer the two are the same.
+    Behind the row stands, for each hidden token, a mask with that token's position, which sees everything but the
+    token. Where logits are shifted there is also a copy of the token before it, which sees that mask instead of the
+    token and is what is read. The row itself sees none of this, and no shadow sees another's; WINO's do, but then they
+    are all in one block. What a deep layer says about the other tokens has seen the hidden one: it is left out of the
+    query, not of the world. With one layer the two are the same.
 
-    Args: as Backbone's, on the host but for ids and embeddings. hidden: [R] bool, at least one. Costs as many positions more than the row
-        has as tokens are hidden, twice as many where logits are shifted.
+    Args: as Backbone's, on the host but for ids and embeddings. hidden: [R] bool, at least one. Costs as many positions
+        more than the row has as tokens are hidden, twice as many where logits are shifted.
     Returns:
         [R, embedding_size] logits in the weights' dtype.
     """
@@ -51,5 +59,7 @@ def leave_one_out(
         sees[:, reads, reads] = alone
     read = position - backbone.shift
     read[hidden] = width + backbone.shift * count + shadows.flat - row[hidden] * count
-    states = backbone.transformer(torch.cat([states, *[masks, neighbours][:copies]], 1), sees[:, None], places, reach=width)
+    states = backbone.transformer(
+        torch.cat([states, *[masks, neighbours][:copies]], 1), sees[:, None], places, reach=width
+    )
     return backbone.transformer.head(states[upload(row.numpy(), device), upload(read.numpy(), device)])

@@ -1,7 +1,7 @@
 """A backbone's tokenizer: prompts in, responses out, and proposals re-encoded from text.
 
-Special tokens are recognised only where the template puts them, never in what a question or a proposer wrote, and nothing is added that
-the template does not say (no second beginning-of-text token).
+Special tokens are recognised only where the template puts them, never in what a question or a proposer wrote, and
+nothing is added that the template does not say (no second beginning-of-text token).
 """
 
 from __future__ import annotations
@@ -25,10 +25,12 @@ _LOOKS_SPECIAL = re.compile(r"<\|[^|<>\s]+\|>")
 
 @dataclass
 class BackboneTokenizer:
-    """template: text around a prompt. end_ids: ids that end a response. special_ids: ids that are never taken from text.
+    """template: text around a prompt. end_ids: ids that end a response. special_ids: ids that are never taken from
+    text.
 
-    template_start: the beginning of the template that stands once, before the first turn. template_turn_end: what ends an assistant's
-    turn; None: the template has one user turn only. set_aside: settings of a training that its files held (tokenizer_files.py).
+    template_start: the beginning of the template that stands once, before the first turn. template_turn_end: what ends
+    an assistant's turn; None: the template has one user turn only. set_aside: settings of a training that its files
+    held (tokenizer_files.py).
     """
 
     tokenizer: Tokenizer
@@ -54,7 +56,8 @@ class BackboneTokenizer:
         """Read a checkpoint's tokenizer and check it against its configuration, the template and the end tokens.
 
         Raises:
-            UserError: no readable tokenizer, no mask token in it, ids beyond the embedding table, or a token it does not have.
+            UserError: no readable tokenizer, no mask token in it, ids beyond the embedding table, or a token it does
+            not have.
         """
         tokenizer = read_tokenizer(folder)
         set_aside = as_at_inference(tokenizer)
@@ -65,7 +68,9 @@ class BackboneTokenizer:
             vocabulary = tokenizer.get_vocab()
             tokenizer.encode("a b", add_special_tokens=False)
         if len(set(vocabulary.values())) < len(vocabulary):
-            raise UserError(f"{where}: its tokenizer gives two tokens one id: its files are damaged, download them again.")
+            raise UserError(
+                f"{where}: its tokenizer gives two tokens one id: its files are damaged, download them again."
+            )
         largest = max(vocabulary.values())
         if largest >= config.embedding_size:
             raise UserError(
@@ -76,19 +81,24 @@ class BackboneTokenizer:
         mask_name = tokenizer.id_to_token(config.mask_token_id)
         if mask_name not in names:
             raise UserError(
-                f"{where}: config.json has mask_token_id={config.mask_token_id}, which is {shown(mask_name)}, a token of text: one of them"
+                f"{where}: config.json has mask_token_id={config.mask_token_id}, which is {shown(mask_name)}, a token"
+                " of text: one of them"
                 " is another model's."
             )
         beyond = max((i for name, i in vocabulary.items() if name not in names), default=0)
         if beyond >= config.vocab_size:
             raise UserError(
-                f"{where}: its tokenizer has ids up to {beyond} for text and config.json vocab_size={config.vocab_size}: one of them is"
+                f"{where}: its tokenizer has ids up to {beyond} for text and config.json"
+                f" vocab_size={config.vocab_size}: one of them is"
                 " another model's."
             )
         for key, text in {"template": template, "template_turn_end": template_turn_end or ""}.items():
             unknown = [token for token in _LOOKS_SPECIAL.findall(text) if token not in names]
             if unknown:  # it would silently be spelled out in letters
-                raise UserError(f"backbone.{key} has {unknown[0]}, which is not a token of {folder}: give that model's own template.")
+                raise UserError(
+                    f"backbone.{key} has {unknown[0]}, which is not a token of {folder}: give that model's own"
+                    " template."
+                )
         more = []
         for token in end_tokens:
             if (found := tokenizer.token_to_id(token)) is None:
@@ -98,7 +108,9 @@ class BackboneTokenizer:
         end = tuple(dict.fromkeys([eos, *config.end_token_ids, *more]))
         _make_special(tokenizer, (mask, *end))
         special = {i for i, token in tokenizer.get_added_tokens_decoder().items() if token.special} | {mask, eos}
-        return cls(tokenizer, template, mask, eos, end, frozenset(special), template_start, template_turn_end, set_aside)
+        return cls(
+            tokenizer, template, mask, eos, end, frozenset(special), template_start, template_turn_end, set_aside
+        )
 
     def encode(self, text: str) -> list[int]:
         """Ids of plain text. A special token spelled out in it is text, and none of its ids is ever returned."""
@@ -114,9 +126,9 @@ class BackboneTokenizer:
     def encode_turns(self, turns: Sequence[str]) -> list[int]:
         """Ids of a conversation: user, assistant, user, …, the last one the user's, up to where the assistant speaks.
 
-        Each user's text stands in the template, which from the second on lacks `template_start`; `template_turn_end` follows each
-        assistant's. The template's plain text next to what is said is encoded together with it, as one string: a line break after a
-        question mark can be one token with it.
+        Each user's text stands in the template, which from the second on lacks `template_start`; `template_turn_end`
+        follows each assistant's. The template's plain text next to what is said is encoded together with it, as one
+        string: a line break after a question mark can be one token with it.
         """
         before, after = self.template.split("{prompt}")
         again = f"{self.template_turn_end or ''}{before.removeprefix(self.template_start)}"
@@ -161,8 +173,8 @@ class BackboneTokenizer:
         return self.tokenizer.decode([token], skip_special_tokens=False)
 
     def textless(self, rows: int, vocab_size: int) -> tuple[tuple[int, int], ...]:
-        """Runs [first, past the last) of the ids below `rows` that no token has, or that are beyond the vocabulary: what fills up an
-        embedding table. A canvas must not get one of them, for nobody could read it."""
+        """Runs [first, past the last) of the ids below `rows` that no token has, or that are beyond the vocabulary:
+        what fills up an embedding table. A canvas must not get one of them, for nobody could read it."""
         has_text = np.zeros(rows, dtype=bool)
         has_text[list(self.tokenizer.get_vocab().values())] = True
         has_text[vocab_size:] = False

@@ -2,10 +2,11 @@
 
 `tokenizer.json` (LLaDA) says how text becomes tokens and back; what a training left in it beside that is set aside
 (`as_at_inference`). Dream publishes Qwen2's older files instead (`vocab.json`, `merges.txt` and the added tokens in
-`tokenizer_config.json`) together with a tokenizer class of its own that is Qwen2's: the pipeline is rebuilt here from its description.
+`tokenizer_config.json`) together with a tokenizer class of its own that is Qwen2's: the pipeline is rebuilt here from
+its description.
 
-Qwen2's pipeline: Unicode NFC; split by a pattern that keeps digits apart, glues one leading space to a word and line breaks to
-punctuation; bytes as printable characters (GPT-2's alphabet); byte-pair merges.
+Qwen2's pipeline: Unicode NFC; split by a pattern that keeps digits apart, glues one leading space to a word and line
+breaks to punctuation; bytes as printable characters (GPT-2's alphabet); byte-pair merges.
 """
 
 from __future__ import annotations
@@ -37,10 +38,12 @@ QWEN2_CLASSES = ("DreamTokenizer", "Qwen2Tokenizer", "Qwen2TokenizerFast")
 
 
 def as_at_inference(tokenizer: Tokenizer) -> tuple[str, ...]:
-    """Take the state of a training out of a tokenizer, so that it neither cuts nor fills up, draws nothing at random, and adds nothing.
+    """Take the state of a training out of a tokenizer, so that it neither cuts nor fills up, draws nothing at random,
+    and adds nothing.
 
-    Truncation and padding to a length, BPE dropout and unigram sampling (other tokens at every call) are settings of a training run that
-    tokenizer.json keeps. A post-processor adds tokens at either end; here the template says what stands around a prompt.
+    Truncation and padding to a length, BPE dropout and unigram sampling (other tokens at every call) are settings of a
+    training run that tokenizer.json keeps. A post-processor adds tokens at either end; here the template says what
+    stands around a prompt.
 
     Returns:
         what of it would have changed an encoding.
@@ -74,14 +77,16 @@ def read_tokenizer(folder: Path) -> Tokenizer:
     absent = [name for name in ("vocab.json", "merges.txt", "tokenizer_config.json") if not (folder / name).is_file()]
     if absent:
         raise UserError(
-            f"backbone.path={folder} has no tokenizer.json, nor Qwen2's files in its place ({', '.join(absent)} missing): give a"
+            f"backbone.path={folder} has no tokenizer.json, nor Qwen2's files in its place ({', '.join(absent)}"
+            " missing): give a"
             " checkpoint with its tokenizer."
         )
     config = read_json("backbone.path", folder / "tokenizer_config.json")
     kind = config.get("tokenizer_class")
     if kind not in QWEN2_CLASSES:
         raise UserError(
-            f"backbone.path={folder}: tokenizer_config.json has tokenizer_class={named(kind)} and there is no tokenizer.json; only Qwen2's"
+            f"backbone.path={folder}: tokenizer_config.json has tokenizer_class={named(kind)} and there is no"
+            " tokenizer.json; only Qwen2's"
             f" ({', '.join(QWEN2_CLASSES)}) can be rebuilt from vocab.json and merges.txt."
         )
     vocab = read_json("backbone.path", folder / "vocab.json")
@@ -108,12 +113,15 @@ def library_errors(sentence: str) -> Iterator[None]:
 
 
 def qwen2_tokenizer(vocab: dict[str, int], merges: str, added: dict[str, dict[str, Any]]) -> Tokenizer:
-    """Qwen2's tokenizer. merges: the text of merges.txt. added: id -> added token, as in tokenizer_config.json's `added_tokens_decoder`;
-    each keeps its id."""
+    """Qwen2's tokenizer. merges: the text of merges.txt. added: id -> added token, as in tokenizer_config.json's
+    `added_tokens_decoder`; each keeps its id."""
     lines = [line.removesuffix("\r") for line in merges.split("\n")]
-    pairs: list[Any] = [tuple(line.split(" ")) for line in lines if line and not line.startswith("#version")]  # BPE counts their parts
+    pairs: list[Any] = [
+        tuple(line.split(" ")) for line in lines if line and not line.startswith("#version")
+    ]  # BPE counts their parts
     ordered = sorted(added.items(), key=lambda item: int(item[0]))
-    # An added token that the vocabulary already has keeps its place there, so that published ids hold even with gaps between them.
+    # An added token that the vocabulary already has keeps its place there, so that published ids hold even with gaps
+    # between them.
     vocab = vocab | {token["content"]: int(i) for i, token in ordered}
     tokenizer = Tokenizer(models.BPE(vocab=vocab, merges=pairs))
     tokenizer.normalizer = normalizers.NFC()
@@ -125,6 +133,9 @@ def qwen2_tokenizer(vocab: dict[str, int], merges: str, added: dict[str, dict[st
     )
     tokenizer.decoder = decoders.ByteLevel()
     for _, token in ordered:
-        flags = {name: token.get(name, False) is True for name in ("single_word", "lstrip", "rstrip", "normalized", "special")}
+        flags = {
+            name: token.get(name, False) is True
+            for name in ("single_word", "lstrip", "rstrip", "normalized", "special")
+        }
         tokenizer.add_tokens([AddedToken(token["content"], **flags)])
     return tokenizer

@@ -1,9 +1,11 @@
 """The one transformer: a bidirectional decoder block stack that LLaDA, Dream and the lab's models share.
 
-RMSNorm, rotary positions, grouped-query attention, SwiGLU. It knows nothing about masks, prompts, tokenizers or decoding; which
-position's hidden state predicts which token (aligned or shifted logits) is decided by the caller that picks rows for the head.
+RMSNorm, rotary positions, grouped-query attention, SwiGLU. It knows nothing about masks, prompts, tokenizers or
+decoding; which position's hidden state predicts which token (aligned or shifted logits) is decided by the caller that
+picks rows for the head.
 
-Sources: LLaDA (arXiv 2502.09992, its published `config.json`), Dream (arXiv 2508.15487), Qwen2 for biases and grouped queries.
+Sources: LLaDA (arXiv 2502.09992, its published `config.json`), Dream (arXiv 2508.15487), Qwen2 for biases and grouped
+queries.
 """
 
 from __future__ import annotations
@@ -28,8 +30,8 @@ Keep = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 class ModelConfig:
     """Sizes of a backbone, under the names LLaDA's `config.json` gives them.
 
-    `vocab_size` counts the tokens that have a meaning, `embedding_size` the rows of the embedding table (padded for speed).
-    `end_token_ids`: further tokens that end a text, where `eos_token_id` is a list of several.
+    `vocab_size` counts the tokens that have a meaning, `embedding_size` the rows of the embedding table (padded for
+    speed). `end_token_ids`: further tokens that end a text, where `eos_token_id` is a list of several.
     """
 
     d_model: int
@@ -85,7 +87,8 @@ class RMSNorm(nn.Module):
 
 
 class Block(nn.Module):
-    """Pre-norm attention and SwiGLU. `ff_proj` is the gate, `up_proj` the value, `ff_out` the way down (LLaDA's names)."""
+    """Pre-norm attention and SwiGLU. `ff_proj` is the gate, `up_proj` the value, `ff_out` the way down (LLaDA's
+    names)."""
 
     def __init__(self, c: ModelConfig):
         super().__init__()
@@ -103,9 +106,15 @@ class Block(nn.Module):
         self.ff_out = Linear(c.mlp_hidden_size, c.d_model, bias=c.include_bias)
 
     def forward(
-        self, x: Tensor, rotary: Rotary, attention_mask: Tensor | None, keep: Keep | None = None, wanted: Wanted | None = None
+        self,
+        x: Tensor,
+        rotary: Rotary,
+        attention_mask: Tensor | None,
+        keep: Keep | None = None,
+        wanted: Wanted | None = None,
     ) -> Tensor:
-        """[B, T, d] -> [B, T, d]; or [R, d], the wanted hidden states alone, which only need their own queries and feed-forward."""
+        """[B, T, d] -> [B, T, d]; or [R, d], the wanted hidden states alone, which only need their own queries and
+        feed-forward."""
         x, mixed = self._attended(x, rotary, attention_mask, keep, wanted)
         x = x + self.attn_out(mixed)
         h = self.ff_norm(x)
@@ -114,8 +123,8 @@ class Block(nn.Module):
     def _attended(
         self, x: Tensor, rotary: Rotary, attention_mask: Tensor | None, keep: Keep | None, wanted: Wanted | None
     ) -> tuple[Tensor, Tensor]:
-        """What came in and what attention makes of it. On its own, so that queries, keys and values are gone before the feed-forward,
-        whose activations are the largest, begins."""
+        """What came in and what attention makes of it. On its own, so that queries, keys and values are gone before the
+        feed-forward, whose activations are the largest, begins."""
         h = self.attn_norm(x)
         k, v = _rotate(self._heads(self.k_proj(h)), rotary), self._heads(self.v_proj(h))
         if keep is not None:
@@ -168,7 +177,8 @@ class Transformer(nn.Module):
 
         Args:
             embeddings: [B, T, d_model].
-            attention_mask: boolean, broadcastable to [B, heads, T, keys], True where a query may look; None means everywhere.
+            attention_mask: boolean, broadcastable to [B, heads, T, keys], True where a query may look; None means
+            everywhere.
             positions: [T] or [B, T] rotary positions; 0 … T-1 by default.
             keep: per layer, what supplies the keys and values of the positions that are not among these T.
             reach: more than the largest of `positions`; without it a GPU is waited for to know.
@@ -178,7 +188,9 @@ class Transformer(nn.Module):
         rotary = self._rotary(embeddings, positions, reach)
         x = embeddings
         for n, block in enumerate(self.blocks):
-            x = block(x, rotary, attention_mask, keep[n] if keep else None, wanted if n == len(self.blocks) - 1 else None)
+            x = block(
+                x, rotary, attention_mask, keep[n] if keep else None, wanted if n == len(self.blocks) - 1 else None
+            )
         return self.ln_f(x)
 
     def _rotary(self, x: Tensor, positions: Tensor | None, reach: int | None) -> Rotary:
@@ -208,8 +220,8 @@ class Transformer(nn.Module):
         return F.linear(hidden, self.wte.weight) if self.config.weight_tying else self.ff_out(hidden)
 
     def pack(self) -> Transformer:
-        """Store the weights as the fastest matrix product wants them, where there is a faster one than torch's; no more memory is used
-        than for a second copy of one of them."""
+        """Store the weights as the fastest matrix product wants them, where there is a faster one than torch's; no more
+        memory is used than for a second copy of one of them."""
         for layer in self.modules():
             if isinstance(layer, Linear) and packs(layer.weight):
                 layer.pack()

@@ -1,4 +1,5 @@
-"""The hidden states somebody reads. The last layer needs queries and a feed-forward for these alone: nothing attends to its output."""
+"""The hidden states somebody reads. The last layer needs queries and a feed-forward for these alone: nothing attends to
+its output."""
 
 from __future__ import annotations
 
@@ -10,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-# cos and sin of the rotary angles, broadcastable to [B, H, T, D]; the first half of D has the sine's sign turned, so that
-# x·cos + (x with its halves exchanged)·sin is the rotation.
+# cos and sin of the rotary angles, broadcastable to [B, H, T, D]; the first half of D has the sine's sign turned, so
+# that x·cos + (x with its halves exchanged)·sin is the rotation.
 Rotary = tuple[Tensor, Tensor]
 
 
@@ -19,8 +20,9 @@ Rotary = tuple[Tensor, Tensor]
 class Wanted:
     """R hidden states, at most Q in a row.
 
-    columns: [B, Q] long, which of T columns hold them; rows with fewer are filled up with anything. flat: [R] long, indices into the
-    flattened [B·Q] columns, in the order wanted, and some more if R has to be a multiple of a number. whole: that is all of them in order.
+    columns: [B, Q] long, which of T columns hold them; rows with fewer are filled up with anything. flat: [R] long,
+    indices into the flattened [B·Q] columns, in the order wanted, and some more if R has to be a multiple of a number.
+    whole: that is all of them in order.
     """
 
     columns: Tensor
@@ -29,8 +31,8 @@ class Wanted:
 
     @classmethod
     def of(cls, row: Tensor, column: Tensor, rows: int, device: torch.device, multiple: int = 1) -> Wanted:
-        """From (row, column) pairs in any order, on the host, to the device. Nobody waits for a GPU. B·Q and R become multiples of
-        `multiple`, by repeating anything at the end."""
+        """From (row, column) pairs in any order, on the host, to the device. Nobody waits for a GPU. B·Q and R become
+        multiples of `multiple`, by repeating anything at the end."""
         of, among = row.numpy(), column.numpy()
         counts = np.bincount(of, minlength=rows)
         place = np.empty_like(of)

@@ -1,7 +1,7 @@
 """Weights from safetensors shards into the transformer: straight to the device and dtype, one tensor at a time.
 
-Everything that can be wrong with them is said before the first tensor is read: the headers of all shards come first (a truncated shard,
-missing, unexpected and mis-shaped tensors), then the memory they will need.
+Everything that can be wrong with them is said before the first tensor is read: the headers of all shards come first (a
+truncated shard, missing, unexpected and mis-shaped tensors), then the memory they will need.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ class Stored:
     type: str
 
 
-def load_transformer(folder: Path, layout: Layout, config: ModelConfig, dtype: torch.dtype, device: torch.device) -> Transformer:
+def load_transformer(
+    folder: Path, layout: Layout, config: ModelConfig, dtype: torch.dtype, device: torch.device
+) -> Transformer:
     """The transformer with a checkpoint's weights; there is never a second copy of them in host memory.
 
     Raises:
@@ -64,8 +66,9 @@ def load_transformer(folder: Path, layout: Layout, config: ModelConfig, dtype: t
 
 
 def check_weights(folder: Path, layout: Layout, config: ModelConfig) -> dict[str, Stored]:
-    """Name -> header of every stored tensor, once they are known to be config.json's. Nothing but headers is read, and nothing is built
-    before the number of layers and the size of the embedding table are known to be those of a file that is there.
+    """Name -> header of every stored tensor, once they are known to be config.json's. Nothing but headers is read, and
+    nothing is built before the number of layers and the size of the embedding table are known to be those of a file
+    that is there.
 
     Raises:
         UserError: naming missing, unexpected and mis-shaped tensors, or a shard that cannot be read.
@@ -74,7 +77,8 @@ def check_weights(folder: Path, layout: Layout, config: ModelConfig) -> dict[str
     layers = _layers(layout, stored)
     if layers != config.n_layers:
         raise UserError(
-            f"backbone.path={folder}: config.json has {config.n_layers} layers and the weights {layers}: one is another model's."
+            f"backbone.path={folder}: config.json has {config.n_layers} layers and the weights {layers}: one is"
+            " another model's."
         )
     table = layout.published("wte.weight")
     if table in stored and stored[table].shape != (config.embedding_size, config.d_model):
@@ -89,7 +93,9 @@ def _wanted(layout: Layout, config: ModelConfig) -> tuple[dict[str, tuple[str, t
     """Published name -> (our name, shape), and the transformer without its weights."""
     with torch.device("meta"):
         transformer = Transformer(config)
-    return {layout.published(name): (name, tuple(tensor.shape)) for name, tensor in transformer.state_dict().items()}, transformer
+    return {
+        layout.published(name): (name, tuple(tensor.shape)) for name, tensor in transformer.state_dict().items()
+    }, transformer
 
 
 def _headers(folder: Path) -> dict[str, Stored]:
@@ -102,7 +108,8 @@ def _headers(folder: Path) -> dict[str, Stored]:
                     header = file.get_slice(name)
                     if name in found:
                         raise UserError(
-                            f"backbone.path={folder}: {_few([name])} is in {found[name].shard.name} and in {shard.name}: remove the file"
+                            f"backbone.path={folder}: {_few([name])} is in {found[name].shard.name} and in"
+                            f" {shard.name}: remove the file"
                             " that is another model's."
                         )
                     found[name] = Stored(shard, tuple(header.get_shape()), header.get_dtype())
@@ -119,14 +126,17 @@ def _layers(layout: Layout, stored: dict[str, Stored]) -> int:
 
 
 def _check_head(folder: Path, layout: Layout, config: ModelConfig, stored: dict[str, Stored]) -> None:
-    """A head that is said to be the embedding table and is stored beside it must be equal to it: one of the two would be ignored."""
+    """A head that is said to be the embedding table and is stored beside it must be equal to it: one of the two would
+    be ignored."""
     names = layout.published("wte.weight"), layout.published("ff_out.weight")
     if not config.weight_tying or names[1] not in stored:
         return
     equal = stored[names[0]].shape == stored[names[1]].shape
     try:
         with ExitStack() as opened:
-            files = [opened.enter_context(safe_open(stored[name].shard, framework="pt", device="cpu")) for name in names]
+            files = [
+                opened.enter_context(safe_open(stored[name].shard, framework="pt", device="cpu")) for name in names
+            ]
             table, head = (file.get_slice(name) for file, name in zip(files, names, strict=True))
             rows = range(0, config.embedding_size, 4096)  # in pieces: a table is a gigabyte
             equal = equal and all(torch.equal(table[i : i + 4096].double(), head[i : i + 4096].double()) for i in rows)
@@ -134,7 +144,8 @@ def _check_head(folder: Path, layout: Layout, config: ModelConfig, stored: dict[
         raise unreadable("backbone.path", stored[names[1]].shard, error) from None
     if not equal:
         raise UserError(
-            f"backbone.path={folder}: config.json says that the head is the embedding table (weight_tying, tie_word_embeddings) and"
+            f"backbone.path={folder}: config.json says that the head is the embedding table (weight_tying,"
+            " tie_word_embeddings) and"
             f" {names[1]} is another: set that field to what the model was trained with."
         )
 
@@ -146,16 +157,26 @@ def _check_tensors(
     unread = {layout.published("ff_out.weight")} if config.weight_tying else set()
     problems = {
         "missing": [name for name in wanted if name not in stored],
-        "unexpected": [n for n in stored if complete and n not in wanted and n not in unread and not n.endswith(_BUFFERS)],
+        "unexpected": [
+            n for n in stored if complete and n not in wanted and n not in unread and not n.endswith(_BUFFERS)
+        ],
         "mis-shaped": [
             f"{name} {list(stored[name].shape)} instead of {list(shape)}"
             for name, shape in wanted.items()
             if name in stored and stored[name].shape != shape
         ],
-        "quantized": [f"{name} ({tensor.type})" for name, tensor in stored.items() if name in wanted and tensor.type not in _STORED],
+        "quantized": [
+            f"{name} ({tensor.type})"
+            for name, tensor in stored.items()
+            if name in wanted and tensor.type not in _STORED
+        ],
     }
     said = [f"{what}: {_few(names)}" for what, names in problems.items() if names]
-    lora = "; a LoRA adapter is in them: merge it first" if any(".lora_" in name for name in problems["unexpected"]) else ""
+    lora = (
+        "; a LoRA adapter is in them: merge it first"
+        if any(".lora_" in name for name in problems["unexpected"])
+        else ""
+    )
     if said:
         raise UserError(f"backbone.path={folder}: the weights do not fit config.json ({'; '.join(said)}){lora}.")
 
@@ -174,13 +195,17 @@ def _check_memory(folder: Path, tensors: list[Stored], dtype: torch.dtype, devic
     if free is None or needed <= free:
         return
     raise UserError(
-        f"backbone.path={folder}: the weights need {needed / GIB:.1f} GiB in {_name(dtype)} and {device} has {free / GIB:.1f} GiB free:"
+        f"backbone.path={folder}: the weights need {needed / GIB:.1f} GiB in {_name(dtype)} and {device} has"
+        f" {free / GIB:.1f} GiB free:"
         f" {_remedy(dtype)}"
     )
 
 
 def _too_large(folder: Path, dtype: torch.dtype, device: torch.device) -> str:
-    return f"backbone.path={folder}: {device} ran out of memory while the weights were loaded in {_name(dtype)}: {_remedy(dtype)}"
+    return (
+        f"backbone.path={folder}: {device} ran out of memory while the weights were loaded in {_name(dtype)}:"
+        f" {_remedy(dtype)}"
+    )
 
 
 def _remedy(dtype: torch.dtype) -> str:

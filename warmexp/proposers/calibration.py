@@ -1,8 +1,9 @@
 """Calibrated trust: an author's probabilities, mapped to how often such tokens were right.
 
-`python -m warmexp.calibrate` fits the map on finished runs and writes it as JSON; `proposer.calibration=FILE` applies it. Nothing but
-numbers is read from the file. Isotonic: B. Zadrozny and C. Elkan, "Transforming classifier scores into accurate multiclass probability
-estimates" (KDD 2002); logistic: J. Platt, "Probabilistic outputs for support vector machines" (1999), here with more than one feature.
+`python -m warmexp.calibrate` fits the map on finished runs and writes it as JSON; `proposer.calibration=FILE` applies
+it. Nothing but numbers is read from the file. Isotonic: B. Zadrozny and C. Elkan, "Transforming classifier scores into
+accurate multiclass probability estimates" (KDD 2002); logistic: J. Platt, "Probabilistic outputs for support vector
+machines" (1999), here with more than one feature.
 """
 
 from __future__ import annotations
@@ -28,10 +29,11 @@ def features(trust: Sequence[float], numeric: Sequence[bool], written: int, back
     """What is known about n proposed tokens, [n] float64 each.
 
     Args:
-        trust: [n] in [0, 1], the author's own. numeric: [n], whether the token's text holds a digit. written: how many of them are the
-            author's text; each that follows is described like the first of them, the end. back: ≥ 0.
+        trust: [n] in [0, 1], the author's own. numeric: [n], whether the token's text holds a digit. written: how many
+            of them are the author's text; each that follows is described like the first of them, the end. back: ≥ 0.
     Returns:
-        trust: t_i. weakest: min(t_{i-back}, …, t_i), because an author that writes from left to right goes wrong from some token on.
+        trust: t_i. weakest: min(t_{i-back}, …, t_i), because an author that writes from left to right goes wrong from
+        some token on.
         position: i / written. digit: 1 for numbers.
     """
     own = np.asarray(trust, np.float64)
@@ -100,7 +102,10 @@ def read_calibration(path: str) -> Calibration:
     """
     file = MODELS_DIR / "trust.json" if path == "lab:trust" else Path(path).expanduser()
     if not file.is_file():
-        raise UserError(f"proposer.calibration={path} does not exist: make it with python -m warmexp.calibrate RUN_FOLDER --out {path}.")
+        raise UserError(
+            f"proposer.calibration={path} does not exist: make it with python -m warmexp.calibrate RUN_FOLDER --out"
+            f" {path}."
+        )
     try:
         raw = json.loads(file.read_text(encoding="utf-8"))
         made = Calibration(
@@ -115,7 +120,9 @@ def read_calibration(path: str) -> Calibration:
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, ArithmeticError) as error:
         wrong = f"it cannot be read ({error!r})"
     if wrong:
-        raise UserError(f"proposer.calibration={path} is no calibration ({wrong}): make it with python -m warmexp.calibrate.")
+        raise UserError(
+            f"proposer.calibration={path} is no calibration ({wrong}): make it with python -m warmexp.calibrate."
+        )
     return made
 
 

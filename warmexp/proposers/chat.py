@@ -1,8 +1,9 @@
 """Chat templates: conversations to text, in a process of their own with limits.
 
-A chat template is a program in a checkpoint's files. `transformers` runs it in a sandbox (Jinja's), which keeps it from the machine but not
-from running for ever or from asking for all of the memory. So it is rendered in a child process: seconds of processor time, memory and the
-length of what it writes are limited, and it sees no environment variable but the few below.
+A chat template is a program in a checkpoint's files. `transformers` runs it in a sandbox (Jinja's), which keeps it from
+the machine but not from running for ever or from asking for all of the memory. So it is rendered in a child process:
+seconds of processor time, memory and the length of what it writes are limited, and it sees no environment variable but
+the few below.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from typing import Any
 
 from warmexp.errors import UserError
 
-# Some templates write the day's date into the prompt; a proposal must not depend on it. This is the date that Llama 3.1's shows by default.
+# Some templates write the day's date into the prompt; a proposal must not depend on it. This is the date that Llama
+# 3.1's shows by default.
 DATE = datetime(2024, 7, 26)
 SECONDS = 5  # of processor time, and 10 ms more for each conversation
 MEMORY = 512 << 20  # bytes beyond what the interpreter itself takes
@@ -31,13 +33,16 @@ RESERVED = frozenset(
 _ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "SYSTEMROOT", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
 
 
-def rendered(name: str, template: str, conversations: Sequence[Sequence[dict[str, str]]], variables: dict[str, Any]) -> list[str]:
+def rendered(
+    name: str, template: str, conversations: Sequence[Sequence[dict[str, str]]], variables: dict[str, Any]
+) -> list[str]:
     """What a template makes of each conversation, up to where the assistant speaks.
 
     Args:
         name: whose template it is, for messages ("proposer.path=…").
         conversations: messages {"role": …, "content": …}.
-        variables: what the template may read beside the messages (special tokens, `enable_thinking`, …); plain values only.
+        variables: what the template may read beside the messages (special tokens, `enable_thinking`, …); plain values
+        only.
     Raises:
         UserError: the template fails, does not end in time, or takes or writes too much.
     """
@@ -95,7 +100,9 @@ def _main() -> None:
     sys.stdout.write(json.dumps(answer))
 
 
-def _texts(render, template: str, conversations: list[list[dict[str, str]]], variables: dict[str, Any]) -> list[str] | dict[str, str]:
+def _texts(
+    render, template: str, conversations: list[list[dict[str, str]]], variables: dict[str, Any]
+) -> list[str] | dict[str, str]:
     texts = []
     for conversation in conversations:
         (text,), _ = render(

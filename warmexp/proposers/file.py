@@ -18,9 +18,9 @@ from warmexp.proposers.proposal import TAILS, Asked, Proposal, Proposer
 
 @dataclass
 class FileProposer(Proposer):
-    """path: the JSONL file. Where a line gives `tokens` ([[start, end, natural-log probability], …], character offsets in the order of the
-    text) and `end` (log-probability of ending there), trust comes from them; without them it is 1.0. What a chat model writes around its
-    answer is taken out (markup.py). tail: see proposal.py."""
+    """path: the JSONL file. Where a line gives `tokens` ([[start, end, natural-log probability], …], character offsets
+    in the order of the text) and `end` (log-probability of ending there), trust comes from them; without them it is
+    1.0. What a chat model writes around its answer is taken out (markup.py). tail: see proposal.py."""
 
     path: str
     tail: str = "mask"
@@ -32,7 +32,9 @@ class FileProposer(Proposer):
     def proposals(self) -> dict[str, Proposal]:
         file = Path(self.path).expanduser()
         if not file.exists():
-            raise UserError(f'proposer.path={self.path} does not exist: give a JSONL file with lines {{"id": …, "text": …}}.')
+            raise UserError(
+                f'proposer.path={self.path} does not exist: give a JSONL file with lines {{"id": …, "text": …}}.'
+            )
         rows = list(read_rows(file, f"proposer.path={self.path}"))
         named = [(row.text("id"), row) for row in rows]
         check_once(named, "leave one of them out")
@@ -42,14 +44,17 @@ class FileProposer(Proposer):
         return found
 
     def identity(self) -> dict[str, Any]:
-        digest = hashlib.sha256(json.dumps({k: [v.text, v.tokens, v.end] for k, v in sorted(self.proposals.items())}).encode()).hexdigest()
+        digest = hashlib.sha256(
+            json.dumps({k: [v.text, v.tokens, v.end] for k, v in sorted(self.proposals.items())}).encode()
+        ).hexdigest()
         return {"kind": "file", "texts": digest[:16]}
 
     def propose(self, questions: list[Asked], device: str, seed: int, progress) -> Iterator[tuple[str, Proposal]]:
         missing = [q.id for q in questions if q.id not in self.proposals]
         if missing:
             raise UserError(
-                f"proposer.path={self.path} has no proposal for {len(missing)} of {len(questions)} questions (for example {missing[0]}):"
+                f"proposer.path={self.path} has no proposal for {len(missing)} of {len(questions)} questions (for"
+                f" example {missing[0]}):"
                 " its ids must be the task's question ids."
             )
         tell_cleaned(self.say, [self._cleaned[q.id] for q in questions if q.id in self._cleaned])

@@ -1,7 +1,9 @@
-"""Plain greedy generation with a `transformers` causal language model, from token ids to token ids and log-probabilities.
+"""Plain greedy generation with a `transformers` causal language model, from token ids to token ids and
+log-probabilities.
 
-A checkpoint's `generation_config.json` says how its makers like to sample: penalties, forbidden tokens, least lengths, a limit of seconds,
-several answers at once. None of that is asked here. From its files come the ids that end a text, and everything else is set by us.
+A checkpoint's `generation_config.json` says how its makers like to sample: penalties, forbidden tokens, least lengths,
+a limit of seconds, several answers at once. None of that is asked here. From its files come the ids that end a text,
+and everything else is set by us.
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ T = TypeVar("T")
 
 
 class Written(NamedTuple):
-    """ids: [n] tokens of a response; logp: [n] natural-log probability of each. Both go on behind its end, with padding."""
+    """ids: [n] tokens of a response; logp: [n] natural-log probability of each. Both go on behind its end, with
+    padding."""
 
     ids: list[int]
     logp: list[float]
@@ -40,17 +43,19 @@ def end_ids(key: str, folder: Path, vocabulary: int) -> tuple[int, ...]:
             bad = [i for i in ids if isinstance(i, bool) or not isinstance(i, int) or not 0 <= i < vocabulary]
             if bad:
                 raise UserError(
-                    f"{key}: {file.name} has eos_token_id={found}, and {bad[0]} is no id of its {vocabulary} tokens: correct it."
+                    f"{key}: {file.name} has eos_token_id={found}, and {bad[0]} is no id of its {vocabulary} tokens:"
+                    " correct it."
                 )
             return tuple(sorted(set(ids)))
     return ()
 
 
 def batched(items: Sequence[tuple[T, int]], most: int, size: int, together: bool) -> list[list[T]]:
-    """Items (what, room) in the given order, in batches of at most `size` whose rows may all write the same number of tokens.
+    """Items (what, room) in the given order, in batches of at most `size` whose rows may all write the same number of
+    tokens.
 
-    A row's room is its own. Rows with less than `most` tokens of it, near the end of the model's context, have the same room only if their
-    prompts are as long; together: put rows beside others of another length at all.
+    A row's room is its own. Rows with less than `most` tokens of it, near the end of the model's context, have the same
+    room only if their prompts are as long; together: put rows beside others of another length at all.
     """
     batches = []
     for _, group in groupby(items, key=lambda item: min(most, item[1]) if together else item[1]):
@@ -62,7 +67,8 @@ def batched(items: Sequence[tuple[T, int]], most: int, size: int, together: bool
 def may_pad(model: Any) -> bool:
     """Whether rows of different lengths can be read together without a change in what is written.
 
-    Not where positions are counted from the padded beginning, nor where rotary frequencies follow the longest row of a batch.
+    Not where positions are counted from the padded beginning, nor where rotary frequencies follow the longest row of a
+    batch.
     """
     rope = getattr(model.config, "rope_parameters", None) or {}
     kinds = {part.get("rope_type") for part in (rope, *rope.values()) if isinstance(part, dict)}
@@ -106,8 +112,8 @@ def write(
 
 
 class _LogProbabilities:
-    """A logits processor that changes nothing and keeps the greedy token's log-probability: one float per token instead of the
-    [batch, vocabulary] scores per step that `output_scores` would keep."""
+    """A logits processor that changes nothing and keeps the greedy token's log-probability: one float per token instead
+    of the [batch, vocabulary] scores per step that `output_scores` would keep."""
 
     def __init__(self) -> None:
         self.steps: list[torch.Tensor] = []

@@ -25,11 +25,12 @@ from warmexp.runs.batches import empty_cache, halving
 
 # Prompt tokens that a response is decoded behind, so that its first space is its own (spans.py).
 _CONTEXT = 8
-# Raised when the same model and options propose otherwise: 2 leaves out what a checkpoint's own settings and a row's neighbours did.
+# Raised when the same model and options propose otherwise: 2 leaves out what a checkpoint's own settings and a row's
+# neighbours did.
 _GREEDY = 2
 
-# The model in memory, with its tokenizer: while it proposes, and after that if it was asked to stay for the jobs that follow in the same
-# process.
+# The model in memory, with its tokenizer: while it proposes, and after that if it was asked to stay for the jobs that
+# follow in the same process.
 _resident: dict[str, tuple[Any, Any]] = {}
 
 
@@ -41,18 +42,20 @@ def free_models() -> None:
 
 @dataclass
 class HFProposer(Proposer):
-    """Plain greedy decoding (greedy.py): no sampling, no generation settings of the checkpoint's but its end tokens, no remote code.
+    """Plain greedy decoding (greedy.py): no sampling, no generation settings of the checkpoint's but its end tokens, no
+    remote code.
 
     path: `lab:NAME`, a local folder or a hub name; revision: hub revision. dtype: of the weights.
-    prompt: text around the task's prompt ("{prompt}"; put few-shot examples here for a base model). chat_template: wrap it as one user
-    turn with the tokenizer's own chat template instead; a prompt of several turns (task.shots=turns) becomes as many messages, with
-    `prompt` around each of the user's. chat_template_kwargs: what the template reads beside the messages, such as
-    {enable_thinking: false}. stop: strings that end the response, cut off. max_new_tokens, batch_size: of generation.
-    resident: keep the model in memory for the jobs that follow in this process, beside the backbone; otherwise it is freed
-    before the backbone is loaded. tail: see proposal.py.
+    prompt: text around the task's prompt ("{prompt}"; put few-shot examples here for a base model). chat_template: wrap
+    it as one user turn with the tokenizer's own chat template instead; a prompt of several turns (task.shots=turns)
+    becomes as many messages, with `prompt` around each of the user's. chat_template_kwargs: what the template reads
+    beside the messages, such as {enable_thinking: false}. stop: strings that end the response, cut off. max_new_tokens,
+    batch_size: of generation.
+    resident: keep the model in memory for the jobs that follow in this process, beside the backbone; otherwise it is
+    freed before the backbone is loaded. tail: see proposal.py.
 
-    A proposal depends on its own prompt: every row may write max_new_tokens, or what its own prompt leaves of the model's context.
-    With dtype=bfloat16 or float16 a batch of another size may round otherwise, as everywhere.
+    A proposal depends on its own prompt: every row may write max_new_tokens, or what its own prompt leaves of the
+    model's context. With dtype=bfloat16 or float16 a batch of another size may round otherwise, as everywhere.
     """
 
     path: str
@@ -72,18 +75,24 @@ class HFProposer(Proposer):
         self._cleaned: list[str] = []  # texts from which markup was taken
         check_choice("proposer.dtype", self.dtype, DTYPES)
         check_choice("proposer.tail", self.tail, TAILS)
-        check_range("proposer.max_new_tokens", self.max_new_tokens, 1, 2**17, "the number of tokens a proposal may have")
+        check_range(
+            "proposer.max_new_tokens", self.max_new_tokens, 1, 2**17, "the number of tokens a proposal may have"
+        )
         check_range("proposer.batch_size", self.batch_size, 1, 2**16, "the number of questions in a batch")
         if self.prompt.count("{prompt}") != 1:
             raise UserError(f"proposer.prompt={self.prompt!r} must contain {{prompt}} exactly once.")
         if self.chat_template_kwargs and not self.chat_template:
             raise UserError(
-                f"proposer.chat_template_kwargs={self.chat_template_kwargs} is read by a chat template and proposer.chat_template=false:"
+                f"proposer.chat_template_kwargs={self.chat_template_kwargs} is read by a chat template and"
+                " proposer.chat_template=false:"
                 " set it to true, or leave them out."
             )
         taken = RESERVED & set(self.chat_template_kwargs or ())
         if taken:
-            raise UserError(f"proposer.chat_template_kwargs has {min(taken)}, which the call itself gives to a template: leave it out.")
+            raise UserError(
+                f"proposer.chat_template_kwargs has {min(taken)}, which the call itself gives to a template: leave it"
+                " out."
+            )
 
     @cached_property
     def folder(self) -> Path:
@@ -107,7 +116,8 @@ class HFProposer(Proposer):
         return size if isinstance(size, int) else 2**31  # some configurations keep it elsewhere
 
     def propose(self, questions: list[Asked], device: str, seed: int, progress) -> Iterator[tuple[str, Proposal]]:
-        """Longest prompts last, so that a batch holds prompts of similar length; the model is freed at the end unless it is resident."""
+        """Longest prompts last, so that a batch holds prompts of similar length; the model is freed at the end unless
+        it is resident."""
         self._cleaned.clear()
         try:
             prompts = self._prompts(questions)
@@ -138,7 +148,8 @@ class HFProposer(Proposer):
     def _remedy(self, device: str) -> str:
         narrower = " proposer.dtype=bfloat16," if self.dtype == "float32" else ""
         return (
-            f"device={device} cannot hold proposer.path={self.path} and one question with proposer.max_new_tokens={self.max_new_tokens};"
+            f"device={device} cannot hold proposer.path={self.path} and one question with"
+            f" proposer.max_new_tokens={self.max_new_tokens};"
             f" choose another device=…,{narrower} fewer tokens or shorter prompts; the proposals so far are kept."
         )
 
@@ -150,7 +161,9 @@ class HFProposer(Proposer):
             _resident[key] = self._load(device)
             if fingerprint(self.folder, "proposer.path") != self._which:
                 free_models()
-                raise UserError(f"proposer.path={self.path} was changed while it was in use: run the same command again.")
+                raise UserError(
+                    f"proposer.path={self.path} was changed while it was in use: run the same command again."
+                )
         return _resident[key]
 
     def _load(self, device: str) -> tuple[Any, Any]:
@@ -178,7 +191,8 @@ class HFProposer(Proposer):
     def _too_large(self, device: str) -> str:
         narrower = ", proposer.dtype=bfloat16" if self.dtype == "float32" else ""
         return (
-            f"proposer.path={self.path} does not fit in the memory of device={device}: free memory there, or choose another"
+            f"proposer.path={self.path} does not fit in the memory of device={device}: free memory there, or choose"
+            " another"
             f" device=…{narrower} or a smaller proposer."
         )
 
@@ -198,7 +212,10 @@ class HFProposer(Proposer):
         with self._one_sentence():
             tokenizer = as_at_inference(AutoTokenizer.from_pretrained(self.folder, trust_remote_code=False))
         if self.chat_template and not tokenizer.chat_template:
-            raise UserError(f"proposer.chat_template=true but the tokenizer of {self.path} has none: set proposer.chat_template=false.")
+            raise UserError(
+                f"proposer.chat_template=true but the tokenizer of {self.path} has none: set"
+                " proposer.chat_template=false."
+            )
         return tokenizer
 
     @contextmanager
@@ -213,26 +230,33 @@ class HFProposer(Proposer):
             if out_of_memory(error):
                 raise UserError(self._too_large("cpu")) from None  # a model is read on the host first
             raise UserError(
-                f"proposer.path={self.path} is not a causal language model transformers can load ({_first_line(error)})."
+                f"proposer.path={self.path} is not a causal language model transformers can load"
+                f" ({_first_line(error)})."
             ) from None
 
     def _prompts(self, questions: Sequence[Asked]) -> dict[str, list[int]]:
         """Question id -> ids of its prompt. A chat template writes the beginning of text itself."""
-        return {i: prompt_ids(self.tokenizer, text, not self.chat_template) for i, text in self._texts(questions).items()}
+        return {
+            i: prompt_ids(self.tokenizer, text, not self.chat_template) for i, text in self._texts(questions).items()
+        }
 
     def _texts(self, questions: Sequence[Asked]) -> dict[str, str]:
         if not self.chat_template:
             return {q.id: self.prompt.replace("{prompt}", q.prompt) for q in questions}
         chats = [
             [
-                {"role": "assistant", "content": text} if i % 2 else {"role": "user", "content": self.prompt.replace("{prompt}", text)}
+                {"role": "assistant", "content": text}
+                if i % 2
+                else {"role": "user", "content": self.prompt.replace("{prompt}", text)}
                 for i, text in enumerate(q.turns or (q.prompt,))
             ]
             for q in questions
         ]
         with self._one_sentence():
             template = self.tokenizer.get_chat_template()
-        special = {name: str(token) for name, token in self.tokenizer.special_tokens_map.items() if isinstance(token, str)}
+        special = {
+            name: str(token) for name, token in self.tokenizer.special_tokens_map.items() if isinstance(token, str)
+        }
         variables = {**special, "date_string": DATE.strftime("%d %b %Y"), **(self.chat_template_kwargs or {})}
         texts = rendered(f"proposer.path={self.path}", template, chats, variables)
         return dict(zip((q.id for q in questions), texts, strict=True))
@@ -241,10 +265,14 @@ class HFProposer(Proposer):
         """Tokens that a response to a prompt of `length` tokens may have in the model's context."""
         limit = getattr(self.config.get_text_config(), "max_position_embeddings", None) or 2**20
         if length < 1:
-            raise UserError(f"proposer.path={self.path}: the prompt of {question} has no tokens: check task.prompt and proposer.prompt.")
+            raise UserError(
+                f"proposer.path={self.path}: the prompt of {question} has no tokens: check task.prompt and"
+                " proposer.prompt."
+            )
         if length >= limit:
             raise UserError(
-                f"proposer.path={self.path} takes {limit} tokens and the prompt of {question} has {length}: use shorter prompts or another"
+                f"proposer.path={self.path} takes {limit} tokens and the prompt of {question} has {length}: use"
+                " shorter prompts or another"
                 " proposer."
             )
         return limit - length
@@ -256,13 +284,19 @@ class HFProposer(Proposer):
         rows = write(model, tokenizer, prompts, most, ends, self.stop)
         seconds = (time.perf_counter() - started) / len(prompts)
         last = {*ends, tokenizer.pad_token_id} - {None}
-        return [self._proposal(tokenizer, ids[-_CONTEXT:], row, last, seconds) for ids, row in zip(prompts, rows, strict=True)]
+        return [
+            self._proposal(tokenizer, ids[-_CONTEXT:], row, last, seconds)
+            for ids, row in zip(prompts, rows, strict=True)
+        ]
 
     def _proposal(self, tokenizer, context: list[int], row: Written, ends: set[int], seconds: float) -> Proposal:
         written = proposal_of(tokenizer, context, row, ends, self.stop, seconds)
-        if not all(math.isfinite(p) for *_, p in written.tokens) or (written.end is not None and not math.isfinite(written.end)):
+        if not all(math.isfinite(p) for *_, p in written.tokens) or (
+            written.end is not None and not math.isfinite(written.end)
+        ):
             raise UserError(
-                f"proposer.path={self.path} computes numbers that are not finite with proposer.dtype={self.dtype}: choose another dtype, or"
+                f"proposer.path={self.path} computes numbers that are not finite with proposer.dtype={self.dtype}:"
+                " choose another dtype, or"
                 " check its weights."
             )
         made = cleaned(written)
@@ -271,8 +305,11 @@ class HFProposer(Proposer):
         return made
 
 
-def proposal_of(tokenizer, context: list[int], row: Written, ends: set[int], stop: list[str], seconds: float) -> Proposal:
-    """Text up to the first end token or stop string, and the character span of every token in it. context: the prompt's last tokens."""
+def proposal_of(
+    tokenizer, context: list[int], row: Written, ends: set[int], stop: list[str], seconds: float
+) -> Proposal:
+    """Text up to the first end token or stop string, and the character span of every token in it. context: the prompt's
+    last tokens."""
     ids, logp = row
     length = next((i for i, token in enumerate(ids) if token in ends), len(ids))
     decode = partial(tokenizer.decode, skip_special_tokens=True, clean_up_tokenization_spaces=False)

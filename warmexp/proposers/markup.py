@@ -1,8 +1,8 @@
 """What a chat model writes around its answer: thoughts, headers and ends of turns. None of it is the proposed response.
 
-A template's special tokens are dropped when a model's ids become text, but `<think>` is an ordinary token of Qwen 3's, and a file of
-proposals may hold whatever its maker's decoder left in. Put on a canvas, a thought takes the place of the answer, and `<|im_end|>` is
-eleven characters of text.
+A template's special tokens are dropped when a model's ids become text, but `<think>` is an ordinary token of Qwen 3's,
+and a file of proposals may hold whatever its maker's decoder left in. Put on a canvas, a thought takes the place of the
+answer, and `<|im_end|>` is eleven characters of text.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from dataclasses import replace
 from warmexp.proposers.proposal import Proposal
 
 # A thought and the white space behind it; one that is not closed was cut, and goes on to the end.
-_THOUGHT = re.compile(r"(?:\A\s*)?(?:<think(?:ing)?>|\[THINK\]).*?(?:</think(?:ing)?>\s*|\[/THINK\]\s*|(?P<cut>\Z))", re.DOTALL)
+_THOUGHT = re.compile(
+    r"(?:\A\s*)?(?:<think(?:ing)?>|\[THINK\]).*?(?:</think(?:ing)?>\s*|\[/THINK\]\s*|(?P<cut>\Z))", re.DOTALL
+)
 # Where the template itself opens the thought, only its end is written.
 _CLOSED = re.compile(r"\A.*(?:</think>|</thinking>|\[/THINK\])\s*", re.DOTALL)
 _HEADER = re.compile(
@@ -50,7 +52,8 @@ def tell_cleaned(say: Callable[[str], None], texts: Sequence[str]) -> None:
     if cut:
         say(
             f"warning: {cut} proposals end before the thought that they began, so what they answer is not there: raise"
-            " proposer.max_new_tokens, or set 'proposer.chat_template_kwargs={enable_thinking: false}' where the model knows it"
+            " proposer.max_new_tokens, or set 'proposer.chat_template_kwargs={enable_thinking: false}' where the"
+            " model knows it"
         )
 
 

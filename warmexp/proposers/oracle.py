@@ -26,14 +26,18 @@ class OracleProposer(Proposer):
     """The reference solution, made worse at a rate of `corruption` in [0, 1].
 
     kind: what a corruption is.
-        tokens: each word, number and sign is replaced with probability `corruption` by another of its kind. A number moves by 1 to 9 (and
-            stays ≥ 0), an operator becomes another operator, a word another word of the same solution.
+        tokens: each word, number and sign is replaced with probability `corruption` by another of its kind. A number
+            moves by 1 to 9 (and stays ≥ 0), an operator becomes another operator, a word another word of the same
+            solution.
         numbers: the same, of numbers only.
-        step: with probability `corruption` per question, one of its lines but the last is left out (a solution of one line stays).
-        swap: with probability `corruption` per question, the whole is the solution of one of the task's first 1,000 training questions.
-        preface: with probability `corruption` per question, a few words stand before it: everything is right, and in the wrong slot.
-    `####` and white space are left alone, so the answer can still be extracted (and be wrong). It knows no probabilities: its trust is 1.0
-    everywhere, also where it is wrong. tail: see proposal.py.
+        step: with probability `corruption` per question, one of its lines but the last is left out (a solution of one
+        line stays).
+        swap: with probability `corruption` per question, the whole is the solution of one of the task's first 1,000
+        training questions.
+        preface: with probability `corruption` per question, a few words stand before it: everything is right, and in
+        the wrong slot.
+    `####` and white space are left alone, so the answer can still be extracted (and be wrong). It knows no
+    probabilities: its trust is 1.0 everywhere, also where it is wrong. tail: see proposal.py.
     """
 
     corruption: float = 0.0
@@ -52,10 +56,17 @@ class OracleProposer(Proposer):
             training = getattr(task, "training", None)
             self._others = [q.solution for q in training(_POOL)] if training else []
             if not self._others:
-                raise UserError("proposer.kind=swap needs a task with training questions: choose task=lab or task=gsm8k, or another kind.")
+                raise UserError(
+                    "proposer.kind=swap needs a task with training questions: choose task=lab or task=gsm8k, or"
+                    " another kind."
+                )
 
     def identity(self) -> dict[str, Any]:
-        return {"kind": "oracle", "corruption": self.corruption, **({} if self.kind == "tokens" else {"corrupts": self.kind})}
+        return {
+            "kind": "oracle",
+            "corruption": self.corruption,
+            **({} if self.kind == "tokens" else {"corrupts": self.kind}),
+        }
 
     def propose(self, questions: list[Asked], device: str, seed: int, progress) -> Iterator[tuple[str, Proposal]]:
         for question in questions:
@@ -77,7 +88,10 @@ class OracleProposer(Proposer):
         pieces = _PIECE.findall(question.solution)
         words = sorted({p for p in pieces if p.isalpha()})
         draws = uniform(seed, question.id, "corrupt", (len(pieces), 2))
-        hits = [u[0] < self.corruption and (self.kind == "tokens" or p.isdecimal()) for p, u in zip(pieces, draws, strict=True)]
+        hits = [
+            u[0] < self.corruption and (self.kind == "tokens" or p.isdecimal())
+            for p, u in zip(pieces, draws, strict=True)
+        ]
         return "".join(_replace(p, u[1], words) if hit else p for p, u, hit in zip(pieces, draws, hits, strict=True))
 
 

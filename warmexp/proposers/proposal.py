@@ -1,8 +1,8 @@
 """A proposal: text, and what its author knew about it.
 
-It arrives as text because proposer and backbone have different vocabularies: an id of one means nothing in the other. It is re-encoded
-with the backbone's tokenizer, slot for slot from the first response position, exactly once and here, and what its author knew goes with
-it through character spans (spans.py).
+It arrives as text because proposer and backbone have different vocabularies: an id of one means nothing in the other.
+It is re-encoded with the backbone's tokenizer, slot for slot from the first response position, exactly once and here,
+and what its author knew goes with it through character spans (spans.py).
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ TAILS = ("mask", "eos")
 class Proposal:
     """text: the proposed response, cut at the proposer's stop strings and before its end token.
 
-    tokens: the proposer's own tokens as (first character, past-the-end character, natural-log probability) in the order of the text,
-    empty where unknown. seconds: what writing it took (its share of the batch), kept with it so that stored proposals are not reported
-    as free. end: natural-log probability of the end token that the author wrote after the text; None where it wrote none or is silent.
+    tokens: the proposer's own tokens as (first character, past-the-end character, natural-log probability) in the order
+    of the text, empty where unknown. seconds: what writing it took (its share of the batch), kept with it so that
+    stored proposals are not reported as free. end: natural-log probability of the end token that the author wrote after
+    the text; None where it wrote none or is silent.
     """
 
     text: str
@@ -45,7 +46,8 @@ class Proposal:
         """What `to_json` wrote, or somebody else did.
 
         Raises:
-            UserError: no text; tokens that do not lie in it, in its order, with log-probabilities ≤ 0; an `end` that is none.
+            UserError: no text; tokens that do not lie in it, in its order, with log-probabilities ≤ 0; an `end` that is
+            none.
         """
         text, raw = row.text("text"), row.values
         spans = raw.get("tokens") or []
@@ -58,7 +60,8 @@ class Proposal:
         ordered = all(x[0] <= y[0] and x[1] <= y[1] for x, y in pairwise(tokens))
         if not inside or not ordered or any(p > 0 for *_, p in tokens) or (end or 0) > 0 or seconds < 0:
             raise UserError(
-                f"{row.where}: tokens are not [start, end, log-probability ≤ 0] within the text and in its order, or end is no"
+                f"{row.where}: tokens are not [start, end, log-probability ≤ 0] within the text and in its order, or"
+                " end is no"
                 " log-probability, or seconds are negative: correct them or leave them out."
             )
         return cls(text, tokens, seconds, end)
@@ -68,13 +71,14 @@ class Proposal:
 class Encoded:
     """A proposal in the backbone's vocabulary: n ≤ canvas_length ids; `cut` says that it was longer.
 
-    trust: [n] in [0, 1], the smallest probability of the author's tokens under each id (raw, not calibrated); 1.0 where the author
-    said nothing (a file without tokens, an oracle, a retrieved solution). logp: [n] ≤ 0, the sum of their natural-log probabilities; 0.0
-    where the author said nothing. straddles: [n], whether the id's span starts or ends inside one of the author's tokens, so that no
-    probability of the author is about exactly this piece of text. written: how many ids are the text's; the rest is an `eos` tail.
+    trust: [n] in [0, 1], the smallest probability of the author's tokens under each id (raw, not calibrated); 1.0 where
+    the author said nothing (a file without tokens, an oracle, a retrieved solution). logp: [n] ≤ 0, the sum of their
+    natural-log probabilities; 0.0 where the author said nothing. straddles: [n], whether the id's span starts or ends
+    inside one of the author's tokens, so that no probability of the author is about exactly this piece of text.
+    written: how many ids are the text's; the rest is an `eos` tail.
 
-    What Proposer.judge adds: numeric: [n], whether a token's text holds a digit. calibrated: [n] in [0, 1], the trust after a fitted map;
-    None without one.
+    What Proposer.judge adds: numeric: [n], whether a token's text holds a digit. calibrated: [n] in [0, 1], the trust
+    after a fitted map; None without one.
     """
 
     ids: tuple[int, ...]
@@ -88,11 +92,13 @@ class Encoded:
 
 
 def fit(proposal: Proposal, prompt: str, tokenizer: BackboneTokenizer) -> Proposal:
-    """A proposal as it would stand behind the backbone's prompt: its first space follows the backbone's habit, not the author's.
+    """A proposal as it would stand behind the backbone's prompt: its first space follows the backbone's habit, not the
+    author's.
 
-    A base model goes on after "Answer:" with " Tom", an instruct model starts a turn with "Tom", a reference solution has no space
-    either, and "Tom" and " Tom" are different tokens. Behind white space or a special token (a turn's header) a response starts without
-    spaces, behind anything else with white space. Spans move along; a space that is added has no author.
+    A base model goes on after "Answer:" with " Tom", an instruct model starts a turn with "Tom", a reference solution
+    has no space either, and "Tom" and " Tom" are different tokens. Behind white space or a special token (a turn's
+    header) a response starts without spaces, behind anything else with white space. Spans move along; a space that is
+    added has no author.
     """
     tail = tokenizer.template.split("{prompt}")[1]
     special = [token.content for token in tokenizer.tokenizer.get_added_tokens_decoder().values() if token.special]
@@ -113,9 +119,10 @@ def fit(proposal: Proposal, prompt: str, tokenizer: BackboneTokenizer) -> Propos
 def encode(proposal: Proposal, tokenizer: BackboneTokenizer, canvas_length: int, tail: str) -> Encoded:
     """Re-encode a proposal for a canvas.
 
-    tail: what follows its end: `mask` leaves masks (the paper), `eos` proposes end-of-text up to the end of the canvas. Special tokens
-    spelled out in the text are encoded as text, so the only special token that can be proposed is this end-of-text: whatever token the
-    author ends with (end of text, end of turn), it becomes the backbone's end-of-text or nothing.
+    tail: what follows its end: `mask` leaves masks (the paper), `eos` proposes end-of-text up to the end of the canvas.
+    Special tokens spelled out in the text are encoded as text, so the only special token that can be proposed is this
+    end-of-text: whatever token the author ends with (end of text, end of turn), it becomes the backbone's end-of-text
+    or nothing.
     """
     ids, spans = encoded_spans(tokenizer, proposal.text)
     logp, trust, straddles = carry(proposal.tokens, spans)
@@ -146,8 +153,9 @@ def lay_out(
 
 @dataclass(frozen=True)
 class Asked:
-    """A question as a proposer sees it. `solution` is the reference solution; only an oracle may look at it. `question` is the bare
-    question without the prompt around it, empty where a task does not give it. `turns`: see TaskQuestion; `prompt` says the same."""
+    """A question as a proposer sees it. `solution` is the reference solution; only an oracle may look at it. `question`
+    is the bare question without the prompt around it, empty where a task does not give it. `turns`: see TaskQuestion;
+    `prompt` says the same."""
 
     id: str
     prompt: str
@@ -158,11 +166,14 @@ class Asked:
 
 @dataclass
 class Proposer:
-    """Where proposals come from. Options are dataclasses derived from this; the attributes below are what most of them need.
+    """Where proposals come from. Options are dataclasses derived from this; the attributes below are what most of them
+    need.
 
-    proposes: whether it makes any. oracle: whether it has seen the reference solution; such runs are labelled and kept off fronts.
+    proposes: whether it makes any. oracle: whether it has seen the reference solution; such runs are labelled and kept
+    off fronts.
     stored: whether its proposals cost enough to be kept in the store.
-    from_backbone: whether the backbone writes them: then it is loaded first and `draft` is called, batch by batch, instead of `propose`.
+    from_backbone: whether the backbone writes them: then it is loaded first and `draft` is called, batch by batch,
+    instead of `propose`.
     resident: whether its model stays in memory after proposing, beside the backbone.
     tail: what follows a proposal on the canvas (`encode`).
     say: where a sentence for the user goes.
@@ -180,7 +191,8 @@ class Proposer:
     say = staticmethod(print)
 
     def bind(self, backbone, canvas_length: int, task) -> None:
-        """Told once, while the configuration is checked, what it will propose for: an unloaded checkpoint, the canvas, the task."""
+        """Told once, while the configuration is checked, what it will propose for: an unloaded checkpoint, the canvas,
+        the task."""
 
     @cached_property
     def calibrator(self) -> Calibration | None:

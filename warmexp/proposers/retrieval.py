@@ -1,7 +1,7 @@
 """Retrieval: the solution of the training question that is most like the one asked. No second model.
 
-A prior that is fluent, has the right shape and is nearly always wrong in its numbers: what a warm start makes of it shows how far the
-backbone is led by form alone.
+A prior that is fluent, has the right shape and is nearly always wrong in its numbers: what a warm start makes of it
+shows how far the backbone is led by form alone.
 """
 
 from __future__ import annotations
@@ -24,12 +24,14 @@ _BATCH = 256  # questions whose similarities to the whole pool are held at once
 
 @dataclass
 class RetrievalProposer(Proposer):
-    """argmax_j cos(tfidf(question), tfidf(question_j)) over the first `pool` questions of the task's training split; ties go to the first.
+    """argmax_j cos(tfidf(question), tfidf(question_j)) over the first `pool` questions of the task's training split;
+    ties go to the first.
 
-    Terms are single words and pairs of them, numbers included; weights are 1 + ln(count) times the smoothed inverse document frequency
-    (scikit-learn's TfidfVectorizer). The index holds training questions only, and a question is never answered with the solution of one
-    that has the same id or the same text, so the training split itself is decoded leave-one-out. Nothing in common with any question:
-    an empty proposal. pool: how many training questions are indexed. tail: see proposal.py.
+    Terms are single words and pairs of them, numbers included; weights are 1 + ln(count) times the smoothed inverse
+    document frequency (scikit-learn's TfidfVectorizer). The index holds training questions only, and a question is
+    never answered with the solution of one that has the same id or the same text, so the training split itself is
+    decoded leave-one-out. Nothing in common with any question: an empty proposal. pool: how many training questions are
+    indexed. tail: see proposal.py.
     """
 
     pool: int = 7473
@@ -52,10 +54,16 @@ class RetrievalProposer(Proposer):
         """
         training = getattr(self._task, "training", None)
         if training is None:
-            raise UserError("proposer=retrieval needs a task with a training split: choose task=lab or task=gsm8k, or another proposer.")
+            raise UserError(
+                "proposer=retrieval needs a task with a training split: choose task=lab or task=gsm8k, or another"
+                " proposer."
+            )
         found = training(self.pool)
         if not found:
-            raise UserError("proposer=retrieval found no training questions: check the task's training split, or choose another proposer.")
+            raise UserError(
+                "proposer=retrieval found no training questions: check the task's training split, or choose another"
+                " proposer."
+            )
         return found
 
     def identity(self) -> dict[str, Any]:
@@ -78,7 +86,9 @@ class RetrievalProposer(Proposer):
         for first in range(0, len(questions), _BATCH):
             batch = questions[first : first + _BATCH]
             started = time.perf_counter()
-            cosines = (words.transform([_text(q) for q in batch]) @ rows.T).toarray()  # [batch, pool]; rows have length 1
+            cosines = (
+                words.transform([_text(q) for q in batch]) @ rows.T
+            ).toarray()  # [batch, pool]; rows have length 1
             for row, question in zip(cosines, batch, strict=True):
                 row[same.get(_normal(_text(question)), [])] = 0.0
                 if question.id in ids:

@@ -17,8 +17,8 @@ from warmexp.errors import check_choice
 from warmexp.models.tokenizer import BackboneTokenizer
 from warmexp.proposers.proposal import TAILS, Encoded, Proposal, Proposer, lay_out
 
-# float64 logits of every canvas position are wanted at once: questions are drafted in groups whose logits take at most this much
-# (LLaDA-8B: 256 positions x 126,464 tokens are 0.26 GB per question).
+# float64 logits of every canvas position are wanted at once: questions are drafted in groups whose logits take at most
+# this much (LLaDA-8B: 256 positions x 126,464 tokens are 0.26 GB per question).
 _LOGIT_BYTES = 1 << 30
 
 
@@ -26,9 +26,10 @@ _LOGIT_BYTES = 1 << 30
 class SelfProposer(Proposer):
     """x̂_i = argmax_v p_θ(v | prompt, M…M) at every position i at once, cut before the first end token.
 
-    The forward costs as much as any other and is metered as `aux` in the question's ledger: it is in aux_forwards and in
-    full_forward_equivalents, not in NFE. The ids are used as they are, slot for slot, without a way through text. Trust is p_θ(x̂_i),
-    which is exact for a single position and says nothing about how well neighbours go together. tail: see proposal.py.
+    The forward costs as much as any other and is metered as `aux` in the question's ledger: it is in aux_forwards and
+    in full_forward_equivalents, not in NFE. The ids are used as they are, slot for slot, without a way through text.
+    Trust is p_θ(x̂_i), which is exact for a single position and says nothing about how well neighbours go together.
+    tail: see proposal.py.
     """
 
     tail: str = "mask"
@@ -45,7 +46,9 @@ class SelfProposer(Proposer):
     def identity(self) -> dict[str, Any]:
         return {"kind": "self", "backbone": self._source, "canvas_length": self._length}
 
-    def draft(self, meter: Meter, questions: Sequence[Question], tokenizer: BackboneTokenizer) -> dict[str, tuple[Proposal, Encoded]]:
+    def draft(
+        self, meter: Meter, questions: Sequence[Question], tokenizer: BackboneTokenizer
+    ) -> dict[str, tuple[Proposal, Encoded]]:
         """Draft a batch; one `aux` forward per question goes into the meter's ledger."""
         row_bytes = 8 * self._length * meter.backbone.transformer.wte.weight.shape[0]
         group = max(1, _LOGIT_BYTES // row_bytes)
@@ -55,7 +58,9 @@ class SelfProposer(Proposer):
         return drafts
 
     @torch.inference_mode()
-    def _draft(self, meter: Meter, questions: Sequence[Question], tokenizer: BackboneTokenizer) -> dict[str, tuple[Proposal, Encoded]]:
+    def _draft(
+        self, meter: Meter, questions: Sequence[Question], tokenizer: BackboneTokenizer
+    ) -> dict[str, tuple[Proposal, Encoded]]:
         started = time.perf_counter()
         backbone, length = meter.backbone, self._length
         cold = np.full((len(questions), length), backbone.mask_id)
@@ -66,9 +71,14 @@ class SelfProposer(Proposer):
         read = meter.fetch([top.indices, top.values - logits.logsumexp(-1)])
         ids, logp = (t.view(len(questions), length).tolist() for t in read)
         seconds = (time.perf_counter() - started) / len(questions)
-        return {q.id: self._proposal(i, p, seconds, backbone, tokenizer) for q, i, p in zip(questions, ids, logp, strict=True)}
+        return {
+            q.id: self._proposal(i, p, seconds, backbone, tokenizer)
+            for q, i, p in zip(questions, ids, logp, strict=True)
+        }
 
-    def _proposal(self, ids: list[int], logp: list[float], seconds: float, backbone, tokenizer) -> tuple[Proposal, Encoded]:
+    def _proposal(
+        self, ids: list[int], logp: list[float], seconds: float, backbone, tokenizer
+    ) -> tuple[Proposal, Encoded]:
         n = next((i for i, token in enumerate(ids) if token in backbone.end_ids), len(ids))
         logp = [min(p, 0.0) for p in logp]
         end = logp[n] if n < len(ids) else None

@@ -1,7 +1,7 @@
 """The proposal store: each proposal is generated once, whatever sweeps over ρ, λ, p, τ ask for it.
 
-Content-addressed: the file is named after a hash of the proposer's identity (model, decoding options), the key inside after a hash of
-the prompt. Lines are appended whole; a torn last line is dropped.
+Content-addressed: the file is named after a hash of the proposer's identity (model, decoding options), the key inside
+after a hash of the prompt. Lines are appended whole; a torn last line is dropped.
 """
 
 from __future__ import annotations
@@ -59,7 +59,9 @@ def proposals_for(
             by_id = {q.id: key for key, q in wanted.items()}
             for question, proposal in proposer.propose(missing, device, seed, progress):
                 known[by_id[question]] = proposal
-                if not is_secret(proposal.text):  # changed it would be another proposal, and as it is it may not be kept
+                if not is_secret(
+                    proposal.text
+                ):  # changed it would be another proposal, and as it is it may not be kept
                     append_lines(file, [{"prompt_sha256": by_id[question], **proposal.to_json()}])
     return {q.id: known[prompt_sha256(q)] for q in questions}
 

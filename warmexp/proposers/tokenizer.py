@@ -1,4 +1,5 @@
-"""A proposer's tokenizer as generation needs it: of what its files keep from a training, only how text becomes tokens is taken."""
+"""A proposer's tokenizer as generation needs it: of what its files keep from a training, only how text becomes tokens
+is taken."""
 
 from __future__ import annotations
 
@@ -8,7 +9,8 @@ from warmexp.models.tokenizer_files import without_sampling
 
 
 def as_at_inference(tokenizer: Any) -> Any:
-    """The same transformers tokenizer with one encoding per text (no BPE dropout) that recognises the special tokens of a template.
+    """The same transformers tokenizer with one encoding per text (no BPE dropout) that recognises the special tokens of
+    a template.
 
     Truncation and padding of tokenizer.json are set by transformers at every call.
     """
@@ -21,8 +23,8 @@ def as_at_inference(tokenizer: Any) -> Any:
 def prompt_ids(tokenizer: Any, text: str, special: bool) -> list[int]:
     """Ids of a prompt that a response follows.
 
-    special: add the special tokens with which the tokenizer begins a text. What it would add at the end (an end-of-text token, behind
-    which a model begins something else) is left out.
+    special: add the special tokens with which the tokenizer begins a text. What it would add at the end (an end-of-text
+    token, behind which a model begins something else) is left out.
     """
     plain = tokenizer(text, add_special_tokens=False)["input_ids"]
     if not special:

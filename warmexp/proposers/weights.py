@@ -18,12 +18,13 @@ def check_folder(folder: Path) -> None:
     """Before anything is built from config.json: the headers of the weights tell how much there can be.
 
     Raises:
-        UserError: more layers than tensors (building them would take for ever), or an adapter beside the weights, for which
-            transformers would load the model that it names instead of this one, where peft is installed.
+        UserError: more layers than tensors (building them would take for ever), or an adapter beside the weights, for
+            which transformers would load the model that it names instead of this one, where peft is installed.
     """
     if (folder / ADAPTER_CONFIG).is_file():
         raise UserError(
-            f"{_KEY}={folder} has an {ADAPTER_CONFIG} beside its weights, for which transformers loads another model: remove it if the"
+            f"{_KEY}={folder} has an {ADAPTER_CONFIG} beside its weights, for which transformers loads another model:"
+            " remove it if the"
             " adapter is merged, else merge it first."
         )
     tensors = 0
@@ -40,7 +41,10 @@ def _check_layers(folder: Path, config: dict[str, Any], tensors: int) -> None:
     """Also those of a part of the model (`text_config`), which stand one level below."""
     for name, value in config.items():
         if name in _LAYERS and isinstance(value, (int, float)) and not value <= tensors:
-            raise UserError(f"{_KEY}={folder}: config.json has {name}={value} and the weights {tensors} tensors: one is another model's.")
+            raise UserError(
+                f"{_KEY}={folder}: config.json has {name}={value} and the weights {tensors} tensors: one is another"
+                " model's."
+            )
         if isinstance(value, dict):
             _check_layers(folder, {k: v for k, v in value.items() if not isinstance(v, dict)}, tensors)
 
@@ -55,4 +59,7 @@ def check_loaded(folder: Path, found: dict[str, Any]) -> None:
         names = sorted(str(name) for name in found.get(what) or ())
         if names:
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-            raise UserError(f"{_KEY}={folder}: the weights {said} {names[0][:200]}{more}, which config.json asks for: download it again.")
+            raise UserError(
+                f"{_KEY}={folder}: the weights {said} {names[0][:200]}{more}, which config.json asks for: download it"
+                " again."
+            )

@@ -1,4 +1,5 @@
-"""What the tables say, as text: one row per run, one row per run against the baseline, one line of numbers per group."""
+"""What the tables say, as text: one row per run, one row per run against the baseline, one line of numbers per
+group."""
 
 from __future__ import annotations
 
@@ -12,12 +13,27 @@ RUN_COLUMNS = ("method", "proposer", "τ")
 _CI = "[95\u00a0%\u00a0CI]"
 _ALL = "[95\u00a0%, together]"
 _MOST_METHODS = 8
-_NAMES = {"nfe": "NFE", "full_forward_equivalents": "full forwards", "token_forwards": "token-forwards", "seconds": "s per question"}
+_NAMES = {
+    "nfe": "NFE",
+    "full_forward_equivalents": "full forwards",
+    "token_forwards": "token-forwards",
+    "seconds": "s per question",
+}
 
 
 def run_columns(front: Front) -> tuple[str, ...]:
     cost = [f"{_NAMES[name]} {_CI}" for name in dict.fromkeys(("nfe", front.x))]
-    return *RUN_COLUMNS, *cost, "median, 95th", f"strict % {_CI}", f"flexible % {_CI}", "proposal %", "seconds", "n", "undominated %"
+    return (
+        *RUN_COLUMNS,
+        *cost,
+        "median, 95th",
+        f"strict % {_CI}",
+        f"flexible % {_CI}",
+        "proposal %",
+        "seconds",
+        "n",
+        "undominated %",
+    )
 
 
 def run_cells(front: Front, run: Result) -> tuple[str, ...]:
@@ -109,7 +125,11 @@ def numbers_lines(front: Front, group: Group) -> list[str]:
         line += f" (baseline {with_interval(group.baseline_hypervolume, group.baseline_hypervolume_ci95, 1.0, 3)})"
     lines = [f"{line}, reference point ({group.reference_x:.{digits}f}, 0)."]
     methods = [curve for curve in group.curves if len(curve.runs) > 1]
-    areas = [f"{curve.label} {with_interval(curve.aup, curve.aup_ci95, 1.0, 1)}" for curve in methods if curve.aup is not None]
+    areas = [
+        f"{curve.label} {with_interval(curve.aup, curve.aup_ci95, 1.0, 1)}"
+        for curve in methods
+        if curve.aup is not None
+    ]
     if areas and len(areas) <= _MOST_METHODS:
         lines.append(f"AUP by method: {', '.join(areas)}.")
     refused = [f"{curve.label}, {curve.aup_reason}" for curve in methods if curve.aup_reason]
@@ -122,7 +142,8 @@ def run_notes(front: Front, runs: list[Result], group: Group) -> list[str]:
     cost = "" if front.x == "nfe" else f" by {_NAMES[front.x]}"
     name = "NFE" if front.x == "nfe" else _NAMES[front.x]
     lines = [
-        f"Undominated: share of resamples of the questions in which no run has lower {name} and higher {front.accuracy} accuracy{cost};"
+        f"Undominated: share of resamples of the questions in which no run has lower {name} and higher"
+        f" {front.accuracy} accuracy{cost};"
         f" bold from {100 * STEADY:.0f} %. Proposals scored by {front.accuracy} match."
     ]
     if group.split != "not named":
@@ -139,9 +160,11 @@ def run_notes(front: Front, runs: list[Result], group: Group) -> list[str]:
 def saving_notes(front: Front, runs: list[Result]) -> list[str]:
     compared = max((run.paired.compared or 0 for run in runs if run.paired), default=0)
     lines = [
-        "Δ, won, lost: question by question against the baseline run with the same settings; intervals hold together with 95 %, p is"
+        "Δ, won, lost: question by question against the baseline run with the same settings; intervals hold together"
+        " with 95 %, p is"
         f" McNemar's exact one and beside it Holm's: {compared} run{'s were' if compared != 1 else ' was'} compared.",
-        f"Saved: what the baseline ({front.selector}) spends at the run's accuracy, on the hull of its own runs, less what the run spends;"
+        f"Saved: what the baseline ({front.selector}) spends at the run's accuracy, on the hull of its own runs, less"
+        " what the run spends;"
         " a point between two runs means tossing a coin per question for one or the other.",
         "One left out: the same with each baseline run left out in turn, lowest to highest.",
         "≥, ≤: outside that hull, nothing is extrapolated.",
@@ -149,7 +172,9 @@ def saving_notes(front: Front, runs: list[Result]) -> list[str]:
         "Needed: how many questions it would take to show the observed difference (power 80 %).",
     ]
     if any(run.saved and run.saved.far for run in runs):
-        lines.append("!: the baseline runs beside that point are far apart, and one between them may take the saving away.")
+        lines.append(
+            "!: the baseline runs beside that point are far apart, and one between them may take the saving away."
+        )
     return lines
 
 

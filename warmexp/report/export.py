@@ -1,4 +1,5 @@
-"""A front as files: front.json for programs, front.csv for a spreadsheet, front.png for a paper, report.html for a reader."""
+"""A front as files: front.json for programs, front.csv for a spreadsheet, front.png for a paper, report.html for a
+reader."""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ def write_front(front: Front, folder: Path | str, title: str = "warmexp report")
     """Write everything; what was there of an earlier front is replaced.
 
     Returns:
-        name -> path, in the order json, csv, png, report; and quality, a second picture, where the quality of the prior was varied.
+        name -> path, in the order json, csv, png, report; and quality, a second picture, where the quality of the prior
+        was varied.
     Raises:
         UserError: where the folder cannot be written.
     """
@@ -49,8 +51,8 @@ def write_front(front: Front, folder: Path | str, title: str = "warmexp report")
 def csv_text(content: dict[str, Any]) -> str:
     """front.json's runs as a table: one line per run, with every axis, the comparison and the settings that vary.
 
-    Numbers are bare and texts are quoted, so that no separator in a text begins a cell; a text that a spreadsheet would compute, such as
-    =1+1, has an apostrophe before it.
+    Numbers are bare and texts are quoted, so that no separator in a text begins a cell; a text that a spreadsheet would
+    compute, such as =1+1, has an apostrophe before it.
     """
     rows = [_row(run, content["varying"]) for run in content["runs"]]
     out = io.StringIO()

@@ -1,8 +1,9 @@
-"""A front as a picture for print: one mark per run, intervals on both axes, the baseline's own front as the line to beat.
+"""A front as a picture for print: one mark per run, intervals on both axes, the baseline's own front as the line to
+beat.
 
-Colour says which proposer, the marker which init, filled or hollow whether tokens were revised (remask). Runs on different questions stand
-in panels of their own, unless they were pooled on request; then the picture says so. Oracle runs are grey and touch no line.
-No meaning rests on colour alone.
+Colour says which proposer, the marker which init, filled or hollow whether tokens were revised (remask). Runs on
+different questions stand in panels of their own, unless they were pooled on request; then the picture says so. Oracle
+runs are grey and touch no line. No meaning rests on colour alone.
 """
 
 from __future__ import annotations
@@ -82,7 +83,9 @@ def save(figure: Figure, path: Path) -> None:
     write_bytes(path, content.getvalue())
 
 
-def _panel(axes: Axes, front: Front, number: int, runs: list[Result], colours: dict[str, str], markers: dict[str, str]) -> None:
+def _panel(
+    axes: Axes, front: Front, number: int, runs: list[Result], colours: dict[str, str], markers: dict[str, str]
+) -> None:
     axes.set_ylabel(f"accuracy, {front.accuracy} match (%)")
     axes.grid(color="#EEEEEE", linewidth=0.8)
     axes.set_axisbelow(True)
@@ -92,7 +95,9 @@ def _panel(axes: Axes, front: Front, number: int, runs: list[Result], colours: d
         return
     group = front.groups[number]
     _scale(axes, front, runs)
-    axes.set_title("\n".join(_about(front, group, runs)), loc="left", fontsize=8, color=WARNING if front.pooled else "#555555")
+    axes.set_title(
+        "\n".join(_about(front, group, runs)), loc="left", fontsize=8, color=WARNING if front.pooled else "#555555"
+    )
     if len(group.front) > 1:
         axes.step(*_line(group.front), where="post", color=PALE, linewidth=5, zorder=1)
     if len(group.baseline_front) > 1:
@@ -116,7 +121,12 @@ def _scale(axes: Axes, front: Front, runs: list[Result]) -> None:
         axes.xaxis.set_major_formatter(ScalarFormatter())
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xticks(
-            [digit * 10**power for power in range(-4, 8) for digit in (1, 2, 5) if lowest / 2 < digit * 10**power < 2 * highest]
+            [
+                digit * 10**power
+                for power in range(-4, 8)
+                for digit in (1, 2, 5)
+                if lowest / 2 < digit * 10**power < 2 * highest
+            ]
         )
         axes.set_xlim(left / 1.15, right * 1.15)
     else:
@@ -188,7 +198,9 @@ def _legend(figure: Figure, front: Front, colours: dict[str, str], markers: dict
     if proposers:
         heading("proposer")
         names = {"none": "none (cold start)"}
-        handles += [Line2D([], [], **_mark(colours[name], "o", False), label=names.get(name, name)) for name in proposers]
+        handles += [
+            Line2D([], [], **_mark(colours[name], "o", False), label=names.get(name, name)) for name in proposers
+        ]
     methods = [name for name in markers if name in {p.method for p in points}]
     if methods:
         heading("init")
@@ -210,7 +222,9 @@ def _legend(figure: Figure, front: Front, colours: dict[str, str], markers: dict
         handles += lines
     if not handles:
         return
-    legend = figure.legend(handles=handles, loc="outside right upper", frameon=False, fontsize=8.5, handlelength=1.6, labelspacing=0.45)
+    legend = figure.legend(
+        handles=handles, loc="outside right upper", frameon=False, fontsize=8.5, handlelength=1.6, labelspacing=0.45
+    )
     for handle, text in zip(handles, legend.get_texts(), strict=True):
         if handle.get_linestyle() == "None" and handle.get_marker() in ("None", None, ""):
             text.set(fontweight="bold", color="#333333")
@@ -218,7 +232,8 @@ def _legend(figure: Figure, front: Front, colours: dict[str, str], markers: dict
 
 
 def _annotate(axes: Axes, runs: Sequence[Result], group: Group, colours: dict[str, str]) -> None:
-    """Write beside each mark what tells it from the others of its kind, as far as there is room; the front comes first."""
+    """Write beside each mark what tells it from the others of its kind, as far as there is room; the front comes
+    first."""
     several = len({run.point.shown for run in runs}) > 1
     # Where all warm starts share a threshold, only the baseline's runs have thresholds to tell apart.
     warm = len({(run.point.shown, run.point.unmask) for run in runs if not run.is_baseline}) > 1
@@ -232,7 +247,9 @@ def _annotate(axes: Axes, runs: Sequence[Result], group: Group, colours: dict[st
         if several and (warm or run.is_baseline):
             parts.append(point.shown)
         if parts:
-            labels.append(Label(run.x, 100 * run.accuracy, " ".join(parts), GREY if point.oracle else colours[point.proposer]))
+            labels.append(
+                Label(run.x, 100 * run.accuracy, " ".join(parts), GREY if point.oracle else colours[point.proposer])
+            )
     bars = [((r.x_ci95[0], 100 * r.accuracy), (r.x_ci95[1], 100 * r.accuracy)) for r in runs]
     bars += [((r.x, 100 * r.point.accuracy_ci95[0]), (r.x, 100 * r.point.accuracy_ci95[1])) for r in runs]
     bars += [((x, 100 * y), (x2, 100 * y2)) for (x, y), (x2, y2) in pairwise(group.baseline_front)]

@@ -1,7 +1,8 @@
 """The front as a Plotly figure: what the report shows and W&B keeps. Plotly is imported here only.
 
-Colour says which proposer, the symbol which init, filled or hollow whether tokens were revised, as in the printed figure. Points carry
-their run id as custom data; `meta` of a trace says what it is (runs, oracle, baseline or front), so that a page can restyle and filter.
+Colour says which proposer, the symbol which init, filled or hollow whether tokens were revised, as in the printed
+figure. Points carry their run id as custom data; `meta` of a trace says what it is (runs, oracle, baseline or front),
+so that a page can restyle and filter.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ def plotly_script() -> str:
 
 
 def front_figure(front_json: dict[str, Any]) -> go.Figure:
-    """The figure of a front.json (format 2): runs with both intervals, the baseline's front as a line, oracle runs apart.
+    """The figure of a front.json (format 2): runs with both intervals, the baseline's front as a line, oracle runs
+    apart.
 
     Hovering tells a run's numbers and where its settings differ from the baseline run it is paired with.
     """
@@ -58,12 +60,23 @@ def _line(figure: go.Figure, corners: list, name: str, role: str, line: dict[str
         marker = {"symbol": "line-ew-open", "size": 14, "color": line["color"]}
         figure.add_trace(
             go.Scatter(
-                x=x, y=y, name=name, legendgroup=role, showlegend=shown, mode=mode, line=line, marker=marker, hoverinfo="skip", meta=role
+                x=x,
+                y=y,
+                name=name,
+                legendgroup=role,
+                showlegend=shown,
+                mode=mode,
+                line=line,
+                marker=marker,
+                hoverinfo="skip",
+                meta=role,
             )
         )
 
 
-def _runs(members: list[dict[str, Any]], texts: list[str], name: str, colour: str, symbol: str, revises: bool, oracle: bool) -> go.Scatter:
+def _runs(
+    members: list[dict[str, Any]], texts: list[str], name: str, colour: str, symbol: str, revises: bool, oracle: bool
+) -> go.Scatter:
     x, y = [run["x"] for run in members], [100 * run["accuracy"] for run in members]
     return go.Scatter(
         x=x,
@@ -72,7 +85,12 @@ def _runs(members: list[dict[str, Any]], texts: list[str], name: str, colour: st
         error_y=_bars(y, [run["accuracy_ci95"] for run in members], 100, colour),
         mode="markers",
         name=name,
-        marker={"symbol": symbol + ("-open" if revises else ""), "size": 9, "color": colour, "line": {"width": 2 if revises else 0}},
+        marker={
+            "symbol": symbol + ("-open" if revises else ""),
+            "size": 9,
+            "color": colour,
+            "line": {"width": 2 if revises else 0},
+        },
         hovertext=texts,
         hoverinfo="text",
         customdata=[run["run_id"] for run in members],
@@ -82,12 +100,23 @@ def _runs(members: list[dict[str, Any]], texts: list[str], name: str, colour: st
 
 def _bars(middle: list[float], intervals: list, scale: float, colour: str) -> dict[str, Any]:
     """Both whiskers as distances from the middle, faint enough to lie under two hundred marks."""
-    ends = [(scale * low, scale * high) if None not in (low, high) else (m, m) for m, (low, high) in zip(middle, intervals, strict=True)]
+    ends = [
+        (scale * low, scale * high) if None not in (low, high) else (m, m)
+        for m, (low, high) in zip(middle, intervals, strict=True)
+    ]
     above = [max(high - m, 0) for m, (_, high) in zip(middle, ends, strict=True)]
     below = [max(m - low, 0) for m, (low, _) in zip(middle, ends, strict=True)]
     red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
     faint = f"rgba({red},{green},{blue},0.38)"
-    return {"type": "data", "array": above, "arrayminus": below, "symmetric": False, "color": faint, "thickness": 1.2, "width": 0}
+    return {
+        "type": "data",
+        "array": above,
+        "arrayminus": below,
+        "symmetric": False,
+        "color": faint,
+        "thickness": 1.2,
+        "width": 0,
+    }
 
 
 def _name(run: dict[str, Any]) -> str:
@@ -134,7 +163,10 @@ def _symbols(runs: list[dict[str, Any]]) -> dict[str, str]:
 def _layout(front: dict[str, Any]) -> dict[str, Any]:
     values = [run["x"] for run in front["runs"]]
     wide = bool(values) and min(values) > 0 and max(values) > _WIDE * min(values)
-    x_axis = {"title": {"text": front["x_label"] + (" (log scale)" if wide else "")}, "type": "log" if wide else "linear"}
+    x_axis = {
+        "title": {"text": front["x_label"] + (" (log scale)" if wide else "")},
+        "type": "log" if wide else "linear",
+    }
     if wide:
         x_axis |= {"dtick": "D2"}  # 1, 2, 5, 10, …
     notes = [escape(caveat, quote=False) for caveat in front["caveats"] if caveat.startswith("Pooled")]

@@ -1,4 +1,5 @@
-"""Small labels beside marks, so that none covers a mark or another label: a greedy search over positions around each mark.
+"""Small labels beside marks, so that none covers a mark or another label: a greedy search over positions around each
+mark.
 
 A label for which every position is taken is left out: an unreadable one says less. Knows nothing about runs.
 """
@@ -46,10 +47,16 @@ def place(axes: Axes, labels: Sequence[Label], marks: Sequence[tuple[float, floa
     scale = axes.figure.dpi / 72
     to_pixels = axes.transData.transform
     boxes = [_around(x, y, _MARK * scale) for x, y in (to_pixels(mark) for mark in marks)]
-    samples = np.concatenate([_along(to_pixels(start), to_pixels(end)) for start, end in lines]) if lines else np.empty((0, 2))
+    samples = (
+        np.concatenate([_along(to_pixels(start), to_pixels(end)) for start, end in lines])
+        if lines
+        else np.empty((0, 2))
+    )
     drawn = 0
     for label in labels:
-        text = axes.text(label.x, label.y, label.text, fontsize=FONT_SIZE, color=label.colour, ha="left", va="bottom", zorder=6)
+        text = axes.text(
+            label.x, label.y, label.text, fontsize=FONT_SIZE, color=label.colour, ha="left", va="bottom", zorder=6
+        )
         text.set_in_layout(False)
         text.set_path_effects([withStroke(linewidth=2, foreground="white")])
         size = text.get_window_extent()

@@ -17,7 +17,8 @@ _RATE, _SHARE = "corruption rate of the oracle", "share of proposals that are ri
 
 
 def quality_picture(front: Front, path: Path | str) -> Path:
-    """Write a PNG: accuracy above and cost below, over the rate of corruption on the left and the proposals' accuracy on the right.
+    """Write a PNG: accuracy above and cost below, over the rate of corruption on the left and the proposals' accuracy
+    on the right.
 
     Dashed: the cold start's. Crosses: real proposers, which have no rate. The front must have a curve.
     """
@@ -31,7 +32,9 @@ def quality_picture(front: Front, path: Path | str) -> Path:
             for column, across in enumerate((_RATE, _SHARE)):
                 _panel(panels[row, column], front, across, accuracy=row == 0)
                 panels[1, column].set_xlabel(across)
-        figure.legend(*panels[1, 1].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False, fontsize=8.5)
+        figure.legend(
+            *panels[1, 1].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False, fontsize=8.5
+        )
         save(figure, path)
     return path
 
@@ -43,13 +46,25 @@ def _panel(axes: Axes, front: Front, across: str, accuracy: bool) -> None:
         there = [at for at in curve.oracles if _quality(at, across) is not None]
         x, y = [_quality(at, across) for at in there], [_value(at, accuracy) for at in there]
         colour, marker = PALETTE[i % len(PALETTE)], MARKERS[i % len(MARKERS)]
-        axes.plot(x, [value for value, _, _ in y], color=colour, marker=marker, markersize=4.5, linewidth=1.2, label=curve.label)
-        axes.fill_between(x, [low for _, low, _ in y], [high for _, _, high in y], color=colour, alpha=0.12, linewidth=0)
+        axes.plot(
+            x,
+            [value for value, _, _ in y],
+            color=colour,
+            marker=marker,
+            markersize=4.5,
+            linewidth=1.2,
+            label=curve.label,
+        )
+        axes.fill_between(
+            x, [low for _, low, _ in y], [high for _, _, high in y], color=colour, alpha=0.12, linewidth=0
+        )
     small = {"fontsize": 7, "color": GREY, "textcoords": "offset points"}
     for at in {curve.cold.run: curve.cold for curve in front.prior_quality if curve.cold}.values():
         axes.axhline(_value(at, accuracy)[0], color=INK, linewidth=1.1, linestyle="--")
         label = next(run.point.label for run in front.runs if run.point.run_id == at.run)
-        axes.annotate(label, (1, _value(at, accuracy)[0]), (-2, 2), xycoords=("axes fraction", "data"), ha="right", **small)
+        axes.annotate(
+            label, (1, _value(at, accuracy)[0]), (-2, 2), xycoords=("axes fraction", "data"), ha="right", **small
+        )
     for at in {at.run: at for curve in front.prior_quality for at in curve.proposers if across == _SHARE}.values():
         place = (_quality(at, across), _value(at, accuracy)[0])
         axes.plot(*place, color=INK, marker="X", markersize=7, markeredgecolor="white", zorder=5)

@@ -59,7 +59,13 @@ def markdown(front: Front) -> str:
         for run, cells in rows:
             cells = [cell.replace("|", "\\|") for cell in cells]
             lines.append((f"**{cells[0]}**" if run.steady else cells[0], *cells[1:]))
-        parts += [*([f"**{title}**", ""] if title else []), *("| " + " | ".join(line) + " |" for line in lines), "", " ".join(notes), ""]
+        parts += [
+            *([f"**{title}**", ""] if title else []),
+            *("| " + " | ".join(line) + " |" for line in lines),
+            "",
+            " ".join(notes),
+            "",
+        ]
     if front.caveats:
         parts += [" ".join(front.caveats), ""]
     return "\n".join(parts or ["No runs.", ""])
@@ -76,7 +82,9 @@ def _tables(front: Front) -> list[tuple[str | None, tuple[str, ...], list[tuple[
         tables.append((title, run_columns(front), _rows(front, runs, run_cells), notes))
         compared = [run for run in runs if run.saved or run.paired]
         if compared:
-            tables.append((None, saving_columns(front), _rows(front, compared, saving_cells), saving_notes(front, compared)))
+            tables.append(
+                (None, saving_columns(front), _rows(front, compared, saving_cells), saving_notes(front, compared))
+            )
     return tables
 
 
@@ -84,10 +92,14 @@ def _rows(front: Front, runs: Sequence[Result], cells: Callable[[Front, Result],
     return [(run, cells(front, run)) for run in runs]
 
 
-def _rich(title: str | None, columns: Sequence[str], rows: Sequence[tuple[Result, Sequence[str]]], notes: Sequence[str]) -> Table:
+def _rich(
+    title: str | None, columns: Sequence[str], rows: Sequence[tuple[Result, Sequence[str]]], notes: Sequence[str]
+) -> Table:
     caption = escape(visible(" ".join(notes)))
     title = title and escape(visible(title))
-    out = Table(title=title, title_justify="left", caption=caption, caption_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    out = Table(
+        title=title, title_justify="left", caption=caption, caption_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
+    )
     for index, name in enumerate(columns):
         name = name.replace(" [", "\n[").replace(" (", "\n(")  # narrow columns leave room for the method
         out.add_column(name, justify="right" if index >= _TEXT_COLUMNS else "left", no_wrap=index == _TEXT_COLUMNS)

@@ -1,4 +1,5 @@
-"""Batches that are halved where a device runs out of memory: nothing is lost, and what ran out is done again in smaller pieces."""
+"""Batches that are halved where a device runs out of memory: nothing is lost, and what ran out is done again in smaller
+pieces."""
 
 from __future__ import annotations
 
@@ -21,8 +22,8 @@ def halving(
 ) -> Iterator[tuple[Sequence[T], R]]:
     """Yield (batch, work(batch)) for all items, in order, in batches no larger than what has run out of memory so far.
 
-    A batch of n that runs out is done again in two of ⌈n/2⌉ and ⌊n/2⌋, and no later batch is larger than ⌈n/2⌉. `work` must leave nothing
-    behind when it fails. Only errors that say so (`out_of_memory`) are treated like this.
+    A batch of n that runs out is done again in two of ⌈n/2⌉ and ⌊n/2⌋, and no later batch is larger than ⌈n/2⌉. `work`
+    must leave nothing behind when it fails. Only errors that say so (`out_of_memory`) are treated like this.
 
     Args:
         say: told of every halving, once.
@@ -54,11 +55,17 @@ def halving(
 
 
 def shrinking(
-    items: Iterable[T], size: int, work: Callable[[Iterable[T], int], Iterator[tuple[T, R]]], say: Callable[[str], None], remedy: str
+    items: Iterable[T],
+    size: int,
+    work: Callable[[Iterable[T], int], Iterator[tuple[T, R]]],
+    say: Callable[[str], None],
+    remedy: str,
 ) -> Iterator[tuple[T, R]]:
-    """Yield what `work(items, size)` yields, and where that runs out of memory, go on with the items it has not yielded at half the size.
+    """Yield what `work(items, size)` yields, and where that runs out of memory, go on with the items it has not yielded
+    at half the size.
 
-    `work` takes up to `size` items at a time, as it needs them, and yields each with its result, in any order. Otherwise as `halving`.
+    `work` takes up to `size` items at a time, as it needs them, and yields each with its result, in any order.
+    Otherwise as `halving`.
     """
     waiting = iter(items)
     taken: list[T] = []  # and not yielded

@@ -1,5 +1,5 @@
-"""Under what circumstances a run's seconds were measured. They change no answer and no count, and two runs' seconds compare where they are
-the same. Read from the run's config.yaml and environment.json."""
+"""Under what circumstances a run's seconds were measured. They change no answer and no count, and two runs' seconds
+compare where they are the same. Read from the run's config.yaml and environment.json."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ def circumstances(config: Mapping[str, Any], folder: Path) -> dict[str, str]:
 
 
 def other_seconds(folder: Path, asked: Mapping[str, Any]) -> str | None:
-    """A clause where a finished run's seconds are not those of what is asked for now; None where they are, or nobody knows.
+    """A clause where a finished run's seconds are not those of what is asked for now; None where they are, or nobody
+    knows.
 
     asked: the configuration of the command, of which batch_size, engine and share are read.
     """

@@ -1,4 +1,5 @@
-"""The progress bar: done, ETA, running NFE and accuracy. Drawn only where standard error is a terminal; silent elsewhere."""
+"""The progress bar: done, ETA, running NFE and accuracy. Drawn only where standard error is a terminal; silent
+elsewhere."""
 
 from __future__ import annotations
 
@@ -34,7 +35,9 @@ class ProgressBar:
             self._progress.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         with suppress(OSError):
             self._progress.stop()
 

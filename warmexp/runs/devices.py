@@ -1,8 +1,8 @@
 """Several jobs on one machine: each takes a CUDA device of its own, by a lock that the operating
 system frees when the job's process ends.
 
-Only `device=auto`, and a list of devices under a launcher of several processes, are shared out like this. Who names a device
-(`device=cuda:0`, `device=cuda`) gets it, alone or not.
+Only `device=auto`, and a list of devices under a launcher of several processes, are shared out like this. Who names a
+device (`device=cuda:0`, `device=cuda`) gets it, alone or not.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ def placed(plan: Plan, say: Callable[[str], None]) -> Iterator[Plan]:
 
 @contextmanager
 def own_device(say: Callable[[str], None], among: tuple[str, ...] = ()) -> Iterator[str]:
-    """A CUDA device that no other job of this user on this machine holds, waited for if need be; `cpu` where there is none.
+    """A CUDA device that no other job of this user on this machine holds, waited for if need be; `cpu` where there is
+    none.
 
     say: told once when all devices are taken. among: one of these, or `cuda`: any.
     """

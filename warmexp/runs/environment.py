@@ -1,4 +1,5 @@
-"""What a result was computed with and where: versions, device, attention kernel, precision, git revision. Never a path or a secret."""
+"""What a result was computed with and where: versions, device, attention kernel, precision, git revision. Never a path
+or a secret."""
 
 from __future__ import annotations
 
@@ -19,8 +20,11 @@ _PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "hydra-core",
 
 
 def keep_float32() -> None:
-    """Float32 products in float32: TF32 (a 10-bit mantissa on tensor cores) off for matrix products and cuDNN, whatever was set before."""
-    if hasattr(torch.backends, "fp32_precision"):  # torch 2.9's switches; the older ones below cannot be read where only these are set
+    """Float32 products in float32: TF32 (a 10-bit mantissa on tensor cores) off for matrix products and cuDNN, whatever
+    was set before."""
+    if hasattr(
+        torch.backends, "fp32_precision"
+    ):  # torch 2.9's switches; the older ones below cannot be read where only these are set
         torch.backends.fp32_precision = "ieee"
     torch.set_float32_matmul_precision("highest")
     torch.backends.cuda.matmul.allow_tf32 = False
@@ -28,12 +32,13 @@ def keep_float32() -> None:
 
 
 def no_cudnn_attention() -> None:
-    """Attention by torch's flash and memory-efficient kernels, not by cuDNN, whatever was set before; on a CPU nothing changes.
+    """Attention by torch's flash and memory-efficient kernels, not by cuDNN, whatever was set before; on a CPU nothing
+    changes.
 
-    torch prefers cuDNN's on some GPUs (Hopper), and cuDNN makes a plan for every shape it meets, which takes tenths of a second. The last
-    layer has a query per position that is read, and a row's length is its question's, so nearly every forward has a shape of its own; a
-    proposer's keys grow with every token. Attention is 2 % of a forward's arithmetic at 400 positions of 8 B parameters: a faster kernel
-    could not earn the plans.
+    torch prefers cuDNN's on some GPUs (Hopper), and cuDNN makes a plan for every shape it meets, which takes tenths of
+    a second. The last layer has a query per position that is read, and a row's length is its question's, so nearly
+    every forward has a shape of its own; a proposer's keys grow with every token. Attention is 2 % of a forward's
+    arithmetic at 400 positions of 8 B parameters: a faster kernel could not earn the plans.
     """
     torch.backends.cuda.enable_cudnn_sdp(False)
 
@@ -82,8 +87,8 @@ def _processor() -> str:
 
 
 def _gpu(device: str) -> dict[str, Any]:
-    """gpu_memory in bytes; cudnn as its library gives it (91002 is 9.10.2); reduced_precision: whether 16-bit products may be summed in
-    16 bits, which torch allows unless told otherwise."""
+    """gpu_memory in bytes; cudnn as its library gives it (91002 is 9.10.2); reduced_precision: whether 16-bit products
+    may be summed in 16 bits, which torch allows unless told otherwise."""
     properties = torch.cuda.get_device_properties(device)
     matmul = torch.backends.cuda.matmul
     return {
@@ -111,7 +116,8 @@ def _driver() -> str | None:
 
 
 def _enabled_kernels() -> list[str]:
-    """The kernels scaled_dot_product_attention may choose from on CUDA; it picks one per call by GPU, shape, mask and dtype."""
+    """The kernels scaled_dot_product_attention may choose from on CUDA; it picks one per call by GPU, shape, mask and
+    dtype."""
     cuda = torch.backends.cuda
     enabled = {
         "flash": cuda.flash_sdp_enabled(),
@@ -124,9 +130,11 @@ def _enabled_kernels() -> list[str]:
 
 @torch.inference_mode()
 def attention_kernels(backbone: Backbone, tokens: int) -> dict[str, str | None]:
-    """Which kernel the backbone's attention uses for a row of `tokens`, without and with a padding mask (rows of several lengths).
+    """Which kernel the backbone's attention uses for a row of `tokens`, without and with a padding mask (rows of
+    several lengths).
 
-    It is asked of the function scaled_dot_product_attention itself asks, which torch does not document: None where it cannot be asked.
+    It is asked of the function scaled_dot_product_attention itself asks, which torch does not document: None where it
+    cannot be asked.
     """
     config = backbone.transformer.config
     x = torch.empty(1, config.n_heads, tokens, config.head_dim, dtype=backbone.dtype, device=backbone.device)
@@ -155,8 +163,12 @@ def _git_revision() -> str | None:
     if not (root / ".git").exists():
         return None
     try:
-        head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, timeout=5, check=True).stdout.strip()
-        dirty = subprocess.run(["git", "status", "--porcelain", "-uno"], cwd=root, capture_output=True, text=True, timeout=5).stdout
+        head = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, timeout=5, check=True
+        ).stdout.strip()
+        dirty = subprocess.run(
+            ["git", "status", "--porcelain", "-uno"], cwd=root, capture_output=True, text=True, timeout=5
+        ).stdout
         return head + ("+" if dirty.strip() else "")
     except (OSError, subprocess.SubprocessError):
         return None

@@ -1,6 +1,7 @@
 """How many questions a device holds at a time, predicted from sizes before the first forward.
 
-A prediction that is too low costs a halved batch (batches.py), one that is too high a smaller batch than would do. Records are the same.
+A prediction that is too low costs a halved batch (batches.py), one that is too high a smaller batch than would do.
+Records are the same.
 """
 
 from __future__ import annotations
@@ -37,9 +38,12 @@ class Footprint:
         return questions * (self._logits() + self._keys_values() + self._remembered()) + positions * self._activations()
 
     def _logits(self) -> int:
-        """Of a question's block: as the head gives them, in float64, and what policies that read logits make of those."""
+        """Of a question's block: as the head gives them, in float64, and what policies that read logits make of
+        those."""
         copies = 5 if self.strategies.reads_logits else 2
-        return self.strategies.length.block_length * self.config.embedding_size * (self.dtype.itemsize + copies * _FLOAT64)
+        return (
+            self.strategies.length.block_length * self.config.embedding_size * (self.dtype.itemsize + copies * _FLOAT64)
+        )
 
     def _remembered(self) -> int:
         """Of a question, columns with an entry per position and token."""
@@ -48,15 +52,16 @@ class Footprint:
         return sum(each * getattr(torch, column.dtype).itemsize for column in columns)
 
     def _keys_values(self) -> int:
-        """Of a question, where they are kept: of every layer, and of the one that is computed once more, repeated for every head."""
+        """Of a question, where they are kept: of every layer, and of the one that is computed once more, repeated for
+        every head."""
         if not self.strategies.cache.keeps:
             return 0
         heads = self.config.n_layers * self.config.n_kv_heads + self.config.n_heads
         return 2 * heads * self.config.head_dim * (self.tokens + 1) * self.dtype.itemsize
 
     def _activations(self) -> int:
-        """Of a position in a layer: eight of its width (input, norm, queries, keys, values, attention, sums), three more in at least
-        float32 for the rotation, four of the feed-forward's."""
+        """Of a position in a layer: eight of its width (input, norm, queries, keys, values, attention, sums), three
+        more in at least float32 for the rotation, four of the feed-forward's."""
         wide = 3 * max(self.dtype.itemsize, _FLOAT32) * self.config.d_model
         return self.dtype.itemsize * (8 * self.config.d_model + 4 * self.config.mlp_hidden_size) + wide
 
@@ -71,7 +76,8 @@ def fitting(footprint: Footprint, batch_size: int, say: Callable[[str], None]) -
         return batch_size
     size = max(1, bisect.bisect_right(range(1, batch_size), SHARE * free, key=footprint.bytes))
     say(
-        f"batch_size={batch_size} would need about {footprint.bytes(batch_size) / GIB:.1f} GiB beside the weights and device="
+        f"batch_size={batch_size} would need about {footprint.bytes(batch_size) / GIB:.1f} GiB beside the weights and"
+        " device="
         f"{footprint.device} has {free / GIB:.1f} GiB free: decoding {size} at a time."
     )
     return size

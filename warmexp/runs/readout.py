@@ -1,6 +1,8 @@
-"""What a canvas says while it is being decoded: the text that is visible after each forward, and whether it holds the right answer.
+"""What a canvas says while it is being decoded: the text that is visible after each forward, and whether it holds the
+right answer.
 
-A masked position has no text and is left out, so what stands on its two sides reads as one. The rest is read as a response is.
+A masked position has no text and is left out, so what stands on its two sides reads as one. The rest is read as a
+response is.
 """
 
 from __future__ import annotations
@@ -12,7 +14,8 @@ from warmexp.decode.batch import Decoded
 
 
 def canvases(result: Decoded, proposal: Sequence[int] = ()) -> Iterator[tuple[int, list[int | None]]]:
-    """(forwards run, canvas) at the start, after every forward that changed the canvas, and at the end; None where it is masked.
+    """(forwards run, canvas) at the start, after every forward that changed the canvas, and at the end; None where it
+    is masked.
 
     Where an init verifies, the canvas at the start is all that was offered, and what it keeps after its forwards.
 
@@ -46,7 +49,8 @@ def canvases(result: Decoded, proposal: Sequence[int] = ()) -> Iterator[tuple[in
 def correct_after(
     result: Decoded, proposal: Sequence[int], correct: Callable[[list[int]], dict[str, bool]]
 ) -> dict[str, list[list[int | bool]]]:
-    """By filter, [forwards, verdict] wherever the verdict on the visible tokens changes; the first one is of 0 forwards.
+    """By filter, [forwards, verdict] wherever the verdict on the visible tokens changes; the first one is of 0
+    forwards.
 
     The last verdict is the response's.
 

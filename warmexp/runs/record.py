@@ -18,11 +18,14 @@ from warmexp.tasks.response import response_text, uncut_text
 from warmexp.tasks.task import TaskQuestion
 
 
-def record_of(plan: Plan, question: TaskQuestion, result: Decoded, proposal: tuple[Proposal, Encoded] | None) -> dict[str, Any]:
+def record_of(
+    plan: Plan, question: TaskQuestion, result: Decoded, proposal: tuple[Proposal, Encoded] | None
+) -> dict[str, Any]:
     """One line of records.jsonl: everything that the point, the trace and the diagnosis need.
 
-    `strict` and `flexible` score `response`, `strict_uncut` and `flexible_uncut` score `response_uncut`; tasks/response.py says what the
-    two texts are and who scores which. correct_after: readout.correct_after. right_tokens: see _right_tokens.
+    `strict` and `flexible` score `response`, `strict_uncut` and `flexible_uncut` score `response_uncut`;
+    tasks/response.py says what the two texts are and who scores which. correct_after: readout.correct_after.
+    right_tokens: see _right_tokens.
     """
     tokenizer, task = plan.backbone.tokenizer, plan.task
     response, uncut = (text(tokenizer, result.ids, task.stop) for text in (response_text, uncut_text))
@@ -37,7 +40,9 @@ def record_of(plan: Plan, question: TaskQuestion, result: Decoded, proposal: tup
         "response_uncut": uncut,
         "extracted": extracted,
         "correct": {name: task.matches(value, question.target) for name, value in extracted.items()},
-        "correct_after": correct_after(result, () if proposal is None else proposal[1].ids, partial(_correct, plan, question)),
+        "correct_after": correct_after(
+            result, () if proposal is None else proposal[1].ids, partial(_correct, plan, question)
+        ),
         "right_tokens": _right_tokens(plan, question, result.ids),
         "nfe": result.cost.nfe,
         "no_op": result.cost.no_op,
@@ -58,9 +63,15 @@ def record_of(plan: Plan, question: TaskQuestion, result: Decoded, proposal: tup
 
 
 def without_a_secret(record: dict[str, Any], tokenizer: BackboneTokenizer) -> dict[str, Any]:
-    """The record, already scored, without secrets: neither in its texts nor spelled by its tokens, which become mask tokens there."""
+    """The record, already scored, without secrets: neither in its texts nor spelled by its tokens, which become mask
+    tokens there."""
     proposal = record["proposal"]
-    texts = [record["question"], record["target"], tokenizer.decode(record["ids"]), proposal["text"] if proposal else ""]
+    texts = [
+        record["question"],
+        record["target"],
+        tokenizer.decode(record["ids"]),
+        proposal["text"] if proposal else "",
+    ]
     if not is_secret("\n".join(texts)):
         return record
     record = without_secrets(record)
@@ -69,7 +80,9 @@ def without_a_secret(record: dict[str, Any], tokenizer: BackboneTokenizer) -> di
             hidden = _spelled(holder["ids"], tokenizer)
             holder["ids"] = [tokenizer.mask_id if i in hidden else token for i, token in enumerate(holder["ids"])]
     gone = {i for i, token in enumerate(record["ids"]) if token == tokenizer.mask_id}
-    record["revocations"] = [[n, i, tokenizer.mask_id if i in gone else token, *rest] for n, i, token, *rest in record["revocations"]]
+    record["revocations"] = [
+        [n, i, tokenizer.mask_id if i in gone else token, *rest] for n, i, token, *rest in record["revocations"]
+    ]
     return record
 
 
@@ -78,7 +91,9 @@ def _spelled(ids: Sequence[int], tokenizer: BackboneTokenizer) -> set[int]:
     pieces = [tokenizer.piece(i) for i in ids]
     ends = list(accumulate(map(len, pieces)))
     spans = secret_spans("".join(pieces))
-    return {i for i, end in enumerate(ends) if any(start < end and end - len(pieces[i]) < stop for start, stop in spans)}
+    return {
+        i for i, end in enumerate(ends) if any(start < end and end - len(pieces[i]) < stop for start, stop in spans)
+    }
 
 
 def _correct(plan: Plan, question: TaskQuestion, ids: Sequence[int]) -> dict[str, bool]:
@@ -87,7 +102,8 @@ def _correct(plan: Plan, question: TaskQuestion, ids: Sequence[int]) -> dict[str
 
 
 def _right_tokens(plan: Plan, question: TaskQuestion, ids: Sequence[int]) -> int | None:
-    """How many of the first tokens, an end token included, begin some correct solution; None where the task cannot tell."""
+    """How many of the first tokens, an end token included, begin some correct solution; None where the task cannot
+    tell."""
     if not hasattr(plan.task, "right_tokens"):
         return None
     tokenizer = plan.backbone.tokenizer
@@ -95,21 +111,27 @@ def _right_tokens(plan: Plan, question: TaskQuestion, ids: Sequence[int]) -> int
     return plan.task.right_tokens(question.id, [tokenizer.piece(i) for i in before], len(before) < len(ids))
 
 
-def _proposal(plan: Plan, question: TaskQuestion, proposal: Proposal, encoded: Encoded, result: Decoded) -> dict[str, Any]:
-    """ids: the proposed tokens, of which the first `written` are the text's. trust: one number for each of them to five digits, null for
-    1.0 throughout; calibrated: the same after a fitted map, null without one. score: what an init that verifies read of each, to four
-    digits, null without. straddles: the positions that do."""
+def _proposal(
+    plan: Plan, question: TaskQuestion, proposal: Proposal, encoded: Encoded, result: Decoded
+) -> dict[str, Any]:
+    """ids: the proposed tokens, of which the first `written` are the text's. trust: one number for each of them to five
+    digits, null for 1.0 throughout; calibrated: the same after a fitted map, null without one. score: what an init that
+    verifies read of each, to four digits, null without. straddles: the positions that do."""
     return {
         "text": proposal.text,
         "tokens": len(encoded.ids),
         "ids": list(encoded.ids),
         "written": encoded.written,
         "cut": encoded.cut,
-        **{f"correct_{name}": plan.task.matches(value, question.target) for name, value in plan.task.extract(proposal.text).items()},
+        **{
+            f"correct_{name}": plan.task.matches(value, question.target)
+            for name, value in plan.task.extract(proposal.text).items()
+        },
         "right_tokens": _right_tokens(plan, question, encoded.ids),
         "trust": None if all(t == 1.0 for t in encoded.trust) else [round(t, 5) for t in encoded.trust],
         "calibrated": encoded.calibrated and [round(t, 5) for t in encoded.calibrated],
-        "score": [None if s is None else round(s, 4) for s in result.columns.get("score", ())[: len(encoded.ids)]] or None,
+        "score": [None if s is None else round(s, 4) for s in result.columns.get("score", ())[: len(encoded.ids)]]
+        or None,
         "straddles": [i for i, straddles in enumerate(encoded.straddles) if straddles],
         "seconds": round(proposal.seconds, 6),
     }

@@ -1,4 +1,5 @@
-"""One run: questions → proposals → decode → score → records → summary, in a folder that a kill at any moment cannot spoil."""
+"""One run: questions → proposals → decode → score → records → summary, in a folder that a kill at any moment cannot
+spoil."""
 
 from __future__ import annotations
 
@@ -43,7 +44,8 @@ from warmexp.runs.workers import end_workers, on_several
 from warmexp.secrets import without_secrets
 from warmexp.tasks.task import TaskQuestion
 
-# Seconds between two writes of finished records: a write waits for the disk, and a kill costs what was finished since the last.
+# Seconds between two writes of finished records: a write waits for the disk, and a kill costs what was finished since
+# the last.
 SAVE_EVERY = 0.5
 # The last backbone stays loaded, so the jobs of a sweep in one process load it once.
 _resident: dict[str, Backbone] = {}
@@ -55,7 +57,8 @@ class Locked(UserError):
 
 
 def run(plan: Plan, say: Callable[[str], None] = show, wait: bool = False) -> dict[str, Any]:
-    """Carry out a plan and return its summary. A finished run is reused at once; an unfinished one goes on from its last record.
+    """Carry out a plan and return its summary. A finished run is reused at once; an unfinished one goes on from its
+    last record.
 
     wait: for another process that is working on the same run, and take over what it leaves.
     Raises:
@@ -66,8 +69,13 @@ def run(plan: Plan, say: Callable[[str], None] = show, wait: bool = False) -> di
     with _locked(plan, say, wait):
         done = finished(plan.folder)
         if done is not None:
-            seconds = other_seconds(plan.folder, {"batch_size": plan.batch_size, "engine": plan.engine, "share": plan.share})
-            say(f"reused {plan.folder} (finished earlier; delete the folder to run it again{f'; {seconds}' if seconds else ''})")
+            seconds = other_seconds(
+                plan.folder, {"batch_size": plan.batch_size, "engine": plan.engine, "share": plan.share}
+            )
+            say(
+                f"reused {plan.folder} (finished earlier; delete the folder to run it"
+                f" again{f'; {seconds}' if seconds else ''})"
+            )
             plan.tracker.mirror(plan.run_id, _stored_config(plan), plan.folder)
             if plan.tracker.note:
                 say(plan.tracker.note)
@@ -88,12 +96,15 @@ def _locked(plan: Plan, say: Callable[[str], None], wait: bool) -> Iterator[None
         except Timeout:
             if not wait:
                 raise Locked(
-                    f"{folder} is being worked on by another process: wait for it, then run the same command to reuse it."
+                    f"{folder} is being worked on by another process: wait for it, then run the same command to reuse"
+                    " it."
                 ) from None
             say(f"waiting for {folder}: another process is working on it")
             lock.acquire(poll_interval=0.2)
     except OSError as error:
-        raise UserError(f"outputs={plan.outputs} cannot be written ({error.strerror}): choose another outputs=FOLDER.") from None
+        raise UserError(
+            f"outputs={plan.outputs} cannot be written ({error.strerror}): choose another outputs=FOLDER."
+        ) from None
     try:
         yield
     finally:
@@ -104,7 +115,9 @@ def _run(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
     folder, tracker = plan.folder, plan.tracker
     config = _stored_config(plan)
     write_text(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(without_secrets(config))))
-    write_json(folder / "questions.json", {"sha256": questions_sha256(plan.questions), "ids": [q.id for q in plan.questions]})
+    write_json(
+        folder / "questions.json", {"sha256": questions_sha256(plan.questions), "ids": [q.id for q in plan.questions]}
+    )
     if plan.strategies.init.reads_proposal and plan.proposer.calibrator:
         write_json(folder / "calibration.json", plan.proposer.calibrator.to_json())
     tracker.start(plan.run_id, config, folder)
@@ -130,16 +143,19 @@ def _stored_config(plan: Plan) -> dict[str, Any]:
 
 
 def _labels(s: Strategies) -> dict[str, Any]:
-    """What figures and tables write of the methods, by the methods' own word, and the key along which their curve runs."""
+    """What figures and tables write of the methods, by the methods' own word, and the key along which their curve
+    runs."""
     shown = {field.name: getattr(s, field.name) for field in fields(s)}
     told = {
-        name: " ".join(filter(None, (o.shown() for o in one))) if isinstance(one, tuple) else one.shown() for name, one in shown.items()
+        name: " ".join(filter(None, (o.shown() for o in one))) if isinstance(one, tuple) else one.shown()
+        for name, one in shown.items()
     }
     return {**told, "curve": s.unmask.curve and f"unmask.{s.unmask.curve}"}
 
 
 def _proposals(plan: Plan, say: Callable[[str], None]) -> dict[str, tuple[Proposal, Encoded]]:
-    """Proposals first and in one go; the proposer is freed before the backbone is loaded, unless it is to stay resident.
+    """Proposals first and in one go; the proposer is freed before the backbone is loaded, unless it is to stay
+    resident.
 
     What the backbone itself proposes comes later, batch by batch.
     """
@@ -154,7 +170,9 @@ def _proposals(plan: Plan, say: Callable[[str], None]) -> dict[str, tuple[Propos
     plan.proposer.say = say
     with ProgressBar(len(asked), f"proposing ({plan.choices['proposer']})") as bar:
         store = plan.outputs / "proposals"
-        texts = proposals_for(plan.proposer, asked, store, plan.device, plan.seed, lambda done, _: bar.update(done), make_room)
+        texts = proposals_for(
+            plan.proposer, asked, store, plan.device, plan.seed, lambda done, _: bar.update(done), make_room
+        )
     length, tokenizer = plan.strategies.length.canvas_length, plan.backbone.tokenizer
     fitted = {q.id: fit(texts[q.id], q.prompt, tokenizer) for q in plan.questions}
     judge, tail = plan.proposer.judge, plan.proposer.tail
@@ -164,7 +182,9 @@ def _proposals(plan: Plan, say: Callable[[str], None]) -> dict[str, tuple[Propos
     return encoded
 
 
-def _decode_all(plan: Plan, proposals: dict[str, tuple[Proposal, Encoded]], say: Callable[[str], None]) -> list[dict[str, Any]]:
+def _decode_all(
+    plan: Plan, proposals: dict[str, tuple[Proposal, Encoded]], say: Callable[[str], None]
+) -> list[dict[str, Any]]:
     """Decode what has no record yet, append a record per question, and leave the file in the task's order."""
     file = plan.folder / "records.jsonl"
     records = read_unfinished(plan.folder, {q.id: prompt_sha256(q) for q in plan.questions})
@@ -226,7 +246,8 @@ def _remedy(plan: Plan, tokens: int) -> str:
     return (
         f"device={plan.device} cannot hold the backbone and one question of {tokens} tokens, of which"
         f" length.canvas_length={plan.strategies.length.canvas_length}; free memory there, or choose another"
-        f" device=…,{narrower}{alone}{nothing_kept} a smaller length.canvas_length or shorter prompts; what was decoded so far is kept, and"
+        f" device=…,{narrower}{alone}{nothing_kept} a smaller length.canvas_length or shorter prompts; what was"
+        " decoded so far is kept, and"
         " the same command goes on from it."
     )
 
@@ -273,7 +294,8 @@ def decoded(
     tokens: int,
     say: Callable[[str], None],
 ) -> Iterator[tuple[TaskQuestion, dict[str, Any]]]:
-    """Questions and their records in the order in which they are finished, `batch_size` decoded at a time or what fits in memory.
+    """Questions and their records in the order in which they are finished, `batch_size` decoded at a time or what fits
+    in memory.
 
     tokens: of the longest row.
     """
@@ -324,13 +346,19 @@ def _question(plan: Plan, question: TaskQuestion, proposal: tuple[Proposal, Enco
 
 def _told(plan: Plan, question: TaskQuestion, proposal: Proposal, encoded: Encoded) -> tuple[int, ...]:
     """The prompt with the proposal in it, of which no more is told than would fit on the canvas."""
-    tokenizer, limit, canvas = plan.backbone.tokenizer, plan.backbone.config.max_sequence_length, plan.strategies.length.canvas_length
+    tokenizer, limit, canvas = (
+        plan.backbone.tokenizer,
+        plan.backbone.config.max_sequence_length,
+        plan.strategies.length.canvas_length,
+    )
     text = tokenizer.decode(list(encoded.ids)) if encoded.cut else proposal.text
     ids = tuple(tokenizer.encode_turns(plan.strategies.init.told(question.turns or (question.prompt,), text)))
     if len(ids) + canvas > limit:
         raise UserError(
-            f"{question.id} has {len(ids)} prompt tokens with the proposal in it; with length.canvas_length={canvas} that is more than the"
-            f" backbone's max_sequence_length={limit}: choose a smaller canvas, or another init than {plan.choices['init']}."
+            f"{question.id} has {len(ids)} prompt tokens with the proposal in it; with length.canvas_length={canvas}"
+            " that is more than the"
+            f" backbone's max_sequence_length={limit}: choose a smaller canvas, or another init than"
+            f" {plan.choices['init']}."
         )
     return ids
 

@@ -1,7 +1,7 @@
 """Intervals for the two axes of a front: Wilson for an accuracy, the percentile bootstrap for a mean.
 
-Both treat the questions of a run as an independent sample; they say nothing about differences between two runs on the same questions,
-which are paired and need a paired test.
+Both treat the questions of a run as an independent sample; they say nothing about differences between two runs on the
+same questions, which are paired and need a paired test.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ def wilson(correct: int, n: int, level: float = 0.95) -> tuple[float, float]:
     Raises:
         ValueError: unless 0 <= correct <= n.
 
-    Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927); SciPy's `binomtest`.
+    Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927);
+    SciPy's `binomtest`.
     """
     if not 0 <= correct <= n:
         raise ValueError(f"correct={correct} is not between 0 and n={n}")
@@ -50,7 +51,8 @@ def bootstrap_mean(values: Sequence[float] | np.ndarray, level: float = 0.95, se
     Raises:
         ValueError: when there is no value, or one that is not finite.
 
-    Source: B. Efron, "Bootstrap methods: another look at the jackknife", Annals of Statistics 7 (1979); SciPy's `bootstrap`.
+    Source: B. Efron, "Bootstrap methods: another look at the jackknife", Annals of Statistics 7 (1979); SciPy's
+    `bootstrap`.
     """
     sample = np.asarray(values, dtype=np.float64).ravel()
     if sample.size == 0:

@@ -1,9 +1,10 @@
 """What stands in a run's folder, read and checked: the one schema of a record and of a summary.
 
-A folder may come from a process that was killed, from a full disk, an editor or somebody else. Whatever reads one reads it here, so that
-a line that is not what it should be is named, and nothing behind this module has to ask whether a number is one. Records of earlier
-versions lack keys: what they have must be right, and each reader says which keys it cannot do without. pydantic parses and checks a line
-in one pass, without numbers that are not finite and with a limit to nesting.
+A folder may come from a process that was killed, from a full disk, an editor or somebody else. Whatever reads one reads
+it here, so that a line that is not what it should be is named, and nothing behind this module has to ask whether a
+number is one. Records of earlier versions lack keys: what they have must be right, and each reader says which keys it
+cannot do without. pydantic parses and checks a line in one pass, without numbers that are not finite and with a limit
+to nesting.
 """
 
 from __future__ import annotations
@@ -122,13 +123,22 @@ _WRITTEN = (
 )
 # What a front takes of a summary; a run is finished where it is there.
 COUNTED = (
-    *("n", "nfe_mean", "nfe_ci95", "accuracy_strict", "accuracy_strict_ci95", "accuracy_flexible", "accuracy_flexible_ci95"),
+    *(
+        "n",
+        "nfe_mean",
+        "nfe_ci95",
+        "accuracy_strict",
+        "accuracy_strict_ci95",
+        "accuracy_flexible",
+        "accuracy_flexible_ci95",
+    ),
     "seconds_total",
 )
 
 
 def lacking(record: dict[str, Any], keys: Iterable[str]) -> list[str]:
-    """Which of the keys a record, or a summary, does not have. A key with a dot is of a part, and asked for where there is that part."""
+    """Which of the keys a record, or a summary, does not have. A key with a dot is of a part, and asked for where there
+    is that part."""
     return [key for key in keys if not _has(record, *key.split("."))]
 
 
@@ -169,7 +179,8 @@ def read_unfinished(folder: Path, questions: dict[str, str]) -> dict[str, dict[s
     questions: of the run, id -> the hash of its prompt (store.prompt_sha256).
 
     Raises:
-        UserError: as read_records; also for a line of a question that is not the run's, or that lacks what this version writes.
+        UserError: as read_records; also for a line of a question that is not the run's, or that lacks what this version
+        writes.
     """
 
     def wrong(record: Record) -> str | None:
@@ -188,7 +199,8 @@ def read_summary(folder: Path, needed: Iterable[str] = ()) -> dict[str, Any]:
     needed: keys that it must have, beside run_id and status.
 
     Raises:
-        UserError: one sentence, where it cannot be read, is not that of a run, lacks a key, or says that the run is not finished.
+        UserError: one sentence, where it cannot be read, is not that of a run, lacks a key, or says that the run is not
+        finished.
     """
     file = folder / "summary.json"
     try:
@@ -215,7 +227,8 @@ def finished(folder: Path) -> dict[str, Any] | None:
 
 
 def _finished_for_the_harness(folder: Path) -> dict[str, Any] | None:
-    """The same of a run whose questions somebody else scores: its folder is hidden from fronts, and its summary has no accuracy."""
+    """The same of a run whose questions somebody else scores: its folder is hidden from fronts, and its summary has no
+    accuracy."""
     if not folder.name.startswith("."):
         return None
     try:
@@ -228,7 +241,9 @@ def _finished_for_the_harness(folder: Path) -> dict[str, Any] | None:
 def _why(error: ValidationError) -> str:
     """The first complaint, without the value it is about, which may be long or anything."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    place = ".".join(str(part)[:40] for part in first["loc"] if not str(part).startswith(("int", "float", "constrained-")))
+    place = ".".join(
+        str(part)[:40] for part in first["loc"] if not str(part).startswith(("int", "float", "constrained-"))
+    )
     return f"{place}: {first['msg']}" if place else str(first["msg"])
 
 
@@ -246,7 +261,11 @@ def _unfit(record: Record) -> str | None:
         return "lacks response_tokens"
     if after := record.get("correct_after"):
         nfe = record.get("nfe")
-        if not isinstance(nfe, int) or nfe > 2**20 or any(not 0 <= at <= nfe for steps in after.values() for at, *_ in steps):
+        if (
+            not isinstance(nfe, int)
+            or nfe > 2**20
+            or any(not 0 <= at <= nfe for steps in after.values() for at, *_ in steps)
+        ):
             return "has a correct_after behind the last forward"
     return _unfit_proposal(record, record.get("proposal"))
 
@@ -267,7 +286,11 @@ def _unfit_proposal(record: Record, proposal: ProposalPart | None) -> str | None
     if trust := proposal.get("trust"):
         written = proposal.get("written", longest)
         there = [i for i, source in enumerate(record.get("source", ())[: written + 1]) if source == "injected"]
-        there += [position for _, position, _, source, _ in record.get("revocations", ()) if source == "injected" and position <= written]
+        there += [
+            position
+            for _, position, _, source, _ in record.get("revocations", ())
+            if source == "injected" and position <= written
+        ]
         if any(position >= len(trust) for position in there):
             return "has a proposal.trust that ends before the last injected token"
     return None

@@ -1,7 +1,8 @@
 """A run's summary: the point on the plane, with intervals, and what it cost.
 
-The accuracies that a point has, `accuracy_strict` and `accuracy_flexible`, score the response, which ends at the first end token;
-`accuracy_strict_uncut` and `accuracy_flexible_uncut` score all that was decoded up to a stop string (tasks/response.py says why both).
+The accuracies that a point has, `accuracy_strict` and `accuracy_flexible`, score the response, which ends at the first
+end token; `accuracy_strict_uncut` and `accuracy_flexible_uncut` score all that was decoded up to a stop string
+(tasks/response.py says why both).
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ from warmexp.runs.statistics import bootstrap_mean, wilson
 def summarise(run_id: str, records: list[dict[str, Any]], oracle: bool, questions: str) -> dict[str, Any]:
     """summary.json from a run's records.
 
-    Accuracies are shares in [0, 1] with Wilson 95 % intervals; NFE is forwards per question with a bootstrap 95 % interval. Seconds:
-    `decode` is the sum of the questions' shares of their batches, `forward` the part of it inside the backbone, `propose` what writing
-    the proposals took when they were written (also if they came from the store now), `total` decode and propose. remembered_forwards is
-    how many forwards of all questions, counted and charged like the others, were taken from memory (decode/memory.py). tokens_per_nfe and
-    tokens_per_second count response tokens before the first end token. `…_given_proposal_right` is the accuracy on the questions whose
-    proposal was right, `…_wrong` on the others: a prior that is merely copied gives 1 and 0.
+    Accuracies are shares in [0, 1] with Wilson 95 % intervals; NFE is forwards per question with a bootstrap 95 %
+    interval. Seconds: `decode` is the sum of the questions' shares of their batches, `forward` the part of it inside
+    the backbone, `propose` what writing the proposals took when they were written (also if they came from the store
+    now), `total` decode and propose. remembered_forwards is how many forwards of all questions, counted and charged
+    like the others, were taken from memory (decode/memory.py). tokens_per_nfe and tokens_per_second count response
+    tokens before the first end token. `…_given_proposal_right` is the accuracy on the questions whose proposal was
+    right, `…_wrong` on the others: a prior that is merely copied gives 1 and 0.
     """
     n = len(records)
     nfe = [r["nfe"] for r in records]

@@ -1,4 +1,5 @@
-"""The other end of workers.py: a process that decodes on one device what it is given, one run after the other, until it is ended."""
+"""The other end of workers.py: a process that decodes on one device what it is given, one run after the other, until it
+is ended."""
 
 from __future__ import annotations
 
@@ -17,8 +18,8 @@ from typing import Any
 def work(asked: Connection, told: Connection) -> None:
     """Carry out runs until the other process is gone.
 
-    asked: what is sent here, heard by a thread of its own, so that the end of the other process is this one's end even in the middle of a
-    forward. told: what is sent back, always with the number of the run that it belongs to.
+    asked: what is sent here, heard by a thread of its own, so that the end of the other process is this one's end even
+    in the middle of a forward. told: what is sent back, always with the number of the run that it belongs to.
     """
     inbox: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(asked, inbox), daemon=True).start()
@@ -77,7 +78,9 @@ class _Run:
         self.tell("ready", environment(plan.device, plan.identity, backbone, tokens))
         while (first := self._next(hungry=True)) is not None:
             some = self._some(first)
-            for question, record in decoded(plan, backbone, some, self.proposals.get, batch_size, tokens, lambda s: self.tell("say", s)):
+            for question, record in decoded(
+                plan, backbone, some, self.proposals.get, batch_size, tokens, lambda s: self.tell("say", s)
+            ):
                 self.proposals.pop(question.id, None)
                 self.tell("record", record)
 
@@ -88,7 +91,8 @@ class _Run:
             yield question
 
     def _next(self, hungry: bool) -> Any:
-        """A question; None where there is none now, or, if this process has nothing else to do, when the run is over."""
+        """A question; None where there is none now, or, if this process has nothing else to do, when the run is
+        over."""
         if self.over:
             return None
         self.tell("question?", hungry)

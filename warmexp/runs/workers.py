@@ -1,8 +1,9 @@
-"""One run on several devices: a process per device takes questions from one list, and this process alone writes what they find.
+"""One run on several devices: a process per device takes questions from one list, and this process alone writes what
+they find.
 
-A process that ends before its time, killed or by an error, costs its run nothing: the others take over the questions that it had. All of
-them end with this process, however it ends: each has a thread that reads what it is sent, and what is closed is read at once. Between two
-runs they stay, and so do the models that they have loaded.
+A process that ends before its time, killed or by an error, costs its run nothing: the others take over the questions
+that it had. All of them end with this process, however it ends: each has a thread that reads what it is sent, and what
+is closed is read at once. Between two runs they stay, and so do the models that they have loaded.
 """
 
 from __future__ import annotations
@@ -70,7 +71,8 @@ class Worker:
 
 @dataclass
 class Pool:
-    """The processes of this one. had: question id -> name of the process that decoded it last, which may remember its forwards."""
+    """The processes of this one. had: question id -> name of the process that decoded it last, which may remember its
+    forwards."""
 
     devices: tuple[str, ...] = ()
     workers: list[Worker] = field(default_factory=list)
@@ -83,7 +85,10 @@ class Pool:
             self.end()
         self.devices = devices
         there = {worker.name: worker for worker in self.workers}
-        self.workers = [there.get(name) or _started(device, devices, name) for name, device in zip(_names(devices), devices, strict=True)]
+        self.workers = [
+            there.get(name) or _started(device, devices, name)
+            for name, device in zip(_names(devices), devices, strict=True)
+        ]
 
     def drop(self, worker: Worker) -> None:
         self.workers.remove(worker)
@@ -104,7 +109,9 @@ atexit.register(end_workers)
 def _names(devices: Sequence[str]) -> list[str]:
     """A device's name, numbered where it is there more than once."""
     times = [devices[: i + 1].count(device) for i, device in enumerate(devices)]
-    return [f"{device} ({n})" if devices.count(device) > 1 else device for device, n in zip(devices, times, strict=True)]
+    return [
+        f"{device} ({n})" if devices.count(device) > 1 else device for device, n in zip(devices, times, strict=True)
+    ]
 
 
 def _started(device: str, devices: tuple[str, ...], name: str) -> Worker:
@@ -131,7 +138,8 @@ def _started(device: str, devices: tuple[str, ...], name: str) -> Worker:
 
 
 def _search_path() -> list[str]:
-    """Where modules are looked for, wherever the working directory is; a package may have become trusted since a process was started."""
+    """Where modules are looked for, wherever the working directory is; a package may have become trusted since a
+    process was started."""
     return [entry or os.getcwd() for entry in sys.path]
 
 
@@ -146,7 +154,8 @@ def on_several(
 
     Args:
         proposal_of: a question's proposal by its id, None where it has none yet.
-        note: told what is known of the devices whenever that is more: environment.json as one device's, then a part for each device.
+        note: told what is known of the devices whenever that is more: environment.json as one device's, then a part for
+        each device.
         say: told of a process that ended before its time, and what the processes have to say.
     Yields:
         questions and their records, in the order in which they are finished.
@@ -226,12 +235,14 @@ class _Round:
     def _note(self) -> None:
         """Of a process that has not said anything yet, its device is known."""
         found = [
-            self.facts.get(name, {"device": device}) for name, device in zip(_names(self.plan.devices), self.plan.devices, strict=True)
+            self.facts.get(name, {"device": device})
+            for name, device in zip(_names(self.plan.devices), self.plan.devices, strict=True)
         ]
         self.note(next(facts for facts in found if len(facts) > 1), found)
 
     def _feed(self, worker: Worker) -> None:
-        """Answer a process that asked for a question. One that has nothing else to do waits until there is one: another may be lost."""
+        """Answer a process that asked for a question. One that has nothing else to do waits until there is one: another
+        may be lost."""
         if not self.waiting:
             if not worker.hungry:
                 worker.tell("none")

@@ -1,7 +1,9 @@
-"""`study.confirm=RULE or RUN`: what a study chose on its calibration split is run once on the test split, as a study of its own.
+"""`study.confirm=RULE or RUN`: what a study chose on its calibration split is run once on the test split, as a study of
+its own.
 
-The best of many runs is lucky as well as good, and what it gained by luck does not come again. So the choice is made where nothing is
-reported, is written down, and is then measured on questions that had no part in it, beside the baseline's settings that were chosen there.
+The best of many runs is lucky as well as good, and what it gained by luck does not come again. So the choice is made
+where nothing is reported, is written down, and is then measured on questions that had no part in it, beside the
+baseline's settings that were chosen there.
 """
 
 from __future__ import annotations
@@ -38,11 +40,16 @@ def chosen(front: Front, wanted: str) -> Result:
     """
     runs = [run for run in front.runs if run.point.split in TUNING and run.point.ranked and not run.is_candidate]
     if not runs:
-        raise UserError(f"study.confirm={wanted}: no warm start of this study is on a calibration split; add task.split=calibration.")
+        raise UserError(
+            f"study.confirm={wanted}: no warm start of this study is on a calibration split; add"
+            " task.split=calibration."
+        )
     if wanted not in RULES:
         named = [run for run in runs if run.point.run_id == wanted]
         if not named:
-            raise UserError(f"study.confirm={wanted} is neither a run on the calibration split nor one of {', '.join(RULES)}.")
+            raise UserError(
+                f"study.confirm={wanted} is neither a run on the calibration split nor one of {', '.join(RULES)}."
+            )
         return named[0]
     fit = {
         "cheapest": [run for run in runs if run.paired and run.paired.non_inferior],
@@ -71,8 +78,14 @@ def confirm(cfg: DictConfig, front: Front, jobs: Sequence[Job], folder: Path) ->
     ids = [run.point.run_id, *([run.paired.baseline] if run.paired else []), *front.groups[run.group].baseline_runs]
     lines = [grid(of_run[name].overrides) for name in dict.fromkeys(ids) if name in of_run]
     name = f"{folder.name}-confirm"
-    _once(folder / FILE, {"rule": wanted, "meaning": RULES.get(wanted, "named"), "run": run.point.run_id, "runs": lines, "study": name})
-    show(f"confirming {run.point.label}, chosen on the {run.point.split} split ({wanted}), on the test split: study {name}")
+    _once(
+        folder / FILE,
+        {"rule": wanted, "meaning": RULES.get(wanted, "named"), "run": run.point.run_id, "runs": lines, "study": name},
+    )
+    show(
+        f"confirming {run.point.label}, chosen on the {run.point.split} split ({wanted}), on the test split: study"
+        f" {name}"
+    )
     return subprocess.run([sys.executable, "-m", "warmexp", *words(cfg, lines, name)]).returncode
 
 
@@ -88,7 +101,13 @@ def words(cfg: DictConfig, lines: Sequence[str], name: str) -> list[str]:
     own |= {word.lstrip("!").partition("=")[0] for line in lines for word in shlex.split(line)}
     kept = [word for word in cfg.hydra.overrides.task if word.partition("=")[0] not in own]
     grids = ",".join(_quoted(line) for line in lines)
-    return ["-m", *kept, f"hydra.sweeper.grids=[{grids}]", f"study.name={name}", f"study.baseline={_quoted(baseline_of(cfg.study))}"]
+    return [
+        "-m",
+        *kept,
+        f"hydra.sweeper.grids=[{grids}]",
+        f"study.name={name}",
+        f"study.baseline={_quoted(baseline_of(cfg.study))}",
+    ]
 
 
 def _quoted(text: str) -> str:
@@ -103,7 +122,8 @@ def _once(file: Path, choice: dict[str, object]) -> None:
         before = None
     if before is not None and before != choice["run"]:
         raise UserError(
-            f"study.confirm: {before} was confirmed before, and {choice['run']} would be a second look at the same questions: confirm it on"
+            f"study.confirm: {before} was confirmed before, and {choice['run']} would be a second look at the same"
+            " questions: confirm it on"
             f" others, or delete {file} and say so."
         )
     write_json(file, choice)

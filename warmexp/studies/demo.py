@@ -1,4 +1,5 @@
-"""`make demo`: the study in sweeps/demo.yaml on the embedded lab, then its picture and table where the README has them."""
+"""`make demo`: the study in sweeps/demo.yaml on the embedded lab, then its picture and table where the README has
+them."""
 
 from __future__ import annotations
 
@@ -36,7 +37,10 @@ def main(arguments: list[str] | None = None) -> None:
     picture, text = chosen.outputs / "demo.png", chosen.outputs / "demo.md"
     front_picture(front, picture, title=f"The lab, {points[0].n} questions")
     write_text(text, markdown(front))
-    show(f"{len(points)} runs in {time.perf_counter() - started:.0f} s\npicture: {picture}\ntable:   {text}\nruns:    {chosen.outputs}")
+    show(
+        f"{len(points)} runs in {time.perf_counter() - started:.0f} s\npicture: {picture}\ntable:   {text}\nruns:   "
+        f" {chosen.outputs}"
+    )
 
 
 if __name__ == "__main__":

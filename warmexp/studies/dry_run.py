@@ -12,7 +12,8 @@ from warmexp.studies.folder import labels
 
 
 def print_forecast(points: Sequence[Point]) -> None:
-    """A line per job and the time left, estimated from the seconds per question of the study's finished runs of the same method."""
+    """A line per job and the time left, estimated from the seconds per question of the study's finished runs of the
+    same method."""
     pace: dict[tuple[str, ...], list[float]] = {}
     left: list[tuple[tuple[str, ...], int]] = []
     for number, (point, name) in enumerate(zip(points, labels([point.overrides for point in points]), strict=True), 1):
@@ -38,7 +39,9 @@ def _state(point: Point) -> tuple[str, int]:
         done = min(len(read_records(point.folder)), point.questions)
     except UserError as error:
         return f"cannot go on: {error}", 0
-    return (f"{done} of {point.questions} questions done" if done else f"{point.questions} questions"), point.questions - done
+    return (
+        f"{done} of {point.questions} questions done" if done else f"{point.questions} questions"
+    ), point.questions - done
 
 
 def _method(point: Point) -> tuple[str, ...]:
@@ -52,7 +55,9 @@ def _estimate(pace: dict[tuple[str, ...], list[float]], left: list[tuple[tuple[s
     seconds = sum(questions * _mean(pace.get(method, everything)) for method, questions in left)
     hours, rest = divmod(round(seconds), 3600)
     minutes, seconds = divmod(rest, 60)
-    return "about " + (f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s" if minutes else f"{seconds} s")
+    return "about " + (
+        f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+    )
 
 
 def _mean(values: list[float]) -> float:

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 
 class Asked(Callback):
-    """Hydra's callback that keeps the configuration with which a multirun was asked for; whichever sweeper and launcher carry it out."""
+    """Hydra's callback that keeps the configuration with which a multirun was asked for; whichever sweeper and launcher
+    carry it out."""
 
     config: DictConfig | None = None
 

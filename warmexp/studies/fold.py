@@ -14,8 +14,9 @@ from warmexp.config.plan import SHARED, readers
 class Point:
     """One combination that a study asks for.
 
-    overrides: a command line. run_id, folder, questions (their number), choices (the option chosen in each group): of the run it
-    stands for; run_id is None where it cannot be run, and `problem` says why. idle: keys of its overrides that do nothing for it.
+    overrides: a command line. run_id, folder, questions (their number), choices (the option chosen in each group): of
+    the run it stands for; run_id is None where it cannot be run, and `problem` says why. idle: keys of its overrides
+    that do nothing for it.
     seconds: a clause where it is finished and its seconds are not those of what is asked for.
     """
 
@@ -30,7 +31,8 @@ class Point:
 
 
 def fold(points: Sequence[Point]) -> tuple[list[Point], str | None]:
-    """The first point of every run, in order, and a sentence about the others: how many they are and why. Impossible points stay."""
+    """The first point of every run, in order, and a sentence about the others: how many they are and why. Impossible
+    points stay."""
     same: dict[str, list[Point]] = defaultdict(list)
     for number, point in enumerate(points):
         same[point.run_id or f"impossible {number}"].append(point)
@@ -41,7 +43,10 @@ def fold(points: Sequence[Point]) -> tuple[list[Point], str | None]:
     whys = dict.fromkeys(why for point in kept for why in _why(point))
     if any(len(group) > 1 and not point.idle for group, point in zip(same.values(), kept, strict=True)):
         whys["some are asked for more than once"] = None
-    return kept, f"{folded} of {len(points)} points are the same run as another and are folded into it: {'; '.join(whys)}"
+    return (
+        kept,
+        f"{folded} of {len(points)} points are the same run as another and are folded into it: {'; '.join(whys)}",
+    )
 
 
 def _idle(group: Sequence[Point]) -> tuple[str, ...]:
@@ -64,7 +69,8 @@ def _why(point: Point) -> list[str]:
         reader = readers(key).partition("=")[0] if key in SHARED else "init"
         idle[f"{reader}={point.choices[reader]}"].append(key)
     return [
-        f"{', '.join(keys)} {'change' if len(keys) > 1 else 'changes'} no result, only seconds, which are those of the first"
+        f"{', '.join(keys)} {'change' if len(keys) > 1 else 'changes'} no result, only seconds, which are those of"
+        " the first"
         if choice == "seconds"
         else f"{', '.join(keys)} {'do' if len(keys) > 1 else 'does'} nothing under {choice}"
         for choice, keys in idle.items()

@@ -1,7 +1,8 @@
-"""A study's folder, `<outputs>/studies/<name>/`: what was asked for, and what each job says of itself, whoever runs it and wherever.
+"""A study's folder, `<outputs>/studies/<name>/`: what was asked for, and what each job says of itself, whoever runs it
+and wherever.
 
-`study.json` is written by the process that was asked for the study, `jobs/<number>.json` by the jobs. Whether a run is finished is
-always read from the run's own folder; these files say how it came to that, and why not.
+`study.json` is written by the process that was asked for the study, `jobs/<number>.json` by the jobs. Whether a run is
+finished is always read from the run's own folder; these files say how it came to that, and why not.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ RUNNING, FINISHED, FAILED = "running", "finished", "failed"
 class Job:
     """One job.
 
-    number: from 0. overrides: a command line; label: what tells it from the others. run_id, folder (relative to outputs): None before
-    they are known. status: None, running, finished or failed; reason: of a failure. seconds: that the job took, reuse included.
+    number: from 0. overrides: a command line; label: what tells it from the others. run_id, folder (relative to
+    outputs): None before they are known. status: None, running, finished or failed; reason: of a failure. seconds: that
+    the job took, reuse included.
     """
 
     __pydantic_config__ = ConfigDict(strict=True, allow_inf_nan=False)
@@ -63,7 +65,8 @@ class StudyFolder:
         write_json(self.folder / "study.json", {**about, "jobs": jobs})
 
     def asked(self) -> list[Job] | None:
-        """The jobs of the study, without their states; None where nobody wrote them down (a search has no list of jobs)."""
+        """The jobs of the study, without their states; None where nobody wrote them down (a search has no list of
+        jobs)."""
         try:
             return _jobs.validate_json(read_bytes(self.folder / "study.json"))["jobs"]
         except (UserError, ValidationError):
@@ -86,13 +89,16 @@ class StudyFolder:
         try:
             self.jobs.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(f"{self.folder} cannot be written ({error.strerror}): choose another outputs=FOLDER.") from None
+            raise UserError(
+                f"{self.folder} cannot be written ({error.strerror}): choose another outputs=FOLDER."
+            ) from None
 
     def file(self, number: int) -> Path:
         return self.jobs / f"{number}.json"
 
     def job(self, overrides: Sequence[str], at_least: int) -> Job:
-        """The job that a command line is: the study's own, else one with the first number from `at_least` that is no other job's."""
+        """The job that a command line is: the study's own, else one with the first number from `at_least` that is no
+        other job's."""
         mine = essence(overrides)
         for job in self.asked() or ():
             if essence(job.overrides) == mine:

@@ -1,7 +1,8 @@
 """A study's plan, written and hashed before its first record: what is to be shown, against what, on how many questions.
 
-`plan.json` in the study's folder is written once. Asked for again with another plan, the study keeps the first one and notes the change:
-the number of questions raised after the results were seen, say, is a second look, and p values do not count looks.
+`plan.json` in the study's folder is written once. Asked for again with another plan, the study keeps the first one and
+notes the change: the number of questions raised after the results were seen, say, is a second look, and p values do not
+count looks.
 """
 
 from __future__ import annotations
@@ -45,15 +46,25 @@ def freeze(folder: Path, plan: dict[str, Any], started: bool) -> str | None:
     """
     before = frozen(folder)
     if before is None:
-        _write(folder, {"sha256": _hash(plan), "written": _now(), "before_first_record": not started, "plan": plan, "changes": []})
+        _write(
+            folder,
+            {"sha256": _hash(plan), "written": _now(), "before_first_record": not started, "plan": plan, "changes": []},
+        )
         return None
     if _hash(plan) in (before["sha256"], *(change["sha256"] for change in before["changes"])):
         return None
     keys = [key for key, value in plan.items() if before["plan"].get(key) != value]
     changed = {key: plan[key] for key in keys if key != "runs"}
-    _write(folder, {**before, "changes": [*before["changes"], {"sha256": _hash(plan), "written": _now(), "keys": keys, "now": changed}]})
+    _write(
+        folder,
+        {
+            **before,
+            "changes": [*before["changes"], {"sha256": _hash(plan), "written": _now(), "keys": keys, "now": changed}],
+        },
+    )
     return (
-        f"note: this study's plan ({before['sha256'][:12]}, {before['written']}) says otherwise of its {', '.join(keys)}: it stays, and the"
+        f"note: this study's plan ({before['sha256'][:12]}, {before['written']}) says otherwise of its"
+        f" {', '.join(keys)}: it stays, and the"
         " report says that it was changed"
     )
 

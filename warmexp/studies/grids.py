@@ -18,15 +18,19 @@ MOST_POINTS = 20_000
 def grid_words(grid: str, common: Sequence[str], arguments: Sequence[str]) -> list[str]:
     """The words of one grid, as a shell would split them, between those of every grid and those of the command line.
 
-    Later words win over earlier ones of the same key (Hydra's own rule), so the command line wins; a word that starts with `!` is
-    what makes the grid what it is and keeps its value: `init=token_inject !proposer=oracle`.
+    Later words win over earlier ones of the same key (Hydra's own rule), so the command line wins; a word that starts
+    with `!` is what makes the grid what it is and keeps its value: `init=token_inject !proposer=oracle`.
     """
     try:
         words = shlex.split(grid)
     except ValueError as error:
         raise UserError(f"hydra.sweeper.grids: '{grid}' cannot be read ({error}).") from None
     pinned = {_key(word.removeprefix(PINNED)) for word in words if word.startswith(PINNED)}
-    words = [*common, *(word.removeprefix(PINNED) for word in words), *(word for word in arguments if _key(word) not in pinned)]
+    words = [
+        *common,
+        *(word.removeprefix(PINNED) for word in words),
+        *(word for word in arguments if _key(word) not in pinned),
+    ]
     return [joined(word) for word in words]
 
 
@@ -42,7 +46,8 @@ def refuse_to_vary(keys: Iterable[str]) -> None:
 
 
 def refuse_too_many(words: Iterable[Override]) -> None:
-    """Every point is composed and checked before the first job starts, so a slip in a range would take days and all memory.
+    """Every point is composed and checked before the first job starts, so a slip in a range would take days and all
+    memory.
 
     Raises:
         UserError: the words make more than MOST_POINTS points.
@@ -52,7 +57,10 @@ def refuse_too_many(words: Iterable[Override]) -> None:
         if word.is_sweep_override() and word.is_discrete_sweep():
             points *= sum(1 for _ in islice(word.sweep_iterator(), MOST_POINTS + 1))
             if points > MOST_POINTS:
-                raise UserError(f"{word.input_line} makes a study of more than {MOST_POINTS:,} points: choose fewer values, or a step.")
+                raise UserError(
+                    f"{word.input_line} makes a study of more than {MOST_POINTS:,} points: choose fewer values, or a"
+                    " step."
+                )
 
 
 def _key(word: str) -> str:

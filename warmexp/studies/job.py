@@ -1,4 +1,5 @@
-"""The function that Hydra calls: one run, alone or as a job of a study, in whatever process or machine a launcher puts it."""
+"""The function that Hydra calls: one run, alone or as a job of a study, in whatever process or machine a launcher puts
+it."""
 
 from __future__ import annotations
 
@@ -32,13 +33,15 @@ def job(cfg: DictConfig) -> tuple[float, float] | str | None:
     """One run.
 
     Returns:
-        (forwards per question, flexible accuracy), the objectives of a search; None where it failed; BUSY where another process works
-        on it and it was not to wait.
+        (forwards per question, flexible accuracy), the objectives of a search; None where it failed; BUSY where another
+        process works on it and it was not to wait.
     """
     runtime = HydraConfig.get()
     choices = dict(runtime.runtime.choices)
     if runtime.job.chdir:
-        os.chdir(runtime.runtime.cwd)  # outputs and every other path are relative to where the command was given, in all of its jobs
+        os.chdir(
+            runtime.runtime.cwd
+        )  # outputs and every other path are relative to where the command was given, in all of its jobs
     if runtime.mode == RunMode.MULTIRUN:
         return _study_job(cfg, choices, runtime)
     from warmexp.runs.run import run
@@ -82,8 +85,8 @@ _BESIDE = (".Local", ".JoblibLauncher", ".LocalLauncher")
 
 
 def _apart(planned: Plan, runtime) -> Plan:
-    """With a launcher of several processes, a job that may choose its GPU takes one that no other job holds; with one that puts them all
-    on this machine, it may choose among the devices that are named."""
+    """With a launcher of several processes, a job that may choose its GPU takes one that no other job holds; with one
+    that puts them all on this machine, it may choose among the devices that are named."""
     launcher = str(runtime.launcher._target_)
     if launcher.endswith(".BasicLauncher"):
         return planned

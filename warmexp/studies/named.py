@@ -1,7 +1,8 @@
 """Named studies, and a name for every other multirun.
 
-Every file of `sweeps/` is an option of the group `sweep`, so `python -m warmexp -m +sweep=NAME` runs it. A study is a Hydra multirun
-written down: `hydra.sweeper.grids` says what varies, the rest is ordinary configuration, and the command line overrides both.
+Every file of `sweeps/` is an option of the group `sweep`, so `python -m warmexp -m +sweep=NAME` runs it. A study is a
+Hydra multirun written down: `hydra.sweeper.grids` says what varies, the rest is ordinary configuration, and the command
+line overrides both.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from warmexp.config.plan import sweeps_dir
 from warmexp.secrets import clean_text
 
 # Words that say where and how a study is run, not what it is.
-_NEUTRAL = re.compile(r"\W*(outputs|device|batch_size|tracker|study|sweep|hydra/launcher|hydra\.(?!sweeper\.(grids|params)))\b")
+_NEUTRAL = re.compile(
+    r"\W*(outputs|device|batch_size|tracker|study|sweep|hydra/launcher|hydra\.(?!sweeper\.(grids|params)))\b"
+)
 _UNSAFE = re.compile(r"[^\w.,=+-]")  # in a folder's name
 _READABLE = 60  # characters of a name that is spelled out; beyond, a hash stands for the overrides
 
@@ -28,19 +31,24 @@ def register() -> tuple[str, ...]:
     """Make the shipped studies known to Hydra; their names."""
     files = sorted(sweeps_dir().glob("*.yaml"))
     for file in files:
-        ConfigStore.instance().store(group="sweep", name=file.stem, node=OmegaConf.load(file), package="_global_", provider="sweeps")
+        ConfigStore.instance().store(
+            group="sweep", name=file.stem, node=OmegaConf.load(file), package="_global_", provider="sweeps"
+        )
     return tuple(file.stem for file in files)
 
 
 def essence(words: Sequence[str]) -> tuple[str, ...]:
-    """The overrides that say what is run, sorted, without secrets: two command lines with the same ones are the same study or job."""
+    """The overrides that say what is run, sorted, without secrets: two command lines with the same ones are the same
+    study or job."""
     return tuple(sorted(clean_text(word) for word in words if not _NEUTRAL.match(word)))
 
 
 def study_name(arguments: Sequence[str]) -> str | None:
-    """A name for the study that a command line asks for, the same for the same study; None where it names one itself or asks for none.
+    """A name for the study that a command line asks for, the same for the same study; None where it names one itself or
+    asks for none.
 
-    `+sweep=smoke` is "smoke", `+sweep=smoke task.limit=4` is "smoke-task.limit=4": another study, in a folder of its own.
+    `+sweep=smoke` is "smoke", `+sweep=smoke task.limit=4` is "smoke-task.limit=4": another study, in a folder of its
+    own.
     """
     words = [word for word in arguments if "=" in word and not word.startswith("-")]
     if any(word.startswith("study.name=") for word in words):

@@ -1,8 +1,8 @@
 """A search for fewer forwards and more right answers, by Optuna's Hydra sweeper.
 
-What this adds to that sweeper: the number of trials is a total, kept in the study's folder, so a search that was killed goes on; the
-space is held to the schema (every end of it must be a valid value, a key is varied only where the chosen options read it, impossible
-combinations are drawn again); and a combination that was tried is not tried twice.
+What this adds to that sweeper: the number of trials is a total, kept in the study's folder, so a search that was killed
+goes on; the space is held to the schema (every end of it must be a valid value, a key is varied only where the chosen
+options read it, impossible combinations are drawn again); and a combination that was tried is not tried twice.
 """
 
 from __future__ import annotations
@@ -31,7 +31,11 @@ from warmexp.locks import Lock
 from warmexp.studies.named import essence
 from warmexp.studies.sweep import point_of
 
-SAMPLERS = {"tpe": optuna.samplers.TPESampler, "nsgaii": optuna.samplers.NSGAIISampler, "random": optuna.samplers.RandomSampler}
+SAMPLERS = {
+    "tpe": optuna.samplers.TPESampler,
+    "nsgaii": optuna.samplers.NSGAIISampler,
+    "random": optuna.samplers.RandomSampler,
+}
 OBJECTIVES = ["minimize", "maximize"]  # forwards per question, share of right answers: what a job returns
 # How often a draw that is impossible or was tried already is drawn again before the space counts as exhausted.
 _DRAWS = 20
@@ -75,7 +79,9 @@ class Trials(OptunaSweeperImpl):
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            raise UserError(f"{folder} is being searched by another process: wait for it, or choose another study.name=….") from None
+            raise UserError(
+                f"{folder} is being searched by another process: wait for it, or choose another study.name=…."
+            ) from None
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ExperimentalWarning)
@@ -88,7 +94,9 @@ class Trials(OptunaSweeperImpl):
         # Optuna 2 relies on a commit per statement, which SQLAlchemy 2 does only where it is told to.
         self.storage = optuna.storages.RDBStorage(url, engine_kwargs={"isolation_level": "AUTOCOMMIT"})
         self.study_name = str(self.config.study.name)
-        study = optuna.create_study(study_name=self.study_name, storage=self.storage, directions=OBJECTIVES, load_if_exists=True)
+        study = optuna.create_study(
+            study_name=self.study_name, storage=self.storage, directions=OBJECTIVES, load_if_exists=True
+        )
         words = [*self._parse_sweeper_params_config(), *arguments]
         self.spelled = _spelled(words)
         space, fixed = create_params_from_overrides(words)
@@ -107,12 +115,21 @@ class Trials(OptunaSweeperImpl):
     def _check(self, study: optuna.Study, space: Space, fixed: list[str]) -> None:
         """The search is the one that its storage holds; the ends of a new one's space are all valid."""
         if not space:
-            raise UserError("hydra.sweeper.params varies nothing: give some key several values, such as 'tau=interval(0.5,0.95)'.")
-        config = {key: value for key, value in OmegaConf.to_container(self.config, resolve=False).items() if key not in _NEUTRAL}
+            raise UserError(
+                "hydra.sweeper.params varies nothing: give some key several values, such as 'tau=interval(0.5,0.95)'."
+            )
+        config = {
+            key: value
+            for key, value in OmegaConf.to_container(self.config, resolve=False).items()
+            if key not in _NEUTRAL
+        }
         said = {key: distribution_to_json(values) for key, values in space.items()}
         what = json.dumps([said, essence(fixed), config], sort_keys=True)
         if study.user_attrs.get("what", what) != what:
-            raise UserError(f"study.name={self.study_name} is a search of another space or of other runs: choose another study.name=….")
+            raise UserError(
+                f"study.name={self.study_name} is a search of another space or of other runs: choose another"
+                " study.name=…."
+            )
         if "what" not in study.user_attrs:
             for key, values in space.items():
                 for end in _ends(values):
@@ -123,7 +140,9 @@ class Trials(OptunaSweeperImpl):
         """Some choice of the other groups makes a run with this end of a key's values."""
         key = word.partition("=")[0]
         groups = [
-            [self._word(group, choice) for choice in values.choices] for group, values in space.items() if _is_group(group) and group != key
+            [self._word(group, choice) for choice in values.choices]
+            for group, values in space.items()
+            if _is_group(group) and group != key
         ]
         complaint = None
         for choices in itertools.product(*groups):
@@ -131,9 +150,13 @@ class Trials(OptunaSweeperImpl):
                 complaint = point_of(self, (*fixed, *choices, word)).problem
                 if complaint is None:
                     return
-        raise UserError(complaint or f"{key} is varied and nothing that can be chosen reads it: take it out of the search.")
+        raise UserError(
+            complaint or f"{key} is varied and nothing that can be chosen reads it: take it out of the search."
+        )
 
-    def _configure_trials(self, trials: list[Trial], search_space_distributions: Space, fixed_params: dict[str, Any]) -> list[list[str]]:
+    def _configure_trials(
+        self, trials: list[Trial], search_space_distributions: Space, fixed_params: dict[str, Any]
+    ) -> list[list[str]]:
         """A command line per trial. The sweeper's own method would vary every key and try anything."""
         study, fixed = trials[0].study, _words(fixed_params)
         tried = {trial.user_attrs["run_id"] for trial in study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])}
@@ -161,8 +184,8 @@ class Trials(OptunaSweeperImpl):
         return words + [self._word(key, trial._suggest(key, values)) for key, values in others.items()]
 
     def _word(self, key: str, value: Any) -> str:
-        """The word of a command line that gives a key this value: a choice as it was spelled, a number of an interval to four digits,
-        which are as fine as a search needs, and can be read."""
+        """The word of a command line that gives a key this value: a choice as it was spelled, a number of an interval
+        to four digits, which are as fine as a search needs, and can be read."""
         spelled = self.spelled.get((key, repr(value)))
         return f"{key}={spelled or (f'{value:.4g}' if isinstance(value, float) else value)}"
 
@@ -171,11 +194,16 @@ class Trials(OptunaSweeperImpl):
 
 
 def _take_up(study: optuna.Study) -> None:
-    """Trials that were killed or that failed are put first in the queue, with the same values: their runs go on where they stopped."""
+    """Trials that were killed or that failed are put first in the queue, with the same values: their runs go on where
+    they stopped."""
     for trial in study.get_trials(states=[TrialState.RUNNING]):
         study.tell(trial.number, state=TrialState.FAIL)
     taken = study.user_attrs.get("taken up", [])
-    again = [trial for trial in study.get_trials(states=[TrialState.FAIL]) if trial.number not in taken and "run_id" in trial.user_attrs]
+    again = [
+        trial
+        for trial in study.get_trials(states=[TrialState.FAIL])
+        if trial.number not in taken and "run_id" in trial.user_attrs
+    ]
     for trial in again:
         study.enqueue_trial(trial.params)
         taken = [*taken, trial.number]
@@ -195,8 +223,8 @@ def _words(fixed: dict[str, Any]) -> list[str]:
 
 
 def _spelled(words: list[str]) -> dict[tuple[str, str], str]:
-    """(key, repr of a choice as Optuna is given it) -> the choice with its quotes and escapes: read again, `a, b` would be two values,
-    None a word and 0.12345 another number."""
+    """(key, repr of a choice as Optuna is given it) -> the choice with its quotes and escapes: read again, `a, b` would
+    be two values, None a word and 0.12345 another number."""
     found: dict[tuple[str, str], str] = {}
     for word in OverridesParser.create().parse_overrides(words):
         if word.is_choice_sweep():

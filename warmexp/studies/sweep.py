@@ -1,4 +1,5 @@
-"""A study from its points to the end of its last job: plan, fold, leave out what is finished, launch the rest, come back to the busy."""
+"""A study from its points to the end of its last job: plan, fold, leave out what is finished, launch the rest, come
+back to the busy."""
 
 from __future__ import annotations
 
@@ -60,7 +61,10 @@ def sweep(sweeper: Sweeper, overrides: Sequence[Sequence[str]]) -> list[Any]:
         print_forecast(points)
         return []
     names = labels([point.overrides for point in points])
-    jobs = [Job(i, point.overrides, name, point.run_id, point.run_id) for i, (point, name) in enumerate(zip(points, names, strict=True))]
+    jobs = [
+        Job(i, point.overrides, name, point.run_id, point.run_id)
+        for i, (point, name) in enumerate(zip(points, names, strict=True))
+    ]
     started = any((point.folder / "records.jsonl").exists() for point in possible)
     if changed := freeze(study.folder, plan_of(sweeper.config.study, points), started):
         show(changed)
@@ -79,11 +83,15 @@ def _cautions(done: Sequence[Point], possible: Sequence[Point], margin: float) -
     """What is better known before a study is run than after it."""
     said = []
     for clause, count in Counter(point.seconds for point in done if point.seconds).items():
-        said.append(f"note: of {count} finished run{'s' if count > 1 else ''} {clause}; delete a run's folder to measure its seconds anew")
+        said.append(
+            f"note: of {count} finished run{'s' if count > 1 else ''} {clause}; delete a run's folder to measure its"
+            " seconds anew"
+        )
     fewest, n = fewest_questions(margin), min((point.questions for point in possible), default=0)
     if 0 < n < fewest:
         said.append(
-            f"note: {n} questions cannot show that a run loses less than {100 * margin:g} %, not even one that never differs from the"
+            f"note: {n} questions cannot show that a run loses less than {100 * margin:g} %, not even one that never"
+            " differs from the"
             f" baseline; that takes {fewest}, or a wider margin"
         )
     return said
@@ -100,7 +108,9 @@ def _launch(sweeper: Sweeper, study: StudyFolder, todo: list[tuple[Job, Point]])
             break
         patience = f"++hydra.job.env_set.{IF_BUSY}={'return' if attempt == 0 else 'wait'}"
         try:
-            results = sweeper.launcher.launch([[*job.overrides, patience] for job, _ in todo], initial_job_idx=todo[0][0].number)
+            results = sweeper.launcher.launch(
+                [[*job.overrides, patience] for job, _ in todo], initial_job_idx=todo[0][0].number
+            )
         except Exception as error:  # the launcher's own: a worker was killed, a cluster refused
             complain(f"warmexp: the launcher gave up: {_said(error)}")
             failed = {job.number for job in study.states() if job.status == FAILED}
@@ -128,7 +138,8 @@ def _said(error: Exception) -> str:
 
 
 def point_of(sweeper: Sweeper, words: tuple[str, ...]) -> Point:
-    """What a command line would run. It is composed and checked, so that a mistake is known before the first job starts."""
+    """What a command line would run. It is composed and checked, so that a mistake is known before the first job
+    starts."""
     try:
         cfg = sweeper.hydra_context.config_loader.load_sweep_config(sweeper.config, list(words))
         choices = dict(OmegaConf.to_container(cfg.hydra.runtime.choices))
@@ -145,7 +156,8 @@ def point_of(sweeper: Sweeper, words: tuple[str, ...]) -> Point:
 
 
 def _lean(sweeper: Sweeper, point: Point) -> Point:
-    """A point without the words that do nothing for it, so that its run's configuration does not show one of many values."""
+    """A point without the words that do nothing for it, so that its run's configuration does not show one of many
+    values."""
     if not point.idle:
         return point
     lean = point_of(sweeper, tuple(word for word in point.overrides if word.partition("=")[0] not in point.idle))

@@ -42,5 +42,7 @@ def read_hub(dataset: str, name: str | None, split: str) -> list[Row]:
     except Exception as error:  # the library raises many kinds; each means that there is no data set
         first = (str(error).splitlines() or [type(error).__name__])[0]
         where = "the hub cannot be reached and it is not in the local cache" if offline else first
-        raise UserError(f"task.dataset={dataset} could not be read ({where}): give task.path=FILE.jsonl instead.") from None
+        raise UserError(
+            f"task.dataset={dataset} could not be read ({where}): give task.path=FILE.jsonl instead."
+        ) from None
     return [Row(row, f"task.dataset={dataset}, {split} row {i}") for i, row in enumerate(rows)]

@@ -1,7 +1,8 @@
 """GSM8K (arXiv 2110.14168): grade-school word problems, asked as lm-evaluation-harness 0.4.13 asks them.
 
-Source: `lm_eval/tasks/gsm8k/gsm8k.yaml` and `gsm8k-cot-zeroshot.yaml` (both task version 3), `api/task.py` and `api/samplers.py`. The tests
-hold whole prompts equal to the harness's on the real data. The data are a local JSONL file, or the hub's through `datasets`.
+Source: `lm_eval/tasks/gsm8k/gsm8k.yaml` and `gsm8k-cot-zeroshot.yaml` (both task version 3), `api/task.py` and
+`api/samplers.py`. The tests hold whole prompts equal to the harness's on the real data. The data are a local JSONL
+file, or the hub's through `datasets`.
 """
 
 from __future__ import annotations
@@ -27,19 +28,23 @@ _FIELDS = ("question", "answer")
 class GSM8K(NumberScoring):
     """The harness's `gsm8k`: shots from the training split, then `Question: …\\nAnswer:`.
 
-    path: a JSONL file, or a folder with {split}.jsonl; null reads `dataset` from the hub. split: test (1,319) or train (7,473).
-    limit, subset_seed: see task.subset. prompt: text around the question. stop: strings that end a response (the harness's).
+    path: a JSONL file, or a folder with {split}.jsonl; null reads `dataset` from the hub. split: test (1,319) or train
+    (7,473).
+    limit, subset_seed: see task.subset. prompt: text around the question. stop: strings that end a response (the
+    harness's).
 
-    num_fewshot: solved examples before the question, each `prompt` + " " + the whole reference solution (calculator marks and `#### n`
-    included) + a blank line. fewshot_seed: as the harness's, 1234 being its default. Question i of the split has the i-th draw of
-    `random.Random(fewshot_seed)`, which is what it gets in a harness run of the whole split or of its first questions; so a question keeps
-    its shots in every subset (a harness run with `--samples` gives its n-th question the n-th draw, and therefore other shots).
+    num_fewshot: solved examples before the question, each `prompt` + " " + the whole reference solution (calculator
+    marks and `#### n` included) + a blank line. fewshot_seed: as the harness's, 1234 being its default. Question i of
+    the split has the i-th draw of `random.Random(fewshot_seed)`, which is what it gets in a harness run of the whole
+    split or of its first questions; so a question keeps its shots in every subset (a harness run with `--samples` gives
+    its n-th question the n-th draw, and therefore other shots).
     fewshot_path: the file the shots are drawn from; null: the training split (train.jsonl beside `path`, or the hub's).
 
-    shots: `turn` puts all of them before the question in the one user turn that the backbone's template makes, as Fast-dLLM does
-    (the harness's `--apply_chat_template`). `turns` makes each of them a user turn (`prompt`) and an assistant turn (the reference
-    solution), and the question the last user turn (with the harness's `--fewshot_as_multiturn` as well); the backbone's template must have
-    turns, and a proposer without a chat template is given the text of `turn`. `none` leaves them out, as num_fewshot=0 does.
+    shots: `turn` puts all of them before the question in the one user turn that the backbone's template makes, as
+    Fast-dLLM does (the harness's `--apply_chat_template`). `turns` makes each of them a user turn (`prompt`) and an
+    assistant turn (the reference solution), and the question the last user turn (with the harness's
+    `--fewshot_as_multiturn` as well); the backbone's template must have turns, and a proposer without a chat template
+    is given the text of `turn`. `none` leaves them out, as num_fewshot=0 does.
     """
 
     path: str | None = None
@@ -59,7 +64,9 @@ class GSM8K(NumberScoring):
         check_prompt("task.prompt", self.prompt)
         subset([], self.limit, self.subset_seed)
         check_range("task.num_fewshot", self.num_fewshot, 0, 1000, "the number of solved examples before the question")
-        check_range("task.fewshot_seed", self.fewshot_seed, 0, 2**63 - 1, "the seed that the harness draws the shots with")
+        check_range(
+            "task.fewshot_seed", self.fewshot_seed, 0, 2**63 - 1, "the seed that the harness draws the shots with"
+        )
         check_choice("task.shots", self.shots, SHOTS)
         if self.path is not None:
             _split_file(self.path, self.split)
@@ -73,13 +80,21 @@ class GSM8K(NumberScoring):
         if self.num_fewshot:
             shots["fewshot_seed"] = self.fewshot_seed
             shots |= {"shots": "turns"} if self.shots == "turns" else {}
-        return {"kind": "gsm8k", "protocol": f"{HARNESS} gsm8k 3", "prompt": self.prompt, "stop": list(self.stop), **shots}
+        return {
+            "kind": "gsm8k",
+            "protocol": f"{HARNESS} gsm8k 3",
+            "prompt": self.prompt,
+            "stop": list(self.stop),
+            **shots,
+        }
 
     def load(self) -> list[TaskQuestion]:
         rows = _rows(self.path, self.dataset, self.split)
         questions = _questions(rows, self.split, self.prompt)
         if self.num_fewshot:
-            questions = [self._behind(shots, question) for shots, question in zip(self._shots(rows), questions, strict=True)]
+            questions = [
+                self._behind(shots, question) for shots, question in zip(self._shots(rows), questions, strict=True)
+            ]
         return subset(questions, self.limit, self.subset_seed)
 
     def _behind(self, shots: list[dict[str, str]], question: TaskQuestion) -> TaskQuestion:
@@ -116,7 +131,10 @@ class GSM8K(NumberScoring):
         own = self.split == "train"
         copies = max(Counter(shot["question"] for shot in pool).values()) if own else 0
         if len(pool) - copies < n:
-            raise UserError(f"task.num_fewshot={n} is more than there is to draw from ({len(pool) - copies} examples): choose fewer.")
+            raise UserError(
+                f"task.num_fewshot={n} is more than there is to draw from ({len(pool) - copies} examples): choose"
+                " fewer."
+            )
         rng = random.Random(self.fewshot_seed)
         found = []
         for row in rows:
@@ -131,7 +149,8 @@ class GSM8K(NumberScoring):
 
 @dataclass
 class GSM8KCoT(NumberScoring):
-    """The harness's `gsm8k_cot_zeroshot`: `Q: …\\nA: Let's think step by step.`, and a strict filter that wants `The answer is 18.`
+    """The harness's `gsm8k_cot_zeroshot`: `Q: …\\nA: Let's think step by step.`, and a strict filter that wants `The
+    answer is 18.`
 
     The keys are those of GSM8K without the shots; see there.
     """
@@ -152,7 +171,12 @@ class GSM8KCoT(NumberScoring):
             _split_file(self.path, self.split)
 
     def identity(self) -> dict[str, Any]:
-        return {"kind": "gsm8k_cot", "protocol": f"{HARNESS} gsm8k_cot_zeroshot 3", "prompt": self.prompt, "stop": list(self.stop)}
+        return {
+            "kind": "gsm8k_cot",
+            "protocol": f"{HARNESS} gsm8k_cot_zeroshot 3",
+            "prompt": self.prompt,
+            "stop": list(self.stop),
+        }
 
     def load(self) -> list[TaskQuestion]:
         rows = _rows(self.path, self.dataset, self.split)
@@ -169,7 +193,9 @@ class GSM8KCoT(NumberScoring):
 def _questions(rows: list[dict[str, str]], split: str, prompt: str) -> list[TaskQuestion]:
     """A question's id is its place in the split, whatever subset it is taken into."""
     return [
-        TaskQuestion(f"gsm8k-{split}-{i:05d}", prompt.replace("{question}", question), answer, reference_answer(answer), question)
+        TaskQuestion(
+            f"gsm8k-{split}-{i:05d}", prompt.replace("{question}", question), answer, reference_answer(answer), question
+        )
         for i, (question, answer) in enumerate((row["question"], row["answer"]) for row in rows)
     ]
 
@@ -181,7 +207,10 @@ def _training(task: GSM8K | GSM8KCoT, limit: int) -> list[TaskQuestion]:
         UserError: `path` is a single file of another split, so there is none.
     """
     if task.path is not None and task.split != "train" and not Path(task.path).expanduser().is_dir():
-        raise UserError(f"task.path={task.path} is one file and has no training split: give a folder with train.jsonl and test.jsonl.")
+        raise UserError(
+            f"task.path={task.path} is one file and has no training split: give a folder with train.jsonl and"
+            " test.jsonl."
+        )
     return _questions(_rows(task.path, task.dataset, "train"), "train", task.prompt)[:limit]
 
 
@@ -194,5 +223,7 @@ def _split_file(path: str, split: str) -> Path:
     file = Path(path).expanduser()
     file = file / f"{split}.jsonl" if file.is_dir() else file
     if not file.is_file():
-        raise UserError(f"task.path={path} has no {file.name}: give GSM8K's JSONL file, or task.path=null to read it from the hub.")
+        raise UserError(
+            f"task.path={path} has no {file.name}: give GSM8K's JSONL file, or task.path=null to read it from the hub."
+        )
     return file

@@ -19,10 +19,11 @@ class JsonlTask:
     """path: one object per line, its question in `question_field` and its reference in `answer_field`.
     limit, subset_seed: see task.subset. prompt: text around the question. stop: strings that end a response.
 
-    pattern: a regular expression whose first group (or whose whole match, if it has no group) is the answer. The `strict` filter takes its
-    first match in a response, the `flexible` one its last. A reference in which the pattern matches is a solution whose last match is the
-    target; any other reference is the target as it stands. Answers are compared as GSM8K's are (`score.exact_match`): without commas and
-    dollar signs, a full stop at the end and the difference of capital letters.
+    pattern: a regular expression whose first group (or whose whole match, if it has no group) is the answer. The
+    `strict` filter takes its first match in a response, the `flexible` one its last. A reference in which the pattern
+    matches is a solution whose last match is the target; any other reference is the target as it stands. Answers are
+    compared as GSM8K's are (`score.exact_match`): without commas and dollar signs, a full stop at the end and the
+    difference of capital letters.
 
     A question's id is its field `id` where it has one, else its line's number; the draws of a run are keyed by it.
     """
@@ -42,7 +43,9 @@ class JsonlTask:
         try:
             re.compile(self.pattern)
         except re.error as error:
-            raise UserError(f"task.pattern={self.pattern} is not a regular expression ({error}): escape special characters.") from None
+            raise UserError(
+                f"task.pattern={self.pattern} is not a regular expression ({error}): escape special characters."
+            ) from None
 
     @cached_property
     def _regex(self) -> re.Pattern[str]:
@@ -54,7 +57,10 @@ class JsonlTask:
     def load(self) -> list[TaskQuestion]:
         rows = read_file("task.path", self.path, (self.question_field, self.answer_field))
         numbered = [self._question(i, row) for i, row in enumerate(rows)]
-        check_once([(question.id, row) for question, row in zip(numbered, rows, strict=True)], "give every question one of its own")
+        check_once(
+            [(question.id, row) for question, row in zip(numbered, rows, strict=True)],
+            "give every question one of its own",
+        )
         return subset(numbered, self.limit, self.subset_seed)
 
     def _question(self, i: int, row: Row) -> TaskQuestion:
@@ -63,7 +69,9 @@ class JsonlTask:
         prompt = self.prompt.replace("{question}", question)
         name = row.text("id") if "id" in row.values else f"jsonl-{i:05d}"
         if not 1 <= len(name) <= MOST_OF_AN_ID:
-            raise UserError(f'{row.where}: "id" has {len(name)} characters: give it 1 to {MOST_OF_AN_ID}, or leave it out.')
+            raise UserError(
+                f'{row.where}: "id" has {len(name)} characters: give it 1 to {MOST_OF_AN_ID}, or leave it out.'
+            )
         return TaskQuestion(name, prompt, solution, found[-1] if found else solution.strip(), question)
 
     def _found(self, text: str) -> list[str]:

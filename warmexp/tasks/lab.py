@@ -14,7 +14,8 @@ from warmexp.tasks.task import TaskQuestion, check_prompt, subset
 
 @dataclass
 class LabTask(NumberScoring):
-    """split: train, calibration or test. limit, subset_seed: see task.subset. prompt: text around the question. stop: cuts a response."""
+    """split: train, calibration or test. limit, subset_seed: see task.subset. prompt: text around the question. stop:
+    cuts a response."""
 
     kind: ClassVar[str] = "lab"
 
@@ -41,7 +42,10 @@ class LabTask(NumberScoring):
     def load(self) -> list[TaskQuestion]:
         problems = self._generator().load(self.split, self.limit if self.subset_seed is None else None)
         chosen = subset(problems, self.limit, self.subset_seed)
-        return [TaskQuestion(p.id, self.prompt.replace("{question}", p.question), p.solution, p.answer, p.question) for p in chosen]
+        return [
+            TaskQuestion(p.id, self.prompt.replace("{question}", p.question), p.solution, p.answer, p.question)
+            for p in chosen
+        ]
 
     def right_tokens(self, question: str, pieces: Sequence[str], ended: bool) -> int:
         """See task.Task."""

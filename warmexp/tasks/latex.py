@@ -1,11 +1,13 @@
-"""MATH answers: where they stand in a response and when two of them are the same, as lm-evaluation-harness's `hendrycks_math` has it.
+"""MATH answers: where they stand in a response and when two of them are the same, as lm-evaluation-harness's
+`hendrycks_math` has it.
 
-Of the harness's two scorers for MATH this is the older, which compares strings. The other (`minerva_math`) parses LaTeX with sympy, which
-needs antlr 4.11; Hydra needs antlr 4.9, so both cannot be installed together. These are our own lines rather than an import, so that
-decoding does not need the harness; tests/tasks/test_latex.py holds them equal to the harness's functions, also where those fall back to
-comparing the raw strings because a step of the normalisation fails.
+Of the harness's two scorers for MATH this is the older, which compares strings. The other (`minerva_math`) parses LaTeX
+with sympy, which needs antlr 4.11; Hydra needs antlr 4.9, so both cannot be installed together. These are our own lines
+rather than an import, so that decoding does not need the harness; tests/tasks/test_latex.py holds them equal to the
+harness's functions, also where those fall back to comparing the raw strings because a step of the normalisation fails.
 
-Source: `lm_eval/tasks/hendrycks_math/utils.py` (task version 1) of EleutherAI lm-evaluation-harness; data arXiv 2103.03874.
+Source: `lm_eval/tasks/hendrycks_math/utils.py` (task version 1) of EleutherAI lm-evaluation-harness; data arXiv
+2103.03874.
 """
 
 from __future__ import annotations
@@ -30,7 +32,8 @@ def between_dollars(text: str) -> str:
 
 
 def last_boxed(text: str) -> str | None:
-    """The content of the last `\\boxed{…}` (or `\\boxed …` up to a dollar sign); None where there is none or its braces do not close."""
+    """The content of the last `\\boxed{…}` (or `\\boxed …` up to a dollar sign); None where there is none or its braces
+    do not close."""
     if "\\boxed " in text:
         return text.rpartition("\\boxed ")[2].partition("$")[0]
     start = text.rfind("\\boxed")
@@ -84,7 +87,8 @@ def _braced_roots(text: str) -> str:
 
 
 def _braced_fractions(text: str) -> str:
-    """\\frac12 and \\frac1{2} are \\frac{1}{2}; a text with a fraction that is cut off after one character is left as it is."""
+    """\\frac12 and \\frac1{2} are \\frac{1}{2}; a text with a fraction that is cut off after one character is left as
+    it is."""
     head, *tails = text.split("\\frac")
     parts = [head]
     for tail in tails:

@@ -1,5 +1,6 @@
-"""MATH-500: the 500 test problems of MATH (arXiv 2103.03874) chosen by arXiv 2305.20050, asked as lm-evaluation-harness's
-`hendrycks_math500` asks them (zero-shot; the data set has no training split to draw shots from)."""
+"""MATH-500: the 500 test problems of MATH (arXiv 2103.03874) chosen by arXiv 2305.20050, asked as
+lm-evaluation-harness's `hendrycks_math500` asks them (zero-shot; the data set has no training split to draw shots
+from)."""
 
 from __future__ import annotations
 
@@ -15,12 +16,15 @@ from warmexp.tasks.task import TaskQuestion, check_prompt, subset
 
 @dataclass
 class Math500:
-    """path: a JSONL file with `problem` and `answer` (and `solution`, where there is one); null reads `dataset` from the hub.
-    limit, subset_seed: see task.subset. prompt: text around the problem. stop: strings that end a response (the harness's).
+    """path: a JSONL file with `problem` and `answer` (and `solution`, where there is one); null reads `dataset` from
+    the hub.
+    limit, subset_seed: see task.subset. prompt: text around the problem. stop: strings that end a response (the
+    harness's).
 
-    The target is the last `\\boxed{…}` of the solution, as in the harness, or `answer` where no solution is given. Filters: `strict` is the
-    harness's (what stands between the first and the last dollar sign, or the whole response); `flexible` is the last `\\boxed{…}`, which
-    is where models write their answer, and what `strict` finds where there is none. Both are compared by `latex.same_answer`.
+    The target is the last `\\boxed{…}` of the solution, as in the harness, or `answer` where no solution is given.
+    Filters: `strict` is the harness's (what stands between the first and the last dollar sign, or the whole response);
+    `flexible` is the last `\\boxed{…}`, which is where models write their answer, and what `strict` finds where there
+    is none. Both are compared by `latex.same_answer`.
     """
 
     path: str | None = None
@@ -35,10 +39,19 @@ class Math500:
         subset([], self.limit, self.subset_seed)
 
     def identity(self) -> dict[str, Any]:
-        return {"kind": "math500", "protocol": f"{HARNESS} hendrycks_math500 1", "prompt": self.prompt, "stop": list(self.stop)}
+        return {
+            "kind": "math500",
+            "protocol": f"{HARNESS} hendrycks_math500 1",
+            "prompt": self.prompt,
+            "stop": list(self.stop),
+        }
 
     def load(self) -> list[TaskQuestion]:
-        rows = read_hub(self.dataset, None, "test") if self.path is None else read_file("task.path", self.path, ("problem", "answer"))
+        rows = (
+            read_hub(self.dataset, None, "test")
+            if self.path is None
+            else read_file("task.path", self.path, ("problem", "answer"))
+        )
         numbered = [self._question(i, row) for i, row in enumerate(rows)]
         return subset(numbered, self.limit, self.subset_seed)
 

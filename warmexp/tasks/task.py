@@ -14,10 +14,12 @@ from warmexp.errors import UserError, check_range
 @dataclass(frozen=True)
 class TaskQuestion:
     """id: stable across runs, limits and orders. prompt: what models are given. solution: the reference solution.
-    target: the reference answer, as the scoring filters extract it. question: the bare question without the prompt around it.
+    target: the reference answer, as the scoring filters extract it. question: the bare question without the prompt
+    around it.
 
-    turns: where the prompt is a conversation, what is said in it: user, assistant, user, …, the last one the user's. Models with a chat
-    template are then given the turns, and `prompt` is the same as flat text, for models without one. Empty: `prompt` is one user turn.
+    turns: where the prompt is a conversation, what is said in it: user, assistant, user, …, the last one the user's.
+    Models with a chat template are then given the turns, and `prompt` is the same as flat text, for models without one.
+    Empty: `prompt` is one user turn.
     """
 
     id: str
@@ -31,8 +33,9 @@ class TaskQuestion:
 class Task(Protocol):
     """A task that knows all correct solutions of its questions may also have
 
-    right_tokens(question: str, pieces: Sequence[str], ended: bool) -> int: of the response to the question of this id, token by token as
-    text, how many tokens from the first on begin some correct solution; one more where it is `ended` and a whole one.
+    right_tokens(question: str, pieces: Sequence[str], ended: bool) -> int: of the response to the question of this id,
+    token by token as text, how many tokens from the first on begin some correct solution; one more where it is `ended`
+    and a whole one.
     """
 
     stop: list[str]
@@ -44,7 +47,8 @@ class Task(Protocol):
         """The chosen questions, in order."""
 
     def extract(self, text: str) -> dict[str, str]:
-        """The answer in a response by the task's two filters, {"strict": …, "flexible": …}; "[invalid]" where one finds none."""
+        """The answer in a response by the task's two filters, {"strict": …, "flexible": …}; "[invalid]" where one finds
+        none."""
 
     def matches(self, extracted: str, target: str) -> bool:
         """Whether an extracted answer is the target."""

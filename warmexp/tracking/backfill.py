@@ -1,7 +1,7 @@
 """`python -m warmexp.tracking.backfill outputs/…`: send finished runs and studies to Weights & Biases, each once.
 
-A run's id in W&B follows from the run, so whatever is sent again (by this command, by a resumed run, by `wandb sync`) is the same W&B
-run; `wandb.json` in the folder tells what need not be sent again.
+A run's id in W&B follows from the run, so whatever is sent again (by this command, by a resumed run, by `wandb sync`)
+is the same W&B run; `wandb.json` in the folder tells what need not be sent again.
 """
 
 from __future__ import annotations
@@ -84,7 +84,9 @@ def _items(roots: list[Path]) -> tuple[list[Item], list[str]]:
             raise UserError(f"{root} is not a folder: name run folders, or a folder of them such as outputs.")
     items, left_out = find([root.resolve() for root in roots])
     if not items:
-        raise UserError(f"{' '.join(map(str, roots))}: no finished run here; name run folders, or a folder of them such as outputs.")
+        raise UserError(
+            f"{' '.join(map(str, roots))}: no finished run here; name run folders, or a folder of them such as outputs."
+        )
     return items, left_out
 
 
@@ -99,14 +101,22 @@ def _check(asked: argparse.Namespace) -> None:
     if mode == "disabled":
         raise UserError(f"W&B is off ({why}): unset it to send runs.")
     if mode == "offline" and not asked.offline:
-        raise UserError(f"W&B cannot be reached ({why}); try again when it can, or add --offline to write files for `wandb sync`.")
+        raise UserError(
+            f"W&B cannot be reached ({why}); try again when it can, or add --offline to write files for `wandb sync`."
+        )
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m warmexp.tracking.backfill", description=__doc__.split("\n\n")[0])
-    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="run folders, study folders, or a folder of them")
-    parser.add_argument("--project", help="default: the one that the run was computed with, otherwise WANDB_PROJECT or warmexp")
-    parser.add_argument("--entity", help="default: the one that the run was computed with, otherwise WANDB_ENTITY or the API key's own")
+    parser.add_argument(
+        "folders", nargs="+", type=Path, metavar="FOLDER", help="run folders, study folders, or a folder of them"
+    )
+    parser.add_argument(
+        "--project", help="default: the one that the run was computed with, otherwise WANDB_PROJECT or warmexp"
+    )
+    parser.add_argument(
+        "--entity", help="default: the one that the run was computed with, otherwise WANDB_ENTITY or the API key's own"
+    )
     parser.add_argument("--group", help="default: the one that the run was computed with, otherwise its study")
     parser.add_argument("--tag", action="append", default=[], help="may be given several times")
     parser.add_argument("--offline", action="store_true", help="write files for `wandb sync` instead of sending")

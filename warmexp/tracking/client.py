@@ -20,7 +20,9 @@ MODES = ("auto", "online", "offline")
 _ANSWER_SECONDS = 3.0
 _INIT_SECONDS = 20
 _FINISH_SECONDS = 60  # for what is not uploaded by then, the client's own files stay
-_RETRY_SECONDS = 300.0  # a server that failed is not asked again for this long, so that the jobs of a study do not each wait for it
+_RETRY_SECONDS = (
+    300.0  # a server that failed is not asked again for this long, so that the jobs of a study do not each wait for it
+)
 _failed: dict[str, tuple[float, str]] = {}
 
 
@@ -35,7 +37,8 @@ class Destination:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a W&B run is opened with. key: its id, which makes it the same run whenever it is sent again. content: see `sent.Sent`."""
+    """What a W&B run is opened with. key: its id, which makes it the same run whenever it is sent again. content: see
+    `sent.Sent`."""
 
     key: str
     name: str
@@ -124,7 +127,8 @@ def _tags(words: list[str]) -> list[str]:
 
 
 def quiet_client() -> Any:
-    """The client's module, told to print nothing and to report nothing about itself (which it would wait for at exit)."""
+    """The client's module, told to print nothing and to report nothing about itself (which it would wait for at
+    exit)."""
     os.environ.setdefault("WANDB_SILENT", "true")
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
     import wandb

@@ -1,7 +1,8 @@
 """What of a run or a study W&B is told: flat configuration, tags, metrics, table of samples. No client in here.
 
-Every key is a plain scalar under a name without dots (W&B's filters read dots as nesting), and the words that people type are the names:
-`init`, `proposer`, `rho`, `lambda`, `tau` …, so that parallel coordinates and scatter panels offer them as they are.
+Every key is a plain scalar under a name without dots (W&B's filters read dots as nesting), and the words that people
+type are the names: `init`, `proposer`, `rho`, `lambda`, `tau` …, so that parallel coordinates and scatter panels offer
+them as they are.
 """
 
 from __future__ import annotations
@@ -13,7 +14,19 @@ from typing import Any
 
 from warmexp.secrets import without_secrets
 
-CHOICES = ("backbone", "proposer", "init", "unmask", "remask", "evidence", "schedule", "cache", "length", "anchor", "task")
+CHOICES = (
+    "backbone",
+    "proposer",
+    "init",
+    "unmask",
+    "remask",
+    "evidence",
+    "schedule",
+    "cache",
+    "length",
+    "anchor",
+    "task",
+)
 # Written by their group, typed at the top: the value that counts is the group's, defaults included.
 _SHORT = {"rho": "rho", "lam": "lambda", "lambda": "lambda", "p": "p", "tau": "tau"}
 _PLAIN = ("seed", "batch_size", "device", "run_id")
@@ -26,8 +39,8 @@ HEADLINE = {
 def flat_config(config: dict[str, Any]) -> dict[str, Any]:
     """A run's resolved configuration as scalars.
 
-    The option chosen in a group is the group's name (`init: token_inject`), what its keys hold is `init_rho` or, where people type it
-    as a key of its own, `rho`; `study` is the study's name.
+    The option chosen in a group is the group's name (`init: token_inject`), what its keys hold is `init_rho` or, where
+    people type it as a key of its own, `rho`; `study` is the study's name.
     """
     choices = config.get("choices") or {}
     flat = {group: choices[group] for group in CHOICES if choices.get(group)}
@@ -77,7 +90,8 @@ def group_of(config: dict[str, Any], group: str | None) -> str | None:
 
 
 def run_key(run_id: str, group: str | None) -> str:
-    """A run's id in W&B: the same whenever it is sent. A run that two studies share is one run in each of their groups."""
+    """A run's id in W&B: the same whenever it is sent. A run that two studies share is one run in each of their
+    groups."""
     return run_id if group is None else f"{_word(run_id)}-{_digest(group)}"
 
 

@@ -26,7 +26,9 @@ class Item:
 
     @property
     def name(self) -> str:
-        return f"study {self.study}" if self.front else self.folder.name + (f" (study {self.study})" if self.study else "")
+        return (
+            f"study {self.study}" if self.front else self.folder.name + (f" (study {self.study})" if self.study else "")
+        )
 
     @property
     def tracker(self) -> dict[str, Any]:
@@ -39,8 +41,8 @@ class Item:
 def find(roots: list[Path]) -> tuple[list[Item], list[str]]:
     """Runs, then studies; and a sentence for each run that cannot be sent.
 
-    A run goes to the group of every study that lists it, and to that of the study it was computed in; a study's folder stands for its
-    runs.
+    A run goes to the group of every study that lists it, and to that of the study it was computed in; a study's folder
+    stands for its runs.
     """
     from warmexp.analysis.points import collect
 
@@ -48,7 +50,11 @@ def find(roots: list[Path]) -> tuple[list[Item], list[str]]:
     points, left_out = collect([root for root in roots if root not in studies], "flexible")
     listed = {study: list(_runs_of(study, left_out)) for study in studies}
     asked = [(folder, study.name) for study in studies for folder in listed[study]]
-    configs = {folder: config for folder in dict.fromkeys(folder for folder, _ in asked) if (config := _config(folder, left_out))}
+    configs = {
+        folder: config
+        for folder in dict.fromkeys(folder for folder, _ in asked)
+        if (config := _config(folder, left_out))
+    }
     for folder in (point.folder.resolve() for point in points):
         config = configs.get(folder) or _config(folder, left_out)
         if config is None:
@@ -58,7 +64,11 @@ def find(roots: list[Path]) -> tuple[list[Item], list[str]]:
             asked.append((folder, name))
     runs = [Item(folder, name, configs[folder]) for folder, name in dict.fromkeys(asked) if folder in configs]
     firsts = {study: next((configs[run] for run in listed[study] if run in configs), None) for study in studies}
-    fronts = [Item(study, study.name, config, front) for study, config in firsts.items() if config and (front := _front(study))]
+    fronts = [
+        Item(study, study.name, config, front)
+        for study, config in firsts.items()
+        if config and (front := _front(study))
+    ]
     return [*runs, *fronts], list(dict.fromkeys(left_out))
 
 

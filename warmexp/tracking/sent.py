@@ -19,8 +19,8 @@ FILE = "wandb.json"
 class Sent:
     """One W&B run that holds this folder's content.
 
-    where: its address, or the client's folder where it is kept offline. content: a digest of what was sent; None for a run's folder,
-    which is never sent before it is finished.
+    where: its address, or the client's folder where it is kept offline. content: a digest of what was sent; None for a
+    run's folder, which is never sent before it is finished.
     """
 
     server: str
@@ -37,8 +37,16 @@ _entries = TypeAdapter(list[Sent])
 
 
 def already(folder: Path, to: Destination, key: str, content: str | None = None) -> Sent | None:
-    """The entry of a W&B run to which there is nothing to add: it was sent, or it is kept offline and could not go online now either."""
-    entry = next((one for one in _read(folder) if _place(one) == (server(), to.entity, to.project, key) and one.content == content), None)
+    """The entry of a W&B run to which there is nothing to add: it was sent, or it is kept offline and could not go
+    online now either."""
+    entry = next(
+        (
+            one
+            for one in _read(folder)
+            if _place(one) == (server(), to.entity, to.project, key) and one.content == content
+        ),
+        None,
+    )
     return entry if entry and (_uploaded(folder, entry) or choose(to.mode)[0] != "online") else None
 
 

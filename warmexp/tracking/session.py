@@ -1,4 +1,5 @@
-"""One W&B run from its opening to its end, guarded: whatever the client does wrong becomes one sentence, never an error."""
+"""One W&B run from its opening to its end, guarded: whatever the client does wrong becomes one sentence, never an
+error."""
 
 from __future__ import annotations
 
@@ -62,11 +63,20 @@ class Session:
         if whole and self.active:
             to, wanted, opened = self.to, self.wanted, self._opened
             entry = sent.Sent(
-                server(), to.entity, to.project, wanted.key, wanted.group, opened.online, where=opened.where, content=wanted.content
+                server(),
+                to.entity,
+                to.project,
+                wanted.key,
+                wanted.group,
+                opened.online,
+                where=opened.where,
+                content=wanted.content,
             )
             sent.note(self.folder, entry)
 
     def _break(self, error: Exception) -> None:
         if not self._broken:
             self._broken = True
-            self.note = f"warning: W&B tracking stopped ({without_secrets(first_line(error))}); the run folder has everything."
+            self.note = (
+                f"warning: W&B tracking stopped ({without_secrets(first_line(error))}); the run folder has everything."
+            )

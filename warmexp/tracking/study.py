@@ -58,7 +58,11 @@ def _log_study(tracker: WandbTracker, front: dict[str, Any], folder: Path, name:
 
 def _workspace(session: Session, front: dict[str, Any], folder: Path) -> str | None:
     """Where the study is online for the first time and wandb-workspaces is installed: a saved view of its group."""
-    if not (session.active and session.online) or find_spec("wandb_workspaces") is None or (folder / workspace.FILE).exists():
+    if (
+        not (session.active and session.online)
+        or find_spec("wandb_workspaces") is None
+        or (folder / workspace.FILE).exists()
+    ):
         return None
     try:
         saved = workspace.save(folder, front, session.wanted.group, session.run.entity, session.to.project)
@@ -70,8 +74,14 @@ def _workspace(session: Session, front: dict[str, Any], folder: Path) -> str | N
 def _summary(front: dict[str, Any]) -> dict[str, Any]:
     numbers = {"hypervolume": front["hypervolume"], "runs": len(front["runs"])}
     numbers |= {"runs_on_front": sum(run["on_front"] for run in front["runs"]), "caveats": " ".join(front["caveats"])}
-    best = [run["saved"]["saved"] for run in front["runs"] if run.get("saved") and run["on_front"] and not run["is_baseline"]]
-    return {key: value for key, value in {**numbers, "saved_best": max(best, default=None)}.items() if value is not None}
+    best = [
+        run["saved"]["saved"]
+        for run in front["runs"]
+        if run.get("saved") and run["on_front"] and not run["is_baseline"]
+    ]
+    return {
+        key: value for key, value in {**numbers, "saved_best": max(best, default=None)}.items() if value is not None
+    }
 
 
 def _table(front: dict[str, Any]) -> Any:
@@ -82,7 +92,9 @@ def _table(front: dict[str, Any]) -> Any:
         rows.append({**row, **{content.flat_key(key): run["settings"].get(key) for key in front["varying"]}})
     columns = list(dict.fromkeys(key for row in rows for key in row))
     wandb = quiet_client()
-    return wandb.Table(columns=columns, data=[[row.get(key) for key in columns] for row in rows], allow_mixed_types=True)
+    return wandb.Table(
+        columns=columns, data=[[row.get(key) for key in columns] for row in rows], allow_mixed_types=True
+    )
 
 
 def _figure(front: dict[str, Any]) -> dict[str, Any]:
@@ -103,6 +115,7 @@ def _artifact(key: str, front: dict[str, Any], folder: Path) -> Any:
 
 
 def _run_folder(run: dict[str, Any], study: Path) -> Path:
-    """Beside `studies/`, wherever that was moved; otherwise where front.json says, which may be relative to another directory."""
+    """Beside `studies/`, wherever that was moved; otherwise where front.json says, which may be relative to another
+    directory."""
     beside = study.resolve().parent.parent / run["run_id"]
     return beside if beside.is_dir() else Path(run["folder"])

@@ -20,10 +20,11 @@ _NOT_IN_A_NAME = set("/\\#?%:")
 
 @dataclass
 class WandbTracker:
-    """project, entity, group, tags, name: as in `wandb.init` (name defaults to the run id, group to the study, project to WANDB_PROJECT,
-    otherwise warmexp, entity to WANDB_ENTITY, otherwise the API key's own).
+    """project, entity, group, tags, name: as in `wandb.init` (name defaults to the run id, group to the study, project
+    to WANDB_PROJECT, otherwise warmexp, entity to WANDB_ENTITY, otherwise the API key's own).
 
-    mode: `auto` is online where an API key is configured and the server answers, otherwise offline; `online`; `offline`.
+    mode: `auto` is online where an API key is configured and the server answers, otherwise offline; `online`;
+    `offline`.
     sample_rows: records shown in the table of samples.
     """
 
@@ -41,7 +42,10 @@ class WandbTracker:
         check_choice("tracker.mode", self.mode, MODES)
         check_range("tracker.sample_rows", self.sample_rows, 0, 10**6, "the number of records in the table of samples")
         if _NOT_IN_A_NAME & set(self.project):
-            raise UserError(f"tracker.project={self.project} cannot name a W&B project: leave out {' '.join(sorted(_NOT_IN_A_NAME))}")
+            raise UserError(
+                f"tracker.project={self.project} cannot name a W&B project: leave out"
+                f" {' '.join(sorted(_NOT_IN_A_NAME))}"
+            )
         self._session: Session | None = None
         self._next = 0.0
 
@@ -74,7 +78,11 @@ class WandbTracker:
         if session is None or not session.active or (time.monotonic() < self._next and done < total):
             return
         self._next = time.monotonic() + _PROGRESS_SECONDS
-        session.attempt(lambda: session.run.log({"progress/questions": done, "progress/nfe": nfe_mean, "progress/accuracy": accuracy}))
+        session.attempt(
+            lambda: session.run.log(
+                {"progress/questions": done, "progress/nfe": nfe_mean, "progress/accuracy": accuracy}
+            )
+        )
 
     def finish(self, summary: dict[str, Any], records: list[dict[str, Any]], figures: list[Path]) -> None:
         """Summary metrics, a table of samples, the figures; closes the run."""
@@ -90,7 +98,8 @@ class WandbTracker:
             self._session.close(failed=True)
 
     def mirror(self, run_id: str, config: dict[str, Any], folder: Path) -> None:
-        """See to it that W&B has a finished run, in its group of its project: send it from its folder if it is not there yet.
+        """See to it that W&B has a finished run, in its group of its project: send it from its folder if it is not
+        there yet.
 
         config: as in config.yaml; its study is the group, also of a run that another study has computed.
         """
@@ -102,7 +111,8 @@ class WandbTracker:
         self._session.close()
 
     def _send(self, folder: Path) -> None:
-        """A finished run's content, unless W&B says that it has it (the note in the folder may be lost, or another machine's)."""
+        """A finished run's content, unless W&B says that it has it (the note in the folder may be lost, or another
+        machine's)."""
         run = self._session.run
         if not (run.resumed and run.summary.get("status") == "finished"):
             self._log(folders.summary(folder), folders.records(folder, self.sample_rows), folders.figures(folder))
@@ -128,9 +138,12 @@ class WandbTracker:
             payload["samples"] = wandb.Table(columns=content.SAMPLE_COLUMNS, data=rows)
         payload |= {f"figures/{path.stem}": wandb.Image(str(path)) for path in figures}
         run.log(payload)
-        run.summary.update(metrics)  # last: plain numbers, where define_metric leaves {"min": …}, which panels cannot read
+        run.summary.update(
+            metrics
+        )  # last: plain numbers, where define_metric leaves {"min": …}, which panels cannot read
 
 
 def _key(run_id: str, group: str | None) -> str:
-    """The id of the W&B run: the one that a sweep's agent waits for, where one has started this process, or that of the run itself."""
+    """The id of the W&B run: the one that a sweep's agent waits for, where one has started this process, or that of the
+    run itself."""
     return (os.environ.get("WANDB_SWEEP_ID") and os.environ.get("WANDB_RUN_ID")) or content.run_key(run_id, group)

@@ -1,8 +1,10 @@
-"""`python -m warmexp.tracking.wandb_sweep NAME [KEY=VALUE …] > sweep.yaml`: a study as a file that `wandb sweep` accepts.
+"""`python -m warmexp.tracking.wandb_sweep NAME [KEY=VALUE …] > sweep.yaml`: a study as a file that `wandb sweep`
+accepts.
 
-The agents that `wandb agent` starts run `python -m warmexp` with Hydra arguments, so a W&B sweep leaves ordinary run folders. A study of
-one grid becomes W&B parameters of the same names; a study of several grids becomes one parameter, `point`, whose values are command
-lines, because W&B has no list of grids. A search becomes W&B's random search over the same space.
+The agents that `wandb agent` starts run `python -m warmexp` with Hydra arguments, so a W&B sweep leaves ordinary run
+folders. A study of one grid becomes W&B parameters of the same names; a study of several grids becomes one parameter,
+`point`, whose values are command lines, because W&B has no list of grids. A search becomes W&B's random search over the
+same space.
 """
 
 from __future__ import annotations
@@ -69,13 +71,16 @@ def _one_grid(grid: list[Override], always: list[str]) -> tuple[dict[str, Any], 
     fixed = [str(word.input_line) for word in grid if not word.is_sweep_override() and word.value() is not None]
     if not varied:
         raise UserError("the study varies nothing: give some key several values, such as tau=0.7,0.9.")
-    groups = [[f"{word.key_or_group}={value}" for value in _listed(word)] for word in varied if word.key_or_group in GROUPS]
+    groups = [
+        [f"{word.key_or_group}={value}" for value in _listed(word)] for word in varied if word.key_or_group in GROUPS
+    ]
     for chosen in itertools.product(*groups):
         cfg, _ = composed([*fixed, *chosen])
         idle = [word.key_or_group for word in varied if not reads(cfg, word.key_or_group)]
         if idle and any(isinstance(word.value(), IntervalSweep) for word in varied):
             raise UserError(
-                f"{', '.join(idle)} cannot be varied under {' '.join(chosen)}, and W&B has no parameters that depend on others:"
+                f"{', '.join(idle)} cannot be varied under {' '.join(chosen)}, and W&B has no parameters that depend"
+                " on others:"
                 f" choose what reads them all, or leave one out by {idle[0]}=null."
             )
         if idle:
@@ -92,14 +97,18 @@ def _points(grids: list[list[Override]], always: list[str]) -> tuple[dict[str, A
 
 def _lean(words: Sequence[str]) -> str:
     cfg, _ = composed(list(words))
-    return " ".join(word for word in words if word.partition("=")[0] not in SHARED or reads(cfg, word.partition("=")[0]))
+    return " ".join(
+        word for word in words if word.partition("=")[0] not in SHARED or reads(cfg, word.partition("=")[0])
+    )
 
 
 def _load(study: str) -> tuple[str, dict[str, Any]]:
     file = Path(study) if study.endswith(".yaml") else sweeps_dir() / f"{study}.yaml"
     if not file.is_file():
         names = sorted(found.stem for found in sweeps_dir().glob("*.yaml"))
-        raise UserError(f"{study} is not a study{closest(study, names)}: choose one of {', '.join(names)}, or give a file's path.")
+        raise UserError(
+            f"{study} is not a study{closest(study, names)}: choose one of {', '.join(names)}, or give a file's path."
+        )
     return file.stem, OmegaConf.to_container(OmegaConf.load(file))
 
 

@@ -1,7 +1,8 @@
-"""`python -m warmexp.tracking.workspace STUDY`: a saved W&B workspace of a study, built as code (needs `warmexp[workspaces]`).
+"""`python -m warmexp.tracking.workspace STUDY`: a saved W&B workspace of a study, built as code (needs
+`warmexp[workspaces]`).
 
-It shows the runs of the study's group: accuracy against forwards, seconds and the proposal's accuracy, parallel coordinates over the
-settings that vary, the front's own figure and table, and the table of runs, cheapest first.
+It shows the runs of the study's group: accuracy against forwards, seconds and the proposal's accuracy, parallel
+coordinates over the settings that vary, the front's own figure and table, and the table of runs, cheapest first.
 """
 
 from __future__ import annotations
@@ -63,10 +64,15 @@ def _sections(cost: str, accuracy: str, varying: list[str]) -> list[Section]:
         scatter("What a second buys", "seconds_total", accuracy),
         scatter("What the proposal was worth", f"proposal_{accuracy}", accuracy),
     ]
-    front = [panels.MediaBrowser(title="The front", media_keys=["front_figure"]), panels.WeavePanelSummaryTable(table_name="front")]
+    front = [
+        panels.MediaBrowser(title="The front", media_keys=["front_figure"]),
+        panels.WeavePanelSummaryTable(table_name="front"),
+    ]
     return [
         Section(name="Forwards and accuracy", panels=points, is_open=True),
-        Section(name="Settings", panels=[panels.ParallelCoordinatesPlot(title="Settings", columns=lines)], is_open=True),
+        Section(
+            name="Settings", panels=[panels.ParallelCoordinatesPlot(title="Settings", columns=lines)], is_open=True
+        ),
         Section(name="The front", panels=front, is_open=True),
     ]
 
@@ -121,7 +127,9 @@ def _save(asked: argparse.Namespace) -> str:
         front = read_json(study / "front" / "front.json")
         group = asked.group or study.resolve().name
     except (UserError, OSError):
-        raise UserError(f"{study} has no front/front.json: name a study's folder, such as outputs/studies/NAME.") from None
+        raise UserError(
+            f"{study} has no front/front.json: name a study's folder, such as outputs/studies/NAME."
+        ) from None
     if find_spec("wandb_workspaces") is None:
         raise UserError("wandb-workspaces is not installed: pip install 'warmexp[workspaces]'.")
     mode, why = choose("online")
@@ -133,14 +141,26 @@ def _save(asked: argparse.Namespace) -> str:
     except UserError:
         raise
     except Exception as error:
-        raise UserError(f"W&B did not save the workspace ({without_secrets(first_line(error))}); check --entity and --project.") from None
+        raise UserError(
+            f"W&B did not save the workspace ({without_secrets(first_line(error))}); check --entity and --project."
+        ) from None
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m warmexp.tracking.workspace", description="Save a W&B workspace of a study.")
+    parser = argparse.ArgumentParser(
+        prog="python -m warmexp.tracking.workspace", description="Save a W&B workspace of a study."
+    )
     parser.add_argument("study", type=Path, metavar="STUDY", help="a study's folder, such as outputs/studies/NAME")
-    parser.add_argument("--project", default=os.environ.get("WANDB_PROJECT") or "warmexp", help="default: WANDB_PROJECT, otherwise warmexp")
-    parser.add_argument("--entity", default=os.environ.get("WANDB_ENTITY") or None, help="default: WANDB_ENTITY, otherwise the key's own")
+    parser.add_argument(
+        "--project",
+        default=os.environ.get("WANDB_PROJECT") or "warmexp",
+        help="default: WANDB_PROJECT, otherwise warmexp",
+    )
+    parser.add_argument(
+        "--entity",
+        default=os.environ.get("WANDB_ENTITY") or None,
+        help="default: WANDB_ENTITY, otherwise the key's own",
+    )
     parser.add_argument("--group", help="the runs' group; default: the study's name")
     return parser
 

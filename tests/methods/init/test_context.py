@@ -1,4 +1,5 @@
-"""The proposal in the prompt: how it is told, that nothing else of the run changes, and that unmask=agreement still reads it."""
+"""The proposal in the prompt: how it is told, that nothing else of the run changes, and that unmask=agreement still
+reads it."""
 
 from __future__ import annotations
 
@@ -16,7 +17,11 @@ WORDS = ["proposer=oracle", "proposer.tail=eos", "proposer.corruption=0.3", "tau
 def test_how_a_proposal_is_told():
     init = Context("[{proposal}] {prompt}")
     assert init.told(("Why?",), " Because. ") == ("[Because.] Why?",)
-    assert init.told(("One?", "Yes.", "{proposal} or {prompt}?"), "No.") == ("One?", "Yes.", "[No.] {proposal} or {prompt}?")
+    assert init.told(("One?", "Yes.", "{proposal} or {prompt}?"), "No.") == (
+        "One?",
+        "Yes.",
+        "[No.] {proposal} or {prompt}?",
+    )
     assert init.told(("Why?",), " ") == ("Why?",)
 
 
@@ -37,11 +42,21 @@ def test_it_is_the_cold_start_of_another_prompt(quiet_home):
 
 
 def test_what_is_told_is_part_of_the_run_and_agreement_reads_it(quiet_home):
-    ids = {planned([*WORDS, "init=context", *more]).run_id for more in ([], ["init.template='{proposal} {prompt}'"], ["unmask=agreement"])}
+    ids = {
+        planned([*WORDS, "init=context", *more]).run_id
+        for more in ([], ["init.template='{proposal} {prompt}'"], ["unmask=agreement"])
+    }
     assert len(ids) == 3
     nfe = {}
     for low in (0.7, 0.1):
-        words = [*WORDS, "init=context", "unmask=agreement", f"unmask.low={low}", "proposer.corruption=0", f"outputs={quiet_home}/out"]
+        words = [
+            *WORDS,
+            "init=context",
+            "unmask=agreement",
+            f"unmask.low={low}",
+            "proposer.corruption=0",
+            f"outputs={quiet_home}/out",
+        ]
         nfe[low] = run_overrides(words)[0]["nfe_mean"]
     assert nfe[0.1] < nfe[0.7]
 

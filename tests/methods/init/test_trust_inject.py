@@ -22,7 +22,9 @@ def injected(trust: tuple[float, ...], tokens: int = 4, **options) -> list[int]:
     return made.injected.nonzero()[0].tolist()
 
 
-@pytest.mark.parametrize(("rho", "chosen"), [(0.0, []), (0.25, [1]), (0.5, [1, 3]), (0.51, [0, 1, 3]), (1.0, [0, 1, 2, 3])])
+@pytest.mark.parametrize(
+    ("rho", "chosen"), [(0.0, []), (0.25, [1]), (0.5, [1, 3]), (0.51, [0, 1, 3]), (1.0, [0, 1, 2, 3])]
+)
 def test_the_most_trusted_share(rho, chosen):
     assert injected((0.5, 0.9, 0.1, 0.7), rho=rho) == chosen
 
@@ -39,11 +41,16 @@ def test_ties_go_left_and_silence_is_trust():
     assert injected((), tokens=0, rho=1.0) == []
 
 
-@pytest.mark.parametrize("init", [TrustInject(rho=1.0, digits="mask"), TokenInject(rho=1.0, digits="mask")], ids=["trust", "coin"])
+@pytest.mark.parametrize(
+    "init", [TrustInject(rho=1.0, digits="mask"), TokenInject(rho=1.0, digits="mask")], ids=["trust", "coin"]
+)
 def test_digits_left_masked(init):
     question = Question("q", (1,), (5, 6, 7, 8), numeric=(False, True, True, False))
     assert init.start(question, 6, 0).injected.tolist() == [True, False, False, True, False, False]
-    assert init.start(replace(question, proposal=(5,) * 8, numeric=(True, False) * 4), 6, 0).injected.tolist() == [False, True] * 3
+    assert (
+        init.start(replace(question, proposal=(5,) * 8, numeric=(True, False) * 4), 6, 0).injected.tolist()
+        == [False, True] * 3
+    )
     assert not init.start(Question("q", (1,)), 6, 0).injected.any()
     with pytest.raises(ValueError, match="does not say which tokens"):
         init.start(replace(question, numeric=()), 6, 0)

@@ -1,4 +1,5 @@
-"""The published rules, number by number against slow ones that are written from their descriptions; and what each becomes at its limits."""
+"""The published rules, number by number against slow ones that are written from their descriptions; and what each
+becomes at its limits."""
 
 from __future__ import annotations
 
@@ -48,7 +49,11 @@ def entropy(rule, c, nats, masks):
 
 def entropy_bound(rule, c, nats, masks):
     order = sorted(nats, key=lambda i: (nats[i], i))
-    sizes = [k for k in range(1, len(order) + 1) if sum(nats[i] for i in order[:k]) - max(nats[i] for i in order[:k]) <= rule.gamma + 1e-15]
+    sizes = [
+        k
+        for k in range(1, len(order) + 1)
+        if sum(nats[i] for i in order[:k]) - max(nats[i] for i in order[:k]) <= rule.gamma + 1e-15
+    ]
     return order[: max(sizes, default=1)]
 
 
@@ -102,14 +107,18 @@ def test_the_rule_as_it_is_described(rule, reference):
         width, rows = draw.randint(1, 9), draw.randint(1, 4)
         masks = np.array([[draw.random() < 0.7 for _ in range(width)] for _ in range(rows)])
         c = np.array([[draw.choice([draw.random(), 0.5, 0.9]) for _ in range(width)] for _ in range(rows)])
-        nats = np.array([[draw.choice([draw.random(), 0.25, 2 * draw.random()]) for _ in range(width)] for _ in range(rows)])
+        nats = np.array(
+            [[draw.choice([draw.random(), 0.25, 2 * draw.random()]) for _ in range(width)] for _ in range(rows)]
+        )
         positions = np.tile(np.arange(width), (rows, 1))
         view = SimpleNamespace(masked=masks, positions=positions, whole={"masked": masks}.__getitem__)
         reading = SimpleNamespace(confidence=np.where(masks, c, -1.0), measured={"nats": nats})
         chosen = rule.select(view, reading)
         for i in range(rows):
             there = [j for j in range(width) if masks[i, j]]
-            expected = reference(rule, {j: c[i, j] for j in there}, {j: nats[i, j] for j in there}, masks[i]) if there else []
+            expected = (
+                reference(rule, {j: c[i, j] for j in there}, {j: nats[i, j] for j in there}, masks[i]) if there else []
+            )
             assert set(chosen[i].nonzero()[0].tolist()) == set(expected)
 
 
@@ -144,13 +153,16 @@ def test_at_its_limit_it_is_a_simpler_rule(name, backbone):  # noqa: F811
 
 def test_credit_without_weight_changes_nothing(backbone):  # noqa: F811
     usual = [facts(d) for d in decoded(backbone, replace(COLD, unmask=Threshold(0.6)))]
-    assert [facts(d) for d in decoded(backbone, replace(COLD, unmask=Threshold(0.6), evidence=(Credit(alpha=0.0),)))] == usual
+    assert [
+        facts(d) for d in decoded(backbone, replace(COLD, unmask=Threshold(0.6), evidence=(Credit(alpha=0.0),)))
+    ] == usual
     credited = decoded(backbone, replace(COLD, unmask=Threshold(0.6), evidence=(Credit(),)))
     assert sum(d.cost.nfe for d in credited) < sum(one["nfe"] for one in usual)
 
 
 def test_credit_lies_between_two_thresholds():
-    """With the published constants a first forward passes τ = 0.9 from p ≥ 0.85, and p = 0.8 in its third (alone on its position)."""
+    """With the published constants a first forward passes τ = 0.9 from p ≥ 0.85, and p = 0.8 in its third (alone on its
+    position)."""
     import torch
 
     from warmexp.decode.reading import Word
@@ -159,7 +171,11 @@ def test_credit_lies_between_two_thresholds():
         rule, kept, found = Credit(), torch.zeros(1, 3, dtype=torch.float64), []
         flags = np.array([[True]])
         for _ in range(forwards):
-            view = SimpleNamespace(masked=flags, recall=lambda name: kept, on_device=lambda array, device: torch.from_numpy(array)[0])  # noqa: B023
+            view = SimpleNamespace(
+                masked=flags,
+                recall={"credit": kept}.__getitem__,
+                on_device=lambda array, device: torch.from_numpy(array)[0],
+            )
             logits = torch.tensor([[p, 1 - p, 0.0]], dtype=torch.float64).log()
             word = Word(logits, torch.tensor([0]), torch.tensor([p], dtype=torch.float64))
             found.append(float(rule.weigh(view, word).confidence[0]))
@@ -177,7 +193,8 @@ def test_the_first_hitting_sampler_takes_one_uniform_position(backbone):  # noqa
 
 
 def test_klass_asks_for_quiet(backbone):  # noqa: F811
-    """The first forward is never quiet, so nothing is committed by rule before the forward h + 1; each forward still commits one."""
+    """The first forward is never quiet, so nothing is committed by rule before the forward h + 1; each forward still
+    commits one."""
     done = decoded(backbone, replace(COLD, unmask=Klass(1e-9, epsilon=1e9, history=3)))
     for d in done:
         assert d.cost.nfe == 6  # of each block of four: one, one, and the rest

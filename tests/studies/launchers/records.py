@@ -1,4 +1,5 @@
-"""What two sets of runs must agree on: every field of every record but the seconds and the forwards that were remembered."""
+"""What two sets of runs must agree on: every field of every record but the seconds and the forwards that were
+remembered."""
 
 from __future__ import annotations
 
@@ -14,7 +15,10 @@ from typing import Any
 
 def records(outputs: Path) -> dict[str, list[Any]]:
     """run id -> its records without their times, and without what depends on which process ran what before."""
-    return {file.parent.name: [_timeless(json.loads(line)) for line in file.open()] for file in sorted(outputs.glob("*/records.jsonl"))}
+    return {
+        file.parent.name: [_timeless(json.loads(line)) for line in file.open()]
+        for file in sorted(outputs.glob("*/records.jsonl"))
+    }
 
 
 def _timeless(value: Any) -> Any:
@@ -25,7 +29,8 @@ def _timeless(value: Any) -> Any:
 
 @contextmanager
 def command(words: list[str], outputs: Path, **environment: str) -> Iterator[subprocess.Popen]:
-    """`python -m warmexp WORDS outputs=…`, started, with its output in a pipe and one thread per process; killed if still there after."""
+    """`python -m warmexp WORDS outputs=…`, started, with its output in a pipe and one thread per process; killed if
+    still there after."""
     process = subprocess.Popen(
         [sys.executable, "-m", "warmexp", *words, f"outputs={outputs}"],
         env={**os.environ, "OMP_NUM_THREADS": "1", **environment},

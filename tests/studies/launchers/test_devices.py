@@ -28,7 +28,11 @@ def holder(tmp_path):
     def start() -> subprocess.Popen:
         pipe = subprocess.PIPE
         process = subprocess.Popen(
-            [sys.executable, "-c", HOLDER], stdin=pipe, stdout=pipe, text=True, env={**os.environ, "TMPDIR": str(tmp_path)}
+            [sys.executable, "-c", HOLDER],
+            stdin=pipe,
+            stdout=pipe,
+            text=True,
+            env={**os.environ, "TMPDIR": str(tmp_path)},
         )
         started.append(process)
         return process
@@ -67,7 +71,12 @@ def test_without_a_gpu_there_is_nothing_to_share(monkeypatch):
 
 @pytest.mark.parametrize(
     ("launcher", "device", "expected"),
-    [("local", "auto", "cuda:own"), ("slurm", "auto", "cuda:own"), ("local", "cuda", "cuda"), ("basic", "auto", "cuda")],
+    [
+        ("local", "auto", "cuda:own"),
+        ("slurm", "auto", "cuda:own"),
+        ("local", "cuda", "cuda"),
+        ("basic", "auto", "cuda"),
+    ],
 )
 def test_only_a_job_beside_others_that_may_choose_takes_a_device_of_its_own(launcher, device, expected, monkeypatch):
     from types import SimpleNamespace
@@ -78,7 +87,11 @@ def test_only_a_job_beside_others_that_may_choose_takes_a_device_of_its_own(laun
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     made = planned([f"device={device}", "task.limit=2"])
-    target = {"local": "hydra_plugins.x.Local", "slurm": "hydra_plugins.x.Slurm", "basic": "hydra._internal.core_plugins.BasicLauncher"}
+    target = {
+        "local": "hydra_plugins.x.Local",
+        "slurm": "hydra_plugins.x.Slurm",
+        "basic": "hydra._internal.core_plugins.BasicLauncher",
+    }
     runtime = SimpleNamespace(launcher=SimpleNamespace(_target_=target[launcher]))
     assert _apart(made, runtime).device == expected
 
@@ -91,5 +104,9 @@ def test_a_plan_runs_on_the_device_it_was_given(monkeypatch, tmp_path):
     monkeypatch.setattr(devices, "_last", [])
     made = planned(["task.limit=2"])
     apart = devices.replace(made, device=devices.OWN)
-    with devices.placed(apart, print) as one, devices.placed(apart, print) as other, devices.placed(made, print) as plain:
+    with (
+        devices.placed(apart, print) as one,
+        devices.placed(apart, print) as other,
+        devices.placed(made, print) as plain,
+    ):
         assert (one.device, other.device, plain.device) == ("cuda:0", "cuda:1", "cpu")

@@ -21,7 +21,9 @@ SLURM = Path(__file__).with_name("slurm.sh")
 SMALL = ["init=token_inject", "proposer=lab_weak", "task.limit=4"]
 STUDY = ["-m", "init=token_inject,embed_interp", "proposer=lab_weak", "tau=0.7,0.8,0.9", "task.limit=24"]
 
-needs_joblib = pytest.mark.skipif(importlib.util.find_spec("joblib") is None, reason="hydra-joblib-launcher is not installed")
+needs_joblib = pytest.mark.skipif(
+    importlib.util.find_spec("joblib") is None, reason="hydra-joblib-launcher is not installed"
+)
 HIDE = """
 import sys
 for name in ("joblib_launcher", "submitit_launcher", "optuna_sweeper"):
@@ -40,7 +42,9 @@ for option in ("hydra/launcher=local", "hydra/launcher=slurm", "hydra/launcher=j
 
 def test_a_launcher_that_is_not_installed_says_how_to_get_it(tmp_path):
     words = ["-m", "tau=0.7,0.9", "task.limit=2", f"outputs={tmp_path}"]
-    done = subprocess.run([sys.executable, "-c", HIDE, *words], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", HIDE, *words], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=120
+    )
     assert done.stdout.split("\n")[:4] == ["status 2"] * 4
     assert done.stderr.count("\n") == 4 and done.stderr.count("pip install 'warmexp[sweeps]'") == 4
 
@@ -72,7 +76,9 @@ def study(tmp_path_factory) -> dict[str, list]:
 def slurm(tmp_path_factory):
     """The environment of a Slurm that runs on this machine."""
     missing = [
-        program for program in ("munged", "slurmctld", "slurmd") if shutil.which(program, path=os.environ["PATH"] + ":/usr/sbin") is None
+        program
+        for program in ("munged", "slurmctld", "slurmd")
+        if shutil.which(program, path=os.environ["PATH"] + ":/usr/sbin") is None
     ]
     if missing or importlib.util.find_spec("submitit") is None:
         pytest.skip(f"Slurm is not here (missing: {', '.join(missing) or 'submitit'})")
@@ -95,7 +101,10 @@ def test_a_killed_worker_costs_no_job(study, tmp_path):
 @pytest.mark.slow
 @needs_joblib
 def test_two_studies_at_once_on_the_same_outputs(study, tmp_path):
-    with command([*STUDY, "hydra/launcher=local", "hydra.launcher.n_jobs=2"], tmp_path) as one, command(STUDY, tmp_path) as other:
+    with (
+        command([*STUDY, "hydra/launcher=local", "hydra.launcher.n_jobs=2"], tmp_path) as one,
+        command(STUDY, tmp_path) as other,
+    ):
         texts = [process.communicate(timeout=900)[0] for process in (one, other)]
     assert (one.returncode, other.returncode) == (0, 0), texts
     assert records(tmp_path) == study
@@ -153,7 +162,9 @@ def _worker(parent: int, outputs: Path) -> int:
                 files = [os.readlink(link) for link in (process / "fd").iterdir()]
             except OSError:
                 continue
-            if int(process.name) != parent and any(file.startswith(str(outputs)) and file.endswith(".lock") for file in files):
+            if int(process.name) != parent and any(
+                file.startswith(str(outputs)) and file.endswith(".lock") for file in files
+            ):
                 return int(process.name)
         time.sleep(0.1)
     raise AssertionError("no worker began to run")

@@ -53,10 +53,14 @@ def test_trials_are_runs_keys_follow_the_choices_and_the_number_is_a_total(quiet
     assert len(done) == 5 == len({trial.user_attrs["run_id"] for trial in done})
     assert {trial.user_attrs["run_id"]: tuple(trial.values) for trial in done} == summaries(out)
     for trial in done:
-        assert ("rho" in trial.params) == (trial.params["init"] == "token_inject"), "a key is varied only where something reads it"
+        assert ("rho" in trial.params) == (trial.params["init"] == "token_inject"), (
+            "a key is varied only where something reads it"
+        )
     others = [trial for trial in trials(out) if trial.state.name != "COMPLETE"]
     assert {trial.state.name for trial in others} <= {"PRUNED"}
-    assert all((trial.params["init"], trial.params["proposer"]) == ("token_inject", "none") for trial in others), "only the impossible"
+    assert all((trial.params["init"], trial.params["proposer"]) == ("token_inject", "none") for trial in others), (
+        "only the impossible"
+    )
 
 
 def test_a_trial_that_was_killed_is_tried_again_with_its_values(quiet_home, capsys, monkeypatch):
@@ -100,7 +104,9 @@ def test_the_end_of_a_space_that_can_be_tried_is_an_end(quiet_home, capsys, monk
         (["init=mask,nonsense"], "nonsense"),
     ],
 )
-def test_a_space_that_the_schema_does_not_allow_is_refused_before_the_first_trial(words, sentence, quiet_home, capsys, monkeypatch):
+def test_a_space_that_the_schema_does_not_allow_is_refused_before_the_first_trial(
+    words, sentence, quiet_home, capsys, monkeypatch
+):
     assert ask(words, quiet_home / "out", monkeypatch) == 2
     text = capsys.readouterr().err
     assert text.count("\n") == 1 and re.search(sentence, text), text

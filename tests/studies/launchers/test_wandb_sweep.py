@@ -62,9 +62,13 @@ def test_what_cannot_be_converted_is_said_in_a_sentence(words, sentence, capsys,
 
 @pytest.mark.parametrize("study", ["smoke", "threshold", "demo"])
 def test_wandbs_own_schema_accepts_the_file(study):
-    schema = pytest.importorskip("sweeps.config.schema", reason="the package `sweeps` (W&B's own, wandb[sweeps]) is not installed")
+    schema = pytest.importorskip(
+        "sweeps.config.schema", reason="the package `sweeps` (W&B's own, wandb[sweeps]) is not installed"
+    )
     assert not list(schema.validator.iter_errors(yaml.safe_load(yaml.safe_dump(sweep_file(study)))))
-    assert list(schema.validator.iter_errors({"method": "grid", "parameters": {"tau": {"vals": [1]}}})), "the schema refuses what is wrong"
+    assert list(schema.validator.iter_errors({"method": "grid", "parameters": {"tau": {"vals": [1]}}})), (
+        "the schema refuses what is wrong"
+    )
 
 
 def test_what_an_agent_runs_is_a_run(quiet_home, monkeypatch):
@@ -73,7 +77,12 @@ def test_what_an_agent_runs_is_a_run(quiet_home, monkeypatch):
 
     made = sweep_file(LISTED[0], [*LISTED[1], f"outputs={quiet_home / 'out'}"])
     point = made["parameters"]["point"]["values"][-1]
-    environment = {"WANDB_MODE": "offline", "WANDB_SWEEP_ID": "abc12345", "WANDB_DIR": str(quiet_home), "WANDB_RUN_ID": ""}
+    environment = {
+        "WANDB_MODE": "offline",
+        "WANDB_SWEEP_ID": "abc12345",
+        "WANDB_DIR": str(quiet_home),
+        "WANDB_RUN_ID": "",
+    }
     environment |= {"WANDB_SWEEP_PARAM_PATH": "", "PYTHONPATH": str(sweeps_dir().parent)}
     for name, text in environment.items():
         monkeypatch.setenv(name, text)
@@ -86,5 +95,9 @@ def test_what_an_agent_runs_is_a_run(quiet_home, monkeypatch):
     (summary,) = (quiet_home / "out").glob("*/summary.json")
     config = yaml.safe_load((summary.parent / "config.yaml").read_text())
     assert json.loads(summary.read_text())["n"] == 2
-    assert (config["study"]["name"], config["init"]["_target_"].split(".")[-2], config["rho"]) == ("smoke", "token_inject", 0.3)
+    assert (config["study"]["name"], config["init"]["_target_"].split(".")[-2], config["rho"]) == (
+        "smoke",
+        "token_inject",
+        0.3,
+    )
     assert list(quiet_home.glob("**/offline-run-*")), "the run is W&B's too"

@@ -1,5 +1,5 @@
-"""The long lab's backbone: autoregressive first, on small numbers and few steps, then decoding-like masked states with autoregressive
-batches among them, as the quick lab's. docs/lab.md says why, and what it took.
+"""The long lab's backbone: autoregressive first, on small numbers and few steps, then decoding-like masked states with
+autoregressive batches among them, as the quick lab's. docs/lab.md says why, and what it took.
 """
 
 from __future__ import annotations
@@ -69,7 +69,9 @@ class BackboneTraining(Training):
         self.net = new_backbone(self.tokenizer, r.shape).to(self.device)
         self.opts = optimizers(self.net, partial(Muon, lr=r.muon_lr, weight_decay=r.weight_decay), r.adam_lr)
         # With and without a space in front: the first and the later digits of a number.
-        self.digits = np.array([[ids[0] for ids in self.tokenizer([f"{space}{n}" for n in range(10)])["input_ids"]] for space in (" ", "")])
+        self.digits = np.array(
+            [[ids[0] for ids in self.tokenizer([f"{space}{n}" for n in range(10)])["input_ids"]] for space in (" ", "")]
+        )
         self.shown = Transformer(self.net.config).to(self.device)
 
     def loss(self, pool: Pool, stage: Stage, rng: np.random.Generator) -> tuple[str, Tensor, int]:
@@ -88,7 +90,8 @@ class BackboneTraining(Training):
         return F.cross_entropy(self.net.head(hidden[scored]).float(), ids[:, 1:][scored]), ids.numel()
 
     def _drills(self, ar: bool, level: Level, rng: np.random.Generator) -> tuple[Tensor, int]:
-        """Loss on the results of bare sums: autoregressive, or with most of the results and a few other tokens masked, all in sight."""
+        """Loss on the results of bare sums: autoregressive, or with most of the results and a few other tokens masked,
+        all in sight."""
         ids, result = drills.rows(self.tokenizer, level, self.r.drill_rows, rng)
         shown, scored = ids, result
         if not ar:
@@ -99,12 +102,22 @@ class BackboneTraining(Training):
         x = self.net.embed(torch.from_numpy(shown).to(self.device))
         hidden = self.net(x, causal(ids.shape[1], self.device) if ar else None)[:, :-1]
         where = torch.from_numpy(scored[:, 1:]).to(self.device)
-        return F.cross_entropy(self.net.head(hidden[where]).float(), torch.from_numpy(ids).to(self.device)[:, 1:][where]), ids.size
+        return F.cross_entropy(
+            self.net.head(hidden[where]).float(), torch.from_numpy(ids).to(self.device)[:, 1:][where]
+        ), ids.size
 
     def _states(self, pool: Pool, canvas: int, rng: np.random.Generator) -> tuple[Tensor, int]:
         """Weighted loss on decoding-like states; the hidden state at i-1 predicts token i."""
         prompt, clean, slipped, length = pool.canvases(self.r.batch, canvas, rng)
-        s = states.draw(clean, np.minimum(length, canvas), slipped, self.net.config.mask_token_id, self.digits, rng, self.r.shape.mix)
+        s = states.draw(
+            clean,
+            np.minimum(length, canvas),
+            slipped,
+            self.net.config.mask_token_id,
+            self.digits,
+            rng,
+            self.r.shape.mix,
+        )
         return states_loss(self.net, prompt, clean, s), prompt.size + clean.size
 
     def judge(self, stage: Stage) -> dict[str, float]:

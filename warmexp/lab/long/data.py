@@ -1,4 +1,5 @@
-"""Training texts of the long lab as arrays, a fresh pool of problems every so many steps, the same ones whenever a step is repeated."""
+"""Training texts of the long lab as arrays, a fresh pool of problems every so many steps, the same ones whenever a step
+is repeated."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ BUCKET = 8  # texts whose lengths fall into the same multiple of so many tokens 
 
 @dataclass(frozen=True)
 class Texts:
-    """Tokenised problems. prompt, response, slipped: ids per problem; a response ends with end-of-text; slipped may be empty."""
+    """Tokenised problems. prompt, response, slipped: ids per problem; a response ends with end-of-text; slipped may be
+    empty."""
 
     prompt: list[list[int]]
     response: list[list[int]]
@@ -35,14 +37,20 @@ def texts(
     split: str = "train",
     slips: bool = False,
 ) -> Texts:
-    """`size` problems of the split from index `start` on, without the questions held out if it is the training split."""
+    """`size` problems of the split from index `start` on, without the questions held out if it is the training
+    split."""
     every = ((k, problems.make(split, k, shares, level)) for k in count(start))
     found = list(islice(problems.stream(start, shares, level) if split == "train" else every, size))
     end = [tokenizer.eos_token_id]
     return Texts(
         tokenizer([PROMPT.format(question=p.question) for _, p in found])["input_ids"],
         [ids + end for ids in tokenizer([" " + p.solution for _, p in found])["input_ids"]],
-        [ids + end for ids in tokenizer([" " + problems.slipped(split, k, shares, level) for k, _ in found])["input_ids"]] if slips else [],
+        [
+            ids + end
+            for ids in tokenizer([" " + problems.slipped(split, k, shares, level) for k, _ in found])["input_ids"]
+        ]
+        if slips
+        else [],
     )
 
 
@@ -71,7 +79,8 @@ class Pool:
         return rng.choice(members[rng.choice(len(members), p=share)], size)
 
     def whole(self, size: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Prompts with their responses of about equal length: ids [B, T] filled up, and where the response is [B, T]."""
+        """Prompts with their responses of about equal length: ids [B, T] filled up, and where the response is [B,
+        T]."""
         t = self.texts
         rows = self._rows(self.by_text, size, rng)
         ids = [t.prompt[k] + t.response[k] for k in rows]
@@ -80,8 +89,11 @@ class Pool:
         first, last = (np.array(v)[:, None] for v in ([len(t.prompt[k]) for k in rows], [len(row) for row in ids]))
         return full, (position >= first) & (position < last)
 
-    def canvases(self, size: int, canvas: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Prompts of equal length [B, P], clean and slipped canvases [B, canvas], response lengths [B], which may exceed it."""
+    def canvases(
+        self, size: int, canvas: int, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Prompts of equal length [B, P], clean and slipped canvases [B, canvas], response lengths [B], which may
+        exceed it."""
         t = self.texts
         rows = self._rows(self.by_prompt, size, rng)
         clean, slipped = (filled([source[k] for k in rows], canvas, self.end) for source in (t.response, t.slipped))

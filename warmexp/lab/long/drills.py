@@ -1,7 +1,7 @@
 """Rows of bare sums: eight times as many results per token as in a worked solution, so that the arithmetic comes early.
 
-Without them products, of which there are few, were learnt by heart after 7,000 solutions, while 42 % of the sums and 6 % of the differences
-were right.
+Without them products, of which there are few, were learnt by heart after 7,000 solutions, while 42 % of the sums and 6
+% of the differences were right.
 """
 
 from __future__ import annotations
@@ -30,12 +30,18 @@ def draw_sum(level: Level, rng: np.random.Generator) -> tuple[int, str, int, int
         left, right = (n, each) if rng.random() < 0.5 else (each, n)
         return (left, op, right, n * each) if op == "x" else (n * each, op, left, right)
     total = int(rng.integers(3, level.limit + 1))
-    part = int(rng.integers(1, total)) if rng.random() < 0.5 else min(total - 1, int(rng.integers(level.change[0], level.change[1] + 1)))
+    part = (
+        int(rng.integers(1, total))
+        if rng.random() < 0.5
+        else min(total - 1, int(rng.integers(level.change[0], level.change[1] + 1)))
+    )
     left, right = (part, total - part) if rng.random() < 0.5 else (total - part, part)
     return (left, op, right, total) if op == "+" else (total, op, right, left)
 
 
-def rows(tokenizer: PreTrainedTokenizerFast, level: Level, size: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def rows(
+    tokenizer: PreTrainedTokenizerFast, level: Level, size: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
     """ids [B, T], filled up with end-of-text, and where the results stand [B, T] (their digits and the line's end)."""
     parts = []
     for _ in range(size * LINES):
@@ -44,7 +50,9 @@ def rows(tokenizer: PreTrainedTokenizerFast, level: Level, size: int, rng: np.ra
     ids = tokenizer(parts)["input_ids"]
     end = tokenizer.eos_token_id
     full = [[t for part in ids[k : k + 2 * LINES] for t in part] for k in range(0, len(ids), 2 * LINES)]
-    result = [[n % 2 for n, part in enumerate(ids[k : k + 2 * LINES]) for _ in part] for k in range(0, len(ids), 2 * LINES)]
+    result = [
+        [n % 2 for n, part in enumerate(ids[k : k + 2 * LINES]) for _ in part] for k in range(0, len(ids), 2 * LINES)
+    ]
     longest = max(map(len, full))
     return (
         np.array([row + [end] * (longest - len(row)) for row in full]),

@@ -43,13 +43,16 @@ def _held_out(tokenizer: PreTrainedTokenizerFast, level: str, rows: int) -> Text
 def _operation(text: str) -> str:
     """Of the last line's sum, whose result follows."""
     words = text.split("\n")[-1].split()
-    return next((w for w in reversed(words) if w in "+-x/"), {"Add": "+", "Take": "-", "Multiply": "x", "Divide": "/"}.get(words[0], "?"))
+    return next(
+        (w for w in reversed(words) if w in "+-x/"),
+        {"Add": "+", "Take": "-", "Multiply": "x", "Divide": "/"}.get(words[0], "?"),
+    )
 
 
 @torch.no_grad()
 def numbers_right(net: Transformer, tokenizer: PreTrainedTokenizerFast, level: str, rows: int) -> dict[str, float]:
-    """Share of results with all digits right given the true text before them, causal attention; of all, by number of steps, and by
-    operation; and the share of problems with all of them right."""
+    """Share of results with all digits right given the true text before them, causal attention; of all, by number of
+    steps, and by operation; and the share of problems with all of them right."""
     held = _held_out(tokenizer, level, rows)
     by_steps: dict[int, list[bool]] = {}
     by_op: dict[str, list[bool]] = {}
@@ -72,7 +75,9 @@ def numbers_right(net: Transformer, tokenizer: PreTrainedTokenizerFast, level: s
     return {"right": round(float(np.mean(every)), 4), "whole": round(float(np.mean(whole)), 3), **shares}
 
 
-def decoded(net: Transformer, tokenizer: PreTrainedTokenizerFast, level: str, rows: int, shape: BackboneRecipe) -> dict[str, float]:
+def decoded(
+    net: Transformer, tokenizer: PreTrainedTokenizerFast, level: str, rows: int, shape: BackboneRecipe
+) -> dict[str, float]:
     """Strict accuracy, mean forwards and mean response length of cold starts at tau = 0.9."""
     chosen = [problems.make("calibration", k, level=problems.LEVELS[level]) for k in range(rows)]
     prompts = tokenizer([PROMPT.format(question=p.question) for p in chosen])["input_ids"]
@@ -80,4 +85,8 @@ def decoded(net: Transformer, tokenizer: PreTrainedTokenizerFast, level: str, ro
     answers = [evaluate.strict_answer(text) for text in tokenizer.batch_decode(out, skip_special_tokens=True)]
     right = [answer == p.answer for answer, p in zip(answers, chosen, strict=True)]
     length = np.mean([sum(token != tokenizer.eos_token_id for token in row) for row in out])
-    return {"strict": round(float(np.mean(right)), 3), "forwards": round(float(np.mean(forwards)), 1), "written": round(float(length), 1)}
+    return {
+        "strict": round(float(np.mean(right)), 3),
+        "forwards": round(float(np.mean(forwards)), 1),
+        "written": round(float(length), 1),
+    }

@@ -1,7 +1,7 @@
 """The plots of the long lab: what happens in a question, and the steps that answer it.
 
-A plot fills a `Tale` with sentences and steps. It is told how many steps there should be and keeps every result between 1 and the
-level's limit; where the numbers leave no room it stops earlier.
+A plot fills a `Tale` with sentences and steps. It is told how many steps there should be and keeps every result between
+1 and the level's limit; where the numbers leave no room it stops earlier.
 """
 
 from __future__ import annotations
@@ -131,7 +131,9 @@ def _holdings(t: Tale) -> str:
             bought = t.step(friends, "x", gift, f"the sets bring {{}} {items}", "the sets")
             total = t.step(total, "+", bought, has, f"{items} with the sets")
             continue
-        fits = [n for n in range(t.level.times[0], t.level.times[1] + 1) if total.value % n == 0 and total.value // n > 1]
+        fits = [
+            n for n in range(t.level.times[0], t.level.times[1] + 1) if total.value % n == 0 and total.value // n > 1
+        ]
         if t.left() == 1 and fits and r.random() < 0.4:
             n = r.choice(fits)
             t.texts.append(f"{pronoun} shares all {items} equally among {n} children.")
@@ -167,7 +169,9 @@ def _shopping(t: Tale) -> str:
             total = t.step(total, "-", n, "the price falls to {} dollars", "the lower price")
         else:
             good = r.choice(GOODS)
-            t.texts.append(r.choice((f"{pronoun} also buys a {good} for {n} dollars.", f"A {good} costs {n} dollars more.")))
+            t.texts.append(
+                r.choice((f"{pronoun} also buys a {good} for {n} dollars.", f"A {good} costs {n} dollars more."))
+            )
             total = t.step(total, "+", n, f"with the {good} it is {{}} dollars", f"the price with the {good}")
     if not t.left() or total.value >= t.level.limit:
         t.goal = f"how many dollars {name} pays"
@@ -256,7 +260,8 @@ def _work(t: Tale) -> str:
 
 
 def _rivals(t: Tale) -> str:
-    """Two people, each with containers of the same things and changes of their own; how many together, or how many more."""
+    """Two people, each with containers of the same things and changes of their own; how many together, or how many
+    more."""
     r, items, holder = t.r, t.r.choice(ITEMS), t.r.choice(HOLDERS)
     (one, _), (two, _) = r.sample(PEOPLE, 2)
     owned = []

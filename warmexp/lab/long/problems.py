@@ -1,8 +1,8 @@
 """Word problems of two to eight steps: an opening line, one line per step, a closing line, a line `#### answer`.
 
-A problem is a pure function of (split, index, level). A solution comes in one of three wordings, drawn once per answer, because a wording
-drawn per line leaves no continuation that a model could be sure of. Steps that do not need each other may come in either order, so
-that two right solutions differ. Some questions state numbers that nothing needs.
+A problem is a pure function of (split, index, level). A solution comes in one of three wordings, drawn once per answer,
+because a wording drawn per line leaves no continuation that a model could be sure of. Steps that do not need each other
+may come in either order, so that two right solutions differ. Some questions state numbers that nothing needs.
 
 This module knows nothing about tokens or models.
 """
@@ -21,7 +21,8 @@ SPLITS = {"train": 2_000_000, "calibration": 512, "test": 1_319}
 PLAIN, SINCE, ORDERS = 0, 1, 2
 # Of the backbone's training texts; a proposer is trained on a mix of its own (see the recipe).
 SHARES = (0.55, 0.35, 0.10)
-# Of the solutions so many keep the question's order of steps; the others take any order in which nothing is used before it is known.
+# Of the solutions so many keep the question's order of steps; the others take any order in which nothing is used before
+# it is known.
 IN_ORDER = 0.75
 
 EASY = Level(steps=(2, 3), limit=40, change=(1, 9), times=(2, 5), each=(2, 9), distractors=0.2)
@@ -63,7 +64,8 @@ def needs(step: Step) -> set[int]:
 
 
 def any_order(steps: list[Step], r: random.Random) -> list[int]:
-    """A random order of the steps in which nothing is used before it is known; the last step, which gives the answer, uses all others."""
+    """A random order of the steps in which nothing is used before it is known; the last step, which gives the answer,
+    uses all others."""
     order: list[int] = []
     while len(order) < len(steps):
         ready = [k for k, s in enumerate(steps) if k not in order and needs(s) <= set(order)]
@@ -76,7 +78,8 @@ def write(tale: Tale, wording: int, order: list[int] | None = None, slip: Slip |
 
     Args:
         order: of the steps, counted from 0; the question's by default.
-        slip: maps (left, op, right) to (left, op, right, result) and may make mistakes, which later steps then build on.
+        slip: maps (left, op, right) to (left, op, right, result) and may make mistakes, which later steps then build
+        on.
     Returns:
         the solution and its final answer.
     """
@@ -114,7 +117,8 @@ def make(split: str, index: int, shares: tuple[float, ...] = SHARES, level: Leve
 
 
 def slipped(split: str, index: int, shares: tuple[float, ...] = SHARES, level: Level = FULL) -> str:
-    """A solution of the same problem, in the same wording and order, with mistakes such as a weak proposer makes (for training states)."""
+    """A solution of the same problem, in the same wording and order, with mistakes such as a weak proposer makes (for
+    training states)."""
     tale, r = draw(split, index, level)
     wording, order = _manner(tale, r, shares)
     slip = slips(r, tale.question, 0.15, 0.05, 0.25, (-10, -3, -2, -1, 1, 2, 3, 10))

@@ -1,7 +1,7 @@
 """The long lab's proposers: causal language models with a tokenizer of their own, each stopped at a chosen accuracy.
 
-A proposer is meant to be wrong at a known rate. `foreign` is as able as `strong` but writes in the wording that the backbone seldom
-chooses, so that what is right and what helps come apart.
+A proposer is meant to be wrong at a known rate. `foreign` is as able as `strong` but writes in the wording that the
+backbone seldom chooses, so that what is right and what helps come apart.
 """
 
 from __future__ import annotations
@@ -71,7 +71,8 @@ class ProposerTraining(Training):
         return shown
 
     def judge(self, stage: Stage) -> dict[str, float]:
-        """Strict accuracy at the stage's level; it is finished where it reaches the target on the last stage's problems."""
+        """Strict accuracy at the stage's level; it is finished where it reaches the target on the last stage's
+        problems."""
         chosen = [problems.make("calibration", k, level=problems.LEVELS[stage.level]) for k in range(self.rows)]
         responses = propose(self._average(), self.tokenizer, [p.question for p in chosen], self.r.new_tokens)
         right = [evaluate.strict_answer(text) == p.answer for text, p in zip(responses, chosen, strict=True)]

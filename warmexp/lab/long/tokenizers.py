@@ -1,7 +1,8 @@
-"""The long lab's two tokenizers. Both make every digit a token of its own, so that the parts of a number can disagree, as in LLaDA's.
+"""The long lab's two tokenizers. Both make every digit a token of its own, so that the parts of a number can disagree,
+as in LLaDA's.
 
-The backbone's has a token for nearly every word of the generator; the proposers' is smaller and splits many of them, so a proposal has to
-travel as text and its tokens sit elsewhere.
+The backbone's has a token for nearly every word of the generator; the proposers' is smaller and splits many of them, so
+a proposal has to travel as text and its tokens sit elsewhere.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ TRAINING_PROBLEMS = 4_000
 
 
 def _texts() -> list[str]:
-    """Problems in each of the wordings alone, so that the rare one is as well known to the tokenizer as the common ones."""
+    """Problems in each of the wordings alone, so that the rare one is as well known to the tokenizer as the common
+    ones."""
     texts = []
     for wording in range(len(problems.SHARES)):
         shares = tuple(float(k == wording) for k in range(len(problems.SHARES)))

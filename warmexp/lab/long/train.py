@@ -1,7 +1,8 @@
 """Train the long lab's models: `python -m warmexp.lab.long.train --out FOLDER`, again and again until it is done.
 
-Whoever stops it loses a few minutes at most; the next call goes on from the last state as if nothing had happened. The running log goes to
-standard error; FOLDER/NAME/curve.jsonl has the curve, FOLDER/NAME/model the running average as a model folder.
+Whoever stops it loses a few minutes at most; the next call goes on from the last state as if nothing had happened. The
+running log goes to standard error; FOLDER/NAME/curve.jsonl has the curve, FOLDER/NAME/model the running average as a
+model folder.
 """
 
 from __future__ import annotations
@@ -22,7 +23,12 @@ from warmexp.lab.long.training import run
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m warmexp.lab.long.train", description=__doc__.split("\n")[0])
-    parser.add_argument("--out", type=Path, required=True, help="folder for states, curves and weights; existing states are gone on from")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        help="folder for states, curves and weights; existing states are gone on from",
+    )
     parser.add_argument("--model", choices=["backbone", *PROPOSERS, "all"], default="all")
     parser.add_argument("--minutes", type=float, help="stop after so many minutes (default: when the recipe ends)")
     parser.add_argument("--until", metavar="HH:MM", help="stop at this local time today")

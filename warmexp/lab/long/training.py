@@ -1,7 +1,8 @@
 """A training that may be stopped at any time and goes on to the step: what the long lab's backbone and proposers share.
 
-Every step's randomness is keyed by (seed, step), and the state file holds weights, optimisers, the running average and the step, so a
-training in parts gives the same weights as one at a stretch. The curve is a file of one JSON object a line.
+Every step's randomness is keyed by (seed, step), and the state file holds weights, optimisers, the running average and
+the step, so a training in parts gives the same weights as one at a stretch. The curve is a file of one JSON object a
+line.
 """
 
 from __future__ import annotations
@@ -35,9 +36,9 @@ log = logging.getLogger("warmexp.lab.train")
 
 @dataclass(frozen=True)
 class Stage:
-    """Steps up to `until`: which problems; which share of the batches is autoregressive; the learning rate relative to the recipe's;
-    canvas lengths of the other batches, drawn for each whatever the answers' lengths, so that nothing can be read off them; which share of
-    either kind of batch is drills."""
+    """Steps up to `until`: which problems; which share of the batches is autoregressive; the learning rate relative to
+    the recipe's; canvas lengths of the other batches, drawn for each whatever the answers' lengths, so that nothing can
+    be read off them; which share of either kind of batch is drills."""
 
     until: int
     level: str = "full"
@@ -93,7 +94,9 @@ class Training:
         try:
             self.lock.acquire(timeout=0)
         except Timeout:
-            raise UserError(f"{out} is being trained by another process: stop that one, even if it is suspended, or wait for it.") from None
+            raise UserError(
+                f"{out} is being trained by another process: stop that one, even if it is suspended, or wait for it."
+            ) from None
         self.build()
         self.base = [o.param_groups[0]["lr"] for o in self.opts]
         self.average = Average(self.net, schedule.ema)
@@ -117,7 +120,8 @@ class Training:
         raise NotImplementedError
 
     def first_tokenizer(self, make) -> PreTrainedTokenizerFast:
-        """The one that training began with, so that a later change of the generator's words cannot shift the ids under the weights."""
+        """The one that training began with, so that a later change of the generator's words cannot shift the ids under
+        the weights."""
         folder = self.out / "tokenizer"
         if not (folder / "tokenizer.json").exists():
             tokenizers.save(make(), folder)
@@ -193,10 +197,17 @@ def run(
     """Go on until the schedule ends, the aim is reached, the clock says so or SIGTERM comes; then save and export.
 
     Args:
-        until: seconds since the epoch. save_every: seconds. judge_every: steps, 0 for never. stop_after: leave after this step.
+        until: seconds since the epoch. save_every: seconds. judge_every: steps, 0 for never. stop_after: leave after
+        this step.
     """
     s = t.schedule
-    log.info("%s: %.2f M weights, %d of %d steps done", t.out.name, sum(p.numel() for p in t.net.parameters()) / 1e6, t.done, s.steps)
+    log.info(
+        "%s: %.2f M weights, %d of %d steps done",
+        t.out.name,
+        sum(p.numel() for p in t.net.parameters()) / 1e6,
+        t.done,
+        s.steps,
+    )
     stopped: list[int] = []
     before = signal.signal(signal.SIGTERM, lambda number, _: stopped.append(number))
     losses: dict[str, deque] = defaultdict(lambda: deque(maxlen=log_every))
@@ -209,7 +220,11 @@ def run(
         losses[kind].append(loss)
         if t.done % log_every == 0:
             stage = s.stage(t.done - 1)
-            note: dict[str, Any] = {"step": t.done, "level": stage.level, **{k: round(float(np.mean(v)), 4) for k, v in losses.items()}}
+            note: dict[str, Any] = {
+                "step": t.done,
+                "level": stage.level,
+                **{k: round(float(np.mean(v)), 4) for k, v in losses.items()},
+            }
             note |= {"tokens_per_s": round((t.tokens - tokens) / (time.time() - logged)), "tokens": t.tokens}
             note |= {"minutes": round(t.seconds / 60, 1), "time": datetime.now().strftime("%H:%M")}
             if judge_every and t.done % judge_every == 0:
@@ -225,5 +240,7 @@ def run(
     t.export()
     t.lock.release()
     signal.signal(signal.SIGTERM, before)
-    log.info("%s: %d of %d steps done, state saved%s", t.out.name, t.done, s.steps, ", aim reached" if t.finished else "")
+    log.info(
+        "%s: %d of %d steps done, state saved%s", t.out.name, t.done, s.steps, ", aim reached" if t.finished else ""
+    )
     return t

@@ -1,7 +1,8 @@
 """Token-wise truth on the long lab: a text is right as long as it begins some correct solution of its question.
 
-Correct are all solutions with the question's own steps: in any order in which nothing is used before it is known, each line in any of the
-wordings, the operands of a sum or a product in either order. There are too many to write them all down; the text chooses its way.
+Correct are all solutions with the question's own steps: in any order in which nothing is used before it is known, each
+line in any of the wordings, the operands of a sum or a product in either order. There are too many to write them all
+down; the text chooses its way.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ def _lines(step: Step, operands: tuple[int, int], result: int) -> tuple[str, ...
 
 
 def follow(question: str, text: str) -> tuple[int, bool]:
-    """How many characters of the text, which has no space in front, begin some correct solution, and whether they are a whole one.
+    """How many characters of the text, which has no space in front, begin some correct solution, and whether they are a
+    whole one.
 
     Raises:
         ValueError: the id is not one of the long lab's.

@@ -18,8 +18,8 @@ from warmexp.methods.cache.prefix import PrefixCache
 class DualCache(PrefixCache):
     """As `prefix`, but what follows the block is kept too: the other forwards compute the block alone.
 
-    A prior in the embeddings of later blocks is kept with them. When its weight changes (it fades, or it was for one forward), the row
-    gets a full forward.
+    A prior in the embeddings of later blocks is kept with them. When its weight changes (it fades, or it was for one
+    forward), the row gets a full forward.
     """
 
     # fed: the shares of the prior's embeddings in the last full forward.

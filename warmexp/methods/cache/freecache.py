@@ -16,10 +16,12 @@ from warmexp.decode.view import Span, View
 
 @dataclass
 class FreeCache(Cache):
-    """One full forward per question; after it the block and what follows it are computed, and what stands before stays as it was.
+    """One full forward per question; after it the block and what follows it are computed, and what stands before stays
+    as it was.
 
-    settle: let a block's first forward compute the block before it once more, so that what stays are the keys and values of its tokens.
-        Without it, as in the released code, they are those of the block's last forward, in which its last tokens still were masks.
+    settle: let a block's first forward compute the block before it once more, so that what stays are the keys and
+        values of its tokens. Without it, as in the released code, they are those of the block's last forward, in which
+        its last tokens still were masks.
     Shifted backbones compute one position more, on the left.
     """
 

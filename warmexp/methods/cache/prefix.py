@@ -20,13 +20,14 @@ FIRST = ("refresh", "window")
 
 @dataclass
 class PrefixCache(Cache):
-    """A block's first forward is a full one, whose keys and values are kept; its other forwards compute the block and what follows it.
+    """A block's first forward is a full one, whose keys and values are kept; its other forwards compute the block and
+    what follows it.
 
-    refresh: when there is another full forward. `block`: at each block, as published. k, a number: also k forwards after the last one; 1
-        is no cache. `revocation`: also when a token that the last one read has been revoked.
-    first_token: how shifted backbones (Dream) read a block's first token, which the hidden state before the block predicts. `refresh`, as
-        published: the full forward commits that token and nothing else. `window`: the others compute one position more, on the left, and
-        every forward may commit everywhere.
+    refresh: when there is another full forward. `block`: at each block, as published. k, a number: also k forwards
+        after the last one; 1 is no cache. `revocation`: also when a token that the last one read has been revoked.
+    first_token: how shifted backbones (Dream) read a block's first token, which the hidden state before the block
+        predicts. `refresh`, as published: the full forward commits that token and nothing else. `window`: the others
+        compute one position more, on the left, and every forward may commit everywhere.
     """
 
     refresh: Any = "block"

@@ -1,7 +1,8 @@
 """The prior as evidence in the logits: a bonus for the proposal's token.
 
-CreditDecoding (arXiv 2510.06133) adds credit to the logits of tokens that were proposed before; here the credit is another model's. A
-prior that never wins changes nothing and costs no forward; one that wins is committed, also where it is wrong, and that is the risk.
+CreditDecoding (arXiv 2510.06133) adds credit to the logits of tokens that were proposed before; here the credit is
+another model's. A prior that never wins changes nothing and costs no forward; one that wins is committed, also where it
+is wrong, and that is the risk.
 """
 
 from __future__ import annotations
@@ -25,13 +26,15 @@ WINS = ("agreed", "most")
 class Bonus(Evidence):
     """z_i[x̂_i] ← z_i[x̂_i] + β·s_i, with s_i = max(0, logit min(t_i, c)) or t_i.
 
-    x̂_i is the proposal's token, t_i its author's trust. Where x̂_i wins, it is the position's token with the confidence of the changed
-    logits, logit c'_i = logit c_i + β·s_i, which is at least its own; everywhere else token and confidence are the backbone's own, so the
-    author's doubt takes nothing away. Needs an init that reads a proposal and leaves masks.
+    x̂_i is the proposal's token, t_i its author's trust. Where x̂_i wins, it is the position's token with the
+    confidence of the changed logits, logit c'_i = logit c_i + β·s_i, which is at least its own; everywhere else token
+    and confidence are the backbone's own, so the author's doubt takes nothing away. Needs an init that reads a proposal
+    and leaves masks.
 
-    beta: β ≥ 0. strength: `logit`, the odds of two independent witnesses, or `trust`. cap: c in [1/2, 1), so that no author can outvote
-    the backbone by itself (`logit` only). wins: `agreed`: x̂_i wins where the backbone proposes it too, so no token is ever committed that
-    the backbone would not have chosen; `most`: also where a bonus above 0 makes the logits largest at x̂_i.
+    beta: β ≥ 0. strength: `logit`, the odds of two independent witnesses, or `trust`. cap: c in [1/2, 1), so that no
+    author can outvote the backbone by itself (`logit` only). wins: `agreed`: x̂_i wins where the backbone proposes it
+    too, so no token is ever committed that the backbone would not have chosen; `most`: also where a bonus above 0 makes
+    the logits largest at x̂_i.
     """
 
     beta: float = 1.0
@@ -56,7 +59,8 @@ def supported(view: View, word: Word, bonus: Tensor, most: bool, weight: float =
     """The word of weight·z_i + bonus_i·1[v = x̂_i] where the prior's token wins, the given one elsewhere.
 
     Args:
-        bonus: [R] float64 ≥ 0; ignored where there is no prior. most: whether the prior's token may replace the backbone's.
+        bonus: [R] float64 ≥ 0; ignored where there is no prior. most: whether the prior's token may replace the
+        backbone's.
         weight: w > 0 of the backbone's logits.
     """
     logits, own, confidence = word.logits, word.token, word.confidence

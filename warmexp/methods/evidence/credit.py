@@ -17,12 +17,14 @@ from warmexp.errors import UserError, check_range
 
 @dataclass
 class Credit(Evidence):
-    """C ← β·C; C_i[x0_i] += (max p_i)^γ at every masked i; z'_i = z_i + α·ln(1 + C_i); token and confidence are those of z'.
+    """C ← β·C; C_i[x0_i] += (max p_i)^γ at every masked i; z'_i = z_i + α·ln(1 + C_i); token and confidence are those
+    of z'.
 
-    Credit includes the present forward, so even the first one is raised: with the published constants its odds are multiplied by 1.6, in
-    the long run by 3.4. A credited τ = 0.9 therefore lies between plain thresholds of 0.85 and 0.73 with a test of persistence, and a fair
-    baseline has τ in [0.72, 0.85] on its front. The released code keys credit by block bounds and clears it only when a canvas ends without
-    masks, so a question can inherit another's; here it belongs to its question's positions.
+    Credit includes the present forward, so even the first one is raised: with the published constants its odds are
+    multiplied by 1.6, in the long run by 3.4. A credited τ = 0.9 therefore lies between plain thresholds of 0.85 and
+    0.73 with a test of persistence, and a fair baseline has τ in [0.72, 0.85] on its front. The released code keys
+    credit by block bounds and clears it only when a canvas ends without masks, so a question can inherit another's;
+    here it belongs to its question's positions.
 
     alpha: α ≥ 0, 0.7; 0 changes nothing. beta: β in [0, 1], 0.8. gamma: γ ≥ 0, 0.2.
     """
@@ -34,13 +36,17 @@ class Credit(Evidence):
 
     def __post_init__(self) -> None:
         check_range("evidence.credit.alpha", self.alpha, 0, 100, "the weight of credit in the logits")
-        check_range("evidence.credit.beta", self.beta, 0, 1, "the share of credit that is kept from one forward to the next")
+        check_range(
+            "evidence.credit.beta", self.beta, 0, 1, "the share of credit that is kept from one forward to the next"
+        )
         check_range("evidence.credit.gamma", self.gamma, 0, 100, "the power of a probability")
 
     def check(self, setup: Setup) -> None:
         super().check(setup)
         if setup.parts["unmask"].temperature > 0:
-            raise UserError("evidence=[credit] raises the most probable token and would undo a draw: set unmask.temperature=0.")
+            raise UserError(
+                "evidence=[credit] raises the most probable token and would undo a draw: set unmask.temperature=0."
+            )
 
     def credited(self, view: View, word: Word) -> Tensor:
         """[R, V] float64, the credit after this forward."""

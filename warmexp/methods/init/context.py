@@ -1,7 +1,8 @@
 """A control: the proposal is in the prompt, and the canvas starts cold.
 
-What a draft is worth as something to read, as in plan conditioning (Think First, Diffuse Fast, arXiv 2603.13243), beside what it is worth
-as something to start from. For backbones that follow instructions; the lab's has never seen a draft in a prompt.
+What a draft is worth as something to read, as in plan conditioning (Think First, Diffuse Fast, arXiv 2603.13243),
+beside what it is worth as something to start from. For backbones that follow instructions; the lab's has never seen a
+draft in a prompt.
 """
 
 from __future__ import annotations
@@ -23,10 +24,12 @@ _PLACES = ("{prompt}", "{proposal}")
 
 @dataclass
 class Context(Init):
-    """The prompt becomes `template` with the prompt and the proposal's text in it (of a conversation: the user's last turn); x_i = M for
-    every i. An empty proposal leaves the prompt alone; one that is longer than the canvas is cut to it.
+    """The prompt becomes `template` with the prompt and the proposal's text in it (of a conversation: the user's last
+    turn); x_i = M for every i. An empty proposal leaves the prompt alone; one that is longer than the canvas is cut to
+    it.
 
-    The backbone's own template (its chat format) stands around this one. The proposal can still be read by unmask=agreement.
+    The backbone's own template (its chat format) stands around this one. The proposal can still be read by
+    unmask=agreement.
     """
 
     template: str = "A draft, which may be wrong: {proposal}\n\n{prompt}"
@@ -47,5 +50,6 @@ class Context(Init):
         return (*turns[:-1], last) if said["{proposal}"] else tuple(turns)
 
     def longer(self, tokenizer: BackboneTokenizer, canvas_length: int) -> int:
-        """How many tokens a prompt may grow by, up to the few by which texts that are encoded as one differ from their sum."""
+        """How many tokens a prompt may grow by, up to the few by which texts that are encoded as one differ from their
+        sum."""
         return canvas_length + len(tokenizer.encode(re.sub(r"\{prompt\}|\{proposal\}", "", self.template)))

@@ -26,15 +26,16 @@ NORMS = ("none", "match")
 class EmbedInterp(Init):
     """Eqs. (6)-(7): ids stay masked; masked position i is fed (1-λ)·e_M + λ·E(x̂_i), or e_M alone with probability p.
 
-    lam: λ in [0, 1], the proposal's share (the prose of the paper; the recovered code mixes 0.4 proposal with 0.6 mask). 0 is cold.
+    lam: λ in [0, 1], the proposal's share (the prose of the paper; the recovered code mixes 0.4 proposal with 0.6
+    mask). 0 is cold.
     p: dropout in [0, 1], drawn once per position; 1 is the cold start.
-    duration: how long the prior lasts. `first`: the question's first forward only (what the recovered code does); `masked`: as long as
-        the position is masked; `fade`: λ falls linearly to 0 over `fade_forwards` forwards.
-    by_trust, by_entropy, norm: not the paper's. The weight becomes λ·t_i·H_i/ln V, with the author's trust t_i and the backbone's entropy
-        H_i over V tokens where it last read position i (as if at its largest before that): the prior makes room as the backbone makes up
-        its mind. LRD (arXiv 2510.11052) and soft masking (2510.17206) weigh the backbone's own tokens by its entropy like that.
-        norm=match gives mixtures the length of e_M: mixing changes the norm as much as the direction (LRD, of Dream, where the mask's is
-        0.33 and other tokens' 0.87).
+    duration: how long the prior lasts. `first`: the question's first forward only (what the recovered code does);
+        `masked`: as long as the position is masked; `fade`: λ falls linearly to 0 over `fade_forwards` forwards.
+    by_trust, by_entropy, norm: not the paper's. The weight becomes λ·t_i·H_i/ln V, with the author's trust t_i and the
+        backbone's entropy H_i over V tokens where it last read position i (as if at its largest before that): the prior
+        makes room as the backbone makes up its mind. LRD (arXiv 2510.11052) and soft masking (2510.17206) weigh the
+        backbone's own tokens by its entropy like that. norm=match gives mixtures the length of e_M: mixing changes the
+        norm as much as the direction (LRD, of Dream, where the mask's is 0.33 and other tokens' 0.87).
     """
 
     lam: float = 0.4
@@ -50,10 +51,14 @@ class EmbedInterp(Init):
         check_range("lambda", self.lam, 0, 1, "the proposal's share of an input embedding")
         check_range("p", self.p, 0, 1, "the probability with which a position's prior is dropped")
         check_choice("init.duration", self.duration, DURATIONS)
-        check_range("init.fade_forwards", self.fade_forwards, 1, 10**6, "the number of forwards over which the prior fades")
+        check_range(
+            "init.fade_forwards", self.fade_forwards, 1, 10**6, "the number of forwards over which the prior fades"
+        )
         check_choice("init.norm", self.norm, NORMS)
         if self.by_entropy and self.duration == "first":
-            raise UserError("init.by_entropy=true is about the forwards after the first: set init.duration=masked or fade.")
+            raise UserError(
+                "init.by_entropy=true is about the forwards after the first: set init.duration=masked or fade."
+            )
 
     def shown(self) -> str:
         parts = [f"λ={self.lam:.4g}"]

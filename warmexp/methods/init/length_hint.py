@@ -1,7 +1,7 @@
 """A control: the canvas ends where the proposal ends, and nothing else of the proposal is used.
 
-A warm start also tells the backbone how long the answer is, which saves forwards by itself. This init gives that away and no content,
-so that the length's share of a saving can be read off (arXiv 2512.19004 has no such row).
+A warm start also tells the backbone how long the answer is, which saves forwards by itself. This init gives that away
+and no content, so that the length's share of a saving can be read off (arXiv 2512.19004 has no such row).
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from warmexp.methods.init.token_inject import slots
 class LengthHint(Init):
     """x_i = end-of-text for i ≥ n + slack, else M; n is the length of the proposal's text in the backbone's tokens.
 
-    slack: positions left free behind the proposal's end, ≥ 0. Needs `proposer.tail=eos`, which is where the end-of-text comes from.
+    slack: positions left free behind the proposal's end, ≥ 0. Needs `proposer.tail=eos`, which is where the end-of-text
+    comes from.
     """
 
     slack: int = 8

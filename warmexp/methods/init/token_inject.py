@@ -23,7 +23,8 @@ def slots(question: Question, length: int) -> tuple[np.ndarray, int]:
 
 
 def digits_masked(gate: np.ndarray, question: Question) -> np.ndarray:
-    """[L] bool: the gate without tokens whose text holds a digit. A plan survives wrong numbers; numbers are to be worked out again."""
+    """[L] bool: the gate without tokens whose text holds a digit. A plan survives wrong numbers; numbers are to be
+    worked out again."""
     if len(question.numeric) != len(question.proposal):
         raise ValueError(f"question {question.id} does not say which tokens of its proposal hold digits")
     numeric = np.zeros(len(gate), dtype=bool)
@@ -35,7 +36,8 @@ def digits_masked(gate: np.ndarray, question: Question) -> np.ndarray:
 class TokenInject(Init):
     """Eq. (5): g_i ~ Bernoulli(ρ); x_i = x̂_i where g_i = 1, else M. Injected tokens may be revoked by a remask policy.
 
-    rho: injection rate in [0, 1]; 0 is the cold start. digits: `keep`, as published, or `mask`: tokens that hold a digit are not injected.
+    rho: injection rate in [0, 1]; 0 is the cold start. digits: `keep`, as published, or `mask`: tokens that hold a
+    digit are not injected.
     """
 
     rho: float = 0.5

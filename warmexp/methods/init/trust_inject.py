@@ -14,14 +14,15 @@ from warmexp.methods.init.token_inject import DIGITS, digits_masked, slots
 
 @dataclass
 class TrustInject(Init):
-    """Eq. (5) of arXiv 2512.19004 with g_i = 1 for the ⌈ρn⌉ most trusted of n proposal tokens, and only where s_i ≥ floor.
+    """Eq. (5) of arXiv 2512.19004 with g_i = 1 for the ⌈ρn⌉ most trusted of n proposal tokens, and only where s_i ≥
+    floor.
 
-    s_i = min(t_{i-back}, …, t_i): an author that writes from left to right goes wrong from some token on, so a token is trusted no more
-    than the few before it. Ties go to the first. Nothing is verified.
+    s_i = min(t_{i-back}, …, t_i): an author that writes from left to right goes wrong from some token on, so a token is
+    trusted no more than the few before it. Ties go to the first. Nothing is verified.
 
-    rho: ρ in [0, 1], the share that may be injected. floor: the least trust, in [0, 1]. back: how many preceding tokens count, ≥ 0; 0 is
-    the raw trust. An author who says nothing is trusted everywhere. digits: `keep`, or `mask`: of the chosen tokens, those that hold a
-    digit are left to the backbone.
+    rho: ρ in [0, 1], the share that may be injected. floor: the least trust, in [0, 1]. back: how many preceding tokens
+    count, ≥ 0; 0 is the raw trust. An author who says nothing is trusted everywhere. digits: `keep`, or `mask`: of the
+    chosen tokens, those that hold a digit are left to the backbone.
     """
 
     rho: float = 0.5

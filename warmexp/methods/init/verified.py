@@ -1,8 +1,9 @@
 """A proposal that is verified before any of it is kept: what passes starts on the canvas, the rest is masked.
 
-arXiv 2512.19004 commits a proposal's tokens first and doubts them afterwards, one at a time. Here nothing is kept that the backbone does
-not confirm, as in speculative decoding (2211.17192) and in draft-and-verify for masked diffusion (FreeDave, 2510.00294; WINO,
-2507.18578): the proposal is read once as a whole, and kept up to the first token that fails, because what follows a mistake builds on it.
+arXiv 2512.19004 commits a proposal's tokens first and doubts them afterwards, one at a time. Here nothing is kept that
+the backbone does not confirm, as in speculative decoding (2211.17192) and in draft-and-verify for masked diffusion
+(FreeDave, 2510.00294; WINO, 2507.18578): the proposal is read once as a whole, and kept up to the first token that
+fails, because what follows a mistake builds on it.
 """
 
 from __future__ import annotations
@@ -28,16 +29,20 @@ _SURE = 1e-6  # probabilities are moved this far from 0 and 1 before their odds 
 
 @dataclass
 class Verified(Init):
-    """x_i = x̂_i while every token up to i passes, else M. Token i passes iff logit q_i + w·logit min(t_i, c) ≥ logit θ.
+    """x_i = x̂_i while every token up to i passes, else M. Token i passes iff logit q_i + w·logit min(t_i, c) ≥ logit
+    θ.
 
-    q_i = p_θ(x̂_i | the rest of the proposal) is the backbone's word (verify.py), t_i the author's own probability (its trust): two
-    independent witnesses, whose odds multiply. θ is what both together have to reach; t_i = 1/2 leaves it to the backbone alone.
+    q_i = p_θ(x̂_i | the rest of the proposal) is the backbone's word (verify.py), t_i the author's own probability (its
+    trust): two independent witnesses, whose odds multiply. θ is what both together have to reach; t_i = 1/2 leaves it
+    to the backbone alone.
 
-    theta: θ in (0, 1). weight: w ≥ 0; 0 asks the backbone alone. cap: c in [1/2, 1), so that no author, and none who says nothing
-    (whose trust is 1 everywhere), can vouch for a token by itself. score: how q is read, `visible`,
-    `shadow` (one forward each) or `halves` (two). keep_rule: `prefix`, as above, or `each`: every token that passes, wherever it stands.
-    whole: in [0, 1]; a proposal with Π t_i below it, over its text and the end behind it, is not read at all: its author doubts that it is
-    right as a whole. It costs no forward, and unmask=agreement can still use it. 0 reads every proposal.
+    theta: θ in (0, 1). weight: w ≥ 0; 0 asks the backbone alone. cap: c in [1/2, 1), so that no author, and none who
+    says nothing (whose trust is 1 everywhere), can vouch for a token by itself. score: how q is read, `visible`,
+    `shadow` (one forward each) or `halves` (two). keep_rule: `prefix`, as above, or `each`: every token that passes,
+    wherever it stands.
+    whole: in [0, 1]; a proposal with Π t_i below it, over its text and the end behind it, is not read at all: its
+    author doubts that it is right as a whole. It costs no forward, and unmask=agreement can still use it. 0 reads every
+    proposal.
     """
 
     theta: float = 0.98
@@ -56,12 +61,20 @@ class Verified(Init):
     }
 
     def __post_init__(self) -> None:
-        check_range("init.theta", self.theta, 1e-4, 1 - 1e-4, "the probability that backbone and author together have to reach")
+        check_range(
+            "init.theta", self.theta, 1e-4, 1 - 1e-4, "the probability that backbone and author together have to reach"
+        )
         check_range("init.weight", self.weight, 0, 100, "the weight of the author's own probability")
         check_range("init.cap", self.cap, 0.5, 1 - 1e-4, "the most that an author's word can be worth")
         check_choice("init.score", self.score, SCORES)
         check_choice("init.keep_rule", self.keep_rule, KEEPS)
-        check_range("init.whole", self.whole, 0, 1, "the probability that its author gives to the whole of a proposal that is read")
+        check_range(
+            "init.whole",
+            self.whole,
+            0,
+            1,
+            "the probability that its author gives to the whole of a proposal that is read",
+        )
 
     def start(self, question: Question, length: int, seed: int) -> Start:
         tokens, covered = slots(question, length)
@@ -82,7 +95,9 @@ class Verified(Init):
         some = [questions[i] for i in asked]
         score, forwards = scores(meter, some, [made[i] for i in asked], doubted[asked], self.score)
         trust = np.stack([_trust(question, length) for question in some])
-        for i, row, kept, said in zip(asked, doubted[asked], self.keep(score, trust, doubted[asked]), score, strict=True):
+        for i, row, kept, said in zip(
+            asked, doubted[asked], self.keep(score, trust, doubted[asked]), score, strict=True
+        ):
             told: dict[str, np.ndarray | float] = {"score": np.where(row, said, np.nan), "verifying": forwards}
             made[i] = replace(made[i], injected=kept, forwards=forwards, columns=told)
         return made

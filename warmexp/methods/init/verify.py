@@ -14,12 +14,16 @@ SCORES = ("visible", "halves", "shadow")
 _LOGIT_BYTES = 1 << 30  # float64 logits that are in memory at once; questions are scored in groups of this size
 
 
-def scores(meter: Meter, questions: Sequence[Question], starts: Sequence[Start], doubted: np.ndarray, kind: str) -> tuple[np.ndarray, int]:
-    """[n, L] float64, p_θ(x̂_i | the rest of what is injected) where doubted ([n, L] bool), 0 elsewhere, and the forwards each paid.
+def scores(
+    meter: Meter, questions: Sequence[Question], starts: Sequence[Start], doubted: np.ndarray, kind: str
+) -> tuple[np.ndarray, int]:
+    """[n, L] float64, p_θ(x̂_i | the rest of what is injected) where doubted ([n, L] bool), 0 elsewhere, and the
+    forwards each paid.
 
-    visible: one forward that sees all of it; x̂_i is read where it stands, so a backbone that was never trained on visible tokens may
-    simply copy it. halves: two forwards, each with every other doubted token masked, so that no token vouches for itself. shadow: one
-    forward, in which each token is read from a mask that sees all others; it is two to three times as long (models/shadow.py).
+    visible: one forward that sees all of it; x̂_i is read where it stands, so a backbone that was never trained on
+    visible tokens may simply copy it. halves: two forwards, each with every other doubted token masked, so that no
+    token vouches for itself. shadow: one forward, in which each token is read from a mask that sees all others; it is
+    two to three times as long (models/shadow.py).
     """
     found = np.zeros(doubted.shape)
     group = max(1, _LOGIT_BYTES // (8 * doubted.shape[1] * meter.backbone.transformer.wte.weight.shape[0]))
@@ -38,7 +42,12 @@ def scores(meter: Meter, questions: Sequence[Question], starts: Sequence[Start],
 
 
 def _read(
-    meter: Meter, questions: Sequence[Question], ids: np.ndarray, tokens: np.ndarray, wanted: np.ndarray, shadow: bool = False
+    meter: Meter,
+    questions: Sequence[Question],
+    ids: np.ndarray,
+    tokens: np.ndarray,
+    wanted: np.ndarray,
+    shadow: bool = False,
 ) -> np.ndarray:
     """One forward over the canvases `ids`: the softmax probability of `tokens` at the wanted positions, 0 elsewhere."""
     request = whole_forward([q.prompt for q in questions], ids, wanted, meter.backbone.device)

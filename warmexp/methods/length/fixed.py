@@ -19,7 +19,11 @@ class FixedLength(Length):
         check_range("length.canvas_length", self.canvas_length, 1, 2**20, "the number of response positions")
         check_range("length.block_length", self.block_length, 1, 2**20, "the number of positions in a block")
         if self.canvas_length % self.block_length:
-            divisors = [d for d in range(1, self.canvas_length + 1) if self.canvas_length % d == 0 and d <= 2 * self.block_length]
+            divisors = [
+                d
+                for d in range(1, self.canvas_length + 1)
+                if self.canvas_length % d == 0 and d <= 2 * self.block_length
+            ]
             raise UserError(
                 f"length.block_length={self.block_length} does not divide length.canvas_length={self.canvas_length}:"
                 f" choose one of {', '.join(map(str, divisors[-6:]))}."

@@ -1,11 +1,13 @@
-"""The paper's sceptical remasking (arXiv 2512.19004, Eqs. 10-13): revoke at random, more readily the less the backbone agrees.
+"""The paper's sceptical remasking (arXiv 2512.19004, Eqs. 10-13): revoke at random, more readily the less the backbone
+agrees.
 
-At the k-th forward (from 0) in a block, a candidate with c_i = softmax(z_i)[x_i] (Eq. 10) is put back to the mask with probability
-r_i = clip(1 - c_i + b_k, 0, 1) (Eq. 12), independently (Eq. 13). The bias b_k falls with k; it is all that tells the schedules apart.
+At the k-th forward (from 0) in a block, a candidate with c_i = softmax(z_i)[x_i] (Eq. 10) is put back to the mask with
+probability r_i = clip(1 - c_i + b_k, 0, 1) (Eq. 12), independently (Eq. 13). The bias b_k falls with k; it is all that
+tells the schedules apart.
 
-`scope` says who is a candidate. The paper's text speaks of injected positions (`injected`, the default). The recovered code instead
-draws among tokens that decoding itself wrote (`decoded`), and among those of the very same forward, which costs forwards and corrects
-nothing; here a token committed in this forward is never a candidate in it. `all` is both.
+`scope` says who is a candidate. The paper's text speaks of injected positions (`injected`, the default). The recovered
+code instead draws among tokens that decoding itself wrote (`decoded`), and among those of the very same forward, which
+costs forwards and corrects nothing; here a token committed in this forward is never a candidate in it. `all` is both.
 """
 
 from __future__ import annotations
@@ -35,7 +37,9 @@ class BernoulliRemask(Remask):
     scope: str = "injected"
 
     def __post_init__(self) -> None:
-        check_range("remask.bias", self.bias, -1, 1, "the bias b_0 that is added to the remask rate in a block's first forward")
+        check_range(
+            "remask.bias", self.bias, -1, 1, "the bias b_0 that is added to the remask rate in a block's first forward"
+        )
         check_choice("remask.scope", self.scope, SCOPES)
 
     @abstractmethod

@@ -1,4 +1,5 @@
-"""Token editing: a visible token becomes another at once where the model is sure of the other (LLaDA2.1, arXiv 2602.08676)."""
+"""Token editing: a visible token becomes another at once where the model is sure of the other (LLaDA2.1, arXiv
+2602.08676)."""
 
 from __future__ import annotations
 
@@ -19,13 +20,16 @@ from warmexp.methods.remask.bernoulli import SCOPES
 
 @dataclass
 class JointThreshold(Remask):
-    """Replace visible x_i by x' = argmax_v p_i(v) where x' ≠ x_i and p_i(x') > τ_e, in the forward that also commits masks.
+    """Replace visible x_i by x' = argmax_v p_i(v) where x' ≠ x_i and p_i(x') > τ_e, in the forward that also commits
+    masks.
 
-    The masks are the unmasking policy's (τ_m: unmask=threshold). A window is left after the first forward that changes nothing in it, which
-    costs at least one more than filling it does; of forwards that begin without a mask there are at most `after`. A model that was
-    trained to overwrite its own wrong tokens (LLaDA2.1) takes a draft's as its own; one that was not copies what it sees.
+    The masks are the unmasking policy's (τ_m: unmask=threshold). A window is left after the first forward that changes
+    nothing in it, which costs at least one more than filling it does; of forwards that begin without a mask there are
+    at most `after`. A model that was trained to overwrite its own wrong tokens (LLaDA2.1) takes a draft's as its own;
+    one that was not copies what it sees.
 
-    edit: τ_e in [0, 1]; 0.5 (Q mode) and 0 (S mode) as published, 0.9 by default there; 1 never edits. after: ≥ 0; 16 as published.
+    edit: τ_e in [0, 1]; 0.5 (Q mode) and 0 (S mode) as published, 0.9 by default there; 1 never edits. after: ≥ 0; 16
+    as published.
     scope: which tokens may be replaced, as in remask=linear; as published all but the prompt's.
     """
 

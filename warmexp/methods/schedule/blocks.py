@@ -11,7 +11,8 @@ from warmexp.decode.strategy import Length, Schedule
 
 @dataclass
 class Blocks(Schedule):
-    """The window is the first block of `length.block_length` positions, at or behind the last one, in which anything is left to do."""
+    """The window is the first block of `length.block_length` positions, at or behind the last one, in which anything is
+    left to do."""
 
     def width(self, length: Length) -> int:
         return length.block_length

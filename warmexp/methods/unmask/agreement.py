@@ -1,7 +1,8 @@
 """Agreement: a prior may only support what the backbone itself proposes.
 
-In the spirit of Guided Diffusion (FlashDLM, arXiv 2505.21467) and of adaptive parallel decoding (2506.00413), where a second model's
-word decides how much of the backbone's own is taken. A prior that is wrong, or beside the point, changes nothing and costs no forward.
+In the spirit of Guided Diffusion (FlashDLM, arXiv 2505.21467) and of adaptive parallel decoding (2506.00413), where a
+second model's word decides how much of the backbone's own is taken. A prior that is wrong, or beside the point, changes
+nothing and costs no forward.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ from warmexp.methods.unmask.threshold import Threshold
 class Agreement(Threshold):
     """Commit masked position i with confidence c_i ≥ τ, or with argmax_i = x̂_i and c_i ≥ τ - (τ - τ_low)·t_i.
 
-    x̂_i is the proposal's token and t_i in [0, 1] its author's trust; the threshold falls with trust from τ to τ_low. Needs an init that
-    reads a proposal and leaves masks: `token_inject` with rho=0 is the cold canvas. tau, temperature: as in unmask=threshold.
+    x̂_i is the proposal's token and t_i in [0, 1] its author's trust; the threshold falls with trust from τ to τ_low.
+    Needs an init that reads a proposal and leaves masks: `token_inject` with rho=0 is the cold canvas. tau,
+    temperature: as in unmask=threshold.
 
     low: τ_low in (0, τ].
     """

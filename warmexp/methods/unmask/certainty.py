@@ -17,9 +17,9 @@ from warmexp.methods.unmask.threshold import Threshold
 class Certainty(Threshold):
     """Commit masked positions with d_i·c_i ≥ τ, and always the one where it is largest.
 
-    d_i in [0, 1] is the mean of "decoded" around i with the weights exp(-(i-j)²/2σ²); left of the canvas stands the prompt, which is
-    decoded, right of it the canvas's last position goes on. While nothing around is decided d is small, and a τ meant for a confidence is
-    seldom reached: one token per forward, from left to right.
+    d_i in [0, 1] is the mean of "decoded" around i with the weights exp(-(i-j)²/2σ²); left of the canvas stands the
+    prompt, which is decoded, right of it the canvas's last position goes on. While nothing around is decided d is
+    small, and a τ meant for a confidence is seldom reached: one token per forward, from left to right.
 
     sigma: σ in positions, 10 as published. tau: of the product. temperature: as in unmask=threshold.
     """

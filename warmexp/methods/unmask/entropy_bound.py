@@ -17,10 +17,11 @@ from warmexp.methods.unmask.entropy import ByEntropy
 class EntropyBound(ByEntropy):
     """Sort masked positions by entropy; commit the largest k with Σ_{i≤k} H_i - max_{i≤k} H_i ≤ γ, at least one.
 
-    In this order the largest is the last: the sum of all but the last may be at most γ. (A released port takes the largest over the batch,
-    which lets neighbours decide; here every row is its own.)
+    In this order the largest is the last: the sum of all but the last may be at most γ. (A released port takes the
+    largest over the batch, which lets neighbours decide; here every row is its own.)
 
-    gamma: γ ≥ 0, nats; 0.001 to 0.1 as published; 0 is one token per forward (the least uncertain). temperature: as in unmask=threshold.
+    gamma: γ ≥ 0, nats; 0.001 to 0.1 as published; 0 is one token per forward (the least uncertain). temperature: as in
+    unmask=threshold.
     """
 
     gamma: float = 0.1

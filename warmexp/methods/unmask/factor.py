@@ -1,4 +1,5 @@
-"""Fast-dLLM's factor rule: the more tokens are committed at once, the surer the last of them has to be (arXiv 2505.22618)."""
+"""Fast-dLLM's factor rule: the more tokens are committed at once, the surer the last of them has to be (arXiv
+2505.22618)."""
 
 from __future__ import annotations
 
@@ -15,7 +16,8 @@ from warmexp.errors import check_range
 
 @dataclass
 class Factor(Unmask):
-    """Commit the n most confident masked positions, n as large as c₍ₖ₎ ≥ 1 - f/(k+1) holds for every k = 2 … n; always the first.
+    """Commit the n most confident masked positions, n as large as c₍ₖ₎ ≥ 1 - f/(k+1) holds for every k = 2 … n; always
+    the first.
 
     f: factor > 0. With f → 0 it is one token per forward; with f ≥ 2 a second token needs a third at most.
     released: as in the published code, which also commits the last masked position when it is the first to fail.

@@ -14,10 +14,11 @@ from warmexp.methods.unmask.threshold import Threshold
 
 @dataclass
 class Hierarchy(Threshold):
-    """Commit every masked position with c ≥ τ, and in every run of neighbouring masks the most confident one if its c > low.
+    """Commit every masked position with c ≥ τ, and in every run of neighbouring masks the most confident one if its c >
+    low.
 
-    Commits are spread over the window, so an easy one takes a logarithmic number of forwards. Equal confidences of one run are committed
-    together, as released. (dInfer compares with >, this with ≥, as everywhere here.)
+    Commits are spread over the window, so an easy one takes a logarithmic number of forwards. Equal confidences of one
+    run are committed together, as released. (dInfer compares with >, this with ≥, as everywhere here.)
 
     tau: as in unmask=threshold, 0.9 as published. low: 0.4; 1 is unmask=threshold. temperature: as there.
     """

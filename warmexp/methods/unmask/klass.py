@@ -21,14 +21,15 @@ _TINY = 1e-12  # the published code adds it to probabilities before their logari
 
 @dataclass
 class Klass(Threshold):
-    """Commit masked i with c_i ≥ τ and KL(p_t ‖ p_{t-1}) < ε at i in each of the last h forwards; the most confident where none is ready.
+    """Commit masked i with c_i ≥ τ and KL(p_t ‖ p_{t-1}) < ε at i in each of the last h forwards; the most confident
+    where none is ready.
 
-    Block-local: a window's positions are followed from its first forward on, when p_{t-1} is nothing (0 everywhere, as released; the first
-    divergence is then larger than any sensible ε). The released code follows the whole sequence: later blocks begin with a history; with
-    length.block_length = length.canvas_length this one does too.
+    Block-local: a window's positions are followed from its first forward on, when p_{t-1} is nothing (0 everywhere, as
+    released; the first divergence is then larger than any sensible ε). The released code follows the whole sequence:
+    later blocks begin with a history; with length.block_length = length.canvas_length this one does too.
 
-    tau: 0.6 (LLaDA), 0.9 (Dream) on GSM8K. epsilon: ε ≥ 0, nats; 0.015 and 0.001 there. history: h ≥ 1; 2 as published. temperature: must
-    be 0: the released code's divergences of Gumbel scores mean nothing.
+    tau: 0.6 (LLaDA), 0.9 (Dream) on GSM8K. epsilon: ε ≥ 0, nats; 0.015 and 0.001 there. history: h ≥ 1; 2 as published.
+    temperature: must be 0: the released code's divergences of Gumbel scores mean nothing.
     """
 
     tau: float = 0.6
@@ -44,12 +45,17 @@ class Klass(Threshold):
         super().__post_init__()
         check_range("unmask.epsilon", self.epsilon, 0, np.inf, "a divergence in nats")
         check_range("unmask.history", self.history, 1, 2**20, "a number of forwards")
-        check_range("unmask.temperature", self.temperature, 0, 0, "the sampling temperature, which KLASS has no use for")
+        check_range(
+            "unmask.temperature", self.temperature, 0, 0, "the sampling temperature, which KLASS has no use for"
+        )
 
     def measure(self, view: View, word: Word) -> Mapping[str, Tensor]:
         now, before = word.logits.softmax(-1), view.recall("klass_before").double()
         moved = torch.cat(
-            [(p * ((p + _TINY).log() - (q + _TINY).log())).sum(-1) for p, q in zip(now.split(64), before.split(64), strict=True)]
+            [
+                (p * ((p + _TINY).log() - (q + _TINY).log())).sum(-1)
+                for p, q in zip(now.split(64), before.split(64), strict=True)
+            ]
         )
         return {"klass_moved": moved, "klass_before": now}
 

@@ -14,9 +14,11 @@ from warmexp.methods.unmask.threshold import Threshold
 
 @dataclass
 class LocalLeap(Threshold):
-    """Anchors A are the masked positions with c ≥ τ; commit A and every masked j with c_j ≥ `relaxed` and an anchor at most `radius` away.
+    """Anchors A are the masked positions with c ≥ τ; commit A and every masked j with c_j ≥ `relaxed` and an anchor at
+    most `radius` away.
 
-    Distances are inside the window. Without an anchor the most confident position is committed. radius=0 is unmask=threshold.
+    Distances are inside the window. Without an anchor the most confident position is committed. radius=0 is
+    unmask=threshold.
 
     tau: τ of an anchor, 0.9 as published. relaxed: 0.75. radius: 4 positions. temperature: as in unmask=threshold.
     """

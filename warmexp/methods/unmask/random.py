@@ -16,9 +16,9 @@ from warmexp.errors import check_range
 class Random(Unmask):
     """Commit one masked position per forward, each as likely as any other, with a token drawn from its distribution.
 
-    A masked diffusion process unmasks its positions one after the other in a uniform order; drawing that order is exact, and takes as many
-    forwards as there are positions, which is the point of it: what parallel decoding saves is counted from here. Draws are float64 (float32
-    Gumbel numbers lower the temperature, as the paper shows).
+    A masked diffusion process unmasks its positions one after the other in a uniform order; drawing that order is
+    exact, and takes as many forwards as there are positions, which is the point of it: what parallel decoding saves is
+    counted from here. Draws are float64 (float32 Gumbel numbers lower the temperature, as the paper shows).
 
     temperature: 1 is the model's own distribution; 0 commits the most probable token, in a random order.
     """

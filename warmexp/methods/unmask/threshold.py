@@ -27,7 +27,9 @@ class Threshold(Unmask):
 
     def __post_init__(self) -> None:
         if isinstance(self.tau, bool) or not self.tau > 0:
-            raise UserError(f"tau={self.tau} is not above 0: it is a confidence in (0, 1], or above 1 for one token per forward.")
+            raise UserError(
+                f"tau={self.tau} is not above 0: it is a confidence in (0, 1], or above 1 for one token per forward."
+            )
         check_range("unmask.temperature", self.temperature, 0, 100, "the sampling temperature")
 
     def select(self, view: View, reading: Reading) -> np.ndarray:

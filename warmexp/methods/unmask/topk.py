@@ -15,10 +15,12 @@ from warmexp.errors import check_range
 
 @dataclass
 class TopK(Unmask):
-    """Commit the ⌈m / (s - k)⌉ most confident of the block's m masked positions in its k-th forward (from 0) of s planned ones.
+    """Commit the ⌈m / (s - k)⌉ most confident of the block's m masked positions in its k-th forward (from 0) of s
+    planned ones.
 
-    On an untouched block that is LLaDA's published table (⌊m/s⌋, one more in the first m mod s forwards). It is recomputed from what
-    is masked now, so injected tokens shrink it and revoked ones cannot exhaust it; past the plan one forward takes the rest.
+    On an untouched block that is LLaDA's published table (⌊m/s⌋, one more in the first m mod s forwards). It is
+    recomputed from what is masked now, so injected tokens shrink it and revoked ones cannot exhaust it; past the plan
+    one forward takes the rest.
 
     steps_per_block: s ≥ 1. temperature: as in unmask=threshold.
     """
@@ -29,7 +31,9 @@ class TopK(Unmask):
     symbols = {"steps_per_block": "topk s"}
 
     def __post_init__(self) -> None:
-        check_range("unmask.steps_per_block", self.steps_per_block, 1, 10**6, "the number of forwards planned for a block")
+        check_range(
+            "unmask.steps_per_block", self.steps_per_block, 1, 10**6, "the number of forwards planned for a block"
+        )
         check_range("unmask.temperature", self.temperature, 0, 100, "the sampling temperature")
 
     def select(self, view: View, reading: Reading) -> np.ndarray:

@@ -1,4 +1,5 @@
-"""The report: one HTML file that shows a front, its runs, pairs of runs and single decodes, and opens anywhere without a network."""
+"""The report: one HTML file that shows a front, its runs, pairs of runs and single decodes, and opens anywhere without
+a network."""
 
 from __future__ import annotations
 

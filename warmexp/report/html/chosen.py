@@ -1,4 +1,5 @@
-"""Which questions a report carries with text and decode: all of a small study, and of a large one those that tell the runs apart."""
+"""Which questions a report carries with text and decode: all of a small study, and of a large one those that tell the
+runs apart."""
 
 from __future__ import annotations
 
@@ -10,7 +11,8 @@ import numpy as np
 def ranked(right: Sequence[np.ndarray], reference: np.ndarray) -> list[int]:
     """Question indices, those first on which runs flip against the reference run; ties keep the questions' order.
 
-    A run's flips share one vote, so that the two flips of a run with two come before the five hundred of a run with five hundred.
+    A run's flips share one vote, so that the two flips of a run with two come before the five hundred of a run with
+    five hundred.
 
     Args:
         right: [n] bool per run. reference: [n] bool, of the run to compare with.
@@ -24,7 +26,8 @@ def ranked(right: Sequence[np.ndarray], reference: np.ndarray) -> list[int]:
 
 
 def common_start(texts: Sequence[str]) -> int:
-    """How many characters all prompts begin with, cut back to a line's start: the few-shot examples, which need telling only once."""
+    """How many characters all prompts begin with, cut back to a line's start: the few-shot examples, which need telling
+    only once."""
     if len(texts) < 2:
         return 0
     low, high = min(texts), max(texts)

@@ -1,4 +1,5 @@
-"""What a report embeds: one block for the front, one per set of questions, one per run; each is compressed and unpacked when looked at."""
+"""What a report embeds: one block for the front, one per set of questions, one per run; each is compressed and unpacked
+when looked at."""
 
 from __future__ import annotations
 
@@ -43,7 +44,9 @@ def blocks(front: Front, title: str, budget: int = BUDGET) -> Iterator[tuple[str
 
 
 def _pack(value: Any) -> str:
-    raw = json_without_secrets(value, ensure_ascii=False, separators=(",", ":")).encode()  # packed, no filter can read it
+    raw = json_without_secrets(
+        value, ensure_ascii=False, separators=(",", ":")
+    ).encode()  # packed, no filter can read it
     return base64.b64encode(gzip.compress(raw, mtime=0)).decode()
 
 
@@ -65,7 +68,10 @@ def _core(front: Front, title: str, sets: list[Set]) -> dict[str, Any]:
         runs.append({**kept, "settings": settings, "set": place[run.point.run_id]})
     return {
         "title": title,
-        **{key: whole[key] for key in ("warmexp", "x", "accuracy", "caveats", "left_out", "varying", "margin", "checklist")},
+        **{
+            key: whole[key]
+            for key in ("warmexp", "x", "accuracy", "caveats", "left_out", "varying", "margin", "checklist")
+        },
         "selector": front.selector,
         "axes": [_axis(front if name == front.x else along(front, name), name) for name in AXES if _has(front, name)],
         "sets": [{"n": len(members[0].measured.ids), "task": members[0].point.task} for members in sets],
@@ -102,7 +108,12 @@ def _questions(members: Set) -> dict[str, Any]:
     texts = [found[i].get("question", "") if i in found else "" for i in ids]
     start = common_start([text for text in texts if text])
     targets = [found[i].get("target", "") if i in found else "" for i in ids]
-    return {"ids": ids, "start": texts[0][:start] if texts else "", "questions": [text[start:] for text in texts], "targets": targets}
+    return {
+        "ids": ids,
+        "start": texts[0][:start] if texts else "",
+        "questions": [text[start:] for text in texts],
+        "targets": targets,
+    }
 
 
 def _bounded(front: Front, sets: list[Set], budget: int) -> tuple[int, list[str]]:

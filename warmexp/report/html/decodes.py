@@ -25,7 +25,8 @@ def packed(rows: Iterable[tuple[int, dict[str, Any]]], tokens: dict[str, str]) -
 
 
 def _row(place: int, record: dict[str, Any], number: Callable[[int], int]) -> dict[str, Any]:
-    """Confidence in whole percent; revocations as [iteration, position, token, source, iteration of the undone commit]."""
+    """Confidence in whole percent; revocations as [iteration, position, token, source, iteration of the undone
+    commit]."""
     row: dict[str, Any] = {"q": place, "response": record.get("response", "")}
     if record.get("proposal"):
         row["proposal"] = record["proposal"].get("text", "")
@@ -36,7 +37,10 @@ def _row(place: int, record: dict[str, Any], number: Callable[[int], int]) -> di
     row["ids"] = [number(token) for token in record["ids"]]
     row["at"] = record["commit_iteration"]
     row["source"] = "".join(_SOURCES.get(source, "m") for source in record["source"])
-    row["revoked"] = [[n, i, number(token), _SOURCES.get(source, "m"), at] for n, i, token, source, at in record.get("revocations", ())]
+    row["revoked"] = [
+        [n, i, number(token), _SOURCES.get(source, "m"), at]
+        for n, i, token, source, at in record.get("revocations", ())
+    ]
     if record.get("confidence"):
         row["confidence"] = [None if c is None else round(100 * c) for c in record["confidence"]]
     return row

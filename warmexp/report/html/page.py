@@ -1,4 +1,5 @@
-"""One HTML file out of the blocks, the page's own script and style, and Plotly. It needs nothing else and may ask for nothing else."""
+"""One HTML file out of the blocks, the page's own script and style, and Plotly. It needs nothing else and may ask for
+nothing else."""
 
 from __future__ import annotations
 
@@ -16,12 +17,17 @@ from warmexp.secrets import clean_text
 
 
 def page(title: str, blocks: Iterable[tuple[str, str]]) -> str:
-    """The whole file. blocks: (element id, base64 of gzipped JSON), which holds nothing that HTML could mistake for markup."""
+    """The whole file. blocks: (element id, base64 of gzipped JSON), which holds nothing that HTML could mistake for
+    markup."""
     assets = files(__package__).joinpath("assets")
     parts = sorted((part for part in assets.iterdir() if part.name.endswith(".js")), key=lambda part: part.name)
     colours = {"PALETTE": PALETTE, "INK": INK, "ON_DARK": ON_DARK}
     constants = "".join(f"const {name} = {json.dumps(value)};\n" for name, value in colours.items())
-    script = f"(() => {{\n'use strict';\n{constants}" + "\n".join(part.read_text(encoding="utf-8") for part in parts) + "})();\n"
+    script = (
+        f"(() => {{\n'use strict';\n{constants}"
+        + "\n".join(part.read_text(encoding="utf-8") for part in parts)
+        + "})();\n"
+    )
     plotly = plotly_script().replace("</script", "<\\/script")
     return Template(assets.joinpath("template.html").read_text(encoding="utf-8")).substitute(
         policy=_policy(script, plotly),
@@ -34,6 +40,9 @@ def page(title: str, blocks: Iterable[tuple[str, str]]) -> str:
 
 
 def _policy(*scripts: str) -> str:
-    """Two scripts known by their hashes and no other, no request to anywhere. Styles are free, since Plotly sets them."""
-    hashes = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'" for script in scripts)
+    """Two scripts known by their hashes and no other, no request to anywhere. Styles are free, since Plotly sets
+    them."""
+    hashes = " ".join(
+        f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'" for script in scripts
+    )
     return f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"

@@ -15,7 +15,8 @@ _ID = re.compile(rb'\{"id": ?("(?:[^"\\]|\\.)*")')  # a run writes the id first
 
 
 def records(folder: Path, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """id -> record, for these ids; none where the file has gone or is damaged since it was measured (stored.py has checked it)."""
+    """id -> record, for these ids; none where the file has gone or is damaged since it was measured (stored.py has
+    checked it)."""
     found, wanted = {}, {json.dumps(name, ensure_ascii=ascii).encode() for name in ids for ascii in (True, False)}
     try:
         with (folder / "records.jsonl").open("rb") as lines:
