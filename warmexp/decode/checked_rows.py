@@ -104,7 +104,8 @@ def window(owner: object, value: Any, start: np.ndarray, todo: np.ndarray, width
             f"{name} has to move windows on, to {last} at most, where the canvas ends; it moved one from {start[row]}"
             f" to {now[row]}."
         )
-    if (live != (left := todo.any(1))).any():
+    left = np.asarray(todo.any(1))
+    if (live != left).any():
         row = int((live != left).argmax())
         raise UserError(
             f"{name} has to go on exactly as long as anything is left to do: it said {live[row]} where todo.any() is"
