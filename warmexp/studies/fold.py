@@ -65,7 +65,7 @@ def _why(point: Point) -> list[str]:
     only_seconds = [key for key in point.idle if key in ("batch_size", "engine", "share", "device")]
     if only_seconds:
         idle["seconds"] = only_seconds
-    for key in set(point.idle) - set(only_seconds):
+    for key in (key for key in point.idle if key not in only_seconds):
         reader = readers(key).partition("=")[0] if key in SHARED else "init"
         idle[f"{reader}={point.choices[reader]}"].append(key)
     return [
