@@ -171,6 +171,7 @@ def canvas() -> Canvas:
     made = Canvas([Question("q", (1,))], [start], 9, 4, columns)
     made.source[0] = [MASK, INJECTED, DECODED, FIXED]
     made.committed_at[0, 2] = 4
+    made.confidence[0, 2] = 0.6
     made.forwards += 5
     return made
 

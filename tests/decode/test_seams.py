@@ -16,7 +16,7 @@ from warmexp.decode.batch import Decoded
 from warmexp.decode.canvas import Question, Start
 from warmexp.decode.columns import Column
 from warmexp.decode.edit import Replacement
-from warmexp.decode.loop import decode
+from warmexp.decode.loop import decode, stream
 from warmexp.decode.strategy import Evidence, Remask, Schedule, Strategies, Unmask
 from warmexp.decode.view import Span
 from warmexp.errors import UserError
@@ -205,6 +205,14 @@ class Counts(Threshold):
 def test_recorded_columns_are_given_out(backbone):
     for one in decoded(backbone, replace(COLD, unmask=Counts(0.4))):
         assert one.columns["looks"] == one.cost.nfe and one.columns["where"] == one.commit_iteration
+
+
+@pytest.mark.parametrize("rule", [Counts(0.4), Klass()])
+def test_questions_that_come_later_remember_nothing_of_others(rule, backbone):
+    s = replace(COLD, unmask=rule)
+    alone = [decoded(backbone, s, [q])[0] for q in questions(6)]
+    later = {one.id: one for one in stream(backbone, questions(6), s, batch_size=2)}
+    assert [(facts(later[one.id]), later[one.id].columns) for one in alone] == [(facts(one), one.columns) for one in alone]
 
 
 # What is wrong, by the name of the hook: a class, and what the sentence says.
