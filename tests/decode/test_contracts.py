@@ -218,6 +218,18 @@ def test_apply_commits_revokes_and_counts():
     assert made.committed_at.tolist() == [[5, 6, -1, -1]]
 
 
+def test_a_prior_that_is_laid_anew_takes_injected_tokens_and_their_columns_with_it():
+    made = canvas()
+    made.columns.values["streak"][:] = 1
+    laid = Start(np.array([1, 2, 3, 4]), np.zeros(4, dtype=bool), forwards=1)
+    made.place_prior(0, Question("q", (1,)), laid, 1)
+    assert made.ids.tolist() == [[9, 9, 7, 8]] and made.prior.tolist() == [[5, 2, 3, 4]]
+    assert made.columns.values["streak"].tolist() == [[1, 7, 1, 1]] and made.columns.values["all"].tolist() == [
+        [0, 0, 0, 0]
+    ]
+    assert made.revocations == {"q": [(5, 1, 6, "injected", -1)]} and made.forwards.tolist() == [6]
+
+
 def test_apply_replaces_tokens_and_columns_begin_anew():
     made = canvas()
     for name in ("streak", "all"):

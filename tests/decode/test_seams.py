@@ -212,7 +212,9 @@ def test_questions_that_come_later_remember_nothing_of_others(rule, backbone):
     s = replace(COLD, unmask=rule)
     alone = [decoded(backbone, s, [q])[0] for q in questions(6)]
     later = {one.id: one for one in stream(backbone, questions(6), s, batch_size=2)}
-    assert [(facts(later[one.id]), later[one.id].columns) for one in alone] == [(facts(one), one.columns) for one in alone]
+    assert [(facts(later[one.id]), later[one.id].columns) for one in alone] == [
+        (facts(one), one.columns) for one in alone
+    ]
 
 
 # What is wrong, by the name of the hook: a class, and what the sentence says.

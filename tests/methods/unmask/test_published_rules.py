@@ -198,3 +198,9 @@ def test_klass_asks_for_quiet(backbone):  # noqa: F811
     done = decoded(backbone, replace(COLD, unmask=Klass(1e-9, epsilon=1e9, history=3)))
     for d in done:
         assert d.cost.nfe == 6  # of each block of four: one, one, and the rest
+
+
+def test_klass_begins_its_count_at_nothing_where_a_distribution_has_moved():
+    view = SimpleNamespace(recall=lambda name: np.array([[5, 5]]))
+    reading = SimpleNamespace(measured={"klass_moved": np.array([[1.0, 0.0]])})
+    assert Klass().still(view, reading).tolist() == [[0, 6]]
