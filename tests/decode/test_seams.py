@@ -17,6 +17,7 @@ from warmexp.decode.canvas import Question, Start
 from warmexp.decode.columns import Column
 from warmexp.decode.edit import Replacement
 from warmexp.decode.loop import decode, stream
+from warmexp.decode.meter import Meter
 from warmexp.decode.strategy import Evidence, Remask, Schedule, Strategies, Unmask
 from warmexp.decode.view import Span
 from warmexp.errors import UserError
@@ -215,6 +216,23 @@ def test_questions_that_come_later_remember_nothing_of_others(rule, backbone):
     assert [(facts(later[one.id]), later[one.id].columns) for one in alone] == [
         (facts(one), one.columns) for one in alone
     ]
+
+
+def test_every_second_outside_forwards_is_charged_once(backbone):
+    spent = [0.0]
+
+    class Slow(Threshold):
+        def select(self, view, reading):
+            spent[0] += 1.0  # for all rows of the view together
+            return super().select(view, reading)
+
+    class Still(Meter):
+        def clock(self):
+            return spent[0]
+
+    done = list(stream(backbone, questions(5), replace(COLD, unmask=Slow(0.4)), meter=Still(backbone), batch_size=3))
+    outside = [one.seconds - one.cost.forward_seconds - one.cost.choosing_seconds for one in done]
+    assert spent[0] > 2 and sum(outside) == pytest.approx(spent[0])
 
 
 # What is wrong, by the name of the hook: a class, and what the sentence says.
