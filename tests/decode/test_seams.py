@@ -386,7 +386,6 @@ WRONG |= {
     "finished by nothing": ("length", FinishedByNothing(8, 4), "FinishedByNothing.finished; bool, 4; NoneType"),
     "another question": (*asks("moved", lambda self, q, d, w: replace(q, id="other")), "Bad.moved; question q; another, other"),
     "no question": (*asks("moved", lambda self, q, d, w: q.proposal), "Bad.moved; tuple"),
-    "a long proposal": (*asks("moved", lambda self, q, d, w: replace(q, proposal=(1,) * 9)), "Bad.moved; at most 8; 9 tokens"),
     "a look at nothing": (
         "remask",
         bad(Editing, "again", lambda self, v: v.visits >= 0, may_fire=lambda self, visits: visits < 1),

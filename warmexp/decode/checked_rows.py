@@ -182,16 +182,16 @@ def finished(owner: object, value: Any, final: np.ndarray) -> np.ndarray:
     return made
 
 
-def moved(owner: object, value: Any, before: Question, length: int, vocabulary: int) -> Question:
+def moved(owner: object, value: Any, before: Question, vocabulary: int) -> Question:
     """What `moved` returned: the same question, with another proposal."""
     name = hook_of(owner, "moved")
     if not isinstance(value, Question) or (value.id, value.prompt) != (before.id, before.prompt):
         said = f"another, {value.id}" if isinstance(value, Question) else came(value)
         raise UserError(f"{name} has to return the question {before.id} with another proposal; it returned {said}.")
-    if len(value.proposal) > length or not all(0 <= token < vocabulary for token in value.proposal):
+    # One that is longer than the canvas is cut to it by the init, as any is.
+    if not all(0 <= token < vocabulary for token in value.proposal):
         raise UserError(
-            f"{name} has to return a proposal of at most {length} tokens of the vocabulary (0 to {vocabulary - 1});"
-            " it returned"
-            f" {len(value.proposal)} tokens, {min(value.proposal)} to {max(value.proposal)}."
+            f"{name} has to return a proposal of tokens of the vocabulary (0 to {vocabulary - 1}); it returned"
+            f" {min(value.proposal)} to {max(value.proposal)}."
         )
     return value

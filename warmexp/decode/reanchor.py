@@ -37,7 +37,7 @@ def reanchor(batch: Batch, view: View) -> bool:
     decoded = [canvas.ids[i, :first].tolist() for i, first in zip(rows, given, strict=True)]
     anchor = batch.s.anchor
     moved = [
-        checked_rows.moved(anchor, anchor.moved(q, d, canvas.width), q, canvas.length, canvas.vocabulary)
+        checked_rows.moved(anchor, anchor.moved(q, d, canvas.width), q, canvas.vocabulary)
         for q, d in zip(asked, decoded, strict=True)
     ]
     starts = _starts(batch, rows, asked, moved, given)
