@@ -169,8 +169,7 @@ def _on_test(number: int, group: Group, runs: list[Result]) -> list[str]:
     if fitted:
         found.append(
             f"{len(fitted)} run{'s use' if len(fitted) > 1 else ' uses'} a trust map that was fitted on questions of"
-            " the same split"
-            f" ({group.split}), which flatters."
+            f" the same split ({group.split}), which flatters."
         )
     return found
 
@@ -205,8 +204,8 @@ def _caveats(runs: list[Result], groups: list[Group], asked: Asked) -> list[str]
             low, high = max((run.saved.chord for run in far), key=lambda chord: chord[1] / chord[0])
             found.append(
                 f"{len(far)} saving{'s are' if len(far) > 1 else ' is'} read off a chord between baseline runs far"
-                f" apart ({low:.2f} and"
-                f" {high:.2f}): a setting between them may take it away. Measure one, or see what leaving one out does."
+                f" apart ({low:.2f} and {high:.2f}): a setting between them may take it away. Measure one, or see"
+                " what leaving one out does."
             )
         if others and group.baseline_runs and len(group.baseline_front) == 1:
             found.append(

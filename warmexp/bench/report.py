@@ -26,8 +26,7 @@ def _head(result: dict[str, Any]) -> Iterator[str]:
     )
     yield (
         f"{result['questions']} questions with prompts of {low} to {high} tokens, canvas {m['canvas_length']}, blocks"
-        " of"
-        f" {m['block_length']}, {commits}; {result['repeats']} rounds, in turns: median [lowest, highest]"
+        f" of {m['block_length']}, {commits}; {result['repeats']} rounds, in turns: median [lowest, highest]"
     )
     yield Subject.RULE
     if "load" in result:

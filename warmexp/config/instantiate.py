@@ -73,8 +73,7 @@ def _class(group: str, target: str | None) -> type:
         package = str(target).partition(".")[0]
         raise UserError(
             f"{group}._target_={target} is refused: only classes inside warmexp. and of trusted packages are"
-            " instantiated;"
-            f" if you trust it, type plugins=[{package}] or set {VARIABLE}={package}."
+            f" instantiated; if you trust it, type plugins=[{package}] or set {VARIABLE}={package}."
         )
     module, _, name = target.rpartition(".")
     try:

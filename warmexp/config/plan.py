@@ -402,8 +402,7 @@ def _prompts(backbone: Checkpoint, canvas_length: int, questions: list[TaskQuest
         if len(ids) + canvas_length > limit:
             raise UserError(
                 f"{question} has {len(ids)} prompt tokens; with length.canvas_length={canvas_length} that is more"
-                " than the backbone's"
-                f" max_sequence_length={limit}: choose a smaller canvas or a shorter prompt"
+                f" than the backbone's max_sequence_length={limit}: choose a smaller canvas or a shorter prompt"
                 " (where examples stand before the question, task.num_fewshot=0 leaves them out)."
             )
         if not ids:
@@ -421,9 +420,8 @@ def _check_room(
     if len(ids) + more + canvas > limit:
         raise UserError(
             f"{question} has {len(ids)} prompt tokens, to which init={choices['init']} may add {more}; with"
-            f" length.canvas_length={canvas}"
-            f" that is more than the backbone's max_sequence_length={limit}: choose a smaller canvas, shorter prompts"
-            " or another init."
+            f" length.canvas_length={canvas} that is more than the backbone's max_sequence_length={limit}: choose a"
+            " smaller canvas, shorter prompts or another init."
         )
 
 

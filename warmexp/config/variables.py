@@ -39,8 +39,7 @@ def _read(name: Any, *default: Any) -> str | None:
     if name not in OURS and name not in _typed and name not in _trusted():
         raise UserError(
             f"${{oc.env:{name}}} is refused in a configuration file: an environment variable that it may read is"
-            " named on the command line,"
-            f" such as 'KEY=${{oc.env:{name}}}'; or write the value itself."
+            f" named on the command line, such as 'KEY=${{oc.env:{name}}}'; or write the value itself."
         )
     return oc.env(name, *default)
 

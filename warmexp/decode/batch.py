@@ -133,8 +133,7 @@ class Batch:
         if wrong:
             raise UserError(
                 f"{question.id}: the trust in a token of its proposal is {wrong[0]} and not in [0, 1]: check the"
-                " proposer's"
-                " probabilities and proposer.calibration."
+                " proposer's probabilities and proposer.calibration."
             )
 
     def leave(self, live: np.ndarray) -> list[Decoded]:

@@ -40,8 +40,7 @@ def inside(owner: object, hook: str, chosen: Any, eligible: np.ndarray, view: Vi
         i, j = (int(index[0]) for index in (made & ~eligible).nonzero())
         raise UserError(
             f"{hook_of(owner, hook)} has to choose among view.{what}; it chose position {view.positions[i, j]} of"
-            " question"
-            f" {view.questions[i]}, which is not among them: return view.{what} & …"
+            f" question {view.questions[i]}, which is not among them: return view.{what} & …"
         )
     return made
 
@@ -78,8 +77,7 @@ def word(owner: object, value: Any, before: Word) -> Word:
         if not isinstance(new, Tensor) or new.shape != old.shape or new.dtype != old.dtype or new.device != old.device:
             raise UserError(
                 f"{hook_of(owner, 'weigh')} has to return a {name} of {old.dtype}, {_shape(tuple(old.shape))}, on"
-                f" {old.device}; it returned"
-                f" {came(new)}."
+                f" {old.device}; it returned {came(new)}."
             )
     return value
 
@@ -92,8 +90,7 @@ def heard(owners: Sequence[object], token: np.ndarray, confidence: np.ndarray, v
     if wrong.any():
         raise UserError(
             f"{names} has to propose tokens from 0 to {vocabulary - 1} and not the mask ({view.canvas.mask_id}); it"
-            " proposed"
-            f" {token[wrong][0]}."
+            f" proposed {token[wrong][0]}."
         )
     wrong = ~((confidence >= 0) & (confidence <= 1 + 1e-9))  # NaN is neither
     if wrong.any():
@@ -140,8 +137,7 @@ def measured(
             what = "logit" if stored else "position"
             raise UserError(
                 f"{hook} has to return {name} as a tensor of {_shape(shape)} entries on {logits.device}, one per"
-                f" {what} that is read; it"
-                f" returned {came(value)}."
+                f" {what} that is read; it returned {came(value)}."
             )
     return values
 

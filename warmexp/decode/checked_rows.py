@@ -37,8 +37,7 @@ def _start(owner: Any, hook: str, value: Any, question: Question, length: int, m
         at = int(wrong.argmax())
         raise UserError(
             f"{name} has to lay tokens of the vocabulary (0 to {vocabulary - 1}), and inject none that is the mask"
-            f" ({mask_id}); it laid"
-            f" {tokens[at]} at position {at} of question {question.id}."
+            f" ({mask_id}); it laid {tokens[at]} at position {at} of question {question.id}."
         )
     if value.weight is not None:
         shares(owner, f"{hook}, weight:", value.weight, (length,))
@@ -126,8 +125,7 @@ def listened(owner: object, idle: np.ndarray, questions: Sequence[str]) -> None:
     if idle.any():
         raise UserError(
             f"{hook_of(owner, 'again')} asks for another look at question {questions[int(idle.argmax())]}, where"
-            " `may_fire` says that"
-            " nothing can be revised: let them agree."
+            " `may_fire` says that nothing can be revised: let them agree."
         )
 
 
@@ -144,8 +142,8 @@ def span(owner: Any, value: Any, view: View) -> Span:
         i = int(wrong.argmax())
         raise UserError(
             f"{name} has to compute a stretch that ends at or behind the window, {view.first[i]} to {view.last[i]} of"
-            f" {view.row_length[i]}"
-            f" positions, and begins before its end; it returned {value.start[i]} to {value.end[i]}."
+            f" {view.row_length[i]} positions, and begins before its end; it returned {value.start[i]} to"
+            f" {value.end[i]}."
         )
     part = value.end - value.start < view.row_length
     if part.any() and not owner.keeps:

@@ -227,8 +227,7 @@ class Remask(Strategy, ABC):
         if self.shadows and setup.parts["cache"].keeps:
             raise UserError(
                 f"remask.score=shadow reads tokens from masks beside the row, for which {setup.said('cache')} keeps"
-                " no place:"
-                " choose cache=none, or remask.score=visible."
+                " no place: choose cache=none, or remask.score=visible."
             )
 
     def vacuous(self, setup: Setup) -> str | None:
@@ -236,8 +235,7 @@ class Remask(Strategy, ABC):
             return None
         return (
             f"{setup.said('remask')} with remask.scope=injected revokes injected tokens and {setup.said('init')}"
-            " injects none:"
-            " choose remask.scope=decoded, or remask=none."
+            " injects none: choose remask.scope=decoded, or remask=none."
         )
 
 

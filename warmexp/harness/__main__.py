@@ -96,8 +96,7 @@ def evaluate(
         first = (str(error).splitlines() or [""])[0]
         raise UserError(
             f"--tasks {','.join(names)} cannot be built by the harness ({type(error).__name__}: {first}): check the"
-            " task's file, and"
-            " whether its data are in the local cache or can be downloaded."
+            " task's file, and whether its data are in the local cache or can be downloaded."
         ) from error
     results["config"]["model"] = "warmexp"
     return results

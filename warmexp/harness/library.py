@@ -7,8 +7,7 @@ from warmexp.models.hub import offline_if_unreachable
 
 NO_CACHE = (
     "use_cache is refused: the harness would keep answers by their prompts, whatever the pipeline, and without what"
-    " they cost; leave it"
-    " out, because warmexp keeps what it decodes and takes it from there the next time."
+    " they cost; leave it out, because warmexp keeps what it decodes and takes it from there the next time."
 )
 
 

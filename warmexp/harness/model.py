@@ -69,8 +69,8 @@ class Pipeline(LM):
         if plan.strategies.init.reads_proposal and (plan.proposer.oracle or plan.choices["proposer"] in _NEED_MORE):
             raise UserError(
                 f"proposer={plan.choices['proposer']} cannot answer the harness, whose requests are prompts and"
-                " nothing else: choose a"
-                " proposer that writes from a prompt, such as proposer=hf or proposer=lab_weak."
+                " nothing else: choose a proposer that writes from a prompt, such as proposer=hf or"
+                " proposer=lab_weak."
             )
         self.plan, self.text, self.say = plan, uncut_text if uncut else response_text, say
         self.records: dict[str, dict[str, Any]] = {}
@@ -198,8 +198,8 @@ class Pipeline(LM):
         if len(ids) + length > limit:
             raise UserError(
                 f"{question.id} has {len(ids)} prompt tokens; with length.canvas_length={length} that is more than"
-                " the backbone's"
-                f" max_sequence_length={limit}: choose a smaller canvas, or fewer shots with --num_fewshot."
+                f" the backbone's max_sequence_length={limit}: choose a smaller canvas, or fewer shots with"
+                " --num_fewshot."
             )
         if not ids:
             raise UserError(f"{question.id} has an empty prompt: check the task and backbone.template.")

@@ -117,8 +117,7 @@ class Checkpoint:
         if not before.startswith(self.template_start):
             raise UserError(
                 f"backbone.template_start={self.template_start!r} is not how backbone.template={self.template!r}"
-                " begins: give both, or"
-                " task.shots=turn, which reads the template alone."
+                " begins: give both, or task.shots=turn, which reads the template alone."
             )
 
     def identity(self) -> dict[str, Any]:

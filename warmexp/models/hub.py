@@ -50,8 +50,7 @@ def model_folder(key: str, path: str, revision: str | None = None) -> Path:
     if folder / ADAPTER_CONFIG in files and not weights:
         raise UserError(
             f"{key}={path} holds an adapter (LoRA) of {_base(key, folder)} and no model: merge it first (peft's"
-            " merge_and_unload, then"
-            " save_pretrained with the base model's tokenizer) and give the merged folder."
+            " merge_and_unload, then save_pretrained with the base model's tokenizer) and give the merged folder."
         )
     if folder / "config.json" not in files:
         raise UserError(f"{key}={path} has no config.json: give a checkpoint in Hugging Face layout.")
@@ -132,8 +131,7 @@ def _download(key: str, name: str, revision: str | None) -> Path:
     except LocalEntryNotFoundError:
         raise UserError(
             f"{key}={at} is not in the local hub cache and the hub cannot be reached: download it where there is a"
-            " network"
-            f" (`hf download {name}`) and set HF_HOME, or give a local folder."
+            f" network (`hf download {name}`) and set HF_HOME, or give a local folder."
         ) from None
     except (HfHubHTTPError, OSError, ValueError) as error:
         raise UserError(

@@ -74,8 +74,7 @@ class Layout:
         if config.d_model % config.n_heads or config.n_heads % config.n_kv_heads or config.head_dim % 2:
             raise UserError(
                 f"{where}: config.json has {config.n_heads} heads and {config.n_kv_heads} key-value heads for a width"
-                " of"
-                f" {config.d_model}, which do not divide: check the checkpoint."
+                f" of {config.d_model}, which do not divide: check the checkpoint."
             )
         if fields.whole("head_dim", config.head_dim) != config.head_dim:
             raise fields.refuse("head_dim", f"only its width divided by its heads, {config.head_dim}, is implemented")

@@ -82,15 +82,13 @@ class BackboneTokenizer:
         if mask_name not in names:
             raise UserError(
                 f"{where}: config.json has mask_token_id={config.mask_token_id}, which is {shown(mask_name)}, a token"
-                " of text: one of them"
-                " is another model's."
+                " of text: one of them is another model's."
             )
         beyond = max((i for name, i in vocabulary.items() if name not in names), default=0)
         if beyond >= config.vocab_size:
             raise UserError(
                 f"{where}: its tokenizer has ids up to {beyond} for text and config.json"
-                f" vocab_size={config.vocab_size}: one of them is"
-                " another model's."
+                f" vocab_size={config.vocab_size}: one of them is another model's."
             )
         for key, text in {"template": template, "template_turn_end": template_turn_end or ""}.items():
             unknown = [token for token in _LOOKS_SPECIAL.findall(text) if token not in names]

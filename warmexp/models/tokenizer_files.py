@@ -78,16 +78,15 @@ def read_tokenizer(folder: Path) -> Tokenizer:
     if absent:
         raise UserError(
             f"backbone.path={folder} has no tokenizer.json, nor Qwen2's files in its place ({', '.join(absent)}"
-            " missing): give a"
-            " checkpoint with its tokenizer."
+            " missing): give a checkpoint with its tokenizer."
         )
     config = read_json("backbone.path", folder / "tokenizer_config.json")
     kind = config.get("tokenizer_class")
     if kind not in QWEN2_CLASSES:
         raise UserError(
             f"backbone.path={folder}: tokenizer_config.json has tokenizer_class={named(kind)} and there is no"
-            " tokenizer.json; only Qwen2's"
-            f" ({', '.join(QWEN2_CLASSES)}) can be rebuilt from vocab.json and merges.txt."
+            f" tokenizer.json; only Qwen2's ({', '.join(QWEN2_CLASSES)}) can be rebuilt from vocab.json and"
+            " merges.txt."
         )
     vocab = read_json("backbone.path", folder / "vocab.json")
     merges = read_bytes("backbone.path", folder / "merges.txt")

@@ -109,8 +109,7 @@ def _headers(folder: Path) -> dict[str, Stored]:
                     if name in found:
                         raise UserError(
                             f"backbone.path={folder}: {_few([name])} is in {found[name].shard.name} and in"
-                            f" {shard.name}: remove the file"
-                            " that is another model's."
+                            f" {shard.name}: remove the file that is another model's."
                         )
                     found[name] = Stored(shard, tuple(header.get_shape()), header.get_dtype())
         except (SafetensorError, OSError) as error:
@@ -145,8 +144,7 @@ def _check_head(folder: Path, layout: Layout, config: ModelConfig, stored: dict[
     if not equal:
         raise UserError(
             f"backbone.path={folder}: config.json says that the head is the embedding table (weight_tying,"
-            " tie_word_embeddings) and"
-            f" {names[1]} is another: set that field to what the model was trained with."
+            f" tie_word_embeddings) and {names[1]} is another: set that field to what the model was trained with."
         )
 
 
@@ -196,8 +194,7 @@ def _check_memory(folder: Path, tensors: list[Stored], dtype: torch.dtype, devic
         return
     raise UserError(
         f"backbone.path={folder}: the weights need {needed / GIB:.1f} GiB in {_name(dtype)} and {device} has"
-        f" {free / GIB:.1f} GiB free:"
-        f" {_remedy(dtype)}"
+        f" {free / GIB:.1f} GiB free: {_remedy(dtype)}"
     )
 
 

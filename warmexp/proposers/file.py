@@ -54,8 +54,7 @@ class FileProposer(Proposer):
         if missing:
             raise UserError(
                 f"proposer.path={self.path} has no proposal for {len(missing)} of {len(questions)} questions (for"
-                f" example {missing[0]}):"
-                " its ids must be the task's question ids."
+                f" example {missing[0]}): its ids must be the task's question ids."
             )
         tell_cleaned(self.say, [self._cleaned[q.id] for q in questions if q.id in self._cleaned])
         for question in questions:

@@ -192,8 +192,7 @@ class HFProposer(Proposer):
         narrower = ", proposer.dtype=bfloat16" if self.dtype == "float32" else ""
         return (
             f"proposer.path={self.path} does not fit in the memory of device={device}: free memory there, or choose"
-            " another"
-            f" device=…{narrower} or a smaller proposer."
+            f" another device=…{narrower} or a smaller proposer."
         )
 
     @cached_property
@@ -272,8 +271,7 @@ class HFProposer(Proposer):
         if length >= limit:
             raise UserError(
                 f"proposer.path={self.path} takes {limit} tokens and the prompt of {question} has {length}: use"
-                " shorter prompts or another"
-                " proposer."
+                " shorter prompts or another proposer."
             )
         return limit - length
 
@@ -296,8 +294,7 @@ class HFProposer(Proposer):
         ):
             raise UserError(
                 f"proposer.path={self.path} computes numbers that are not finite with proposer.dtype={self.dtype}:"
-                " choose another dtype, or"
-                " check its weights."
+                " choose another dtype, or check its weights."
             )
         made = cleaned(written)
         if made is not written:

@@ -61,8 +61,7 @@ class Proposal:
         if not inside or not ordered or any(p > 0 for *_, p in tokens) or (end or 0) > 0 or seconds < 0:
             raise UserError(
                 f"{row.where}: tokens are not [start, end, log-probability ≤ 0] within the text and in its order, or"
-                " end is no"
-                " log-probability, or seconds are negative: correct them or leave them out."
+                " end is no log-probability, or seconds are negative: correct them or leave them out."
             )
         return cls(text, tokens, seconds, end)
 

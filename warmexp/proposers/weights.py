@@ -24,8 +24,7 @@ def check_folder(folder: Path) -> None:
     if (folder / ADAPTER_CONFIG).is_file():
         raise UserError(
             f"{_KEY}={folder} has an {ADAPTER_CONFIG} beside its weights, for which transformers loads another model:"
-            " remove it if the"
-            " adapter is merged, else merge it first."
+            " remove it if the adapter is merged, else merge it first."
         )
     tensors = 0
     for shard in shards(_KEY, folder):

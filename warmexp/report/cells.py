@@ -161,11 +161,10 @@ def saving_notes(front: Front, runs: list[Result]) -> list[str]:
     compared = max((run.paired.compared or 0 for run in runs if run.paired), default=0)
     lines = [
         "Δ, won, lost: question by question against the baseline run with the same settings; intervals hold together"
-        " with 95 %, p is"
-        f" McNemar's exact one and beside it Holm's: {compared} run{'s were' if compared != 1 else ' was'} compared.",
+        f" with 95 %, p is McNemar's exact one and beside it Holm's: {compared}"
+        f" run{'s were' if compared != 1 else ' was'} compared.",
         f"Saved: what the baseline ({front.selector}) spends at the run's accuracy, on the hull of its own runs, less"
-        " what the run spends;"
-        " a point between two runs means tossing a coin per question for one or the other.",
+        " what the run spends; a point between two runs means tossing a coin per question for one or the other.",
         "One left out: the same with each baseline run left out in turn, lowest to highest.",
         "≥, ≤: outside that hull, nothing is extrapolated.",
         f"Non-inferior: a net loss of less than {100 * front.margin:g} % of the questions, one-sided 95 %.",

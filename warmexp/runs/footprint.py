@@ -77,7 +77,6 @@ def fitting(footprint: Footprint, batch_size: int, say: Callable[[str], None]) -
     size = max(1, bisect.bisect_right(range(1, batch_size), SHARE * free, key=footprint.bytes))
     say(
         f"batch_size={batch_size} would need about {footprint.bytes(batch_size) / GIB:.1f} GiB beside the weights and"
-        " device="
-        f"{footprint.device} has {free / GIB:.1f} GiB free: decoding {size} at a time."
+        f" device={footprint.device} has {free / GIB:.1f} GiB free: decoding {size} at a time."
     )
     return size

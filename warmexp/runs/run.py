@@ -247,8 +247,7 @@ def _remedy(plan: Plan, tokens: int) -> str:
         f"device={plan.device} cannot hold the backbone and one question of {tokens} tokens, of which"
         f" length.canvas_length={plan.strategies.length.canvas_length}; free memory there, or choose another"
         f" device=…,{narrower}{alone}{nothing_kept} a smaller length.canvas_length or shorter prompts; what was"
-        " decoded so far is kept, and"
-        " the same command goes on from it."
+        " decoded so far is kept, and the same command goes on from it."
     )
 
 
@@ -356,9 +355,8 @@ def _told(plan: Plan, question: TaskQuestion, proposal: Proposal, encoded: Encod
     if len(ids) + canvas > limit:
         raise UserError(
             f"{question.id} has {len(ids)} prompt tokens with the proposal in it; with length.canvas_length={canvas}"
-            " that is more than the"
-            f" backbone's max_sequence_length={limit}: choose a smaller canvas, or another init than"
-            f" {plan.choices['init']}."
+            f" that is more than the backbone's max_sequence_length={limit}: choose a smaller canvas, or another init"
+            f" than {plan.choices['init']}."
         )
     return ids
 

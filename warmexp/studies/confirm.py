@@ -123,7 +123,6 @@ def _once(file: Path, choice: dict[str, object]) -> None:
     if before is not None and before != choice["run"]:
         raise UserError(
             f"study.confirm: {before} was confirmed before, and {choice['run']} would be a second look at the same"
-            " questions: confirm it on"
-            f" others, or delete {file} and say so."
+            f" questions: confirm it on others, or delete {file} and say so."
         )
     write_json(file, choice)

@@ -91,8 +91,7 @@ def _cautions(done: Sequence[Point], possible: Sequence[Point], margin: float) -
     if 0 < n < fewest:
         said.append(
             f"note: {n} questions cannot show that a run loses less than {100 * margin:g} %, not even one that never"
-            " differs from the"
-            f" baseline; that takes {fewest}, or a wider margin"
+            f" differs from the baseline; that takes {fewest}, or a wider margin"
         )
     return said
 

@@ -80,8 +80,7 @@ def _one_grid(grid: list[Override], always: list[str]) -> tuple[dict[str, Any], 
         if idle and any(isinstance(word.value(), IntervalSweep) for word in varied):
             raise UserError(
                 f"{', '.join(idle)} cannot be varied under {' '.join(chosen)}, and W&B has no parameters that depend"
-                " on others:"
-                f" choose what reads them all, or leave one out by {idle[0]}=null."
+                f" on others: choose what reads them all, or leave one out by {idle[0]}=null."
             )
         if idle:
             return _points([grid], always)
