@@ -17,28 +17,6 @@ from warmexp.bench.subject import Subject
 from warmexp.decode.canvas import Question
 from warmexp.decode.forward import Forward
 from warmexp.decode.meter import Meter
-from warmexp.models.backbone import Backbone
-from warmexp.models.keys_values import Window
-
-
-@dataclass
-class Shaped(Backbone):
-    """A backbone that keeps the work of every group of rows that the meter divides a forward into. Padding is work,
-    too."""
-
-    groups: list[Work] = field(default_factory=list)
-
-    def __call__(
-        self,
-        ids: Tensor,
-        lengths: Tensor,
-        row: Tensor,
-        position: Tensor,
-        embeddings: Tensor | None = None,
-        window: Window | None = None,
-    ) -> Tensor:
-        self.groups.append(forward_work(self.transformer, *ids.shape, len(row), window.width if window else None))
-        return super().__call__(ids, lengths, row, position, embeddings, window)
 
 
 @dataclass(frozen=True)
@@ -57,15 +35,20 @@ class Watched(Meter):
     """A meter that also keeps what every forward was and took."""
 
     watched: list[Watch] = field(default_factory=list)
+    groups: list[Work] = field(default_factory=list)  # of the present forward; padding is work, too
 
-    def forward(self, request: Forward, questions: tuple[str, ...], no_op: tuple[bool, ...] | None = None) -> Tensor:
-        assert isinstance(self.backbone, Shaped)
-        self.backbone.groups.clear()
-        logits, spent = timed(lambda: super(Watched, self).forward(request, questions, no_op), self.backbone.device)
+    def _run(self, r: Forward) -> Tensor:
+        width = r.window.width if r.window else None
+        self.groups.append(forward_work(self.backbone.transformer, *r.ids.shape, len(r.row), width))
+        return super()._run(r)
+
+    def forward(self, request: Forward, questions: tuple[str, ...]) -> Tensor:
+        self.groups.clear()
+        logits, spent = timed(lambda: super(Watched, self).forward(request, questions), self.backbone.device)
         row = self.ledger[-1]
         # On the CPU the ledger's own seconds are exact.
         spent = replace(spent, wall=row.seconds) if self.backbone.device.type == "cpu" else spent
-        self.watched.append(Watch(row.kind, len(questions), sum(work.flops for work in self.backbone.groups), spent))
+        self.watched.append(Watch(row.kind, len(questions), sum(work.flops for work in self.groups), spent))
         return logits
 
 
@@ -78,12 +61,10 @@ def forwards(
     the CPU also the processor's seconds per thread, which other processes do not lengthen.
     """
     warm_up(lambda: ours(subject, questions[:batch], cache, batch), subject)
-    watched = replace(subject, backbone=Shaped(**vars(subject.backbone)))
-    meter = Watched(watched.backbone)
-    _, spent = timed(lambda: ours(watched, questions, cache, batch, meter), subject.backbone.device)
-    weights = (
-        forward_work(subject.backbone.transformer, 1, 1, 1).bytes / measured.bandwidth
-    )  # once per forward, however many read them
+    meter = Watched(subject.backbone)
+    _, spent = timed(lambda: ours(subject, questions, cache, batch, meter), subject.backbone.device)
+    # Once per forward, however many read them.
+    weights = forward_work(subject.backbone.transformer, 1, 1, 1).bytes / measured.bandwidth
     kinds = {}
     for kind in dict.fromkeys(one.kind for one in meter.watched):
         mine = [one for one in meter.watched if one.kind == kind]

@@ -93,9 +93,8 @@ class Batch:
             return
         length, backbone, before = self.s.length, self.backbone, len(self)
         starts = self.prepared(questions, self.starts(questions))
-        vocabulary = backbone.transformer.wte.weight.shape[0]
         width = checked_rows.width(self.s.schedule, self.s.schedule.width(length), length.canvas_length)
-        new = Canvas(questions, starts, backbone.mask_id, width, self.s.columns, vocabulary, backbone.device)
+        new = Canvas(questions, starts, backbone.mask_id, width, self.s.columns, backbone.vocabulary, backbone.device)
         if self._canvas is None:
             self._canvas = new
         else:
@@ -118,8 +117,7 @@ class Batch:
 
     def _lawful(self, hook: str, starts: Any, questions: Sequence[Question]) -> list[Start]:
         backbone, length = self.backbone, self.s.length.canvas_length
-        vocabulary = backbone.transformer.wte.weight.shape[0]
-        return checked_rows.starts(self.s.init, hook, starts, questions, length, backbone.mask_id, vocabulary)
+        return checked_rows.starts(self.s.init, hook, starts, questions, length, backbone.mask_id, backbone.vocabulary)
 
     def _check(self, question: Question) -> None:
         """Draws, costs and results are keyed by question id; logits are read from the position before the canvas on."""
@@ -149,9 +147,7 @@ class Batch:
             if self.kept is not None:
                 self.kept.move(source, target)
         self.canvas.keep(order)
-        now = self.meter.clock()
-        share = (now - self._since) / len(gone)
-        self._since = now
+        share = (self.meter.clock() - self._since) / len(gone)
         return [one.with_seconds(self.seconds[i] + share) for i, one in zip(seconds, ended, strict=True)]
 
     def _decoded(self, row: int) -> Decoded:

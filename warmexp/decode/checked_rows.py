@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from warmexp.decode.canvas import Question, Start
-from warmexp.decode.checked import array, came, hook_of
+from warmexp.decode.checked import array, came, hook_of, named
 from warmexp.decode.columns import Column
 from warmexp.decode.view import Span, View
 from warmexp.errors import UserError
@@ -50,15 +50,7 @@ def _start(owner: Any, hook: str, value: Any, question: Question, length: int, m
 
 def begin(owner: object, hook: str, columns: Any, declared: Mapping[str, Column], length: int) -> None:
     """What columns begin with."""
-    if not isinstance(columns, Mapping):
-        raise UserError(f"{hook_of(owner, hook)} has to return columns by name; it returned {came(columns)}.")
-    for name, value in columns.items():
-        if name not in declared:
-            has = ", ".join(declared) or "none"
-            raise UserError(
-                f"{hook_of(owner, hook)} has to begin its own columns; {name} is none of them ({has}): declare it in"
-                " `columns`."
-            )
+    for name, value in named(owner, hook, columns, declared).items():
         shape = getattr(value, "shape", ())
         if shape != () and (declared[name].per == "row" or shape[:1] != (length,)):
             expected = "a number" if declared[name].per == "row" else f"a number, or {length} of them"
@@ -120,11 +112,11 @@ def window(owner: object, value: Any, start: np.ndarray, todo: np.ndarray, width
     return now, live
 
 
-def listened(owner: object, idle: np.ndarray, questions: Sequence[str]) -> None:
+def listened(owner: object, idle: np.ndarray, questions: Sequence[Question]) -> None:
     """No window is looked at again in which nothing may be revised. idle: [n] bool."""
     if idle.any():
         raise UserError(
-            f"{hook_of(owner, 'again')} asks for another look at question {questions[int(idle.argmax())]}, where"
+            f"{hook_of(owner, 'again')} asks for another look at question {questions[int(idle.argmax())].id}, where"
             " `may_fire` says that nothing can be revised: let them agree."
         )
 

@@ -84,7 +84,7 @@ def _step(batch: Batch, view: View) -> None:
     backbone, s = batch.backbone, batch.s
     mixture = s.init.mixture(view)
     if mixture is not None:
-        view = view.mixed(checked_rows.shares(s.init, "mixture", mixture, (len(view.rows), view.canvas.length)))
+        view = view.with_mixture(checked_rows.shares(s.init, "mixture", mixture, (len(view.rows), view.canvas.length)))
     span = checked_rows.span(s.cache, s.cache.plan(view), view)
     full = span.end - span.start == view.row_length
     if full.any() and not full.all():
@@ -145,6 +145,4 @@ def _edit(s: Strategies, view: View, reading: Reading) -> Edit:
             s.remask, "select", s.remask.select(view, reading, commit), view.revocable, view, "revocable"
         )
         replace = checked.replacement(s.remask, s.remask.replace(view, reading, commit), view)
-        if replace is not None and (revoke & replace.where).any():
-            revoke = revoke & ~replace.where
     return Edit(view.rows, view.positions, commit, reading.token, reading.confidence, revoke, replace)

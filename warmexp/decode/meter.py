@@ -81,7 +81,7 @@ class Meter:
     _doubted: list[tuple[int, np.ndarray, Tensor]] = field(default_factory=list)
 
     @torch.inference_mode()
-    def forward(self, request: Forward, questions: tuple[str, ...], no_op: tuple[bool, ...] | None = None) -> Tensor:
+    def forward(self, request: Forward, questions: tuple[str, ...]) -> Tensor:
         """Run one forward for `questions` (one per row of the request) and enter it in the ledger.
 
         Returns:
@@ -91,7 +91,7 @@ class Meter:
             UserError: by the next `fetch`, if the logits are not finite.
         """
         started = time.perf_counter()
-        device, vocabulary = self.backbone.device, self.backbone.transformer.wte.weight.shape[0]
+        device, vocabulary = self.backbone.device, self.backbone.vocabulary
         groups = list(request.groups(POSITIONS.get(device.type, POSITIONS["cuda"])))
         if len(groups) == 1:
             logits = self._run(request).double()
@@ -102,7 +102,7 @@ class Meter:
                 logits[where] = self._run(group).double()
         seconds = time.perf_counter() - started
         computed, lengths = tuple(request.computed.tolist()), tuple(request.lengths.tolist())
-        self._enter(LedgerRow(request.kind, questions, computed, lengths, no_op or (False,) * len(questions), seconds))
+        self._enter(LedgerRow(request.kind, questions, computed, lengths, (False,) * len(questions), seconds))
         self._doubted.append((len(self.ledger), request.row, logits.sum(-1)))  # one NaN or infinity, and the sum is one
         return self.backbone.rule_out(logits)
 

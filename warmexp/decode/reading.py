@@ -79,6 +79,11 @@ class Reading:
         return cls(frozen(proposed), frozen(confidence), frozen(visible), spread)
 
 
+def ranks(values: np.ndarray) -> np.ndarray:
+    """[n, W] int64: 0 for the smallest of a row; equal values go by index, the lowest first."""
+    return values.argsort(axis=1, kind="stable").argsort(axis=1)
+
+
 # Measures of a distribution, for Strategy.measure.
 
 
@@ -94,7 +99,7 @@ def entropy(logits: Tensor) -> Tensor:
     return torch.cat([torch.special.entr(piece.softmax(-1)).sum(-1) for piece in logits.split(64)])
 
 
-def relative_entropy(logits: Tensor) -> Tensor:
+def normalised_entropy(logits: Tensor) -> Tensor:
     """[R] float64 in [0, 1]: the entropy over the largest there can be (of all tokens but the mask)."""
     return (entropy(logits) / math.log(max(2, logits.shape[1] - 1))).clamp(max=1.0)
 

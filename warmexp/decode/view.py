@@ -62,7 +62,7 @@ class View:
             self, rows=self.rows[index], masked=self.masked[index], revocable=self.revocable[index], mixture=mixture
         )
 
-    def mixed(self, mixture: np.ndarray | None) -> View:
+    def with_mixture(self, mixture: np.ndarray | None) -> View:
         """With the shares of the prior's embeddings."""
         return self if mixture is None else self._with(mixture=mixture)
 

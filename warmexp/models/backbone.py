@@ -58,6 +58,11 @@ class Backbone:
     def dtype(self) -> torch.dtype:
         return self.transformer.wte.weight.dtype
 
+    @property
+    def vocabulary(self) -> int:
+        """Entries of the embedding table, of which some may be no token."""
+        return self.transformer.wte.weight.shape[0]
+
     def rule_out(self, logits: Tensor) -> Tensor:
         """Minus infinity, in place, for what is never committed: the mask and the ids that no token has. logits: [R,
         vocabulary]."""

@@ -50,7 +50,7 @@ class SelfProposer(Proposer):
         self, meter: Meter, questions: Sequence[Question], tokenizer: BackboneTokenizer
     ) -> dict[str, tuple[Proposal, Encoded]]:
         """Draft a batch; one `aux` forward per question goes into the meter's ledger."""
-        row_bytes = 8 * self._length * meter.backbone.transformer.wte.weight.shape[0]
+        row_bytes = 8 * self._length * meter.backbone.vocabulary
         group = max(1, _LOGIT_BYTES // row_bytes)
         drafts: dict[str, tuple[Proposal, Encoded]] = {}
         for first in range(0, len(questions), group):

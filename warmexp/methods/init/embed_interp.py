@@ -11,7 +11,7 @@ from torch import Tensor
 from warmexp.decode.canvas import Question, Start
 from warmexp.decode.columns import Column
 from warmexp.decode.edit import Edit
-from warmexp.decode.reading import Reading, Word, relative_entropy
+from warmexp.decode.reading import Reading, Word, normalised_entropy
 from warmexp.decode.strategy import Init
 from warmexp.decode.view import View
 from warmexp.errors import UserError, check_choice, check_range
@@ -95,7 +95,7 @@ class EmbedInterp(Init):
         return {"doubt": Column(fill=1.0)} if self.by_entropy else {}
 
     def measure(self, view: View, word: Word) -> Mapping[str, Tensor]:
-        return {"entropy": relative_entropy(word.logits)}
+        return {"entropy": normalised_entropy(word.logits)}
 
     def remember(self, view: View, reading: Reading, edit: Edit) -> Mapping[str, np.ndarray]:
         if not self.by_entropy:

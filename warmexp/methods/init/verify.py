@@ -26,7 +26,7 @@ def scores(
     two to three times as long (models/shadow.py).
     """
     found = np.zeros(doubted.shape)
-    group = max(1, _LOGIT_BYTES // (8 * doubted.shape[1] * meter.backbone.transformer.wte.weight.shape[0]))
+    group = max(1, _LOGIT_BYTES // (8 * doubted.shape[1] * meter.backbone.vocabulary))
     for first in range(0, len(starts), group):
         here = slice(first, first + group)
         tokens = np.stack([s.tokens for s in starts[here]])

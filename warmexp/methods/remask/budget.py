@@ -15,8 +15,7 @@ import numpy as np
 
 from warmexp.decode.columns import Column
 from warmexp.decode.edit import Edit
-from warmexp.decode.ranks import ranks
-from warmexp.decode.reading import Reading
+from warmexp.decode.reading import Reading, ranks
 from warmexp.decode.strategy import Remask
 from warmexp.decode.view import View
 from warmexp.errors import check_choice, check_range

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from warmexp.decode.ranks import ranks
-from warmexp.decode.reading import Reading, Word, entropy
+from warmexp.decode.reading import Reading, Word, entropy, ranks
 from warmexp.decode.strategy import Unmask
 from warmexp.decode.view import View
 from warmexp.errors import check_range

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from warmexp.decode.ranks import ranks
-from warmexp.decode.reading import Reading
+from warmexp.decode.reading import Reading, ranks
 from warmexp.decode.strategy import Unmask
 from warmexp.decode.view import View
 from warmexp.errors import check_range
