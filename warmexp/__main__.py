@@ -10,16 +10,14 @@ import traceback
 _FULL_ERROR = os.environ.setdefault("HYDRA_FULL_ERROR", "1")
 
 import hydra  # noqa: E402
-from hydra.errors import HydraException  # noqa: E402
-from omegaconf.errors import OmegaConfBaseException  # noqa: E402
 
 from warmexp.config import allowed  # noqa: E402
 from warmexp.config.devices import joined  # noqa: E402
-from warmexp.config.messages import explain  # noqa: E402
+from warmexp.config.messages import MISTAKES, explain  # noqa: E402
 from warmexp.config.plan import conf_dir  # noqa: E402
 from warmexp.config.plugins import take_words  # noqa: E402
 from warmexp.config.words import check_words, in_order  # noqa: E402
-from warmexp.console import complain, show  # noqa: E402
+from warmexp.console import GOES_ON, complain, ending, show  # noqa: E402
 from warmexp.errors import UserError  # noqa: E402
 from warmexp.studies.end import Asked, end_study  # noqa: E402
 from warmexp.studies.job import job, outcome  # noqa: E402
@@ -93,15 +91,10 @@ def main() -> None:
     outcome.clear()
     Asked.config = None
     try:
-        sys.argv[1:] = _arguments(sys.argv[1:])
-        app()
-        status = _end()
-    except (UserError, HydraException, OmegaConfBaseException) as error:
-        complain(f"warmexp: {explain(error)}")
-        sys.exit(2)
-    except KeyboardInterrupt:
-        complain("warmexp: interrupted; what was decoded is kept, and the same command goes on from there.")
-        sys.exit(130)
+        with ending(explain, MISTAKES, GOES_ON):
+            sys.argv[1:] = _arguments(sys.argv[1:])
+            app()
+            status = _end()
     except Exception:  # a defect; what it says may hold anything
         complain(traceback.format_exc().rstrip())
         sys.exit(1)

@@ -8,11 +8,14 @@ import io
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import IO
 
+from warmexp.errors import UserError
 from warmexp.secrets import clean_text
+
+GOES_ON = "interrupted; what was decoded is kept, and the same command goes on from there."
 
 # What a terminal acts on (all control characters but tab and line feed, also the 8-bit ones), what changes the
 # direction of the text around it, line ends that only some programs know, and halves of characters.
@@ -39,6 +42,33 @@ def _show(texts: tuple[object, ...], file: IO[str] | None, end: str = "\n") -> N
 def complain(*texts: object) -> None:
     """Print each text as a line of its own on standard error."""
     _show(texts, sys.stderr)
+
+
+@contextmanager
+def ending(
+    explain: Callable[[Exception], str] = str,
+    mistakes: tuple[type[Exception], ...] = (),
+    interrupted: str = "interrupted.",
+) -> Iterator[None]:
+    """The end of a command: one sentence and exit status 2 for a user's mistake, 130 for an interruption.
+
+    Args:
+        explain: the sentence for a mistake. mistakes: what else is one, besides UserError and a name that no file can
+            have.
+    """
+    try:
+        yield
+    except (UserError, *mistakes) as error:
+        complain(f"warmexp: {explain(error)}")
+        sys.exit(2)
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        complain(f"warmexp: {str(error.filename)[:60]}… is longer than a file's name can be: give another one.")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        complain(f"warmexp: {interrupted}")
+        sys.exit(130)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.decode.cases import (
@@ -19,6 +19,7 @@ from tests.decode.cases import (
     VERIFIED,
     WARM,
     WINDOWS,
+    Case,
     cases,
     check,
     facts,
@@ -138,7 +139,26 @@ def test_moved_priors_equal_the_reference(case, cache):
     check(case.but(cache=cache))
 
 
+# A policy that could still revise what is before the window: its question is finished all the same.
+BEHIND = Case(
+    questions=(
+        Question("q0-17", (12,), (4, 4, 10, 10, 17, 4, 4, 4, 4, 7, 4, 4), written=12),
+        Question("q1-15", (18, 5), (0, 6, 3, 3, 3, 0, 9, 9, 9, 3, 3, 3), written=12),
+    ),
+    init={"name": "verified", "theta": 1e-4, "weight": 0.0, "cap": 0.5, "score": "visible", "keep_rule": "prefix"},
+    unmask={"name": "threshold", "tau": 0.4, "temperature": 0.0},
+    remask={"name": "linear", "bias": -0.9, "slope": 0.0, "scope": "decoded"},
+    canvas=12,
+    block=4,
+    shifted=False,
+    seed=0,
+    model={"seed": 0, "vocab_size": 20, "padded": 2, "n_layers": 1, "loud_mask": False},
+    anchor={"name": "edit", "window": 2, "within": 0.3, "reach": 3, "abort": False, "verify": 1},
+)
+
+
 @some(40)
+@example(case=BEHIND, cache={"name": "none"})
 @given(case=following(inits=VERIFIED), cache=st.one_of(st.just({"name": "none"}), WINDOWS))
 def test_moved_proposals_are_verified_like_the_reference(case, cache):
     check(case.but(cache=cache))

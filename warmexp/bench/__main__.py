@@ -34,7 +34,7 @@ from warmexp.bench.report import text
 from warmexp.bench.sharing import tau_sweep
 from warmexp.bench.speed import speed
 from warmexp.bench.subject import SHAPES, Subject, build_cache, subject
-from warmexp.console import complain, show
+from warmexp.console import complain, ending, show
 from warmexp.errors import UserError, check_choice, check_range, out_of_memory
 from warmexp.io import write_json
 from warmexp.models.weights import DTYPES
@@ -234,4 +234,5 @@ def main(words: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with ending():
+        sys.exit(main())

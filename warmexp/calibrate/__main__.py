@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from warmexp.console import complain, show
+from warmexp.console import ending, show
 from warmexp.errors import UserError, check_range
 from warmexp.proposers.calibration import KINDS
 
@@ -105,10 +104,5 @@ def _label(chosen: argparse.Namespace, runs: Sequence) -> str:
 
 
 if __name__ == "__main__":
-    try:
+    with ending():
         main()
-    except UserError as error:
-        complain(f"warmexp: {error}")
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(130)

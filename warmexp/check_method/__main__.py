@@ -19,7 +19,7 @@ from warmexp.check_method.suite import conform
 from warmexp.config.instantiate import parts
 from warmexp.config.messages import explain
 from warmexp.config.plan import options
-from warmexp.console import complain, show
+from warmexp.console import complain, ending, show
 from warmexp.decode.strategy import BASES, LISTS, Setup
 from warmexp.errors import UserError
 
@@ -72,6 +72,8 @@ def main(words: list[str] | None = None) -> int:
     except (UserError, HydraException, OmegaConfBaseException) as error:
         complain(f"check_method: {explain(error)}")
         return 2
+    except OSError:  # of a name that no file can have; any other ends in Python's own words
+        raise
     except Exception:  # the method's own mistake: its author wants to see where
         complain(traceback.format_exc().rstrip())
         return 1
@@ -79,4 +81,5 @@ def main(words: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with ending():
+        sys.exit(main())

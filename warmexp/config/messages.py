@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from hydra.errors import MissingConfigException
+from hydra.errors import HydraException, MissingConfigException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -20,6 +20,10 @@ PLUGINS = {
     "hydra/launcher/ray": "hydra-ray-launcher",
     "hydra/sweeper/optuna": "'warmexp[sweeps]'",
 }
+
+
+# What Hydra and OmegaConf raise for a user's mistake.
+MISTAKES = (HydraException, OmegaConfBaseException)
 
 
 def explain(error: Exception) -> str:

@@ -25,13 +25,14 @@ def advance(canvas: Canvas, s: Strategies, backbone: Backbone, seed: int) -> tup
     if s.remask.revises:
         revocable = s.remask.candidates(canvas.source) & (canvas.source != FIXED) & ~masked
         if revocable.any():
-            later = np.arange(canvas.length) >= canvas.start[:, None] + width
-            look = later | (canvas.visits == 0)[:, None]
+            at = np.arange(canvas.length) - canvas.start[:, None]
+            later = at >= width
+            look = later | ((at >= 0) & (canvas.visits == 0)[:, None])  # no window goes back
             todo = masked | (revocable & look & s.remask.may_fire(np.zeros_like(canvas.visits))[:, None])
             here = (rows[:, None], canvas.start[:, None] + np.arange(width))
             again = s.remask.again(View(canvas, rows, masked[here], revocable[here], backbone.shift, seed))
             again = checked.array(s.remask, "again", again, (len(rows),), "bool") & (canvas.visits < CAP * width)
-            todo |= revocable & ~later & again[:, None]
+            todo |= revocable & (at >= 0) & ~later & again[:, None]
     start, live = checked_rows.window(
         s.schedule, s.schedule.advance(canvas.start, todo, width), canvas.start, todo, width
     )

@@ -4,7 +4,6 @@ report."""
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from warmexp.analysis.axes import AXES
 from warmexp.analysis.baseline import DEFAULT
 from warmexp.analysis.measured import cores
 from warmexp.analysis.points import FILTERS, collect
-from warmexp.console import complain, show
+from warmexp.console import ending, show
 from warmexp.errors import UserError, check_choice
 from warmexp.io import read_json
 from warmexp.studies.frozen import frozen
@@ -100,10 +99,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:
+    with ending():
         main()
-    except UserError as error:
-        complain(f"warmexp: {error}")
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(130)

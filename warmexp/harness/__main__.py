@@ -13,17 +13,13 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from hydra.errors import HydraException
-from omegaconf.errors import OmegaConfBaseException
-
-from warmexp.config.messages import explain
-from warmexp.console import complain, show
+from warmexp.config.messages import MISTAKES, explain
+from warmexp.console import GOES_ON, ending, show
 from warmexp.errors import UserError, closest
 from warmexp.harness.library import NO_CACHE, need_harness
 from warmexp.io import write_json, write_text
@@ -152,7 +148,7 @@ def main(argv: list[str] | None = None) -> None:
         "overrides", nargs="*", metavar="OVERRIDE", help="init=token_inject rho=0.5 …, as for python -m warmexp"
     )
     given = parser.parse_intermixed_args(argv)
-    try:
+    with ending(explain, MISTAKES, GOES_ON):
         tasks = [name for name in given.tasks.split(",") if name]
         if not tasks:
             raise UserError("--tasks names no task: give one or several with commas between them.")
@@ -171,12 +167,6 @@ def main(argv: list[str] | None = None) -> None:
         if place is not None:
             _write(results, place, given.log_samples)
         _report(results)
-    except (UserError, HydraException, OmegaConfBaseException) as error:
-        complain(f"warmexp: {explain(error)}")
-        sys.exit(2)
-    except KeyboardInterrupt:
-        complain("warmexp: interrupted; what was decoded is kept, and the same command goes on from there.")
-        sys.exit(130)
 
 
 def _place(path: str | None, samples: bool) -> Path | None:

@@ -22,7 +22,7 @@ import torch
 from safetensors.torch import save_file
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
-from warmexp.console import complain, show
+from warmexp.console import complain, ending, show
 from warmexp.errors import UserError
 from warmexp.models.hub import INDEX
 from warmexp.models.layouts import LAYOUTS
@@ -231,4 +231,5 @@ def main(words: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with ending():
+        sys.exit(main())

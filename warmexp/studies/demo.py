@@ -9,8 +9,7 @@ import time
 from pathlib import Path
 
 from warmexp.__main__ import main as warmexp
-from warmexp.console import complain, show
-from warmexp.errors import UserError
+from warmexp.console import ending, show
 from warmexp.io import write_text
 
 
@@ -44,8 +43,5 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:
+    with ending():
         main()
-    except UserError as error:
-        complain(f"warmexp: {error}")
-        sys.exit(2)

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from warmexp.console import complain, show
+from warmexp.console import complain, ending, show
 from warmexp.errors import UserError
 from warmexp.secrets import without_secrets
 from warmexp.tracking import content, sent
@@ -125,4 +125,5 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with ending():
+        sys.exit(main())

@@ -19,13 +19,12 @@ import yaml
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override
-from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from warmexp.api import composed
-from warmexp.config.messages import explain
+from warmexp.config.messages import MISTAKES, explain
 from warmexp.config.plan import GROUPS, SHARED, reads, sweeps_dir
-from warmexp.console import complain, show
+from warmexp.console import ending, show
 from warmexp.errors import UserError, closest
 from warmexp.secrets import without_secrets
 from warmexp.studies.grids import grid_words
@@ -141,11 +140,8 @@ def main() -> None:
     if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
         show(__doc__)
         sys.exit(0 if len(sys.argv) > 1 else 2)
-    try:
+    with ending(explain, MISTAKES):
         made = sweep_file(sys.argv[1], sys.argv[2:])
-    except (UserError, HydraException) as error:
-        complain(f"warmexp: {explain(error)}")
-        sys.exit(2)
     show(yaml.safe_dump(without_secrets(made), sort_keys=False, allow_unicode=True, width=1000), end="")
 
 

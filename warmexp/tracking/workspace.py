@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from warmexp.console import complain, show
+from warmexp.console import complain, ending, show
 from warmexp.errors import UserError
 from warmexp.io import read_json, write_json
 from warmexp.secrets import without_secrets
@@ -166,4 +166,5 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with ending():
+        sys.exit(main())

@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import argparse
 import logging
-import sys
 import time
 from datetime import datetime
 from pathlib import Path
 
-from warmexp.console import show
-from warmexp.errors import UserError
+from warmexp.console import ending
 from warmexp.lab.long.backbone import BACKBONE, BackboneTraining
 from warmexp.lab.long.proposers import PROPOSERS, ProposerTraining
 from warmexp.lab.long.training import run
@@ -52,8 +50,5 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:
+    with ending():
         main()
-    except UserError as error:
-        show(f"warmexp: {error}", file=sys.stderr)
-        sys.exit(2)
