@@ -34,3 +34,14 @@ def test_runs_from_before_have_the_labels_they_had(tmp_path):
     (folder / "config.yaml").write_text(json.dumps(config))
     assert load_point(folder).label == now.label == "embed_interp λ=0.4 p=0.5 from oracle τ=0.7"
     assert load_point(folder).curve == now.curve and load_point(folder).at == now.at == 0.7
+
+
+def test_labels_name_every_method_and_what_it_was_set_to(tmp_path):
+    words = ["unmask=klass", "evidence=[credit]", "remask=joint_threshold", "remask.edit=0.7"]
+    _, folder = run_overrides([*words, *WORDS, f"outputs={tmp_path}"])
+    label = load_point(folder).label
+    assert label == "mask + credit α=0.7 β=0.8 γ=0.2 + joint_threshold remask τₑ=0.7 klass τ=0.6 ε=0.015 h=2"
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    config["labels"]["unmask"] = "klass τ=0.6"  # some older labels begin with the name
+    (folder / "config.yaml").write_text(json.dumps(config))
+    assert load_point(folder).label.endswith(" klass τ=0.6")

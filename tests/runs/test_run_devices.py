@@ -297,7 +297,7 @@ def children(pid: int) -> list[int]:
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_all_processes_end_with_their_parent_and_the_run_goes_on_later(words, tmp_path, ending):
-    words = [*words, "task.limit=32", "length.canvas_length=64"]
+    words = [*words, "task.limit=32", "length.canvas_length=64", "batch_size=4"]
     one = planned([*words, "device=cpu"])
     outputs = tmp_path / "two"
     file = outputs / one.run_id / "records.jsonl"

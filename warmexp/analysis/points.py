@@ -24,6 +24,7 @@ from warmexp.stored_config import read_config
 
 FILTERS = ("strict", "flexible")
 COLD_START = "mask"  # the init that uses no proposal
+DEFAULT_UNMASK = "threshold"  # whose name labels leave out
 _SYMBOLS = {"rho": "ρ", "lam": "λ", "lambda": "λ", "p": "p"}  # what a label shows of an init that did not say
 _GROUPS = (
     "init",
@@ -54,6 +55,7 @@ class Point:
     method: str  # the init
     parameters: str  # of the init, e.g. "ρ=0.5"
     remask: str
+    revision: str  # the remask schedule as labels write it, e.g. "+ joint_threshold remask τₑ=0.9"
     unmask: str
     curve: str | None  # the key along which the unmasking policy has a curve, such as unmask.tau
     at: float | None  # its value there
@@ -102,8 +104,7 @@ class Point:
     @property
     def variant(self) -> str:
         """The method with its parameters and remask schedule, without proposer and threshold."""
-        name = " ".join(filter(None, (self.method, self.parameters)))
-        return name if self.remask == "none" else f"{name} + {self.remask} remask"
+        return " ".join(filter(None, (self.method, self.parameters, self.revision)))
 
 
 def apart(point: Point) -> str:
@@ -232,16 +233,17 @@ def _point(folder: Path, config: dict[str, Any], summary: dict[str, Any], accura
                 None,
                 (
                     str(labels.get("init") or ""),
-                    "" if choices.get("evidence", "none") == "none" else f"+ {choices['evidence']}",
+                    _named("+ {}", choices.get("evidence"), labels.get("evidence")),
                     "" if choices.get("anchor", "none") == "none" else "re-anchored",
                 ),
             )
         ),
         remask=str(choices.get("remask", "none")),
+        revision=_named("+ {} remask", choices.get("remask"), labels.get("remask")),
         unmask=name,
         curve=labels.get("curve"),
         at=None if at is None else float(at),
-        shown=str(labels.get("unmask") or name),
+        shown=str(labels.get("unmask") or name) if name == DEFAULT_UNMASK else _named("{}", name, labels.get("unmask")),
         proposer="none" if proposal_accuracy is None else str(choices.get("proposer", "none")),
         backbone=str(choices.get("backbone", "none")),
         task=str(choices.get("task", "none")),
@@ -266,6 +268,14 @@ def _point(folder: Path, config: dict[str, Any], summary: dict[str, Any], accura
     )
     source = "" if point.proposer == "none" else f"from {point.proposer}"
     return replace(point, label=" ".join(filter(None, (point.variant, source, point.shown))))
+
+
+def _named(form: str, name: object, shown: object) -> str:
+    """`joint_threshold τₑ=0.9`: a choice and what its label says; nothing for `none`."""
+    if name in (None, "none"):
+        return ""
+    said = str(shown or "")
+    return form.format(said) if said.startswith(f"{name} ") else " ".join(filter(None, (form.format(name), said)))
 
 
 def _fitted_on(folder: Path) -> tuple[str, ...]:

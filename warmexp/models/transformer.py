@@ -152,7 +152,10 @@ class Transformer(nn.Module):
     def __init__(self, config: ModelConfig):
         super().__init__()
         self.config = config
-        self.wte = nn.Embedding(config.embedding_size, config.d_model)
+        table = torch.empty(config.embedding_size, config.d_model)
+        if not table.is_meta:  # where there is nothing to draw, torch would import its compiler for it: seconds
+            nn.init.normal_(table)
+        self.wte = nn.Embedding.from_pretrained(table, freeze=False)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layers))
         self.ln_f = RMSNorm(config.d_model, config.rms_norm_eps)
         if not config.weight_tying:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import logging
 import time
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from warmexp.console import ending
@@ -29,7 +29,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument("--model", choices=["backbone", *PROPOSERS, "all"], default="all")
     parser.add_argument("--minutes", type=float, help="stop after so many minutes (default: when the recipe ends)")
-    parser.add_argument("--until", metavar="HH:MM", help="stop at this local time today")
+    parser.add_argument("--until", metavar="HH:MM", help="stop when it is this local time next")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(argv)
@@ -40,7 +40,10 @@ def main(argv: list[str] | None = None) -> None:
             clock = datetime.strptime(args.until, "%H:%M")
         except ValueError:
             parser.error(f"--until {args.until}: a time of day such as 18:05 is needed")
-        until = min(until, datetime.now().replace(hour=clock.hour, minute=clock.minute, second=0).timestamp())
+        stop = datetime.now().replace(hour=clock.hour, minute=clock.minute, second=0)
+        if stop < datetime.now():
+            stop += timedelta(days=1)
+        until = min(until, stop.timestamp())
     for name in ("backbone", *PROPOSERS) if args.model == "all" else (args.model,):
         where = args.out / name
         if name == "backbone":

@@ -41,6 +41,7 @@ class Bonus(Evidence):
     strength: str = "logit"
     cap: float = 0.95
     wins: str = "agreed"
+    symbols = {"beta": "β"}
     reads_prior = True
 
     def __post_init__(self) -> None:

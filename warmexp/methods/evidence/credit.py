@@ -32,6 +32,7 @@ class Credit(Evidence):
     alpha: float = 0.7
     beta: float = 0.8
     gamma: float = 0.2
+    symbols = {"alpha": "α", "beta": "β", "gamma": "γ"}
     columns = {"credit": Column(dtype="float32", vocabulary=True)}
 
     def __post_init__(self) -> None:

@@ -34,6 +34,7 @@ class Product(Evidence):
     w: float = 0.7
     cap: float = 0.95
     wins: str = "agreed"
+    symbols = {"w": "w"}
     reads_prior = True
 
     def __post_init__(self) -> None:

@@ -37,6 +37,7 @@ class JointThreshold(Remask):
     after: int = 16
     scope: str = "all"
     reads_logits = True
+    symbols = {"edit": "τₑ"}
     columns = {
         "joint_changed": Column("row", "bool"),  # whether the last forward changed anything
         "joint_after": Column("row", "int64"),  # forwards of the present window that began without a mask

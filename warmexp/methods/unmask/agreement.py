@@ -29,6 +29,7 @@ class Agreement(Threshold):
     """
 
     low: float = 0.5
+    symbols = Threshold.symbols | {"low": "low"}
     reads_prior = True
 
     def __post_init__(self) -> None:

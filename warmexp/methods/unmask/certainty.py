@@ -24,6 +24,7 @@ class Certainty(Threshold):
     """
 
     sigma: float = 10.0
+    symbols = Threshold.symbols | {"sigma": "σ"}
 
     def __post_init__(self) -> None:
         super().__post_init__()

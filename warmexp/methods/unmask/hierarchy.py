@@ -24,6 +24,7 @@ class Hierarchy(Threshold):
     """
 
     low: float = 0.4
+    symbols = Threshold.symbols | {"low": "low"}
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -35,6 +35,7 @@ class Klass(Threshold):
     tau: float = 0.6
     epsilon: float = 0.015
     history: int = 2
+    symbols = Threshold.symbols | {"epsilon": "ε", "history": "h"}
     reads_logits = True
     columns = {
         "klass_before": Column(dtype="float32", vocabulary=True),  # p_{t-1}

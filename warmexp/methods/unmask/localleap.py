@@ -25,6 +25,7 @@ class LocalLeap(Threshold):
 
     relaxed: float = 0.75
     radius: int = 4
+    symbols = Threshold.symbols | {"relaxed": "relaxed", "radius": "r"}
 
     def __post_init__(self) -> None:
         super().__post_init__()

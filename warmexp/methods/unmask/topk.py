@@ -27,7 +27,7 @@ class TopK(Unmask):
     steps_per_block: int = 8
     temperature: float = 0.0
     curve = "steps_per_block"
-    symbols = {"steps_per_block": "topk s"}
+    symbols = {"steps_per_block": "s"}
 
     def __post_init__(self) -> None:
         check_range(
