@@ -75,6 +75,7 @@ def test_following_the_readme_adds_a_method_from_outside(outside, quiet_home, mo
     assert len(list((quiet_home / "outputs").glob("*/summary.json"))) == 2 and "report.html" in studied
 
 
+@pytest.mark.slow
 def test_following_the_page_adds_a_method(page, quiet_home):
     """In a copy of the checkout, three new files and no other edit make `unmask=…` and its test work."""
     copy = quiet_home / "checkout"

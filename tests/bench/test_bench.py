@@ -82,6 +82,7 @@ def test_a_batch_needs_little_beside_weights_caches_and_logits(cache):
     assert 1 < memory(lab, lab.questions(64), cache, 64)["times_needed"] < 1.3
 
 
+@pytest.mark.slow
 def test_tokens_are_compared_and_counted(measured):
     result, printed, _ = measured
     rows = result["speed"]

@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import replace
 from unittest.mock import patch
 
+import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -71,6 +72,7 @@ def test_a_prior_that_the_backbone_never_proposes_changes_nothing(case, pick):
     assert [facts(done) for done in case.decode(wrong)] == [facts(done) for done in cold]
 
 
+@pytest.mark.slow
 def test_examples_reach_what_matters():
     """Priors that win by agreement, that win against the backbone, and that save a forward."""
     seen: Counter[str] = Counter()

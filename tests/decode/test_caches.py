@@ -92,6 +92,7 @@ def test_batches_do_not_matter(case, cache):
     assert {q.id: facts(done) for q in case.questions for done in case.decode((q,))} == together
 
 
+@pytest.mark.slow
 def test_examples_reach_what_matters():
     """Cached forwards that decide differently from full ones, and refreshes within a block for each reason."""
     seen: Counter[str] = Counter()

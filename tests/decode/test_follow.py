@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -164,6 +165,7 @@ def test_moved_proposals_are_verified_like_the_reference(case, cache):
     check(case.but(cache=cache))
 
 
+@pytest.mark.slow
 def test_examples_move_drop_and_verify():
     seen: Counter[str] = Counter()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -48,6 +49,7 @@ def test_no_trust_is_no_prior(case):
     )
 
 
+@pytest.mark.slow
 def test_examples_reach_what_matters():
     """Each option decides something somewhere."""
     seen: Counter[str] = Counter()

@@ -67,6 +67,7 @@ def test_most_states_are_a_prefix_and_an_all_mask_tail(drawn):
     assert (s.ids[:, -8:] == mask).all(1).mean() > 0.5
 
 
+@pytest.mark.slow
 def test_a_few_steps_lower_the_loss_and_write_the_layout(tmp_path):
     first = tiny(tmp_path / "a", replace(TINY, steps=12))
     last = tiny(tmp_path / "b", replace(TINY, steps=120))

@@ -254,6 +254,7 @@ def test_an_error_in_one_process_is_one_sentence_and_loses_nothing(words, expect
         )
 
 
+@pytest.mark.slow
 def test_an_error_in_all_processes_is_one_sentence_and_loses_nothing(words, tmp_path, disturbed):
     disturbed(FAILS.format(file="", note="", failure="raise ValueError('no')"))
     two = planned([*words, TWO])
@@ -424,7 +425,7 @@ METHODS = [group for group in GROUPS if group in BASES]
 @pytest.mark.parametrize(
     ("groups", "least"),
     [
-        ([group for group in GROUPS if group not in BASES], 5),
+        pytest.param([group for group in GROUPS if group not in BASES], 5, marks=pytest.mark.slow),
         (["init", "cache"], 5),
         pytest.param(METHODS, 20, marks=pytest.mark.slow),
     ],

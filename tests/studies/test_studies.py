@@ -364,6 +364,7 @@ def test_a_dry_run_knows_what_is_done_and_how_long_the_rest_takes(study):
     assert "left: 3 jobs, 9 questions, about " in said
 
 
+@pytest.mark.slow
 def test_the_papers_table_on_the_lab(study):
     """Every row, on the same questions; the oracle and the second proposer keep their own proposals whatever the
     command line says."""
@@ -395,7 +396,13 @@ def test_the_papers_experiments_on_real_models_say_what_is_missing(study, monkey
     )
 
 
-@pytest.mark.parametrize("name", ["injection_rate", "interpolation", "remask", "threshold", "trust"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "threshold",
+        *(pytest.param(n, marks=pytest.mark.slow) for n in ("injection_rate", "interpolation", "remask", "trust")),
+    ],
+)
 def test_every_study_can_be_run_on_the_lab(name, study):
     """One τ, ρ and p of each; its file has the baseline's own front."""
     narrowed = {"injection_rate": ["rho=0.5"], "interpolation": ["p=0.5"]}.get(name, [])

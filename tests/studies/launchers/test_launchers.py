@@ -58,6 +58,7 @@ def small(tmp_path_factory) -> dict[str, list]:
     return records(outputs)
 
 
+@pytest.mark.slow
 @needs_joblib
 def test_two_processes_give_the_records_of_one(small, tmp_path):
     said(["-m", *SMALL, "tau=0.7,0.9", "hydra/launcher=local", "hydra.launcher.n_jobs=2"], tmp_path)

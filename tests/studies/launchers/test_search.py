@@ -89,6 +89,7 @@ def _dying_setup(setup):
     return dying
 
 
+@pytest.mark.slow
 def test_the_end_of_a_space_that_can_be_tried_is_an_end(quiet_home, capsys, monkeypatch):
     assert ask(["init=mask", "tau=0.7,0.9", "hydra.sweeper.n_trials=9"], quiet_home / "out", monkeypatch) == 0
     assert "ends early" in capsys.readouterr().out and len(summaries(quiet_home / "out")) == 2
