@@ -14,7 +14,7 @@ def test_the_demo_shows_what_it_promises(capsys, monkeypatch, quiet_home):
     demo.main(["--limit", "2", "--outputs", "out"])
     said = capsys.readouterr().out
     lines = [line for line in said.splitlines() if line.startswith("[")]
-    assert len(lines) == 17 and lines[0].startswith("[1/17] init=mask tau=0.5: ") and lines[0].endswith(" % right")
+    assert len(lines) == 18 and lines[0].startswith("[1/18] init=mask tau=0.5: ") and lines[0].endswith(" % right")
     for proposer in ("lab_weak", "lab_strong"):
         for init in ("token_inject", "embed_interp"):
             mine = [line for line in lines if f"init={init}" in line and f"proposer={proposer}" in line]
@@ -23,6 +23,6 @@ def test_the_demo_shows_what_it_promises(capsys, monkeypatch, quiet_home):
     assert any("remask=linear" in line for line in cold) and sum("tau=" in line for line in cold) >= 3
     assert sum("experiment=trusted" in line for line in lines) == 2
     assert sum("proposer=oracle" in line for line in lines) == 1
-    assert "17 runs in" in said and "out/demo.png" in said
+    assert "18 runs in" in said and "out/demo.png" in said
     assert (quiet_home / "out" / "demo.png").read_bytes()[:4] == b"\x89PNG"
-    assert (quiet_home / "out" / "demo.md").read_text().count("\n| ") >= 18
+    assert (quiet_home / "out" / "demo.md").read_text().count("\n| ") >= 19

@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> None:
     from warmexp.studies.folder import StudyFolder
 
     jobs = StudyFolder(chosen.outputs / "studies" / "demo").asked()
-    points = [load_point(chosen.outputs / job.folder, accuracy="strict") for job in jobs]
+    points = [load_point(chosen.outputs / job.folder) for job in jobs]
     front = analyse(points)
     picture, text = chosen.outputs / "demo.png", chosen.outputs / "demo.md"
     front_picture(front, picture, title=f"The lab, {points[0].n} questions")
