@@ -25,13 +25,13 @@ def main(arguments: list[str] | None = None) -> None:
     warmexp()
 
     from warmexp.analysis.analysis import analyse
-    from warmexp.analysis.points import load_point
+    from warmexp.analysis.points import collect
     from warmexp.report.figure import front_picture
     from warmexp.report.table import markdown
     from warmexp.studies.folder import StudyFolder
 
     jobs = StudyFolder(chosen.outputs / "studies" / "demo").asked()
-    points = [load_point(chosen.outputs / job.folder) for job in jobs]
+    points, _ = collect([chosen.outputs / job.folder for job in jobs])
     front = analyse(points)
     picture, text = chosen.outputs / "demo.png", chosen.outputs / "demo.md"
     front_picture(front, picture, title=f"The lab, {points[0].n} questions")
