@@ -7,7 +7,7 @@ import torch
 
 from tests.reference.models import random_models
 from warmexp.bench.subject import Subject, random_backbone
-from warmexp.models.linear import ROWS, Linear, packs
+from warmexp.models.linear import FEWEST, ROWS, Linear, packs
 
 PACKS = packs(torch.zeros(1, dtype=torch.float32))
 needs_packing = pytest.mark.skipif(not PACKS, reason="needs an x86 processor with AVX-512")
@@ -49,3 +49,17 @@ def test_a_packed_backbone(logits):
         given = (ids, torch.tensor(lengths), row, position)
         assert packed._padding(*ids.shape) < ROWS
         torch.testing.assert_close(packed(*given), plain(*given), rtol=1e-4, atol=1e-4)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("wanted", [1, 2, 3, 5])
+def test_a_row_is_the_same_to_the_last_bit_whatever_its_batch(wanted):
+    """Also where one row asks for so few states that torch would sum their products in another order."""
+    backbone = random_backbone("tiny", torch.float32, torch.device("cpu"))
+    assert backbone.transformer.rows == (ROWS if PACKS else FEWEST)
+    ids = torch.randint(100, (12, 16), generator=torch.Generator().manual_seed(wanted))
+    row, position = torch.arange(12).repeat_interleave(wanted), torch.arange(3, 3 + wanted).repeat(12)
+    together = backbone(ids, torch.full((12,), 16), row, position)
+    for i in range(12):
+        alone = backbone(ids[i : i + 1], torch.tensor([16]), row[:wanted], position[:wanted])
+        assert alone.equal(together[i * wanted : (i + 1) * wanted])

@@ -19,6 +19,8 @@ _ONEDNN: Any = getattr(torch.ops.mkldnn, "_linear_pointwise", None) if torch.bac
 # oneDNN generates code for every number of rows that it meets, a millisecond each: there should be few, and they are
 # multiples of this.
 ROWS = 8
+# Elsewhere a CPU's product of 1 to 3 rows sums in another order than one of more: a row would depend on its batch.
+FEWEST = 4
 
 
 def packs(weight: Tensor) -> bool:

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from warmexp.models.linear import ROWS, Linear, packs
+from warmexp.models.linear import FEWEST, ROWS, Linear, packs
 from warmexp.models.wanted import Rotary, Wanted
 
 # Positions by which the kept tables of rotary angles grow.
@@ -224,7 +224,9 @@ class Transformer(nn.Module):
 
     def pack(self) -> Transformer:
         """Store the weights as the fastest matrix product wants them, where there is a faster one than torch's; no more
-        memory is used than for a second copy of one of them."""
+        memory is used than for a second copy of one of them. On a CPU a row is also made independent of its batch."""
+        if self.wte.weight.is_cpu and self.wte.weight.dtype == torch.float32:
+            self.rows = FEWEST
         for layer in self.modules():
             if isinstance(layer, Linear) and packs(layer.weight):
                 layer.pack()
