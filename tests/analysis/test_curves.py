@@ -42,6 +42,6 @@ def test_labels_name_every_method_and_what_it_was_set_to(tmp_path):
     label = load_point(folder).label
     assert label == "mask + credit α=0.7 β=0.8 γ=0.2 + joint_threshold remask τₑ=0.7 klass τ=0.6 ε=0.015 h=2"
     config = yaml.safe_load((folder / "config.yaml").read_text())
-    config["labels"]["unmask"] = "klass τ=0.6"  # some older labels begin with the name
+    config["labels"]["unmask"] = "klass τ=0.6"  # as older labels of topk begin with its name
     (folder / "config.yaml").write_text(json.dumps(config))
     assert load_point(folder).label.endswith(" klass τ=0.6")

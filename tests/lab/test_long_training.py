@@ -4,6 +4,7 @@ where it stopped."""
 import json
 import re
 from dataclasses import replace
+from datetime import datetime
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from warmexp.lab.long.backbone import BACKBONE as BACKBONE_RECIPE
 from warmexp.lab.long.backbone import BackboneTraining
 from warmexp.lab.long.judge import results
 from warmexp.lab.long.proposers import PROPOSERS, ProposerTraining
-from warmexp.lab.long.train import main
+from warmexp.lab.long.train import main, next_time
 from warmexp.lab.long.training import Stage, run
 from warmexp.lab.muon import Muon, orthogonal
 from warmexp.lab.tokenizers import PROMPT
@@ -196,3 +197,12 @@ def test_a_few_steps_lower_the_loss_and_are_judged(tmp_path):
         and curve[-1]["forwards"] >= 6
         and "forwards" not in curve[0]
     )
+
+
+def test_the_time_to_stop_is_the_next_one():
+    evening = datetime(2026, 11, 25, 22, 35, 10)
+    assert next_time("23:00", evening) == datetime(2026, 11, 25, 23)
+    assert next_time("01:20", evening) == datetime(2026, 11, 26, 1, 20)
+    assert next_time("22:35", evening) == datetime(2026, 11, 26, 22, 35)
+    with pytest.raises(ValueError, match="does not match"):
+        next_time("soon", evening)

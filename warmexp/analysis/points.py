@@ -271,11 +271,11 @@ def _point(folder: Path, config: dict[str, Any], summary: dict[str, Any], accura
 
 
 def _named(form: str, name: object, shown: object) -> str:
-    """`joint_threshold τₑ=0.9`: a choice and what its label says; nothing for `none`."""
+    """`joint_threshold τₑ=0.9`: a choice, in the given form, and what its label says; nothing for `none`."""
     if name in (None, "none"):
         return ""
-    said = str(shown or "")
-    return form.format(said) if said.startswith(f"{name} ") else " ".join(filter(None, (form.format(name), said)))
+    said = str(shown or "").removeprefix(f"{name} ")  # older runs' labels of topk have its name in them
+    return " ".join(filter(None, (form.format(name), said)))
 
 
 def _fitted_on(folder: Path) -> tuple[str, ...]:

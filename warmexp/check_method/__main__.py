@@ -11,13 +11,10 @@ import sys
 import traceback
 from typing import Any
 
-from hydra.errors import HydraException
-from omegaconf.errors import OmegaConfBaseException
-
 from warmexp.api import composed
 from warmexp.check_method.suite import conform
 from warmexp.config.instantiate import parts
-from warmexp.config.messages import explain
+from warmexp.config.messages import MISTAKES, explain
 from warmexp.config.plan import options
 from warmexp.console import complain, ending, show
 from warmexp.decode.strategy import BASES, LISTS, Setup
@@ -62,18 +59,14 @@ def main(words: list[str] | None = None) -> int:
         return 2
     failed = 0
     try:
-        for name, nodes in compositions(words):
-            show(name)
-            for sentence, found in conform(nodes, named[0].partition("=")[0]):
-                show(f"  {'ok     ' if found is None else 'FAILED '} {sentence}")
-                if found is not None:
-                    failed += 1
-                    show(f"          {found}")
-    except (UserError, HydraException, OmegaConfBaseException) as error:
-        complain(f"check_method: {explain(error)}")
-        return 2
-    except OSError:  # of a name that no file can have; any other ends in Python's own words
-        raise
+        with ending(explain, MISTAKES):
+            for name, nodes in compositions(words):
+                show(name)
+                for sentence, found in conform(nodes, named[0].partition("=")[0]):
+                    show(f"  {'ok     ' if found is None else 'FAILED '} {sentence}")
+                    if found is not None:
+                        failed += 1
+                        show(f"          {found}")
     except Exception:  # the method's own mistake: its author wants to see where
         complain(traceback.format_exc().rstrip())
         return 1
@@ -81,5 +74,4 @@ def main(words: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    with ending():
-        sys.exit(main())
+    sys.exit(main())

@@ -26,13 +26,13 @@ def advance(canvas: Canvas, s: Strategies, backbone: Backbone, seed: int) -> tup
         revocable = s.remask.candidates(canvas.source) & (canvas.source != FIXED) & ~masked
         if revocable.any():
             at = np.arange(canvas.length) - canvas.start[:, None]
-            later = at >= width
-            look = later | ((at >= 0) & (canvas.visits == 0)[:, None])  # no window goes back
-            todo = masked | (revocable & look & s.remask.may_fire(np.zeros_like(canvas.visits))[:, None])
+            ahead, later = revocable & (at >= 0), at >= width  # no window goes back
+            look = later | (canvas.visits == 0)[:, None]
+            todo = masked | (ahead & look & s.remask.may_fire(np.zeros_like(canvas.visits))[:, None])
             here = (rows[:, None], canvas.start[:, None] + np.arange(width))
             again = s.remask.again(View(canvas, rows, masked[here], revocable[here], backbone.shift, seed))
             again = checked.array(s.remask, "again", again, (len(rows),), "bool") & (canvas.visits < CAP * width)
-            todo |= revocable & (at >= 0) & ~later & again[:, None]
+            todo |= ahead & ~later & again[:, None]
     start, live = checked_rows.window(
         s.schedule, s.schedule.advance(canvas.start, todo, width), canvas.start, todo, width
     )

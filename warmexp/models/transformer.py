@@ -225,7 +225,7 @@ class Transformer(nn.Module):
     def pack(self) -> Transformer:
         """Store the weights as the fastest matrix product wants them, where there is a faster one than torch's; no more
         memory is used than for a second copy of one of them. On a CPU a row is also made independent of its batch."""
-        if self.wte.weight.is_cpu and self.wte.weight.dtype == torch.float32:
+        if self.wte.weight.is_cpu:
             self.rows = FEWEST
         for layer in self.modules():
             if isinstance(layer, Linear) and packs(layer.weight):

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from warmexp.__main__ import main as warmexp
-from warmexp.console import ending, show
+from warmexp.console import complain, ending, show
 from warmexp.io import write_text
 
 
@@ -31,7 +31,9 @@ def main(arguments: list[str] | None = None) -> None:
     from warmexp.studies.folder import StudyFolder
 
     jobs = StudyFolder(chosen.outputs / "studies" / "demo").asked()
-    points, _ = collect([chosen.outputs / job.folder for job in jobs])
+    points, left_out = collect([chosen.outputs / job.folder for job in jobs])
+    for sentence in left_out:
+        complain(sentence)
     front = analyse(points)
     picture, text = chosen.outputs / "demo.png", chosen.outputs / "demo.md"
     front_picture(front, picture, title=f"The lab, {points[0].n} questions")

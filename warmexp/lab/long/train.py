@@ -37,19 +37,26 @@ def main(argv: list[str] | None = None) -> None:
     until = time.time() + 60 * args.minutes if args.minutes is not None else float("inf")
     if args.until:
         try:
-            clock = datetime.strptime(args.until, "%H:%M")
+            until = min(until, next_time(args.until, datetime.now()).timestamp())
         except ValueError:
             parser.error(f"--until {args.until}: a time of day such as 18:05 is needed")
-        stop = datetime.now().replace(hour=clock.hour, minute=clock.minute, second=0)
-        if stop < datetime.now():
-            stop += timedelta(days=1)
-        until = min(until, stop.timestamp())
     for name in ("backbone", *PROPOSERS) if args.model == "all" else (args.model,):
         where = args.out / name
         if name == "backbone":
             run(BackboneTraining(where, BACKBONE, args.seed, args.device), until)
         else:
             run(ProposerTraining(where, PROPOSERS[name], args.seed, args.device), until)
+
+
+def next_time(clock: str, now: datetime) -> datetime:
+    """When it is HH:MM next, by the clock that `now` shows.
+
+    Raises:
+        ValueError: `clock` is no time of day.
+    """
+    wanted = datetime.strptime(clock, "%H:%M")
+    then = now.replace(hour=wanted.hour, minute=wanted.minute, second=0, microsecond=0)
+    return then if then >= now else then + timedelta(days=1)
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ class BudgetRemask(Remask):
     most: int = 2
     scope: str = "injected"
     score: str = "visible"
-    symbols = {"threshold": "<"}
+    symbols = {"threshold": "θ"}
     columns = {"undone": Column(dtype="int64")}  # how often a token was revoked here
 
     def __post_init__(self) -> None:

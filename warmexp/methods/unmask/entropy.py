@@ -38,7 +38,7 @@ class Entropy(ByEntropy):
     theta: float = 0.5
     temperature: float = 0.0
     curve = "theta"
-    symbols = {"theta": "H≤"}
+    symbols = {"theta": "θ"}
 
     def __post_init__(self) -> None:
         check_range("unmask.theta", self.theta, 0, 100, "an entropy in nats")
