@@ -113,7 +113,7 @@ def _read(batch: Batch, view: View, request: Forward) -> Reading:
     meter, s = batch.meter, batch.s
     if not s.reads_logits:
         return Reading.of(view, *meter.read(request, view.questions, view.ids[view.at]))
-    word = Word.of(meter.forward(request, view.questions), view, s.unmask.temperature)
+    word = Word.of(meter.forward(request, view.questions), view, s.unmask.temperature, s.unmask.drawn_from)
     for evidence in s.evidence:
         word = checked.word(evidence, evidence.weigh(view, word), word)
     columns, (row, column) = view.canvas.columns, view.at

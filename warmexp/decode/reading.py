@@ -8,7 +8,7 @@ the untempered distribution (a tempered one saturates and turns threshold decodi
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -35,12 +35,14 @@ class Word:
     confidence: Tensor
 
     @classmethod
-    def of(cls, logits: Tensor, view: View, temperature: float) -> Word:
-        """Above temperature 0 the proposed tokens are sampled."""
+    def of(
+        cls, logits: Tensor, view: View, temperature: float, drawn_from: Callable[[Tensor], Tensor] = lambda z: z
+    ) -> Word:
+        """Above temperature 0 the proposed tokens are sampled, of what `drawn_from` makes of the logits."""
         if temperature == 0:
             choice = logits.argmax(-1)  # the first of equal maxima
         else:
-            choice = sampled(logits, temperature, upload(view.bits("gumbel"), logits.device))
+            choice = sampled(drawn_from(logits), temperature, upload(view.bits("gumbel"), logits.device))
         masked, there = view.on_device(view.masked, logits.device), view.on_device(view.ids, logits.device)
         said = TokenProbabilities.of(logits, torch.where(masked, choice, there))
         return cls(logits, said.token, said.probability)

@@ -154,6 +154,11 @@ class Unmask(Strategy, ABC):
     reads_prior: bool = False
     idles: bool = False
 
+    def drawn_from(self, logits: Tensor) -> Tensor:
+        """[R, V] float64, the logits of [R, V] that tokens are drawn from above temperature 0, which it divides: -inf
+        where a token may not be drawn."""
+        return logits
+
     @abstractmethod
     def select(self, view: View, reading: Reading) -> np.ndarray:
         """[n, W] bool, which of `view.masked` to commit. Where a row selects none, the loop commits its most confident

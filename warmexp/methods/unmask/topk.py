@@ -35,7 +35,11 @@ class TopK(Unmask):
         )
         check_range("unmask.temperature", self.temperature, 0, 100, "the sampling temperature")
 
+    def score(self, view: View, reading: Reading) -> np.ndarray:
+        """[n, W] float64, the largest of which are committed; the least where nothing may be."""
+        return reading.confidence
+
     def select(self, view: View, reading: Reading) -> np.ndarray:
         left = (self.steps_per_block - view.visits).clip(min=1)
         quota = -(-view.masked.sum(1) // left)
-        return view.masked & (ranks(-reading.confidence) < quota[:, None])
+        return view.masked & (ranks(-self.score(view, reading)) < quota[:, None])
