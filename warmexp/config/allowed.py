@@ -17,6 +17,7 @@ import hydra._internal.hydra as hydra_internal
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from warmexp.config import remembered
 from warmexp.config.variables import let
 from warmexp.errors import UserError
 
@@ -93,7 +94,7 @@ _SOURCES = re.compile(
 )
 
 
-class CheckedLoader(ConfigLoaderImpl):
+class CheckedLoader(remembered.RememberingLoader):
     """Hydra's loader; it hands out no configuration that `check` refuses."""
 
     def load_configuration(self, config_name: str | None, overrides: list[str], *more: Any, **named: Any) -> DictConfig:
@@ -132,6 +133,7 @@ def install() -> None:
     if not issubclass(getattr(hydra_internal, "ConfigLoaderImpl", object), ConfigLoaderImpl):
         raise ImportError("this version of hydra-core is not known to warmexp: install hydra-core>=1.3.8,<1.5")
     hydra_internal.ConfigLoaderImpl = CheckedLoader
+    remembered.install()
 
 
 def check(cfg: DictConfig, typed: Sequence[str]) -> None:

@@ -1,0 +1,162 @@
+"""What the loader remembers changes nothing of what is composed."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra._internal import config_loader_impl, hydra
+from hydra._internal.defaults_list import create_defaults_list
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import OmegaConf
+
+from warmexp.config import allowed, remembered
+from warmexp.config.plan import conf_dir, options
+from warmexp.studies.named import register
+
+WORDS = [
+    [],
+    ["tau=0.7"],
+    ["init=token_inject", "rho=0.3", "task.limit=4"],
+    ["init=token_inject", "rho=0.4", "task.limit=5", "seed=3"],
+    ["init=token_inject", "rho=0.3", "task.limit=4"],
+    ["experiment=trusted"],
+    ["experiment=trusted", "tau=0.6", "+sweep=smoke"],
+    ["+sweep=smoke"],
+    ["experiment=paper/injection", "~tracker"],
+    ["evidence=[credit,bonus]", "evidence.credit.alpha=0.5"],
+    ["evidence=[credit]"],
+    ["hydra/launcher=local", "hydra.launcher.processes=3"],
+    *([f"{group}={option}"] for group in ("cache", "remask") for option in options(group)),
+]
+
+
+def by(loader: type, words: list[str], name: str = "config", folder: str | None = None):
+    """What a loader composes, or how it refuses."""
+    before = hydra.ConfigLoaderImpl
+    hydra.ConfigLoaderImpl = loader
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(folder or str(conf_dir()), version_base="1.3"):
+            made = compose(name, words, return_hydra_config=True)
+        return OmegaConf.to_container(made, resolve=False)
+    except Exception as error:
+        return type(error), str(error)
+    finally:
+        hydra.ConfigLoaderImpl = before
+
+
+def own(words: list[str], **named):
+    """Without any memory."""
+    before = config_loader_impl.create_defaults_list
+    config_loader_impl.create_defaults_list = create_defaults_list
+    try:
+        return by(config_loader_impl.ConfigLoaderImpl, words, **named)
+    finally:
+        config_loader_impl.create_defaults_list = before
+
+
+@pytest.fixture(autouse=True)
+def begins_anew(monkeypatch):
+    register()
+    allowed.install()
+    monkeypatch.setattr(remembered, "_REPOSITORIES", {})
+
+
+def test_it_composes_what_hydra_composes():
+    expected = [own(words) for words in WORDS]
+    assert sum(isinstance(one, dict) for one in expected) > len(WORDS) * 0.9
+    for _ in range(2):
+        for words, config in zip(WORDS, expected, strict=True):
+            assert by(allowed.CheckedLoader, words) == config, words
+
+
+def test_only_a_choice_of_options_is_composed(monkeypatch):
+    """Fails where nothing is remembered."""
+    calls = []
+    real = config_loader_impl.ConfigLoaderImpl._compose_config_from_defaults_list
+    monkeypatch.setattr(
+        config_loader_impl.ConfigLoaderImpl,
+        "_compose_config_from_defaults_list",
+        lambda *given: calls.append(1) or real(*given),
+    )
+    for tau in (0.5, 0.6, 0.7):
+        assert by(allowed.CheckedLoader, [f"tau={tau}", "init=context"])["tau"] == tau
+    assert len(calls) == 1
+
+
+def folder(tmp_path):
+    """A small tree of configurations."""
+    (tmp_path / "conf" / "kind").mkdir(parents=True)
+    (tmp_path / "conf" / "main.yaml").write_text("defaults: [{kind: a}, _self_]\nhydra: {searchpath: []}\nvalue: 1\n")
+    (tmp_path / "conf" / "kind" / "a.yaml").write_text("name: a\n")
+    return tmp_path / "conf"
+
+
+def touch(file, text):
+    """Another content, at another time even where clocks are coarse."""
+    file.write_text(text)
+    stat = file.stat()
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns + 10_000_000))
+
+
+def test_a_change_is_seen(tmp_path):
+    conf = folder(tmp_path)
+
+    def now(*words):
+        named = {"name": "main", "folder": str(conf)}
+        made, expected = by(remembered.RememberingLoader, list(words), **named), own(list(words), **named)
+        assert made == expected
+        return made
+
+    assert now()["kind"] == {"name": "a"}
+    touch(conf / "kind" / "a.yaml", "name: other\n")
+    assert now()["kind"] == {"name": "other"}
+    assert isinstance(now("kind=b"), tuple)  # there is none yet
+    (conf / "kind" / "b.yaml").write_text("name: b\n")
+    assert now("kind=b")["kind"] == {"name": "b"}
+    (conf / "kind" / "b.yaml").unlink()
+    assert isinstance(now("kind=b"), tuple)
+    touch(conf / "main.yaml", "defaults: [_self_, {kind: a}, {more: c}]\nvalue: 2\n")
+    assert isinstance(now(), tuple)
+    (conf / "more").mkdir()
+    (conf / "more" / "c.yaml").write_text("name: c\n")
+    assert now()["more"] == {"name": "c"}
+
+
+def test_an_option_that_comes_to_stand_before_another(tmp_path):
+    conf = folder(tmp_path)
+    there = tmp_path / "there"
+    (there / "kind").mkdir(parents=True)
+    (there / "kind" / "z.yaml").write_text("name: there\n")
+    words = ["kind=z", f"hydra.searchpath=[file://{there}]"]
+    named = {"name": "main", "folder": str(conf)}
+    assert by(remembered.RememberingLoader, words, **named)["kind"] == {"name": "there"}
+    (conf / "kind" / "z.yaml").write_text("name: here\n")
+    assert by(remembered.RememberingLoader, words, **named) == own(words, **named)
+    assert by(remembered.RememberingLoader, words, **named)["kind"] == {"name": "here"}
+
+
+def test_a_relative_place_is_looked_up_where_one_stands(tmp_path, monkeypatch):
+    conf = folder(tmp_path)
+    words = ["kind=z", "hydra.searchpath=[file://extra]"]
+    for name in ("one", "two"):
+        (tmp_path / name / "extra" / "kind").mkdir(parents=True)
+        (tmp_path / name / "extra" / "kind" / "z.yaml").write_text(f"name: {name}\n")
+        monkeypatch.chdir(tmp_path / name)
+        assert by(remembered.RememberingLoader, words, name="main", folder=str(conf))["kind"] == {"name": name}
+
+
+def test_what_is_given_out_is_nobody_elses():
+    """Editing one composition changes no later one."""
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        first = compose("config", ["init=mask"])
+        OmegaConf.set_struct(first, False)
+        first.length.canvas_length = 3
+        first.unmask.foreign = 1
+        second = compose("config", ["init=mask"])
+        third = compose("config", ["init=mask", "tau=0.5"])
+    for one in (second, third):
+        assert one.length.canvas_length != 3 and "foreign" not in one.unmask
