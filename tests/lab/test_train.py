@@ -79,6 +79,7 @@ def test_a_few_steps_lower_the_loss_and_write_the_layout(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_a_resumed_run_equals_an_undisturbed_one(tmp_path):
     tiny(tmp_path / "whole", TINY)
     tiny(tmp_path / "parts", TINY, stop_after=35)

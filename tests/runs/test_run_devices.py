@@ -296,7 +296,8 @@ def children(pid: int) -> list[int]:
     return [child for child in found if b"warmexp.runs.worker" in Path(f"/proc/{child}/cmdline").read_bytes()]
 
 
-@pytest.mark.parametrize("ending", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
 def test_all_processes_end_with_their_parent_and_the_run_goes_on_later(words, tmp_path, ending):
     words = [*words, "task.limit=32", "length.canvas_length=64", "batch_size=4"]
     one = planned([*words, "device=cpu"])

@@ -500,6 +500,7 @@ def decoded(outputs: Path) -> int:
     return sum(len(read_lines(file)) for file in outputs.glob("*/records.jsonl"))
 
 
+@pytest.mark.slow
 def test_a_killed_study_goes_on_and_two_workers_share_one(study, tmp_path):
     """Real processes. One is killed with kill -9 within its second run; then two at once finish what it left, and
     nothing is done twice."""
