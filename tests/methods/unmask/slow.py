@@ -9,6 +9,7 @@ Rules that remember something are objects with a `__call__`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 
@@ -48,22 +49,29 @@ def noise(question: str, n: int, position: int, seed: int = 0) -> np.ndarray:
     return np.array([-np.log(-np.log(splitmix64(state, v))) for v in range(MASK + 1)])
 
 
+@lru_cache(maxsize=4096)
+def logits(model, row: tuple[int, ...], first: int) -> np.ndarray:
+    """[L, V] from position `first` of a row on. The rules of a test read many of the same rows."""
+    z = model.logits(model.embed(list(row)))[first:, : MASK + 1].copy()
+    z[:, MASK] = -np.inf
+    z.flags.writeable = False
+    return z
+
+
 def slow(rule: Rule, model, prompt: tuple[int, ...], canvas: int) -> dict:
     """A question's tokens, the forward of each commit, and how many forwards there were."""
     ids: list[int | None] = [None] * canvas
     when, n = [-1] * canvas, 0
     while None in ids:
         row = [*prompt, *(MASK if i is None else i for i in ids)]
-        z = model.logits(model.embed(row))[len(prompt) :, : MASK + 1].copy()
-        z[:, MASK] = -np.inf
-        for i, token in rule(list(ids), z, n).items():
+        for i, token in rule(list(ids), logits(model, tuple(row), len(prompt)), n).items():
             assert ids[i] is None
             ids[i], when[i] = token, n
         n += 1
     return {"ids": ids, "commit_iteration": when, "nfe": n}
 
 
-def agree(strategy, rule: Callable[[str], Rule], canvas: int = 8, block: int = 8, schedule=None, seeds=range(4)) -> int:
+def agree(strategy, rule: Callable[[str], Rule], canvas: int = 8, block: int = 8, schedule=None, seeds=range(2)) -> int:
     """Several questions of several models, in a batch by the package and one by one by the rule: the same. rule: makes
     that of the question with this id. Returns the forwards of all.
     """

@@ -35,7 +35,7 @@ def test_a_quota_of_the_largest_margins(steps):
         lead = leads(ids, z)
         return said(z, sorted(lead, key=lambda i: (-lead[i], i))[:quota])
 
-    assert agree(TopKMargin(steps_per_block=steps), lambda _: rule) == 16 * min(steps, 8)
+    assert agree(TopKMargin(steps_per_block=steps), lambda _: rule) == 8 * min(steps, 8)
 
 
 @pytest.mark.parametrize("margin", [0.0, 0.2, 0.5, 1.0])
@@ -45,7 +45,7 @@ def test_every_margin_that_is_large_enough(margin):
         return said(z, {i for i in lead if lead[i] >= margin} | {max(lead, key=lambda i: (lead[i], -i))})
 
     forwards = agree(MarginThreshold(margin), lambda _: rule)
-    assert (forwards == 16) == (margin == 0.0) and (forwards == 128) == (margin == 1.0)
+    assert (forwards == 8) == (margin == 0.0) and (forwards == 64) == (margin == 1.0)
 
 
 def test_its_own_best_is_not_the_most_confident():
