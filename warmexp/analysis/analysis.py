@@ -20,6 +20,7 @@ from warmexp.analysis.checklist import checklist
 from warmexp.analysis.chosen import TUNING, choose
 from warmexp.analysis.group import Together, numbers, results
 from warmexp.analysis.measured import Measured, measure_all
+from warmexp.analysis.outside import Outside
 from warmexp.analysis.points import Point
 from warmexp.analysis.quality import quality_curves
 from warmexp.analysis.result import Asked, Front, Group, Result
@@ -40,6 +41,7 @@ def analyse(
     reference: float | None = None,
     processes: int = 1,
     plan: dict[str, Any] | None = None,
+    outside: Sequence[Outside] = (),
 ) -> Front:
     """Everything about a set of runs that the table, the pictures and the report show.
 
@@ -50,7 +52,7 @@ def analyse(
         pooled: compare runs on different questions, backbones or tasks with each other.
         reference: x of the hypervolume's reference point, whose accuracy is 0; by default a tenth beyond the dearest
             run. A study compared with another by its hypervolume needs the same one.
-        plan: what a study wrote down before its first record (studies/frozen.py).
+        plan: what a study wrote down before its first record (studies/frozen.py). outside: points from elsewhere.
         left_out: sentences about folders that did not become points, passed through. processes: that read records
         (measured.measure_all).
     Raises:
@@ -67,7 +69,14 @@ def analyse(
     measured = merged(measured)
     accuracy = filters.pop() if filters else "flexible"
     asked = Asked(
-        x=x, accuracy=accuracy, selector=baseline, margin=margin, pooled=pooled, reference=reference, plan=plan
+        x=x,
+        accuracy=accuracy,
+        selector=baseline,
+        margin=margin,
+        pooled=pooled,
+        reference=reference,
+        plan=plan,
+        outside=tuple(outside),
     )
     return _front(measured, asked, (*left_out, *unread))
 
@@ -83,7 +92,13 @@ def along(front: Front, x: str) -> Front:
     axis(x)
     measured = [run.measured for run in front.runs if x in run.measured.x]
     asked = Asked(
-        x=x, accuracy=front.accuracy, selector=front.selector, margin=front.margin, pooled=front.pooled, plan=front.plan
+        x=x,
+        accuracy=front.accuracy,
+        selector=front.selector,
+        margin=front.margin,
+        pooled=front.pooled,
+        plan=front.plan,
+        outside=front.outside,
     )
     return _front(measured, asked, front.left_out)
 

@@ -14,6 +14,7 @@ from warmexp.analysis.axes import axis
 from warmexp.analysis.compare import Paired
 from warmexp.analysis.jsonable import jsonable
 from warmexp.analysis.measured import Measured
+from warmexp.analysis.outside import Outside
 from warmexp.analysis.points import Point
 from warmexp.analysis.saving import Saved
 
@@ -142,6 +143,11 @@ class Asked:
     pooled: bool
     reference: float | None = None
     plan: dict[str, Any] | None = None
+    outside: tuple[Outside, ...] = ()
+
+    def beside(self, tasks: set[str]) -> list[Outside]:
+        """Of the points from elsewhere those that have a place on this axis and are of one of these tasks."""
+        return [one for one in self.outside if one.task in tasks and self.x in one.x]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,6 +208,7 @@ class Front(Asked):
                 "prior_quality": self.prior_quality,
                 "varying": self.varying,
                 "runs": [_run_json(run) for run in self.runs],
+                "outside": [one.on(self.x) for one in self.beside({group.task for group in self.groups})],
             }
         )
 

@@ -11,6 +11,7 @@ from warmexp.analysis.analysis import MARGIN, analyse
 from warmexp.analysis.axes import AXES
 from warmexp.analysis.baseline import DEFAULT
 from warmexp.analysis.measured import cores
+from warmexp.analysis.outside import read_outside
 from warmexp.analysis.points import FILTERS, collect
 from warmexp.console import ending, show
 from warmexp.errors import UserError, check_choice
@@ -44,6 +45,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--pooled", action="store_true", help="compare runs on different questions, tasks and backbones, and say so"
     )
+    parser.add_argument(
+        "--points",
+        type=Path,
+        metavar="FILE",
+        help="a CSV file of points from elsewhere to lay on the front (columns method, task, accuracy, source, nfe;"
+        " docs/published.csv is one)",
+    )
     parser.add_argument("--out", type=Path, help="where the files go (default: FOLDER/front of the first folder)")
     return parser
 
@@ -69,6 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 f"{folder} is not a folder: name a run's folder, or one that holds run folders, such as outputs."
             )
     check_choice("accuracy", chosen.accuracy, FILTERS)
+    outside = read_outside(chosen.points) if chosen.points else ()
     points, left_out = collect(chosen.folders, chosen.accuracy)
     if not points:
         why = f" ({left_out[0]})" if left_out else ""
@@ -83,6 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "pooled": chosen.pooled,
         "margin": chosen.margin,
         "reference": chosen.reference,
+        "outside": outside,
     }
     plan = frozen(chosen.folders[0]) if len(chosen.folders) == 1 else None
     front = analyse(points, **options, plan=plan, left_out=left_out, processes=cores())
@@ -96,6 +106,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print_table(front)
     for name, path in paths.items():
         show(f"{name}: {path}")
+    tasks = {group.task for group in front.groups}
+    if outside and not front.beside(tasks):
+        known = sorted({f"{one.task} over {', '.join(one.x) or 'no axis'}" for one in outside})
+        show(f"points: none is of {', '.join(sorted(tasks))} over {front.x}; {chosen.points} has {'; '.join(known)}.")
 
 
 if __name__ == "__main__":

@@ -102,6 +102,10 @@ def _panel(
         axes.step(*_line(group.front), where="post", color=PALE, linewidth=5, zorder=1)
     if len(group.baseline_front) > 1:
         axes.plot(*_line(group.baseline_front), color=INK, linewidth=1.3, zorder=2)
+    for one in front.beside({group.task}):
+        axes.plot([one.x[front.x]], [100 * one.accuracy], **_OUTSIDE, zorder=4)
+        there = (one.x[front.x], 100 * one.accuracy)
+        axes.annotate(one.label, there, (5, -8), textcoords="offset points", fontsize=6.5, color=GREY)
     size = 1.0 if len(runs) <= CROWD else 0.65
     for run in runs:
         _draw(axes, run, GREY if run.point.oracle else colours[run.point.proposer], markers[run.point.method], size)
@@ -112,10 +116,13 @@ def _line(corners: Sequence[tuple[float, float]]) -> tuple[list[float], list[flo
 
 
 def _scale(axes: Axes, front: Front, runs: list[Result]) -> None:
-    lowest, highest = min(run.x for run in runs), max(run.x for run in runs)
+    beside = front.beside({run.point.task for run in runs})
+    places = [*(run.x for run in runs), *(one.x[front.x] for one in beside)]
+    lowest, highest = min(places), max(places)
     wide = lowest > 0 and highest > 12 * lowest  # a linear axis would squeeze the fast runs
     axes.set_xlabel(front.x_label + (" (log scale)" if wide else ""))
-    left, right = min(run.x_ci95[0] for run in runs), max(run.x_ci95[1] for run in runs)
+    left = min(lowest, *(run.x_ci95[0] for run in runs))
+    right = max(highest, *(run.x_ci95[1] for run in runs))
     if wide:
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter(ScalarFormatter())
@@ -132,8 +139,8 @@ def _scale(axes: Axes, front: Front, runs: list[Result]) -> None:
     else:
         margin = 0.06 * (right - left) + 0.01 * right
         axes.set_xlim(max(left - margin, 0 if lowest else -margin), right + margin)
-    low = min(run.point.accuracy_ci95[0] for run in runs)
-    high = max(run.point.accuracy_ci95[1] for run in runs)
+    low = min(*(run.point.accuracy_ci95[0] for run in runs), *(one.accuracy for one in beside), 1.0)
+    high = max(*(run.point.accuracy_ci95[1] for run in runs), *(one.accuracy for one in beside), 0.0)
     pad = 0.08 * (high - low) + 0.01
     axes.set_ylim(100 * max(low - pad, -0.02), 100 * min(high + pad, 1.02))
     axes.yaxis.set_major_locator(MaxNLocator(nbins=7, integer=True))
@@ -177,6 +184,9 @@ def _mark(colour: str, marker: str, hollow: bool, size: float = 1.0) -> dict:
     }
 
 
+_OUTSIDE = {"marker": "*", "color": GREY, "markerfacecolor": "white", "markersize": 8, "linestyle": "none"}
+
+
 def _colours(runs: Sequence[Result]) -> dict[str, str]:
     return by_proposer({run.point.proposer for run in runs if not run.point.oracle})
 
@@ -217,6 +227,8 @@ def _legend(figure: Figure, front: Front, colours: dict[str, str], markers: dict
         lines.append(Line2D([], [], color=PALE, linewidth=5, label="not dominated"))
     if any(p.oracle for p in points):
         lines.append(Line2D([], [], **_mark(GREY, "o", False), label="oracle (saw the answer)"))
+    if front.beside({group.task for group in front.groups}):
+        lines.append(Line2D([], [], **_OUTSIDE, label="published elsewhere"))
     if lines:
         heading("also")
         handles += lines

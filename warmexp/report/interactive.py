@@ -48,8 +48,30 @@ def front_figure(front_json: dict[str, Any]) -> go.Figure:
         colour = GREY if oracle else colours[proposer]
         texts = [_hover(run, front_json, settings) for run in members]
         figure.add_trace(_runs(members, texts, _name(members[0]), colour, symbols[method], revises, oracle))
+    outside = front_json.get("outside", [])
+    if outside:
+        figure.add_trace(_outside(outside, AXES[front_json["x"]]))
     figure.update_layout(**_layout(front_json))
     return figure
+
+
+def _outside(points: list[dict[str, Any]], axis: Any) -> go.Scatter:
+    """Points from elsewhere: no intervals, and nothing to click on."""
+    texts = [
+        f"<b>{escape(one['label'], quote=False)}</b><br>{one['x']:.{axis.digits}f} {axis.unit}"
+        f"<br>{100 * one['accuracy']:.1f} %<br>{escape(one['source'], quote=False)}"
+        for one in points
+    ]
+    return go.Scatter(
+        x=[one["x"] for one in points],
+        y=[100 * one["accuracy"] for one in points],
+        mode="markers",
+        name="published elsewhere",
+        marker={"symbol": "star-open", "size": 10, "color": GREY},
+        hovertext=texts,
+        hoverinfo="text",
+        meta="outside",
+    )
 
 
 def _line(figure: go.Figure, corners: list, name: str, role: str, line: dict[str, Any]) -> None:
