@@ -45,6 +45,11 @@ def inside(owner: object, hook: str, chosen: Any, eligible: np.ndarray, view: Vi
     return made
 
 
+def optional(owner: object, hook: str, chosen: Any, eligible: np.ndarray, view: View, what: str) -> np.ndarray | None:
+    """As `inside`, of a hook that may choose nothing by returning None."""
+    return None if chosen is None else inside(owner, hook, chosen, eligible, view, what)
+
+
 def replacement(owner: object, value: Any, view: View) -> Replacement | None:
     """What `replace` returned."""
     if value is None:

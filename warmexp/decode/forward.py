@@ -25,7 +25,9 @@ class Forward:
     lengths, computed: [B] int64, true row lengths and how many positions of each are computed. row, position: [R]
     int64, the logits that are wanted, row by row. All four on the host. embeddings: [B, T, d_model] or None; replaces
     ids when given. window: kept keys and values. hidden: [R] bool on the host, wanted tokens that what predicts them
-    may not see (models/shadow.py). mixed: [B, T] bool on the host, where `embeddings` are not those of ids.
+    may not see (models/shadow.py). block: [B] int64 and a number, where a stretch begins in each row and how long it
+    is, if what hides them are masks for all of it that see each other. mixed: [B, T] bool on the host, where
+    `embeddings` are not those of ids.
     """
 
     ids: Tensor
@@ -38,6 +40,7 @@ class Forward:
     window: Window | None = None
     hidden: np.ndarray | None = None
     mixed: np.ndarray | None = None
+    block: tuple[np.ndarray, int] | None = None
 
     def mix(self, backbone: Backbone, prior: np.ndarray, weight: np.ndarray, match: bool = False) -> None:
         """Feed (1-w)·e_M + w·E(x̂) where w > 0 (Eq. 6).
@@ -63,11 +66,12 @@ class Forward:
             blend = blend * (mask.norm() / blend.norm(dim=-1, keepdim=True).clamp(min=torch.finfo(blend.dtype).tiny))
         self.embeddings = torch.where(upload(self.mixed, device)[..., None], blend, embeddings)
 
-    def hide(self, hidden: np.ndarray, copies: int) -> None:
-        """Read these of the wanted tokens, [R] bool, from shadows, each of which is so many more positions to
-        compute."""
-        self.hidden = hidden
-        self.computed = self.computed + copies * np.bincount(self.row[hidden], minlength=len(self.lengths))
+    def hide(self, hidden: np.ndarray, copies: int, block: tuple[np.ndarray, int] | None = None) -> None:
+        """Read these of the wanted tokens, [R] bool, from shadows, each of which is so many more positions to compute;
+        with a `block`, that many for each of its positions, in rows that have any."""
+        self.hidden, self.block = hidden, block
+        shadows = np.bincount(self.row[hidden], minlength=len(self.lengths))
+        self.computed = self.computed + copies * (shadows if block is None else (shadows > 0) * block[1])
 
     def groups(self, positions: int) -> Iterator[tuple[slice | np.ndarray, Forward]]:
         """The same in groups of rows, each a single row or at most so many positions, and which of the R logits every
@@ -113,6 +117,7 @@ class Forward:
             row=place[self.row[wanted]],
             position=self.position[wanted],
             hidden=None if self.hidden is None else self.hidden[wanted],
+            block=None if self.block is None else (self.block[0][rows], self.block[1]),
             embeddings=None if self.embeddings is None else self.embeddings[here, width],
             mixed=None if self.mixed is None else self.mixed[rows, width],
             window=self.window.of(rows, torch.from_numpy(self.lengths[rows]))
@@ -134,10 +139,15 @@ def whole_forward(
     return Forward(upload(rows, device), first + length, first + length, row, first[row] + column)
 
 
-def forward_of(view: View, span: Span, kept: KeysValues | None, device: torch.device) -> Forward:
+def forward_of(
+    view: View, span: Span, kept: KeysValues | None, device: torch.device, unseen: np.ndarray | None = None
+) -> Forward:
     """The forward that computes `span` of the view's rows and reads what is eligible. kept: has these rows where the
-    canvas has them."""
+    canvas has them. unseen: [n, W] bool, tokens in the place of which it is fed the mask."""
     ids, lengths = view.canvas.sequences(view.rows), view.row_length
+    if unseen is not None:
+        i, j = unseen.nonzero()
+        ids[i, view.first[i] + j] = view.canvas.mask_id
     counts = span.end - span.start
     row, column = view.at
     position = view.first[row] + column

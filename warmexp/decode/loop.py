@@ -91,11 +91,13 @@ def _step(batch: Batch, view: View) -> None:
         view, span = view.take(full.nonzero()[0]), span.take(full.nonzero()[0])
     view = view.within(span)
     checked_rows.something_read(s.cache, view)
-    request = forward_of(view, span, batch.kept, backbone.device)
+    unseen = checked.optional(s.remask, "hides", s.remask.hides(view), view.revocable, view, "revocable")
+    request = forward_of(view, span, batch.kept, backbone.device, unseen)
     if view.mixture is not None:
         request.mix(backbone, view.whole("prior"), view.mixture, match=s.init.norm == "match")
     if s.remask.shadows and view.any_revocable:
-        request.hide(view.revocable[view.at], 1 + backbone.shift)
+        block = (view.first, view.canvas.width) if s.remask.together else None
+        request.hide(view.revocable[view.at], 1 + backbone.shift, block)
     # A forward is a no-op for a question if nothing is masked and nothing can be revoked; the window never lets that
     # happen.
     reading = _read(batch, view, request)
@@ -145,4 +147,8 @@ def _edit(s: Strategies, view: View, reading: Reading) -> Edit:
             s.remask, "select", s.remask.select(view, reading, commit), view.revocable, view, "revocable"
         )
         replace = checked.replacement(s.remask, s.remask.replace(view, reading, commit), view)
+        more = checked.optional(
+            s.remask, "further", s.remask.further(view, reading, commit), view.masked, view, "masked"
+        )
+        commit = commit if more is None else commit | more
     return Edit(view.rows, view.positions, commit, reading.token, reading.confidence, revoke, replace)

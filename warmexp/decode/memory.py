@@ -118,6 +118,9 @@ def digests(request: Forward, asked: np.ndarray) -> list[bytes]:
     hidden = np.zeros(len(request.row), dtype=np.int64) if request.hidden is None else request.hidden.astype(np.int64)
     wanted = np.split(np.stack((request.position, asked, hidden), 1), ends[:-1])
     parts = [[ids[i, :length], wanted[i]] for i, length in enumerate(request.lengths.tolist())]
+    if request.block is not None:
+        for i, first in enumerate(request.block[0]):
+            parts[i].append(np.array([first, request.block[1]]))
     if request.mixed is not None and request.embeddings is not None:
         for i, mixed in enumerate(request.mixed):
             if mixed.any():

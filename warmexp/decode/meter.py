@@ -148,7 +148,9 @@ class Meter:
     def _run(self, r: Forward) -> Tensor:
         lengths, row, position = (torch.from_numpy(array) for array in (r.lengths, r.row, r.position))
         if r.hidden is not None and r.hidden.any():
-            return leave_one_out(self.backbone, r.ids, lengths, row, position, torch.from_numpy(r.hidden), r.embeddings)
+            block = None if r.block is None else (torch.from_numpy(r.block[0]), r.block[1])
+            hidden = torch.from_numpy(r.hidden)
+            return leave_one_out(self.backbone, r.ids, lengths, row, position, hidden, r.embeddings, block)
         return self.backbone(r.ids, lengths, row, position, r.embeddings, r.window)
 
     def _enter(self, row: LedgerRow) -> None:

@@ -198,11 +198,13 @@ class Remask(Strategy, ABC):
     """Which visible positions a forward revokes or replaces.
 
     revises: whether it ever does. shadows: whether revocable tokens are to be read from masked queries that do not see
-    them (models/shadow.py). scope: what may be revised, `injected` tokens, `decoded` ones, `all`, or `none`.
+    them (models/shadow.py). together: whether these see each other, and every position of the window has one. scope:
+    what may be revised, `injected` tokens, `decoded` ones, `all`, or `none`.
     """
 
     revises: bool = True
     shadows: bool = False
+    together: bool = False
     scope: str = "none"
 
     def candidates(self, source: np.ndarray) -> np.ndarray:
@@ -228,11 +230,21 @@ class Remask(Strategy, ABC):
         measures."""
         return None
 
+    def further(self, view: View, reading: Reading, commit: np.ndarray) -> np.ndarray | None:
+        """[n, W] bool, masked positions that are committed besides `commit`, in exchange for what `select` revokes;
+        None: none."""
+        return None
+
+    def hides(self, view: View) -> np.ndarray | None:
+        """[n, W] bool, which of `view.revocable` the next forward reads as masks, so that what it says there has not
+        seen the token; None: none. The canvas keeps it."""
+        return None
+
     def check(self, setup: Setup) -> None:
         if self.shadows and setup.parts["cache"].keeps:
             raise UserError(
-                f"remask.score=shadow reads tokens from masks beside the row, for which {setup.said('cache')} keeps"
-                " no place: choose cache=none, or remask.score=visible."
+                f"{setup.said('remask')} reads tokens from masks beside the row, for which {setup.said('cache')} keeps"
+                " no place: choose cache=none."
             )
 
     def vacuous(self, setup: Setup) -> str | None:

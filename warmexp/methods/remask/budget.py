@@ -16,9 +16,9 @@ import numpy as np
 from warmexp.decode.columns import Column
 from warmexp.decode.edit import Edit
 from warmexp.decode.reading import Reading, ranks
-from warmexp.decode.strategy import Remask
+from warmexp.decode.strategy import Remask, Setup
 from warmexp.decode.view import View
-from warmexp.errors import check_choice, check_range
+from warmexp.errors import UserError, check_choice, check_range
 from warmexp.methods.remask.bernoulli import SCOPES
 
 SCORES = ("visible", "shadow")
@@ -59,6 +59,13 @@ class BudgetRemask(Remask):
     @property
     def shadows(self) -> bool:  # type: ignore[override]  # depends on a field
         return self.score == "shadow"
+
+    def check(self, setup: Setup) -> None:
+        if self.shadows and setup.parts["cache"].keeps:
+            raise UserError(
+                f"remask.score=shadow reads tokens from masks beside the row, for which {setup.said('cache')} keeps"
+                " no place: choose cache=none, or remask.score=visible."
+            )
 
     def select(self, view: View, reading: Reading, commit: np.ndarray) -> np.ndarray:
         score = reading.visible_probability

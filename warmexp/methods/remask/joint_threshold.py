@@ -9,24 +9,22 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from warmexp.decode.columns import Column
-from warmexp.decode.edit import Edit, Replacement
+from warmexp.decode.edit import Replacement
 from warmexp.decode.reading import Reading, Word
-from warmexp.decode.strategy import Remask
 from warmexp.decode.view import View
 from warmexp.errors import check_choice, check_range
 from warmexp.methods.remask.bernoulli import SCOPES
+from warmexp.methods.remask.until_quiet import UntilQuiet
 
 
 @dataclass
-class JointThreshold(Remask):
+class JointThreshold(UntilQuiet):
     """Replace visible x_i by x' = argmax_v p_i(v) where x' ≠ x_i and p_i(x') > τ_e, in the forward that also commits
     masks.
 
     The masks are the unmasking policy's (τ_m: unmask=threshold). A window is left after the first forward that changes
-    nothing in it, which costs at least one more than filling it does; of forwards that begin without a mask there are
-    at most `after`. A model that was trained to overwrite its own wrong tokens (LLaDA2.1) takes a draft's as its own;
-    one that was not copies what it sees.
+    nothing in it (until_quiet.py). A model that was trained to overwrite its own wrong tokens (LLaDA2.1) takes a
+    draft's as its own; one that was not copies what it sees.
 
     edit: τ_e in [0, 1]; 0.5 (Q mode) and 0 (S mode) as published, 0.9 by default there; 1 never edits. after: ≥ 0; 16
     as published.
@@ -34,18 +32,13 @@ class JointThreshold(Remask):
     """
 
     edit: float = 0.9
-    after: int = 16
     scope: str = "all"
     reads_logits = True
     symbols = {"edit": "τₑ"}
-    columns = {
-        "joint_changed": Column("row", "bool"),  # whether the last forward changed anything
-        "joint_after": Column("row", "int64"),  # forwards of the present window that began without a mask
-    }
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_range("remask.edit", self.edit, 0, 1, "the probability that another token needs")
-        check_range("remask.after", self.after, 0, 2**20, "a number of forwards")
         check_choice("remask.scope", self.scope, SCOPES)
 
     def measure(self, view: View, word: Word) -> Mapping[str, Tensor]:
@@ -58,11 +51,3 @@ class JointThreshold(Remask):
     def replace(self, view: View, reading: Reading, commit: np.ndarray) -> Replacement:
         token, probability = reading.measured["joint_token"], reading.measured["joint_probability"]
         return Replacement(view.revocable & (token != view.ids) & (probability > self.edit), token, probability)
-
-    def again(self, view: View) -> np.ndarray:
-        return view.recall("joint_changed") & (view.recall("joint_after") < self.after)
-
-    def remember(self, view: View, reading: Reading, edit: Edit) -> Mapping[str, np.ndarray]:
-        edited = edit.commit if edit.replace is None else edit.commit | edit.replace.where
-        before = np.where(view.visits == 0, 0, view.recall("joint_after"))
-        return {"joint_changed": np.asarray(edited.any(1)), "joint_after": before + ~view.masked.any(1)}
