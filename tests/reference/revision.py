@@ -55,12 +55,18 @@ class State:
     def draw(self, purpose: str, step: int | None = None) -> np.ndarray:
         return uniform(self.seed, self.question.id, purpose, self.window.stop, step=self.n if step is None else step)
 
-    def sample(self, i: int, purpose: str, temperature: float) -> int:
+    def sample(self, i: int, purpose: str, temperature: float, top_p: float = 1.0) -> int:
         if temperature == 0:
             return int(np.argmax(self.z[i]))
+        ranked = sorted(range(len(self.z[i])), key=lambda v: (-self.z[i][v], v))
+        held, kept = 0.0, set(ranked[:1])
+        for v in ranked:
+            held += softmax(self.z[i])[v]
+            kept |= {v} if held <= top_p or top_p == 1 else set()
+        z = np.array([x if v in kept else -np.inf for v, x in enumerate(self.z[i])])
         state = int(bits(self.seed, self.question.id, purpose, self.window.stop, step=self.n)[i])
         u = np.array([splitmix64(state, v) for v in range(len(self.z[i]))])
-        return int(np.argmax(self.z[i] / temperature - np.log(-np.log(u))))
+        return int(np.argmax(z / temperature - np.log(-np.log(u))))
 
 
 class Revision:
@@ -103,7 +109,7 @@ Commit = Callable[[State], list[int]]
 
 def decode_one(
     model: Any, question: Question, injected: dict[int, int], commit: Commit, revision: Revision, canvas: int,
-    width: int, mask_id: int, temperature: float = 0.0, idles: bool = False, seed: int = 0,
+    width: int, mask_id: int, temperature: float = 0.0, top_p: float = 1.0, idles: bool = False, seed: int = 0,
 ) -> Answer:  # fmt: skip
     """Aligned logits. model: a ReferenceTransformer, or what has its `embed` and `logits`."""
     s = State(question, seed, mask_id, [mask_id] * canvas, ["mask"] * canvas, [-1] * canvas, [None] * canvas)
@@ -123,7 +129,7 @@ def decode_one(
             rows = model.logits(model.embed([*question.prompt, *fed]))[len(question.prompt) :].copy()
             rows[:, mask_id] = -np.inf
             s.z = dict(enumerate(rows))
-            s.x0 = {i: s.sample(i, "gumbel", temperature) for i in s.masked}
+            s.x0 = {i: s.sample(i, "gumbel", temperature, top_p) for i in s.masked}
             s.c = {i: float(softmax(s.z[i])[s.x0[i]]) for i in s.masked}
             commits = commit(s)
             if s.masked and not commits and (not idles or late):

@@ -45,7 +45,13 @@ def shadowed(seed):
 def remdm(process, steps, eta, **more):
     rule = slow.ReMDM(process, steps, eta, **more)
     keys = dict(process=process, steps=steps, eta=eta, **more)
-    return Ancestral(**keys), ReMDM(**keys), rule.commits, lambda model: rule, {"temperature": 1.0, "idles": True}
+    return (
+        Ancestral(**keys),
+        ReMDM(**keys),
+        rule.commits,
+        lambda model: rule,
+        {"temperature": 1.0, "top_p": 0.9, "idles": True},
+    )
 
 
 # The package's two halves; the slow commit rule, the slow revision rule; what the slow decoder is told besides.
@@ -91,7 +97,7 @@ RULES = {
     "remdm conf": remdm("conf", 9, 0.0),
     "remdm loop": remdm("loop", 12, 0.2),
     "remdm loop, late and short": remdm("loop", 9, 0.4, t_on=0.3, t_off=0.2, alpha_on=0.6),
-    "mdlm": (Ancestral(steps=6), NoRemask(), slow.ReMDM("plain", 6, 0).commits, lambda model: slow.Frozen(), {"temperature": 1.0, "idles": True}),
+    "mdlm": (Ancestral(steps=6), NoRemask(), slow.ReMDM("plain", 6, 0).commits, lambda model: slow.Frozen(), {"temperature": 1.0, "top_p": 0.9, "idles": True}),
     **{
         f"wino {tau} {theta} {first}": (
             WinoCommits(tau, share=0.5, least=2, most=3),

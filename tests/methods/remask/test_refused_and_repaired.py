@@ -12,7 +12,7 @@ REFUSED = {
     "remask=wino cache=prefix": ["remask=wino", "cache=prefix", "cache=none"],
     "unmask=ancestral unmask.process=cap": ["unmask.process=cap", "remask=none", "remask=remdm"],
     "unmask=ancestral remask=remdm unmask.steps=9": ["unmask.steps=9", "remask.steps=32", "give remask.steps"],
-    "remask=remdm remask.steps=65": ["remask.steps=65", "64", "length.block_length=16"],
+    "remask=remdm remask.steps=65": ["remask.steps=65", "64", "16 positions", "length.block_length"],
     "unmask=ancestral unmask.steps=1000": ["unmask.steps=1000", "fewer steps"],
     "remask=remdm remask.process=plain": ["remask.process=plain", "cap, rescale, conf, loop"],
     "remask=remdm remask.t_off=0.6": ["remask.t_off=0.6", "(0, 0.55]"],
@@ -33,7 +33,7 @@ def test_refused_in_one_sentence(words, tmp_path):
     assert all(part in sentence for part in REFUSED[words]) and "\n" not in sentence, sentence
 
 
-WARM = "init=token_inject proposer=lab_weak task.split=calibration task.limit=16 batch_size=16".split()
+WARM = ["init=token_inject", "proposer=lab_weak", "task.split=calibration", "task.limit=16", "batch_size=16"]
 REPAIRS = {
     "remask=t2m": 1.0,
     "remask=wino unmask=wino": 1.0,

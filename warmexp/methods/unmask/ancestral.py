@@ -6,6 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from warmexp.decode.reading import Reading
 from warmexp.decode.strategy import Setup, Unmask
@@ -91,11 +93,13 @@ class Ancestral(Process, Unmask):
     A window takes `steps` forwards (fewer where it is full before, and nothing revokes). With remask=remdm, whose keys
     these are, it is ReMDM. process=plain alone is MDLM's sampler, and Dream's `origin` on one block.
 
-    steps: T, 1,024 as published for texts of that length. temperature: 1 is the model's own distribution. The published
-    runs also cut it to a nucleus of 0.9, which is not done here.
+    steps: T, 1,024 as published for texts of that length. temperature: 1 is the model's own distribution. top_p: tokens
+    are drawn from the most probable ones whose probabilities add up to no more than this (the first always); 0.9 as
+    published, 1 is all.
     """
 
     temperature: float = 1.0
+    top_p: float = 0.9
     idles = True
     curve = "steps"
     symbols = {"steps": "T"}
@@ -103,6 +107,7 @@ class Ancestral(Process, Unmask):
     def __post_init__(self) -> None:
         self.check_process("unmask")
         check_range("unmask.temperature", self.temperature, 0, 100, "the sampling temperature")
+        check_range("unmask.top_p", self.top_p, 0, 1, "the share of the probability that is drawn from", open_low=True)
 
     def check(self, setup: Setup) -> None:
         super().check(setup)
@@ -112,6 +117,14 @@ class Ancestral(Process, Unmask):
                 f"unmask.process={self.process} makes up for tokens that are masked again and {setup.said('remask')}"
                 " masks none in that way: choose remask=remdm, or unmask.process=plain."
             )
+
+    def drawn_from(self, logits: Tensor) -> Tensor:
+        if self.top_p == 1:
+            return logits
+        best = logits.softmax(-1).sort(dim=-1, descending=True, stable=True)
+        inside = best.values.cumsum(-1) <= self.top_p
+        inside[:, 0] = True
+        return logits.masked_fill(~torch.empty_like(inside).scatter_(1, best.indices, inside), -torch.inf)
 
     def select(self, view: View, reading: Reading) -> np.ndarray:
         return view.masked & (view.uniform("unmask") < self.rates(view.visits)[1][:, None])
