@@ -17,6 +17,7 @@ COMMANDS = {
     "method": ["warmexp.check_method", f"unmask={LONG}"],
     "front": ["warmexp.front", LONG],
     "calibrate": ["warmexp.calibrate", LONG],
+    "frequencies": ["warmexp.frequencies", f"backbone={LONG}"],
     "backfill": ["warmexp.tracking.backfill", LONG],
 }
 

@@ -449,3 +449,36 @@ def test_two_methods_cannot_remember_under_one_name(backbone):
 def test_a_class_without_its_hook_cannot_be_made(base):
     with pytest.raises(TypeError, match="abstract"):
         dataclass(type("Empty", (base,), {}))()
+
+
+def test_every_forward_tells_the_information_of_what_it_commits(backbone):
+    """Σ -ln c, whatever was revoked later; nothing where a rule idles."""
+    for s in (COLD, replace(COLD, init=TokenInject(0.5)), replace(COLD, unmask=Waits(0.4))):
+        for one in decoded(backbone, s):
+            expected = [0.0] * one.cost.nfe
+            for n, c in zip(one.commit_iteration, one.confidence, strict=True):
+                if n >= 0:
+                    expected[n] += -np.log(c)
+            assert one.nats == pytest.approx(expected) and str(one.nats).count("-0.0") == 0
+    waited = decoded(backbone, replace(COLD, unmask=Waits(1e-9)))
+    assert all(one.nats[:2] == (0.0, 0.0) and one.nats[2] > 0 for one in waited)
+    revised = decoded(backbone, replace(COLD, remask=LinearRemask(bias=0.3, scope="decoded")))
+    assert any(one.revocations for one in revised)
+    for one in revised:
+        kept = -sum(np.log(c) for c in one.confidence if c is not None)
+        assert (
+            len(one.nats) == one.cost.nfe and sum(one.nats) > kept
+            if one.revocations
+            else sum(one.nats) == pytest.approx(kept)
+        )
+
+
+def test_forwards_of_an_init_tell_nothing(backbone):
+    """They are the question's own, and come first."""
+    from warmexp.methods.init.verified import Verified
+
+    done = [d for theta in (0.0001, 0.5) for d in decoded(backbone, replace(COLD, init=Verified(theta=theta)))]
+    assert any("decoded" in one.source for one in done) and any("decoded" not in one.source for one in done)
+    for one in done:
+        assert len(one.nats) == one.cost.nfe and one.nats[0] == 0.0
+        assert (sum(one.nats) > 0) == ("decoded" in one.source)

@@ -387,7 +387,7 @@ def _proposer_identity(proposer: Proposer) -> dict[str, Any]:
 
 def _identity_of(strategy: Any) -> dict[str, Any]:
     source = source_sha256(type(strategy))
-    return {"class": type(strategy).__name__, **dataclasses.asdict(strategy), **({"source": source} if source else {})}
+    return {"class": type(strategy).__name__, **strategy.identity(), **({"source": source} if source else {})}
 
 
 # The questions of the last plan as tokens: the points of a study share them.

@@ -27,7 +27,7 @@ class Decoded:
     laid there later: the forward after which) and one of SOURCES. confidence: the softmax probability it was committed
     with, None where no forward committed it. revocations: (iteration, position, token, source, iteration of the commit
     that was undone); of a replaced token too. columns: what strategies have recorded, a number or one per position,
-    None for NaN.
+    None for NaN. nats: per forward, Σ -ln c over what it committed, which is the information that it added.
     """
 
     id: str
@@ -39,6 +39,7 @@ class Decoded:
     cost: QuestionSums
     seconds: float
     columns: Mapping[str, Any] = field(default_factory=dict)
+    nats: tuple[float, ...] = ()
 
     def with_seconds(self, outside: float) -> Decoded:
         """With what was spent outside forwards."""
@@ -155,7 +156,7 @@ class Batch:
         canvas = self.canvas
         question = canvas.questions[row]
         cost = self.meter.cost(question.id)
-        ids = canvas.ids[row]
+        ids, nats = canvas.ids[row], canvas.nats.pop(question.id, {})
         return Decoded(
             id=question.id,
             ids=tuple(np.where(ids == canvas.mask_id, self.backbone.eos_id, ids).tolist()),
@@ -166,6 +167,7 @@ class Batch:
             cost=cost,
             seconds=cost.forward_seconds + cost.choosing_seconds,
             columns={name: _known(v) if isinstance(v, list) else v for name, v in canvas.columns.recorded(row).items()},
+            nats=tuple(nats.get(n, 0.0) for n in range(canvas.forwards[row])),
         )
 
 

@@ -20,6 +20,7 @@ from warmexp.decode.edit import Edit
 # Where the token at a position came from. FIXED tokens are never revoked or overwritten (a prompt's tail, a scaffold).
 MASK, INJECTED, DECODED, FIXED = 0, 1, 2, 3
 SOURCES = ("mask", "injected", "decoded", "fixed")
+_LEAST = 1e-300  # a probability whose logarithm is counted
 
 
 # (iteration, position, token, its source, iteration of the commit that was undone)
@@ -117,6 +118,7 @@ class Canvas:
         for row, one in enumerate(starts):
             self.columns.begin(row, one.columns)
         self.revocations: dict[str, list[Revocation]] = {}
+        self.nats: dict[str, dict[int, float]] = {}
 
     def __len__(self) -> int:
         return len(self.questions)
@@ -163,6 +165,7 @@ class Canvas:
             self._log(edit.rows, edit.positions, lost, before, origin, now)
         if edit.revoke is not None:
             self._wipe(*(index[edit.revoke] for index in np.broadcast_arrays(*where)))
+        self._count(edit, now)
         row, position, token, confidence = edit.written()
         self.ids[row, position] = token
         self.source[row, position] = DECODED
@@ -199,6 +202,12 @@ class Canvas:
                 int(self.committed_at[row, position]),
             )
             self.revocations.setdefault(self.questions[row].id, []).append(event)
+
+    def _count(self, edit: Edit, now: np.ndarray) -> None:
+        """Remember the information of what is committed, Σ -ln c in nats. now: [n]."""
+        chance = np.where(edit.commit, edit.confidence, 1.0).clip(_LEAST, 1.0)
+        for row, n, value in zip(edit.rows.tolist(), now.tolist(), (-np.log(chance)).sum(1).tolist(), strict=True):
+            self.nats.setdefault(self.questions[row].id, {})[n] = value + 0.0  # no -0.0
 
     def place_prior(self, row: int, question: Question, start: Start, first: int) -> None:
         """Begin anew from position `first` of a row on, with the `start` of the `question` whose proposal was moved.

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -76,6 +76,10 @@ class Strategy:
     def shown(self) -> str:
         """What labels say of it besides its name, such as `ρ=0.5`."""
         return " ".join(f"{sign}={vars(self)[name]:.4g}" for name, sign in self.symbols.items())
+
+    def identity(self) -> dict[str, Any]:
+        """What of it changes results: its fields. One that reads a file has what is in it in the place of its path."""
+        return asdict(self)  # type: ignore[call-overload]  # every strategy is a dataclass
 
     def check(self, setup: Setup) -> None:
         """Raise a UserError, in one sentence with a remedy, where this cannot be combined with what else was chosen."""

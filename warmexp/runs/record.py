@@ -58,6 +58,7 @@ def record_of(
         "source": list(result.source),
         "confidence": [None if c is None else round(c, 4) for c in result.confidence],
         "revocations": [list(event) for event in result.revocations],
+        "nats": [round(value, 4) for value in result.nats],
     }
     return without_a_secret(record, tokenizer)
 

@@ -93,6 +93,7 @@ class Record(TypedDict, total=False):
     source: list[Source]
     confidence: list[Share | None]
     revocations: list[tuple[Forward, Count, Count, Source, Forward]]
+    nats: list[Cost]
 
 
 class Summary(TypedDict, total=False):
@@ -116,9 +117,9 @@ class Summary(TypedDict, total=False):
 
 
 _record, _summary = TypeAdapter(Record), TypeAdapter(Summary)
-# What a record of this version has; a run that goes on counts with all of it.
+# What a record of this format has; a run that goes on counts with all of it. (Those excepted were added to it.)
 _WRITTEN = (
-    *sorted(set(Record.__annotations__) - {"remembered_forwards"}),
+    *sorted(set(Record.__annotations__) - {"remembered_forwards", "nats"}),
     *("correct.strict", "correct.flexible", "proposal.correct_strict", "proposal.correct_flexible", "proposal.seconds"),
 )
 # What a front takes of a summary; a run is finished where it is there.

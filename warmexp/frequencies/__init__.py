@@ -1,0 +1,1 @@
+"""How often tokens occur in a task's training solutions."""
