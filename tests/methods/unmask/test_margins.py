@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -50,14 +51,18 @@ def test_every_margin_that_is_large_enough(margin):
 
 def test_its_own_best_is_not_the_most_confident():
     """p = (.5, .45, …) is more confident than (.4, .1, …), and its margin is smaller."""
-    from types import SimpleNamespace
-
     view = SimpleNamespace(masked=np.array([[True, True, False]]), visits=np.array([0]))
     reading = SimpleNamespace(
         confidence=np.array([[0.5, 0.4, -1.0]]), measured={"margin": np.array([[0.05, 0.3, 0.9]])}
     )
     for rule in (MarginThreshold(0.9), TopKMargin(steps_per_block=100)):
         assert rule.select(view, reading).tolist() == [[False, True, False]]
+
+
+def test_a_margin_that_is_just_reached_is_enough():
+    view = SimpleNamespace(masked=np.array([[True, True, True]]))
+    reading = SimpleNamespace(measured={"margin": np.array([[0.5, 0.75, 0.25]])})
+    assert MarginThreshold(0.5).select(view, reading).tolist() == [[True, True, False]]
 
 
 def test_a_quota_of_everything_does_not_ask_for_the_order(backbone):  # noqa: F811

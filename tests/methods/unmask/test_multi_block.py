@@ -69,6 +69,9 @@ def test_blocks_are_begun_up_to_the_first_that_waits():
     )
     begun = [[True] * 3 + [False] * 5] * 2 + [[True] * 6 + [False] * 2] * 2 + [[True] * 8]
     assert rule.begun(masked).tolist() == begun
+    # A block that waits holds up all behind it, also where a warm start has half of one of them.
+    warm = MultiBlock(block=2, share=0.5).begun(np.array([[o, o, x, x, o, x, x, x]]))
+    assert warm.tolist() == [[True] * 4 + [False] * 4]
     assert MultiBlock(block=4, share=0.5).begun(np.array([[o, o, x, x, x, x, x, x]])).all()  # half is enough
 
 
