@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 
 from warmexp import __main__ as cli
 from warmexp.api import composed
-from warmexp.config.plan import GROUPS, options, sweeps_dir
+from warmexp.config.keys import GROUPS, options, sweeps_dir
 from warmexp.errors import UserError
 
 VALUES = (

@@ -11,12 +11,15 @@ _FULL_ERROR = os.environ.setdefault("HYDRA_FULL_ERROR", "1")
 
 import hydra  # noqa: E402
 
+from warmexp import __version__  # noqa: E402
 from warmexp.config import allowed  # noqa: E402
 from warmexp.config.devices import joined  # noqa: E402
+from warmexp.config.flags import DRY_RUN, in_order  # noqa: E402
+from warmexp.config.keys import conf_dir  # noqa: E402
 from warmexp.config.messages import MISTAKES, explain  # noqa: E402
-from warmexp.config.plan import conf_dir  # noqa: E402
 from warmexp.config.plugins import take_words  # noqa: E402
-from warmexp.config.words import check_words, in_order  # noqa: E402
+from warmexp.config.quoting import unescaped  # noqa: E402
+from warmexp.config.words import check_words  # noqa: E402
 from warmexp.console import GOES_ON, complain, ending, show  # noqa: E402
 from warmexp.errors import UserError  # noqa: E402
 from warmexp.studies.end import Asked, end_study  # noqa: E402
@@ -24,21 +27,14 @@ from warmexp.studies.job import job, outcome  # noqa: E402
 from warmexp.studies.named import register, study_name, sweeper_of  # noqa: E402
 
 GREEK = {"ρ": "rho", "λ": "lambda", "τ": "tau"}
-DRY_RUN = "--dry-run"
-RERUN = "--experimental-rerun"
 
 app = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(job)
 
 
 def _arguments(words: list[str]) -> list[str]:
-    """What Hydra is given: Greek keys by their names, several devices as a list, a name for a multirun that has none,
-    our own flag as the sweeper's key."""
-    words = take_words([joined(_latin(word)) for word in words])
-    for word in words:
-        if word.startswith("--e") and RERUN.startswith(word.partition("=")[0]):  # Hydra takes it abbreviated as well
-            raise UserError(
-                f"{RERUN} is refused, since it runs what stands in a pickle: ask for the same run by its overrides."
-            )
+    """What Hydra is given: Greek keys by their names, escapes read, several devices as a list, a name for a multirun
+    that has none, our own flag as the sweeper's key."""
+    words = take_words([joined(_latin(unescaped(word))) for word in words])
     check_words(words)
     if DRY_RUN in words:
         foreign = [
@@ -93,6 +89,9 @@ def main() -> None:
     try:
         with ending(explain, MISTAKES, GOES_ON):
             sys.argv[1:] = _arguments(sys.argv[1:])
+            if "--version" in sys.argv:
+                show(f"warmexp {__version__}, Hydra {hydra.__version__}")
+                return
             app()
             status = _end()
     except Exception:  # a defect; what it says may hold anything

@@ -13,8 +13,10 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from warmexp.config import allowed
 from warmexp.config.devices import joined
-from warmexp.config.plan import Plan, conf_dir, plan
+from warmexp.config.keys import conf_dir
+from warmexp.config.plan import Plan, plan
 from warmexp.config.plugins import take_words
+from warmexp.config.quoting import unescaped
 from warmexp.studies.named import register
 
 
@@ -22,7 +24,7 @@ def composed(overrides: list[str]) -> tuple[DictConfig, dict[str, str]]:
     """The configuration that a command line composes, and the option chosen in each group."""
     register()
     allowed.install()
-    overrides = take_words(overrides)
+    overrides = take_words([unescaped(word) for word in overrides])
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         cfg = compose("config", [joined(word) for word in overrides], return_hydra_config=True)

@@ -3,6 +3,7 @@ a character."""
 
 from __future__ import annotations
 
+import argparse
 import errno
 import io
 import os
@@ -10,7 +11,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import IO
+from typing import IO, NoReturn
 
 from warmexp.errors import UserError
 from warmexp.secrets import clean_text
@@ -44,6 +45,13 @@ def complain(*texts: object) -> None:
     _show(texts, sys.stderr)
 
 
+class Parser(argparse.ArgumentParser):
+    """argparse's, whose complaint is one sentence instead of a page of usage; for commands that end in `ending`."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message.removeprefix('argument ')}: `{self.prog} --help` lists what there is.")
+
+
 @contextmanager
 def ending(
     explain: Callable[[Exception], str] = str,
@@ -57,7 +65,14 @@ def ending(
             have.
     """
     try:
-        yield
+        try:
+            yield
+        finally:
+            with written(sys.stdout):  # what waits in it; `| head` may be gone
+                pass
+    except BrokenPipeError:  # written by others, such as a page of help
+        silence(sys.stdout)
+        sys.exit(0)
     except (UserError, *mistakes) as error:
         complain(f"warmexp: {explain(error)}")
         sys.exit(2)

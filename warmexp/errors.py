@@ -34,7 +34,11 @@ def check_range(key: str, value: float, low: float, high: float, meaning: str, o
     inside = not bad and (low < value if open_low else low <= value) and value <= high  # NaN is never inside
     if not inside:
         bracket = "(" if open_low else "["
-        raise UserError(f"{key}={value} is not in {bracket}{low:g}, {high:g}]: it is {meaning}.")
+        raise UserError(f"{key}={value} is not in {bracket}{_limit(low)}, {_limit(high)}]: it is {meaning}.")
+
+
+def _limit(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}"
 
 
 def check_choice(key: str, value: str, choices: Iterable[str]) -> None:

@@ -150,6 +150,22 @@ def write_bytes(file: Path, content: bytes) -> None:
         ) from None
 
 
+def check_writable(key: str, folder: Path) -> None:
+    """Refuse, before any work is done, a folder in which no file can be made. Nothing is left behind.
+
+    Raises:
+        UserError: names the option and the folder.
+    """
+    there = next((place for place in (folder, *folder.absolute().parents) if place.exists()), folder)
+    probe = there / f".{uuid.uuid4().hex[:8]}.part"
+    try:
+        probe.touch()
+        probe.unlink()
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise UserError(f"{key} {folder} cannot be written ({why}): choose another folder.") from None
+
+
 def write_json(file: Path, value: Any) -> None:
     """Replace a JSON file. Secrets are left out of it."""
     write_text(file, json_without_secrets(value, indent=2, ensure_ascii=False, default=str) + "\n")

@@ -183,6 +183,16 @@ def _secret_key(key: Any, value: Any) -> bool:
 
 
 def _clean(text: str, known: frozenset[str]) -> str:
+    return _clean_short(text, known) if len(text) <= 200 else _cleaned(text, known)
+
+
+@lru_cache(maxsize=4096)
+def _clean_short(text: str, known: frozenset[str]) -> str:
+    """The configurations of many runs say the same again and again."""
+    return _cleaned(text, known)
+
+
+def _cleaned(text: str, known: frozenset[str]) -> str:
     for start, end in reversed(_spans(text, known)):
         text = text[:start] + REMOVED + text[end:]
     return text

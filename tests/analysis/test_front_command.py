@@ -94,3 +94,24 @@ def test_no_runs_and_no_folder(tmp_path):
         main([str(tmp_path / "nowhere")])
     done = subprocess.run([sys.executable, "-m", "warmexp.front", str(tmp_path)], capture_output=True, text=True)
     assert done.returncode == 2 and done.stderr.count("\n") == 1 and "holds no finished run" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (["--out", "file/front"], "--out file/front cannot be written"),
+        (["--out", "/proc/nowhere"], "--out /proc/nowhere cannot be written"),
+        (["--x", "dollars"], "x=dollars"),
+        (["--margin", "2"], "margin=2.0 is not in (0, 1]"),
+        (["--margin", "much"], "--margin: invalid float value: 'much'"),
+        (["--ouut", "x"], "unrecognized arguments: --ouut x: `python -m warmexp.front --help`"),
+        ([], "required: FOLDER"),
+    ],
+)
+def test_what_cannot_be_done_is_said_before_the_work(words, part, study, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr("warmexp.front.__main__.collect", lambda *_: pytest.fail("runs were read"))
+    with pytest.raises(UserError) as error:
+        main([str(study), *words] if words else [])
+    assert part in str(error.value)

@@ -19,7 +19,7 @@ from warmexp.bench.memory import allocated, memory
 from warmexp.bench.plain import CACHES, Rule
 from warmexp.bench.sharing import tau_sweep
 from warmexp.bench.subject import Subject, checkpoint_prompts, lab_checkpoint, random_backbone, random_prompts
-from warmexp.config.plan import options
+from warmexp.config.keys import options
 from warmexp.methods.length.fixed import FixedLength
 
 WORDS = [

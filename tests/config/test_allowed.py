@@ -181,7 +181,7 @@ def test_a_worker_checks_too(quiet_home):
     from hydra import initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
 
-    from warmexp.config.plan import conf_dir
+    from warmexp.config.keys import conf_dir
 
     composed([])
     GlobalHydra.instance().clear()

@@ -11,7 +11,7 @@ import pytest
 from tests.test_sinks import run_main
 from warmexp.api import composed, planned
 from warmexp.config.instantiate import build
-from warmexp.config.plan import GROUPS, conf_dir, options, readers
+from warmexp.config.keys import GROUPS, conf_dir, options, readers
 from warmexp.decode.strategy import LISTS
 
 NEEDS = {

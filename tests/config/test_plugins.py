@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from warmexp.api import planned, run_overrides
-from warmexp.config.plan import options
+from warmexp.config.keys import options
 from warmexp.config.plugins import VARIABLE, roots, take_words
 from warmexp.config.words import check_words
 from warmexp.errors import UserError

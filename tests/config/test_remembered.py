@@ -12,7 +12,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
 from warmexp.config import allowed, remembered
-from warmexp.config.plan import conf_dir, options
+from warmexp.config.keys import conf_dir, options
 from warmexp.studies.named import register
 
 WORDS = [

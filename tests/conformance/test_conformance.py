@@ -9,7 +9,7 @@ import pytest
 
 from warmexp.check_method.__main__ import compositions, main
 from warmexp.check_method.suite import conform
-from warmexp.config.plan import options
+from warmexp.config.keys import options
 from warmexp.decode.strategy import BASES
 from warmexp.methods.unmask.threshold import Threshold
 

@@ -17,7 +17,8 @@ from tests.studies.launchers.records import command
 from tests.test_sinks import run_main
 from warmexp.api import planned
 from warmexp.config.devices import available_devices, joined
-from warmexp.config.plan import GROUPS, Plan, options
+from warmexp.config.keys import GROUPS, options
+from warmexp.config.plan import Plan
 from warmexp.decode.strategy import BASES
 from warmexp.errors import UserError
 from warmexp.io import append_lines, read_lines

@@ -13,7 +13,7 @@ import torch
 from tests.reference.models import random_models
 from warmexp.api import composed
 from warmexp.config.instantiate import parts
-from warmexp.config.plan import options
+from warmexp.config.keys import options
 from warmexp.decode.batch import Decoded
 from warmexp.decode.canvas import Question
 from warmexp.decode.loop import stream

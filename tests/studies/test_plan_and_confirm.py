@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from tests.analysis.conftest import write_run
 from warmexp.analysis.analysis import MARGIN, analyse
 from warmexp.analysis.points import collect
-from warmexp.config import plan as config
+from warmexp.config import keys
 from warmexp.errors import UserError
 from warmexp.report.table import markdown
 from warmexp.studies.confirm import _once, chosen, grid, words
@@ -27,7 +27,7 @@ def points(n: int) -> list[Point]:
 
 def test_a_plan_is_written_once_and_a_change_is_kept_beside_it(tmp_path):
     first = plan_of(STUDY, points(128))
-    assert MARGIN == config.MARGIN == first["margin"] and first["questions"] == [128]
+    assert MARGIN == keys.MARGIN == first["margin"] and first["questions"] == [128]
     assert freeze(tmp_path, first, started=False) is None and freeze(tmp_path, first, started=True) is None
     written = frozen(tmp_path)
     assert written["before_first_record"] and written["plan"] == first and not written["changes"]

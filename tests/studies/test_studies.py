@@ -18,7 +18,7 @@ from omegaconf import OmegaConf
 from tests.runs.test_run import records
 from warmexp import __main__ as cli
 from warmexp.api import planned
-from warmexp.config.plan import sweeps_dir
+from warmexp.config.keys import sweeps_dir
 from warmexp.errors import UserError
 from warmexp.io import read_lines
 from warmexp.studies import job as jobs

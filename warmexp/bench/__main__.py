@@ -34,7 +34,7 @@ from warmexp.bench.report import text
 from warmexp.bench.sharing import tau_sweep
 from warmexp.bench.speed import speed
 from warmexp.bench.subject import SHAPES, Subject, build_cache, subject
-from warmexp.console import complain, ending, show
+from warmexp.console import Parser, complain, ending, show
 from warmexp.errors import UserError, check_choice, check_range, out_of_memory
 from warmexp.io import write_json
 from warmexp.models.weights import DTYPES
@@ -138,7 +138,7 @@ def _names(words: str) -> list[str]:
 
 
 def _arguments(words: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m warmexp.bench",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -17,7 +17,7 @@ from warmexp.bench.load import load
 from warmexp.bench.plain import Rule
 from warmexp.config.devices import available_device
 from warmexp.config.instantiate import build
-from warmexp.config.plan import conf_dir, options
+from warmexp.config.keys import conf_dir, options
 from warmexp.decode.canvas import Question
 from warmexp.decode.strategy import Strategies
 from warmexp.errors import UserError, check_choice, check_range

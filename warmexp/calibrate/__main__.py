@@ -13,15 +13,16 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from warmexp.console import ending, show
+from warmexp.console import Parser, ending, show
 from warmexp.errors import UserError, check_range
+from warmexp.io import check_writable
 from warmexp.proposers.calibration import KINDS
 
 ISOTONIC = ("trust", "weakest", "position")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m warmexp.calibrate", description=__doc__.partition("\n\n")[2])
+def _parser() -> Parser:
+    parser = Parser(prog="python -m warmexp.calibrate", description=__doc__.partition("\n\n")[2])
     parser.add_argument(
         "folders", nargs="+", type=Path, metavar="RUN_FOLDER", help="finished runs with proposals, several are pooled"
     )
@@ -54,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     chosen = _parser().parse_args(arguments)
     check_range("--back", chosen.back, 0, 2**20, "the number of preceding tokens that count")
+    check_writable("--out: its folder", chosen.out.parent)
     runs = [read_run(folder) for folder in chosen.folders]
     label = _label(chosen, runs)
     cold = read_run(chosen.cold) if label == "survival" else None

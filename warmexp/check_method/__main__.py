@@ -14,8 +14,8 @@ from typing import Any
 from warmexp.api import composed
 from warmexp.check_method.suite import conform
 from warmexp.config.instantiate import parts
+from warmexp.config.keys import options
 from warmexp.config.messages import MISTAKES, explain
-from warmexp.config.plan import options
 from warmexp.console import complain, ending, show
 from warmexp.decode.strategy import BASES, LISTS, Setup
 from warmexp.errors import UserError

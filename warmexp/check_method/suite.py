@@ -13,8 +13,9 @@ from itertools import islice
 from typing import Any
 
 from warmexp.check_method.problems import CANVAS, MASK, VOCABULARY, Endless, Problem, problems
+from warmexp.config.keys import LISTS
 from warmexp.decode.batch import Decoded
-from warmexp.decode.strategy import LISTS, Strategy
+from warmexp.decode.strategy import Strategy
 
 
 class Broken(Exception):

@@ -12,8 +12,9 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException, ValidationError
 
+from warmexp.config.keys import LISTS
 from warmexp.config.plugins import VARIABLE, trusts
-from warmexp.decode.strategy import BASES, LISTS
+from warmexp.decode.strategy import BASES
 from warmexp.errors import UserError, closest
 
 
@@ -112,5 +113,10 @@ def _short(target: str | None) -> str:
     return str(target).rpartition(".")[2]
 
 
+_KINDS = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
+
+
 def _reason(error: Exception) -> str:
-    return str(error).splitlines()[0].rstrip(".") + "."
+    said = str(error).splitlines()[0].rstrip(".")
+    kind = said.rpartition(" could not be converted to ")[2]
+    return f"it takes {_KINDS[kind]}." if kind in _KINDS else f"{said}."

@@ -16,10 +16,27 @@ from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from warmexp.config.devices import available_devices, workers, written
+from warmexp.config.devices import available_devices, written
 from warmexp.config.instantiate import parts
-from warmexp.config.plugins import conf_folders, source_sha256
-from warmexp.decode.strategy import BASES, LISTS, Setup, Strategies
+from warmexp.config.keys import (
+    BASELINE,
+    ENDPOINTS,
+    ENGINES,
+    GROUPS,
+    LISTS,
+    METHODS,
+    PLAIN,
+    SHARED,
+    STRATEGIES,
+    STUDY,
+    baseline_of,
+    endpoint_of,
+    keys_read,
+    options,
+    readers,
+)
+from warmexp.config.plugins import source_sha256
+from warmexp.decode.strategy import Setup, Strategies
 from warmexp.errors import UserError, check_choice, check_range, closest
 from warmexp.models.checkpoint import Checkpoint
 from warmexp.models.graphs import check_graphs
@@ -27,53 +44,10 @@ from warmexp.proposers.proposal import Proposer
 from warmexp.secrets import clean_text, is_secret
 from warmexp.tasks.task import Task, TaskQuestion
 
-METHODS = tuple(BASES)
-GROUPS = ("backbone", "proposer", *METHODS, "task", "tracker")
-# Always in a run's identity; the others only where they are not what every run had before there was a choice.
-STRATEGIES = ("init", "unmask", "remask", "cache", "length")
-# Keys people type; groups read them as ${top:KEY,DEFAULT}.
-SHARED = {
-    "rho": "init=token_inject",
-    "lambda": "init=embed_interp",
-    "p": "init=embed_interp",
-    "tau": "unmask=threshold",
-}
-PLAIN = {"seed": int, "device": (str, ListConfig), "batch_size": int, "engine": str, "outputs": str}
-ENGINES = ("fast", "graphs", "plain")
-STUDY = ("name", "baseline", "margin", "endpoint", "confirm")
-MARGIN = 0.01  # of non-inferiority, as a share of the questions: what study.margin=null stands for
-ENDPOINTS = {
-    "cost": "the difference of cost to the paired baseline run, where accuracy is non-inferior",
-    "accuracy": "the difference of accuracy to the paired baseline run",
-    "saved": "the cost saved at equal accuracy",
-}
-BASELINE = "init=mask remask=none"  # what study.baseline=null stands for
 # Raised when records change meaning, so that old folders are not taken for new ones.
 RECORD_FORMAT = 2
-_TOP = re.compile(r"\$\{top:(\w+)")
 _FOLDER = re.compile(r"[\w=+-][\w.,=+-]*")
 _SELECTOR = re.compile(r"[\w.]+=\S+")
-
-OmegaConf.register_new_resolver(
-    "top", lambda name, default, *, _root_: default if _root_.get(name) is None else _root_[name], replace=True
-)
-OmegaConf.register_new_resolver("workers", workers, replace=True)
-
-
-def conf_dir() -> Path:
-    """The Hydra configuration: inside the package when installed from a wheel, beside it in a checkout."""
-    return _shipped("conf")
-
-
-def sweeps_dir() -> Path:
-    """The named studies, found like `conf_dir`."""
-    return _shipped("sweeps")
-
-
-def _shipped(name: str) -> Path:
-    package = Path(__file__).resolve().parent.parent
-    inside = package / name
-    return inside if inside.is_dir() else package.parent / name
 
 
 @dataclass
@@ -254,11 +228,20 @@ def _check_keys(cfg: DictConfig) -> None:
     for key in SHARED:
         value = cfg[key]
         if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
-            raise UserError(f"{key}={value} is not a number.")
+            many = (
+                f"; several values are a study, -m {key}={','.join(map(str, value))}"
+                if isinstance(value, ListConfig)
+                else ""
+            )
+            raise UserError(f"{key}={value} is not a number: write one such as {key}=0.5{many}.")
     for key, kind in PLAIN.items():
         value = cfg[key]
         if isinstance(value, bool) or not isinstance(value, kind):
-            raise UserError(f"{key}={value} is not {'a whole number' if kind is int else 'a word'}.")
+            device = f": a GPU is called cuda:{value}" if key == "device" and isinstance(value, int) else ""
+            example = (
+                ": write one such as " + ("1" if kind is int else "a folder's name") if key != "device" else device
+            )
+            raise UserError(f"{key}={value} is not {'a whole number' if kind is int else 'a word'}{example}.")
     _check_study(cfg.study)
     check_choice("engine", cfg.engine, ENGINES)
     if cfg.share != "auto" and not isinstance(cfg.share, bool):
@@ -266,12 +249,14 @@ def _check_keys(cfg: DictConfig) -> None:
             f"share={cfg.share} is not one of auto, true, false: whether jobs of one process share forwards."
         )
     check_range("batch_size", cfg.batch_size, 1, 2**20, "the number of questions decoded together")
+    if not str(cfg.outputs).strip():
+        raise UserError("outputs= names no folder: write outputs=FOLDER, or leave it out.")
     check_range("seed", cfg.seed, 0, 2**63 - 1, "the key of every random draw")
 
 
 def _check_study(study: Any) -> None:
     if not isinstance(study, DictConfig):
-        raise UserError(f"study={study} is not a node: set {' and '.join(f'study.{key}' for key in STUDY)}.")
+        raise UserError(f"study={study}: study has keys of its own, {', '.join(STUDY)}: write study.name={study}.")
     for key, value in study.items():
         if key not in STUDY:
             raise UserError(f"study.{key} is not a key of study{closest(str(key), STUDY)}; it has {', '.join(STUDY)}.")
@@ -302,61 +287,15 @@ def _check_study(study: Any) -> None:
             check_choice(f"study.baseline: {key}", one, options(key))
 
 
-def margin_of(study: DictConfig) -> float:
-    """Of non-inferiority, as a share of the questions."""
-    return MARGIN if study.get("margin") is None else float(study.margin)
-
-
-def endpoint_of(study: DictConfig) -> str:
-    """The primary endpoint, one of ENDPOINTS."""
-    return study.get("endpoint") or next(iter(ENDPOINTS))
-
-
-def baseline_of(study: DictConfig) -> str:
-    """The selector of the baseline's runs (analysis/baseline.py); a list of them is several ways to be one."""
-    given = study.baseline
-    return " | ".join(given) if isinstance(given, ListConfig) else given or BASELINE
-
-
-def options(group: str) -> list[str]:
-    """The options a group has."""
-    return sorted({p.stem for p in option_files(group)})
-
-
-def option_files(group: str = "*") -> list[Path]:
-    """The YAML files of a group's options, or of all groups': the project's own and those of trusted packages."""
-    return [file for folder in (conf_dir(), *conf_folders()) for file in sorted(folder.glob(f"{group}/*.yaml"))]
-
-
 def _unread(cfg: DictConfig, choices: dict[str, str]) -> list[str]:
     """A sentence per shared key that was given and that no chosen group reads."""
-    read = _keys_read(cfg)
+    read = keys_read(cfg)
     return [
         f"{key}={cfg[key]} is read by {readers(key)} and by nothing chosen here ({_chosen(key, choices)}): drop it or"
         " choose that."
         for key in SHARED
         if cfg[key] is not None and key not in read
     ]
-
-
-def reads(cfg: DictConfig, key: str) -> bool:
-    """Whether the chosen options have a use for a key: a shared one that they read, or one of their own."""
-    if key in SHARED:
-        return key in _keys_read(cfg)
-    parent, _, name = key.rpartition(".")
-    node = OmegaConf.select(cfg, parent) if parent else cfg
-    return isinstance(node, DictConfig) and name in node
-
-
-def _keys_read(cfg: DictConfig) -> set[str]:
-    return set(_TOP.findall(json.dumps({group: OmegaConf.to_container(cfg[group], resolve=False) for group in GROUPS})))
-
-
-def readers(key: str) -> str:
-    """The group options that read a shared key, from the files themselves."""
-    files = option_files()
-    found = [f"{f.parent.name}={f.stem}" for f in files if key in _TOP.findall(f.read_text(encoding="utf-8"))]
-    return ", ".join(found) or "no group"
 
 
 def _chosen(key: str, choices: dict[str, str]) -> str:

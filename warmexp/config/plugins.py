@@ -93,9 +93,14 @@ def take_words(words: Sequence[str]) -> list[str]:
     ]
     paths = [str(Path(name).expanduser().resolve()) if _is_path(name) else name for name in given if name]
     if paths:
-        before = [name for name in os.environ.get(VARIABLE, "").split(",") if name.strip()]
+        said = os.environ.get(VARIABLE, "")
+        before = [name for name in said.split(",") if name.strip()]
         os.environ[VARIABLE] = ",".join(dict.fromkeys([*before, *paths]))
-        roots()
+        try:
+            roots()
+        except UserError:  # nothing that is asked afterwards is refused because of it
+            os.environ[VARIABLE] = said
+            raise
     return [word for word in words if not word.startswith(WORD)]
 
 

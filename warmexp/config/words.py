@@ -1,31 +1,39 @@
-"""The words of a command line, looked at before Hydra sees them: what it would answer with a traceback gets a
-sentence."""
+"""The words of a command line, looked at before Hydra sees them: what it would answer with a traceback, with a page of
+usage or not at all gets a sentence."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType, QuotedString
 from hydra.errors import HydraException
 
-from warmexp.config.plan import GROUPS
-from warmexp.decode.strategy import LISTS
+from warmexp.config.flags import apart, check_flags
+from warmexp.config.keys import GROUPS, LISTS, PLAIN, SHARED, sweeps_dir
+from warmexp.config.quoting import check_unquoted
+from warmexp.config.remedies import remedy
 from warmexp.errors import UserError
+
+_MULTIRUN = {"-m", "--multirun", "hydra.mode=MULTIRUN"}
 
 
 def check_words(words: Sequence[str]) -> None:
     """Refuse what no run can be made of.
 
     Raises:
-        UserError: names the word.
+        UserError: names the word, and what to write instead.
     """
     for word in words:
         if not word.isprintable() and any("\ud800" <= c <= "\udfff" for c in word):
             raise UserError(
                 f"{word.encode('ascii', 'backslashreplace').decode()} is not UTF-8 text: write it in UTF-8."
             )
-    for override in _overrides(words):
+    check_flags(words, (*GROUPS, *SHARED, *PLAIN, "share", "study", "experiment", "sweep"))
+    # Of what completes words, the line is half a line.
+    overrides = [] if {"--shell-completion", "-sc"} & set(words) else _overrides(words)
+    for override in overrides:
         group = override.key_or_group
         if (group in GROUPS or group in ("experiment", "sweep") or "/" in group) and override.type != OverrideType.DEL:
             for value in _values(override):
@@ -34,41 +42,64 @@ def check_words(words: Sequence[str]) -> None:
                         raise UserError(f"{override.input_line} is no list of options: {group} takes names of them.")
                 elif not isinstance(value, str):
                     raise UserError(f"{override.input_line} is not an option: {group} takes the name of one.")
+    _check_studies(overrides)
+    _check_several(overrides, words)
 
 
-# Hydra's own options that take the word behind them.
-_WITH_A_WORD = {"--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd", "--package", "-p"}
-_INFO, _CFG = {"all", "config", "defaults", "defaults-tree", "plugins", "searchpath"}, {"job", "hydra", "all"}
-_WITH_A_CHOICE = {"--info": _INFO, "-i": _INFO, "--cfg": _CFG, "-c": _CFG}
+def _check_studies(overrides: Sequence[Override]) -> None:
+    """`+sweep=NAME` adds a study's file, once."""
+    named = [override for override in overrides if override.key_or_group == "sweep"]
+    if len(named) > 1 or any(override.is_sweep_override() for override in named):
+        raise UserError(
+            f"{' '.join(str(override.input_line) for override in named)}: a command runs one study; give one"
+            " +sweep=NAME, and run one study after the other."
+        )
+    for override in named:
+        if override.type not in (OverrideType.ADD, OverrideType.FORCE_ADD):
+            files = ", ".join(sorted(file.stem for file in sweeps_dir().glob("*.yaml")))
+            raise UserError(
+                f"{override.input_line}: a study is added, so write +sweep={_text(override.value())} (the studies:"
+                f" {files})."
+            )
 
 
-def in_order(words: Sequence[str]) -> list[str]:
-    """Options first, then overrides, each in their order: Hydra wants its overrides in a row, and a person adds `-m`
-    where it occurs."""
-    options: list[str] = []
-    overrides: list[str] = []
-    left = list(words)
-    while left:
-        word = left.pop(0)
-        if not word.startswith("-"):
-            overrides.append(word)
-            continue
-        options.append(word)
-        if left and (word in _WITH_A_WORD or left[0] in _WITH_A_CHOICE.get(word, ())):
-            options.append(left.pop(0))
-    return [*options, *overrides]
+def _check_several(overrides: Sequence[Override], words: Sequence[str]) -> None:
+    """Several values of a key are a study, which is asked for; and so is what carries studies out."""
+    studies = any(override.key_or_group == "sweep" for override in overrides)
+    asked = any(word in _MULTIRUN or word.startswith("--mu") for word in words)
+    if studies or asked or any(word.startswith(("--", "-h", "-c", "-i", "-sc")) for word in words):
+        return
+    for override in overrides:
+        key, _, value = str(override.input_line).partition("=")
+        if override.key_or_group in ("hydra/launcher", "hydra/sweeper"):
+            raise UserError(f"{override.input_line} carries out a study, and this is one run: add -m, or leave it out.")
+        if override.is_sweep_override():
+            decimal = key in SHARED and re.fullmatch(r"\d+,\d+", value)
+            number = f"; a number has a full stop, {key}={value.replace(',', '.')}" if decimal else ""
+            known = {*GROUPS, *SHARED, *PLAIN, "experiment"} - set(LISTS)
+            single = key.lstrip("+") in known or re.fullmatch(r"[-+.,\d]*", value)
+            lists = "" if single else f"; a list is written {key}=[{value}]"
+            raise UserError(
+                f"{override.input_line} gives {key} several values: add -m to run each of them as a"
+                f" study{number}{lists}."
+            )
 
 
 def _overrides(words: Sequence[str]) -> list[Override]:
-    """Those that can be read; what cannot is Hydra's to complain of."""
+    """Every word that is no option, read.
+
+    Raises:
+        UserError: for the first that cannot be.
+    """
     found = []
     parser = OverridesParser.create()
-    for word in words:
-        if "=" in word and not word.startswith("-"):
-            try:
-                found.append(parser.parse_override(word))
-            except HydraException:
-                continue
+    for word in apart(words)[1]:
+        try:
+            override = parser.parse_override(word)
+        except HydraException:
+            raise UserError(remedy(word, words)) from None
+        check_unquoted(word, override._value)
+        found.append(override)
     return found
 
 

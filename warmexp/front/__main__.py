@@ -3,24 +3,23 @@ report."""
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
 from warmexp.analysis.analysis import MARGIN, analyse
-from warmexp.analysis.axes import AXES
+from warmexp.analysis.axes import AXES, axis
 from warmexp.analysis.baseline import DEFAULT
 from warmexp.analysis.measured import cores
 from warmexp.analysis.outside import read_outside
 from warmexp.analysis.points import FILTERS, collect
-from warmexp.console import ending, show
-from warmexp.errors import UserError, check_choice
-from warmexp.io import read_json
+from warmexp.console import Parser, ending, show
+from warmexp.errors import UserError, check_choice, check_range
+from warmexp.io import check_writable, read_json
 from warmexp.studies.frozen import frozen
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m warmexp.front", description=__doc__)
+def _parser() -> Parser:
+    parser = Parser(prog="python -m warmexp.front", description=__doc__)
     parser.add_argument(
         "folders", nargs="+", type=Path, metavar="FOLDER", help="run folders, or folders above them, such as outputs"
     )
@@ -78,6 +77,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             )
     check_choice("accuracy", chosen.accuracy, FILTERS)
     outside = read_outside(chosen.points) if chosen.points else ()
+    axis(chosen.x)
+    check_range(
+        "margin", chosen.margin, 0.0, 1.0, "how much accuracy may be lost, as a share of the questions", open_low=True
+    )
+    out = chosen.out or chosen.folders[0] / "front"
+    check_writable("--out" if chosen.out else "the front's folder", out)
     points, left_out = collect(chosen.folders, chosen.accuracy)
     if not points:
         why = f" ({left_out[0]})" if left_out else ""
@@ -101,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             f"baseline={chosen.baseline} matches none of the {len(front.runs)} runs: --baseline names the runs to beat."
         )
     try:
-        paths = write_front(front, chosen.out or chosen.folders[0] / "front")
+        paths = write_front(front, out)
     finally:  # whether it can be written or not; and a console that cannot show it does not keep it from being written
         print_table(front)
     for name, path in paths.items():

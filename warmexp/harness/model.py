@@ -21,7 +21,8 @@ from lm_eval.api.registry import register_model
 from lm_eval.utils import simple_parse_args_string
 
 from warmexp.api import planned
-from warmexp.config.plan import GROUPS, Plan, questions_sha256
+from warmexp.config.keys import GROUPS
+from warmexp.config.plan import Plan, questions_sha256
 from warmexp.console import show
 from warmexp.errors import UserError
 from warmexp.harness.library import NO_CACHE

@@ -22,7 +22,7 @@ import torch
 from safetensors.torch import save_file
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
-from warmexp.console import complain, ending, show
+from warmexp.console import Parser, complain, ending, show
 from warmexp.errors import UserError
 from warmexp.models.hub import INDEX
 from warmexp.models.layouts import LAYOUTS
@@ -195,9 +195,7 @@ def _dream_tokenizer(out: Path, tokens: dict[str, int]) -> None:
 
 
 def _arguments(words: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m warmexp.models.random_checkpoint", description=__doc__.split("\n", 1)[0]
-    )
+    parser = Parser(prog="python -m warmexp.models.random_checkpoint", description=__doc__.split("\n", 1)[0])
     parser.add_argument("--layout", choices=sorted(SHAPES), required=True)
     parser.add_argument("--out", type=Path, required=True, help="a new or empty folder")
     for name in SHAPES["llada"]:

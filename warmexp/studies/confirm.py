@@ -18,7 +18,8 @@ from omegaconf import DictConfig
 
 from warmexp.analysis.chosen import TUNING
 from warmexp.analysis.result import Front, Result
-from warmexp.config.plan import baseline_of
+from warmexp.config.keys import baseline_of
+from warmexp.config.quoting import escaped
 from warmexp.console import show
 from warmexp.errors import UserError
 from warmexp.io import read_json, write_json
@@ -92,14 +93,14 @@ def confirm(cfg: DictConfig, front: Front, jobs: Sequence[Job], folder: Path) ->
 def grid(overrides: Sequence[str]) -> str:
     """A job's words on the test split, each pinned, as a line of `hydra.sweeper.grids`."""
     kept = [word for word in overrides if word.partition("=")[0] != "task.split"]
-    return shlex.join(f"!{word}" for word in [*kept, "task.split=test"])
+    return shlex.join(f"!{escaped(word)}" for word in [*kept, "task.split=test"])
 
 
 def words(cfg: DictConfig, lines: Sequence[str], name: str) -> list[str]:
     """The command line of the confirming study: this one's, with other grids and another name."""
     own = {"study.name", "study.confirm", "study.baseline", "task.split"}
     own |= {word.lstrip("!").partition("=")[0] for line in lines for word in shlex.split(line)}
-    kept = [word for word in cfg.hydra.overrides.task if word.partition("=")[0] not in own]
+    kept = [escaped(word) for word in cfg.hydra.overrides.task if word.partition("=")[0] not in own]
     grids = ",".join(_quoted(line) for line in lines)
     return [
         "-m",

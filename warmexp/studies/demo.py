@@ -3,18 +3,17 @@ them."""
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from pathlib import Path
 
 from warmexp.__main__ import main as warmexp
-from warmexp.console import complain, ending, show
+from warmexp.console import Parser, complain, ending, show
 from warmexp.io import write_text
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m warmexp.studies.demo", description=__doc__)
+    parser = Parser(prog="python -m warmexp.studies.demo", description=__doc__)
     parser.add_argument("--limit", type=int, help="questions per run (default: the study's)")
     parser.add_argument("--outputs", type=Path, default=Path("outputs"), help="where run folders go (default: outputs)")
     chosen = parser.parse_args(arguments)

@@ -10,7 +10,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from warmexp.config.instantiate import build
-from warmexp.config.plan import baseline_of, margin_of
+from warmexp.config.keys import baseline_of, margin_of
 from warmexp.console import complain, show
 from warmexp.locks import Lock
 from warmexp.runs.stored import finished

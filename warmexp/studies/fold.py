@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from warmexp.config.plan import SHARED, readers
+from warmexp.config.keys import SHARED, readers
 
 
 @dataclass(frozen=True)

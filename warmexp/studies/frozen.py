@@ -16,7 +16,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from warmexp.config.plan import ENDPOINTS, baseline_of, endpoint_of, margin_of
+from warmexp.config.keys import ENDPOINTS, baseline_of, endpoint_of, margin_of
 from warmexp.errors import UserError
 from warmexp.io import read_json, write_json
 from warmexp.studies.fold import Point

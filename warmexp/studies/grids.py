@@ -9,6 +9,7 @@ from itertools import islice
 from hydra.core.override_parser.types import Override
 
 from warmexp.config.devices import joined
+from warmexp.config.quoting import unescaped
 from warmexp.errors import UserError
 
 PINNED = "!"
@@ -22,7 +23,7 @@ def grid_words(grid: str, common: Sequence[str], arguments: Sequence[str]) -> li
     with `!` is what makes the grid what it is and keeps its value: `init=token_inject !proposer=oracle`.
     """
     try:
-        words = shlex.split(grid)
+        words = [unescaped(word) for word in shlex.split(grid)]
     except ValueError as error:
         raise UserError(f"hydra.sweeper.grids: '{grid}' cannot be read ({error}).") from None
     pinned = {_key(word.removeprefix(PINNED)) for word in words if word.startswith(PINNED)}

@@ -15,7 +15,7 @@ from functools import cache
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
-from warmexp.config.plan import sweeps_dir
+from warmexp.config.keys import sweeps_dir
 from warmexp.secrets import clean_text
 
 # Words that say where and how a study is run, not what it is.

@@ -24,7 +24,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, dist
 from optuna.exceptions import ExperimentalWarning
 from optuna.trial import Trial, TrialState
 
-from warmexp.config.plan import GROUPS, reads
+from warmexp.config.keys import GROUPS, reads
 from warmexp.console import show
 from warmexp.errors import UserError, check_choice, check_range
 from warmexp.locks import Lock

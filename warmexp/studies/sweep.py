@@ -14,8 +14,9 @@ from omegaconf import OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from warmexp.analysis.paired import fewest_questions
+from warmexp.config.keys import baseline_of, margin_of
 from warmexp.config.messages import explain
-from warmexp.config.plan import baseline_of, margin_of, plan
+from warmexp.config.plan import plan
 from warmexp.console import complain, show
 from warmexp.errors import UserError
 from warmexp.runs.circumstances import other_seconds
@@ -102,6 +103,7 @@ def _launch(sweeper: Sweeper, study: StudyFolder, todo: list[tuple[Job, Point]])
     In the first round a job leaves a busy run alone, so that several workers share a study; after it, it waits.
     """
     returned: list[Any] = []
+    told: str | None = None
     for attempt in range(_ROUNDS):
         if not todo:
             break
@@ -111,14 +113,29 @@ def _launch(sweeper: Sweeper, study: StudyFolder, todo: list[tuple[Job, Point]])
                 [[*job.overrides, patience] for job, _ in todo], initial_job_idx=todo[0][0].number
             )
         except Exception as error:  # the launcher's own: a worker was killed, a cluster refused
-            complain(f"warmexp: the launcher gave up: {_said(error)}")
             failed = {job.number for job in study.states() if job.status == FAILED}
-            todo = [(job, point) for job, point in todo if job.number not in failed and finished(point.folder) is None]
+            left = [(job, point) for job, point in todo if job.number not in failed and finished(point.folder) is None]
+            why = _given_up(error)
+            if why != told:
+                complain(f"warmexp: the launcher gave up: {why}")
+            elif len(left) == len(todo):  # and would again
+                for job, _ in left:
+                    study.write(job.with_(status=FAILED, reason=why))
+                break
+            todo, told = left, why
             continue
         values = [_value(result, study, job) for result, (job, _) in zip(results, todo, strict=True)]
         returned += [value for value in values if value != BUSY]
         todo = [pair for pair, value in zip(todo, values, strict=True) if value == BUSY]
     return returned
+
+
+def _given_up(error: Exception) -> str:
+    """A launcher's complaint, with what to do where that is known."""
+    said = _said(error)
+    if "srun" in said or "slurm" in said.lower():
+        return f"{said}: where Slurm's commands are not found, submit from a login node, or use hydra/launcher=local"
+    return said
 
 
 def _value(result: JobReturn, study: StudyFolder, job: Job) -> Any:

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from warmexp.console import complain, ending, show
+from warmexp.console import Parser, complain, ending, show
 from warmexp.errors import UserError
 from warmexp.secrets import without_secrets
 from warmexp.tracking import content, sent
@@ -106,8 +106,8 @@ def _check(asked: argparse.Namespace) -> None:
         )
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m warmexp.tracking.backfill", description=__doc__.split("\n\n")[0])
+def _parser() -> Parser:
+    parser = Parser(prog="python -m warmexp.tracking.backfill", description=__doc__.split("\n\n")[0])
     parser.add_argument(
         "folders", nargs="+", type=Path, metavar="FOLDER", help="run folders, study folders, or a folder of them"
     )

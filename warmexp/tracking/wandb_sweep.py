@@ -22,8 +22,8 @@ from hydra.core.override_parser.types import IntervalSweep, Override
 from omegaconf import OmegaConf
 
 from warmexp.api import composed
+from warmexp.config.keys import GROUPS, SHARED, reads, sweeps_dir
 from warmexp.config.messages import MISTAKES, explain
-from warmexp.config.plan import GROUPS, SHARED, reads, sweeps_dir
 from warmexp.console import ending, show
 from warmexp.errors import UserError, closest
 from warmexp.secrets import without_secrets

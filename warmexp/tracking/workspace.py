@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from warmexp.console import complain, ending, show
+from warmexp.console import Parser, complain, ending, show
 from warmexp.errors import UserError
 from warmexp.io import read_json, write_json
 from warmexp.secrets import without_secrets
@@ -146,10 +146,8 @@ def _save(asked: argparse.Namespace) -> str:
         ) from None
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m warmexp.tracking.workspace", description="Save a W&B workspace of a study."
-    )
+def _parser() -> Parser:
+    parser = Parser(prog="python -m warmexp.tracking.workspace", description="Save a W&B workspace of a study.")
     parser.add_argument("study", type=Path, metavar="STUDY", help="a study's folder, such as outputs/studies/NAME")
     parser.add_argument(
         "--project",

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from warmexp.config.plan import sweeps_dir
+from warmexp.config.keys import sweeps_dir
 from warmexp.tracking import wandb_sweep
 from warmexp.tracking.wandb_sweep import sweep_file
 
