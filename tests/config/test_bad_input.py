@@ -44,7 +44,7 @@ WRONG = {
     "evidence=[bonus,7]": ["evidence=[bonus,7] is no list of options"],
     "evidence=7": ["evidence=7 is not an option"],
     "evidence=[bonus]": ["evidence=[bonus]", "init=mask reads none", "init=token_inject rho=0"],
-    "unmask=bonus": ["unmask=bonus", "evidence=[bonus] is", "agreement, ", "threshold, topk."],
+    "unmask=bonus": ["unmask=bonus", "evidence=[bonus] is", "agreement, ", "threshold, topk"],
     "unmask=topk unmask.steps_per_block=0": ["unmask.steps_per_block=0"],
     "init=token_inject proposer=none": ["needs a proposal", "lab_weak"],
     "remask=linear": ["remask.scope=injected", "init=mask", "remask.scope=decoded"],

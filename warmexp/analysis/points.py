@@ -36,6 +36,7 @@ _GROUPS = (
     "cache",
     "length",
     "anchor",
+    "ensemble",
     "task",
     "backbone",
 )
@@ -235,6 +236,7 @@ def _point(folder: Path, config: dict[str, Any], summary: dict[str, Any], accura
                     str(labels.get("init") or ""),
                     _named("+ {}", choices.get("evidence"), labels.get("evidence")),
                     "" if choices.get("anchor", "none") == "none" else "re-anchored",
+                    _named("+ {}", choices.get("ensemble"), labels.get("ensemble")),
                 ),
             )
         ),

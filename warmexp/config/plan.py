@@ -162,6 +162,7 @@ def plan(cfg: DictConfig, choices: dict[str, str], multirun: bool = False) -> Pl
         **({"evidence": [_identity_of(one) for one in strategies.evidence]} if strategies.evidence else {}),
         **({"schedule": _identity_of(strategies.schedule)} if choices["schedule"] != "blocks" else {}),
         **({"anchor": _identity_of(strategies.anchor)} if strategies.anchor.moves else {}),
+        **({"ensemble": _identity_of(strategies.ensemble)} if strategies.ensemble.several else {}),
         **(
             {"sampling": "splitmix64"} if strategies.unmask.temperature > 0 else {}
         ),  # runs of other draws have no such entry

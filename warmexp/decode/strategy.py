@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -348,6 +348,20 @@ class Anchor(Strategy):
             )
 
 
+class Ensemble(Strategy):
+    """One question decoded several times, above the loop: what the members are. Their answers are counted, and the cost
+    is the sum (runs/members.py).
+
+    several: whether there is more than one.
+    """
+
+    several: bool = False
+
+    def members(self, strategies: Strategies, seed: int) -> Iterator[tuple[Strategies, int]]:
+        """What each member is decoded with, and its seed. Members share their question's proposal."""
+        yield strategies, seed
+
+
 # The class that a group's classes derive from.
 BASES: dict[str, type[Strategy]] = {
     "init": Init,
@@ -358,6 +372,7 @@ BASES: dict[str, type[Strategy]] = {
     "cache": Cache,
     "length": Length,
     "anchor": Anchor,
+    "ensemble": Ensemble,
 }
 # Groups of which several options can be chosen at once.
 LISTS = ("evidence",)
@@ -375,6 +390,7 @@ class Strategies:
     length: Length
     anchor: Anchor
     evidence: tuple[Evidence, ...] = ()
+    ensemble: Ensemble = field(default_factory=Ensemble)
 
     def __iter__(self) -> Iterator[Strategy]:
         yield from (
@@ -386,6 +402,7 @@ class Strategies:
             self.cache,
             self.length,
             self.anchor,
+            self.ensemble,
         )
 
     @property

@@ -37,6 +37,7 @@ from warmexp.runs.console import ProgressBar
 from warmexp.runs.devices import placed
 from warmexp.runs.environment import environment, keep_float32, no_cudnn_attention
 from warmexp.runs.footprint import Footprint, fitting
+from warmexp.runs.members import merged
 from warmexp.runs.record import record_of, texts_of
 from warmexp.runs.stored import finished, read_unfinished
 from warmexp.runs.summary import summarise
@@ -310,7 +311,10 @@ def _decode_some(
     questions: Iterable[TaskQuestion],
     size: int,
 ) -> Iterator[tuple[TaskQuestion, dict[str, Any]]]:
-    meter = SharingMeter(backbone, memory=_memory) if plan.shares else Meter(backbone)
+    def metered() -> Meter:
+        return SharingMeter(backbone, memory=_memory) if plan.shares else Meter(backbone)
+
+    meter = metered()
     drafts = plan.strategies.init.reads_proposal and plan.proposer.from_backbone
     taken: dict[str, tuple[TaskQuestion, tuple[Proposal, Encoded] | None]] = {}
 
@@ -322,9 +326,20 @@ def _decode_some(
                 taken[question.id] = question, proposals[question.id]
                 yield _question(plan, question, proposals[question.id])
 
-    for result in stream(backbone, asked(), plan.strategies, plan.seed, meter, size):
-        question, proposal = taken.pop(result.id)
-        yield question, record_of(plan, question, result, proposal)
+    if not plan.strategies.ensemble.several:
+        for result in stream(backbone, asked(), plan.strategies, plan.seed, meter, size):
+            question, proposal = taken.pop(result.id)
+            yield question, record_of(plan, question, result, proposal)
+        return
+    waiting = asked()
+    while some := list(islice(waiting, size)):
+        records: dict[str, list[dict[str, Any]]] = {question.id: [] for question in some}
+        for strategies, seed in plan.strategies.ensemble.members(plan.strategies, plan.seed):
+            for result in stream(backbone, some, strategies, seed, meter, size):
+                records[result.id].append(record_of(plan, taken[result.id][0], result, taken[result.id][1]))
+            meter = metered()  # the first has counted what the proposals took
+        for i, rows in records.items():
+            yield taken.pop(i)[0], merged(rows, plan.task.matches)
 
 
 def _drafted(plan: Plan, meter: Meter, questions: Sequence[TaskQuestion]) -> dict[str, tuple[Proposal, Encoded]]:

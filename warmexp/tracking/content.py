@@ -25,6 +25,7 @@ CHOICES = (
     "cache",
     "length",
     "anchor",
+    "ensemble",
     "task",
 )
 # Written by their group, typed at the top: the value that counts is the group's, defaults included.

@@ -18,4 +18,4 @@ class WholeCanvas(Schedule):
         return length.canvas_length
 
     def advance(self, start: np.ndarray, todo: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
-        return start, todo.any(1)
+        return start, np.asarray(todo.any(1))
