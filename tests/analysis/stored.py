@@ -3,7 +3,7 @@ recomputed from them.
 
     python -m tests.analysis.stored outputs       # after python -m warmexp -m +sweep=trust; writes data/trust.json.gz
 
-A run is {"method", "proposer", "tau", "block", "length", "split", "n", "nfe": a base-36 digit per question, "right": 0
+A run is {"method" (the init, and the unmasking policy where it is not the threshold), "proposer", "tau", "block", "length", "split", "n", "nfe": a base-36 digit per question, "right": 0
 or 1 per question}, questions in the order of their ids. Right is by the flexible filter.
 """
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 import gzip
 import json
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -81,18 +81,15 @@ def the(
 
 def cold(split: str = "test", **settings) -> list[Run]:
     """Cold runs of a split, with these settings."""
-    found = [run for run in runs() if run.method == "mask" and run.split == split]
+    found = [run for run in runs() if run.method.startswith("mask") and run.split == split]
     return [run for run in found if all(getattr(run, key) == value for key, value in settings.items())]
 
 
 def baseline() -> list[Run]:
-    """What a cold start would choose on the calibration split, the corners of its hull there, on the test split; all
-    that it can choose where not all of it is stored for the calibration split."""
+    """What a cold start chooses on the calibration split, the corners of its hull there, on the test split."""
     there = cold("calibration")
-    if len(there) < len(cold()):
-        return cold()
-    best = {(run.tau, run.block, run.length) for run in corners(there)}
-    return [run for run in cold() if (run.tau, run.block, run.length) in best]
+    best = {(run.method, run.tau, run.block, run.length) for run in corners(there)}
+    return [run for run in cold() if (run.method, run.tau, run.block, run.length) in best]
 
 
 def corners(some: list[Run]) -> list[Run]:
@@ -111,17 +108,6 @@ def _right(run: Run) -> float:
     return float(run.right.mean())
 
 
-def half(run: Run, which: int) -> Run:
-    """Every second question of a run."""
-    return replace(run, nfe=run.nfe[which::2], right=run.right[which::2])
-
-
-def chosen_on(which: int) -> list[Run]:
-    """The corners of the cold hull on one half of the test questions, measured on the other half."""
-    best = {(run.tau, run.block, run.length) for run in corners([half(run, which) for run in cold()])}
-    return [half(run, 1 - which) for run in cold() if (run.tau, run.block, run.length) in best]
-
-
 def saving(run: Run, others: list[Run]) -> Saved:
     both = [*others, run]
     cost, right = np.stack([one.nfe for one in both], axis=1), np.stack([one.right for one in both], axis=1)
@@ -133,11 +119,10 @@ def write(outputs: str) -> None:
     found = []
     for point in collect(outputs)[0]:
         settings, records = dict(point.settings), rows(point.folder)
-        known = point.method in ("mask", "verified") and settings["length.block_length"] in (16, 24)
-        if point.oracle or point.unmask != "threshold" or point.remask != "none" or not known:
+        if point.oracle or point.remask != "none" or point.method not in ("mask", "verified"):
             continue
         about = {
-            "method": point.method,
+            "method": point.method if point.unmask == "threshold" else f"{point.method}, {point.unmask}",
             "proposer": point.proposer,
             "tau": point.at,
             "block": settings["length.block_length"],
