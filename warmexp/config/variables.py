@@ -1,7 +1,7 @@
 """Which environment variables a configuration may read by `${oc.env:NAME}`: those that somebody here has named.
 
 A configuration from somebody else could put any variable into a prompt, and with it into records and reports that are
-shared. So a variable is read only where its name is in the project's own configuration (the two of `OURS`), in one of a
+shared. So a variable is read only where its name is in the project's own configuration (those of `OURS`), in one of a
 trusted package, or on the command line. Who asks is the resolver itself, so that no way of writing an interpolation
 goes past it.
 """
@@ -18,7 +18,7 @@ from omegaconf.resolvers import oc
 from warmexp.config.plugins import conf_folders
 from warmexp.errors import UserError
 
-OURS = frozenset({"WANDB_PROJECT", "WANDB_ENTITY"})
+OURS = frozenset({"WANDB_PROJECT", "WANDB_ENTITY", "OPENAI_BASE_URL"})
 _ASKED = re.compile(r"oc\.env:\s*[\"']?(\w+)")
 _typed: set[str] = set()
 
