@@ -21,11 +21,13 @@ class StudySweeperConf(BasicSweeperConf):
         the command line belong to every grid, and the command line wins over the file; but a word behind a `!` stays as
         it is.
     dry_run: print the jobs, what is done and what is left; run nothing.
+    plan: print what the jobs need and take, and what is missing; download and run nothing.
     """
 
     _target_: str = "hydra_plugins.warmexp_sweeper.StudySweeper"
     grids: list[str] | None = None
     dry_run: bool = False
+    plan: bool = False
 
 
 ConfigStore.instance().store(group="hydra/sweeper", name="study", node=StudySweeperConf, provider="warmexp")
@@ -35,15 +37,21 @@ class StudySweeper(BasicSweeper):
     """See StudySweeperConf."""
 
     def __init__(
-        self, max_batch_size: int | None, params: Any = None, grids: list[str] | None = None, dry_run: bool = False
+        self,
+        max_batch_size: int | None,
+        params: Any = None,
+        grids: list[str] | None = None,
+        dry_run: bool = False,
+        plan: bool = False,
     ):
         super().__init__(max_batch_size, params)
         self.grids = list(grids or [""])
         self.dry_run = dry_run
+        self.plan = plan
 
     def sweep(self, arguments: list[str]) -> Any:
         from warmexp.studies.grids import grid_words, refuse_to_vary, refuse_too_many
-        from warmexp.studies.sweep import sweep
+        from warmexp.studies.sweep import forecast_of, sweep
 
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         overrides: list[list[str]] = []
@@ -52,4 +60,4 @@ class StudySweeper(BasicSweeper):
             refuse_to_vary(word.get_key_element() for word in words if word.is_sweep_override())
             refuse_too_many(words)
             overrides += self.split_arguments(words, None)[0]
-        return sweep(self, overrides)
+        return forecast_of(self, overrides) if self.plan else sweep(self, overrides)

@@ -14,7 +14,7 @@ import hydra  # noqa: E402
 from warmexp import __version__  # noqa: E402
 from warmexp.config import allowed  # noqa: E402
 from warmexp.config.devices import joined  # noqa: E402
-from warmexp.config.flags import DRY_RUN, in_order  # noqa: E402
+from warmexp.config.flags import DRY_RUN, PLAN, in_order  # noqa: E402
 from warmexp.config.keys import conf_dir  # noqa: E402
 from warmexp.config.messages import MISTAKES, explain  # noqa: E402
 from warmexp.config.plugins import take_words  # noqa: E402
@@ -36,19 +36,25 @@ def _arguments(words: list[str]) -> list[str]:
     that has none, our own flag as the sweeper's key."""
     words = take_words([joined(_latin(unescaped(word))) for word in words])
     check_words(words)
-    if DRY_RUN in words:
-        foreign = [
-            word
-            for word in words
-            if word.startswith("hydra/sweeper=") and word.partition("=")[2] not in ("study", "search")
-        ]
-        if foreign:
-            raise UserError(f"--dry-run with {foreign[0]} is not possible: that sweeper says nothing before it begins.")
-        several = [] if {"-m", "--multirun"} & set(words) else ["-m"]
-        words = [*several, *(word for word in words if word != DRY_RUN), "hydra.sweeper.dry_run=true"]
+    for flag, key, sweepers in ((DRY_RUN, "dry_run", ("study", "search")), (PLAN, "plan", ("study",))):
+        if flag in words:
+            words = _looking(words, flag, key, sweepers)
     name, sweeper = study_name(words), sweeper_of(words)
     added = [*([f"study.name='{name}'"] if name else []), *([f"hydra/sweeper={sweeper}"] if sweeper else [])]
     return in_order([*words, *added])
+
+
+def _looking(words: list[str], flag: str, key: str, sweepers: tuple[str, ...]) -> list[str]:
+    """The words for a study that is looked at and not run; a single run is a study of one."""
+    asked = [word.partition("=")[2] for word in words if word.startswith("hydra/sweeper=")] or [
+        sweeper_of(words) or "study"
+    ]
+    if asked[-1] not in sweepers:
+        raise UserError(
+            f"{flag} with hydra/sweeper={asked[-1]} is not possible: that sweeper says nothing before it begins."
+        )
+    several = [] if {"-m", "--multirun"} & set(words) else ["-m"]
+    return [*several, *(word for word in words if word != flag), f"hydra.sweeper.{key}=true"]
 
 
 def _latin(argument: str) -> str:

@@ -34,8 +34,17 @@ class Footprint:
 
     def bytes(self, questions: int) -> int:
         """At most, with so many questions at a time."""
+        return sum(self.parts(questions).values())
+
+    def parts(self, questions: int) -> dict[str, int]:
+        """The same, by what it is for."""
         positions = max(self.tokens, min(questions * self.tokens, POSITIONS.get(self.device.type, POSITIONS["cuda"])))
-        return questions * (self._logits() + self._keys_values() + self._remembered()) + positions * self._activations()
+        return {
+            "logits": questions * self._logits(),
+            "keys and values": questions * self._keys_values(),
+            "what methods remember": questions * self._remembered(),
+            "activations": positions * self._activations(),
+        }
 
     def _logits(self) -> int:
         """Of a question's block: as the head gives them, in float64, and what policies that read logits make of
@@ -72,11 +81,18 @@ def fitting(footprint: Footprint, batch_size: int, say: Callable[[str], None]) -
     say: told of a smaller one, once.
     """
     free = free_memory(footprint.device)
-    if free is None or footprint.bytes(batch_size) <= SHARE * free:
+    size = batch_size if free is None else largest(footprint, batch_size, free)
+    if size == batch_size:
         return batch_size
-    size = max(1, bisect.bisect_right(range(1, batch_size), SHARE * free, key=footprint.bytes))
     say(
         f"batch_size={batch_size} would need about {footprint.bytes(batch_size) / GIB:.1f} GiB beside the weights and"
         f" device={footprint.device} has {free / GIB:.1f} GiB free: decoding {size} at a time."
     )
     return size
+
+
+def largest(footprint: Footprint, batch_size: int, free: int) -> int:
+    """The largest number of questions up to batch_size that fits into `free` bytes, at least 1."""
+    if footprint.bytes(batch_size) <= SHARE * free:
+        return batch_size
+    return max(1, bisect.bisect_right(range(1, batch_size), SHARE * free, key=footprint.bytes))

@@ -42,7 +42,7 @@ def end_study(cfg: DictConfig) -> int:
     """
     study, outputs = StudyFolder(cfg.hydra.sweep.dir), Path(str(cfg.outputs)).expanduser()
     sweeper = cfg.hydra.sweeper
-    if sweeper.get("dry_run"):
+    if sweeper.get("dry_run") or sweeper.get("plan"):
         return 0
     asked = study.asked() if "grids" in sweeper else None
     jobs, failures = _outcome(study, asked, outputs)

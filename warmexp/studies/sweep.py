@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
@@ -151,6 +152,21 @@ def _value(result: JobReturn, study: StudyFolder, job: Job) -> Any:
 
 def _said(error: Exception) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())[:300]
+
+
+def forecast_of(sweeper: Sweeper, overrides: Sequence[Sequence[str]]) -> list[Any]:
+    """`--plan`: what a study, or one run, needs and takes. Nothing is planned as a run would be, since that would
+    download."""
+    from warmexp.studies.forecast import Job as Asked
+    from warmexp.studies.forecast import forecast
+
+    jobs = []
+    for words in dict.fromkeys(tuple(words) for words in overrides):
+        cfg = sweeper.hydra_context.config_loader.load_sweep_config(sweeper.config, list(words))
+        choices = dict(OmegaConf.to_container(cfg.hydra.runtime.choices))
+        jobs.append(Asked(words, cfg, {group: str(option) for group, option in choices.items()}))
+    forecast(jobs, Path(str(sweeper.config.outputs)).expanduser())
+    return []
 
 
 def point_of(sweeper: Sweeper, words: tuple[str, ...]) -> Point:

@@ -1,0 +1,135 @@
+"""`--plan`: everything that is missing at once, where downloads go, memory and time with their labels; nothing is
+fetched, loaded or run."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from warmexp import __main__ as cli
+from warmexp.api import run_overrides
+from warmexp.models.hub import offline_if_unreachable
+from warmexp.runs import needs
+from warmexp.runs.footprint import Footprint, largest
+
+
+@pytest.fixture
+def planned(quiet_home, capsys, monkeypatch):
+    def call(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["warmexp", *words, "--plan"])
+        status = 0
+        try:
+            cli.main()
+        except SystemExit as stop:
+            status = stop.code
+        said = capsys.readouterr()
+        return status, said.out, said.err
+
+    def refuse(*_, **__):
+        raise AssertionError("something was fetched, loaded or run")
+
+    monkeypatch.setattr("warmexp.models.hub._download", refuse)
+    monkeypatch.setattr("warmexp.models.checkpoint.load_transformer", refuse)
+    monkeypatch.setattr("warmexp.runs.run._run", refuse)
+    monkeypatch.setattr("warmexp.tasks.gsm8k.read_hub", refuse)
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    monkeypatch.setenv("HF_DATASETS_OFFLINE", "0")
+    offline_if_unreachable.cache_clear()
+    yield call
+    offline_if_unreachable.cache_clear()
+
+
+def test_all_that_is_missing_is_said_at_once(planned, quiet_home):
+    status, said, wrong = planned("experiment=paper/token_inject")
+    assert status == 2 and wrong.count("\n") == 1 and wrong.startswith("warmexp: 3 things are missing: ")
+    for part in ("GSAI-ML/LLaDA-8B-Instruct", "meta-llama/Llama-2-7b-hf", "HF_TOKEN", "task.dataset=openai/gsm8k"):
+        assert part in wrong
+    hub = quiet_home / "hf" / "hub"
+    assert f"14.9 GiB, into {hub}/models--GSAI-ML--LLaDA-8B-Instruct" in said and "27.5 GiB in all" in said
+    assert "weights 14.9 GiB (8.02 billion in bfloat16)" in said and "logits 4.3 GiB" in said
+    assert "24 GiB: batch_size=64 fits" in said and "published for LLaDA-8B-Instruct" in said
+    assert "time on one H100: about " in said and "never measured there" in said
+    assert not (quiet_home / "outputs").exists()
+
+
+def test_a_cache_and_a_large_batch_are_counted(planned):
+    said = planned("backbone=llada_8b", "task=gsm8k", "cache=dual", "batch_size=256")[1]
+    assert "keys and values" in said and "24 GiB: " in said and "questions fit at a time" in said
+
+
+def test_a_study_is_added_up(planned):
+    status, said, wrong = planned("-m", "+sweep=table1_llada")
+    assert status == 2 and "4 things are missing" in wrong and said.startswith("11 runs, into outputs\n")
+    assert said.count("models--GSAI-ML--LLaDA-8B-Instruct") == 1 and "42.5 GiB in all" in said
+
+
+def test_nothing_is_missing_on_the_lab(planned, quiet_home):
+    status, said, wrong = planned("tau=0.7", "task.limit=2")
+    assert (status, wrong) == (0, "") and "nothing is missing; nothing was downloaded or run" in said
+    assert "this CPU, estimated: " in said and "million in float32" in said
+    assert not (quiet_home / "outputs").exists()
+
+
+def test_measured_seconds(quiet_home, capsys, monkeypatch):
+    run_overrides(["tau=0.7", "task.limit=2"])
+    monkeypatch.setattr(sys, "argv", ["warmexp", "tau=0.9", "--plan"])
+    cli.main()
+    said = capsys.readouterr().out
+    assert "measured: seconds per question of finished runs" in said and "time on what those runs ran on: " in said
+
+
+def test_several_mistakes_in_paths_are_all_named(planned):
+    status, _, wrong = planned("backbone=checkpoint", "backbone.path=/nowhere/x", "task=jsonl", "task.path=no.jsonl")
+    assert status == 2 and "2 things are missing" in wrong and "/nowhere/x" in wrong and "task.path=no.jsonl" in wrong
+
+
+def test_a_search_has_no_list_of_runs(planned):
+    status, _, wrong = planned("-m", "+sweep=search")
+    assert status == 2 and "--plan with hydra/sweeper=search is not possible" in wrong
+
+
+def test_a_gated_model_wants_a_token(monkeypatch, quiet_home):
+    """The hub as it would answer: sizes of its files, and that a licence has to be accepted."""
+    import huggingface_hub
+
+    class File:
+        rfilename, size = "model-00001-of-00001.safetensors", 3 * needs.GIB
+
+    class Info:
+        siblings, gated = [File()], "manual"
+
+    monkeypatch.setattr(needs, "offline_if_unreachable", lambda: False)
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", lambda *_, **__: Info())
+    monkeypatch.setattr(huggingface_hub, "get_token", lambda: None)
+    found = needs.model("proposer.path", "someone/gated", None)
+    assert not found.here and found.bytes == 3 * needs.GIB and "gated" in found.missing and "HF_TOKEN" in found.missing
+    monkeypatch.setattr(huggingface_hub, "get_token", lambda: "hf_x")
+    assert needs.model("proposer.path", "someone/gated", None).missing is None
+
+
+def test_local_files_are_here(quiet_home, checkpoint):
+    found = needs.model("backbone.path", str(checkpoint), None)
+    assert found.here and found.place == Path(checkpoint) and found.missing is None
+
+
+def test_the_parts_are_the_whole(checkpoint):
+    import torch
+
+    from warmexp.api import composed
+    from warmexp.config.instantiate import parts
+    from warmexp.config.keys import METHODS
+    from warmexp.decode.strategy import Strategies
+    from warmexp.models.layouts import read_layout
+
+    cfg = composed(["cache=dual", f"backbone.path={checkpoint}", "backbone=checkpoint"])[0]
+    strategies = Strategies(**parts(cfg, METHODS))
+    one = Footprint(read_layout(checkpoint)[1], strategies, 100, torch.float32, torch.device("cuda"))
+    assert (
+        one.bytes(7) == sum(one.parts(7).values())
+        and one.parts(7)["keys and values"] == 7 * one.parts(1)["keys and values"]
+    )
+    fits = largest(one, 64, one.bytes(20))
+    assert one.bytes(fits) <= 0.9 * one.bytes(20) < one.bytes(fits + 1)
