@@ -422,7 +422,24 @@ def test_the_shipped_studies():
         "table1",
         "table1_llada",
         "threshold",
+        "trust",
+        "zoo",
+        "zoo_llada",
     }
+
+
+@pytest.mark.slow
+def test_every_published_method_can_be_composed(study):
+    status, said, _ = study("-m", "+sweep=zoo", "task.limit=1", "--dry-run")
+    assert status == 0 and "cannot be run" not in said
+
+
+def test_their_published_settings_can_be_composed(study, monkeypatch):
+    """On the lab, with a canvas as long as theirs; nothing is missing but the frequencies, which have to be counted."""
+    lab = ["backbone=lab", "task=lab", "proposer=lab_strong", "length.canvas_length=256", "tau=0.9"]
+    status, said, _ = study("-m", "+sweep=zoo_llada", "task.limit=1", *lab, "--dry-run")
+    refused = [line for line in said.splitlines() if "cannot be run" in line]
+    assert status == 0 and len(refused) == 1 and "python -m warmexp.frequencies" in refused[0], said
 
 
 @pytest.mark.parametrize(
