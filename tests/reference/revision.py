@@ -52,6 +52,11 @@ class State:
         """The probability of the token that stands at i."""
         return float(softmax(self.z[i])[self.ids[i]])
 
+    def proposed(self) -> list[int]:
+        """What the forward makes of the whole canvas."""
+        here = {**{i: int(np.argmax(z)) for i, z in self.z.items()}, **self.x0}
+        return [here[i] if token == self.mask_id else token for i, token in enumerate(self.ids)]
+
     def draw(self, purpose: str, step: int | None = None) -> np.ndarray:
         return uniform(self.seed, self.question.id, purpose, self.window.stop, step=self.n if step is None else step)
 
@@ -81,6 +86,10 @@ class Revision:
 
     def again(self, s: State) -> bool:
         """Whether a full window is read once more."""
+        return False
+
+    def over(self, s: State) -> bool:
+        """Whether every mask is filled as this forward says, and nothing follows."""
         return False
 
     def revise(self, s: State, commits: list[int]) -> tuple[list[int], dict[int, int], list[int]]:
@@ -131,6 +140,11 @@ def decode_one(
             s.z = dict(enumerate(rows))
             s.x0 = {i: s.sample(i, "gumbel", temperature, top_p) for i in s.masked}
             s.c = {i: float(softmax(s.z[i])[s.x0[i]]) for i in s.masked}
+            if revision.over(s):
+                for i, token in enumerate(s.proposed()):
+                    if s.ids[i] == mask_id:
+                        s.ids[i], s.source[i], s.born[i] = token, "decoded", s.n
+                return Answer(s.ids, s.n + 1, s.born, s.source, sorted(lost))
             commits = commit(s)
             if s.masked and not commits and (not idles or late):
                 commits = [min(s.masked, key=lambda i: (-s.c[i], i))]

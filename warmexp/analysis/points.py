@@ -37,6 +37,7 @@ _GROUPS = (
     "length",
     "anchor",
     "ensemble",
+    "watch",
     "task",
     "backbone",
 )
@@ -237,6 +238,7 @@ def _point(folder: Path, config: dict[str, Any], summary: dict[str, Any], accura
                     _named("+ {}", choices.get("evidence"), labels.get("evidence")),
                     "" if choices.get("anchor", "none") == "none" else "re-anchored",
                     _named("+ {}", choices.get("ensemble"), labels.get("ensemble")),
+                    _named("+ {}", choices.get("watch"), labels.get("watch")),
                 ),
             )
         ),

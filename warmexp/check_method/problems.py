@@ -43,6 +43,22 @@ class Bounded(Meter):
             raise Endless(f"question {late[0]} is not finished after {self.most} forwards of a canvas of {CANVAS}")
 
 
+class Letters:
+    """A text's tokens are its letters' numbers; an answer is the three tokens behind the first one that 5 divides."""
+
+    end = END
+
+    def encode(self, text: str) -> list[int]:
+        return [1 + ord(letter) % (MASK - 1) for letter in text]
+
+    def pieces(self) -> dict[int, str]:
+        return {i: chr(96 + i) for i in range(1, MASK)}
+
+    def answer(self, ids: Sequence[int], kind: str) -> tuple[str, int, int] | None:
+        first = next((i for i, token in enumerate(ids) if token % 5 == 0), len(ids))
+        return (str(list(ids[first + 1 : first + 4])), first + 1, first + 4) if first + 4 <= len(ids) else None
+
+
 @dataclass
 class Problem:
     """What a method is tried on: questions, a backbone and the nodes of the configuration that compose it."""
@@ -55,6 +71,8 @@ class Problem:
     def strategies(self) -> Strategies:
         """Made anew, on a small canvas."""
         made = Strategies(**parts(self.nodes, BASES))
+        for one in made:
+            one.bind(Letters())
         return replace(made, length=replace(made.length, canvas_length=CANVAS, block_length=BLOCK))
 
     @cached_property

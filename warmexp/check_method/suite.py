@@ -30,6 +30,7 @@ def facts(done: Decoded) -> tuple[Any, ...]:
         done.commit_iteration,
         done.source,
         done.revocations,
+        done.notes,
         cost.nfe,
         cost.aux_forwards,
         cost.token_forwards,

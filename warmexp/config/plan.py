@@ -43,6 +43,7 @@ from warmexp.models.graphs import check_graphs
 from warmexp.proposers.proposal import Proposer
 from warmexp.secrets import clean_text, is_secret
 from warmexp.tasks.task import Task, TaskQuestion
+from warmexp.tasks.texts import TaskTexts
 
 # Raised when records change meaning, so that old folders are not taken for new ones.
 RECORD_FORMAT = 2
@@ -146,6 +147,8 @@ def plan(cfg: DictConfig, choices: dict[str, str], multirun: bool = False) -> Pl
     if strategies.init.reads_proposal:
         proposer.bind(backbone, strategies.length.canvas_length, task)
     proposer_identity = _proposer_identity(proposer) if strategies.init.reads_proposal else None
+    for one in strategies:
+        one.bind(TaskTexts(backbone, task))
     questions = task.load()
     _check_ids(questions)
     conversations = any(q.turns for q in questions)
@@ -163,6 +166,7 @@ def plan(cfg: DictConfig, choices: dict[str, str], multirun: bool = False) -> Pl
         **({"schedule": _identity_of(strategies.schedule)} if choices["schedule"] != "blocks" else {}),
         **({"anchor": _identity_of(strategies.anchor)} if strategies.anchor.moves else {}),
         **({"ensemble": _identity_of(strategies.ensemble)} if strategies.ensemble.several else {}),
+        **({"watch": _identity_of(strategies.watch)} if strategies.watch.looks else {}),
         **(
             {"sampling": "splitmix64"} if strategies.unmask.temperature > 0 else {}
         ),  # runs of other draws have no such entry

@@ -28,6 +28,7 @@ class Decoded:
     with, None where no forward committed it. revocations: (iteration, position, token, source, iteration of the commit
     that was undone); of a replaced token too. columns: what strategies have recorded, a number or one per position,
     None for NaN. nats: per forward, Σ -ln c over what it committed, which is the information that it added.
+    None for NaN. notes: what a watcher has noted, forward by forward.
     """
 
     id: str
@@ -40,6 +41,7 @@ class Decoded:
     seconds: float
     columns: Mapping[str, Any] = field(default_factory=dict)
     nats: tuple[float, ...] = ()
+    notes: tuple[Any, ...] = ()
 
     def with_seconds(self, outside: float) -> Decoded:
         """With what was spent outside forwards."""
@@ -164,6 +166,7 @@ class Batch:
             source=tuple(SOURCES[i] for i in canvas.source[row].tolist()),
             confidence=_known(canvas.confidence[row].tolist()),
             revocations=tuple(canvas.revocations.pop(question.id, ())),
+            notes=tuple(canvas.notes.pop(question.id, ())),
             cost=cost,
             seconds=cost.forward_seconds + cost.choosing_seconds,
             columns={name: _known(v) if isinstance(v, list) else v for name, v in canvas.columns.recorded(row).items()},

@@ -8,14 +8,16 @@ the window that a forward may change. A position is *masked* iff its id is the m
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 
 from warmexp.decode.columns import Column, Columns
-from warmexp.decode.edit import Edit
+from warmexp.decode.edit import Edit, Finish
 
 # Where the token at a position came from. FIXED tokens are never revoked or overwritten (a prompt's tail, a scaffold).
 MASK, INJECTED, DECODED, FIXED = 0, 1, 2, 3
@@ -71,7 +73,8 @@ class Canvas:
     after which a token was laid; -1 for masks and for what began there. confidence [B, L] float64, the probability with
     which a token was committed, NaN for what no forward committed. prior [B, L] int64, trust [B, L] float64 (NaN where
     there is none), weight [B, L] float64 (Start.weight): the proposal. start [B] int64, where the window begins; visits
-    [B] int64, forwards run in it (the k of Eq. 11); forwards [B] int64, run for the question. columns: what strategies
+    [B] int64, forwards run in it (the k of Eq. 11); forwards [B] int64, run for the question. ended [B] bool, whether a
+    watcher has finished it. columns: what strategies
     remember. vocabulary: how many tokens there are.
     """
 
@@ -86,6 +89,7 @@ class Canvas:
         "start",
         "visits",
         "forwards",
+        "ended",
         "prompt_length",
     )
 
@@ -112,6 +116,7 @@ class Canvas:
         self.weight = np.stack([_weight(s) for s in starts])
         self.start, self.visits = np.zeros(rows, dtype=np.int64), np.zeros(rows, dtype=np.int64)
         self.forwards = np.array([s.forwards for s in starts], dtype=np.int64)
+        self.ended = np.zeros(rows, dtype=bool)
         self.prompt_length = np.array([len(q.prompt) for q in questions], dtype=np.int64)
         self.rows = _rows(questions, length)
         self.columns = Columns(columns, rows, length, vocabulary, device)
@@ -119,6 +124,7 @@ class Canvas:
             self.columns.begin(row, one.columns)
         self.revocations: dict[str, list[Revocation]] = {}
         self.nats: dict[str, dict[int, float]] = {}
+        self.notes: dict[str, list[Any]] = {}  # a watcher's, one per forward
 
     def __len__(self) -> int:
         return len(self.questions)
@@ -171,10 +177,29 @@ class Canvas:
         self.source[row, position] = DECODED
         self.committed_at[row, position] = self.forwards[row]
         self.confidence[row, position] = confidence
+        if edit.finish is not None:
+            self._fill(edit.rows, edit.finish)
         if lost is not None:
             self.columns.reset(*(index[lost] for index in np.broadcast_arrays(*where)))
         self.forwards[edit.rows] += 1
         self.visits[edit.rows] += 1
+
+    def _fill(self, rows: np.ndarray, finish: Finish) -> None:
+        """Every mask of the rows that are over."""
+        i, position = (self.masked[rows] & finish.rows[:, None]).nonzero()
+        row = rows[i]
+        self.ids[row, position] = finish.token[i, position]
+        self.source[row, position] = DECODED
+        self.committed_at[row, position] = self.forwards[row]
+        self.confidence[row, position] = finish.confidence[i, position]
+        self.ended[rows] |= finish.rows
+        for one, chance in zip(row.tolist(), finish.confidence[i, position].clip(_LEAST, 1.0).tolist(), strict=True):
+            self.nats[self.questions[one].id][int(self.forwards[one])] -= math.log(chance)
+
+    def note(self, rows: np.ndarray, notes: Sequence[Any]) -> None:
+        """What a watcher says of these rows and their last forward."""
+        for row, said in zip(rows.tolist(), notes, strict=True):
+            self.notes.setdefault(self.questions[row].id, []).append(said)
 
     def _wipe(self, row: np.ndarray, position: np.ndarray) -> None:
         self.ids[row, position] = self.mask_id

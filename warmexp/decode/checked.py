@@ -50,6 +50,19 @@ def optional(owner: object, hook: str, chosen: Any, eligible: np.ndarray, view: 
     return None if chosen is None else inside(owner, hook, chosen, eligible, view, what)
 
 
+def wanted(owner: object, value: Any, view: View) -> np.ndarray:
+    """What `wanted` returned, [n, L] bool."""
+    return array(owner, "wanted", value, (len(view.rows), view.canvas.length), "bool")
+
+
+def notes(owner: object, value: Any, view: View) -> Sequence[Any]:
+    """What `note` returned: as many as there are rows."""
+    if not isinstance(value, list) or len(value) != len(view.rows):
+        has = f"a list of {len(value)}" if isinstance(value, list) else came(value)
+        raise UserError(f"{hook_of(owner, 'note')} has to return a list of {len(view.rows)}; it returned {has}.")
+    return value
+
+
 def replacement(owner: object, value: Any, view: View) -> Replacement | None:
     """What `replace` returned."""
     if value is None:

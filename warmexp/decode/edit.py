@@ -3,7 +3,7 @@ writes."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -19,13 +19,23 @@ class Replacement:
 
 
 @dataclass(frozen=True)
+class Finish:
+    """Questions that are over: `rows` [n] bool, in which every mask of the whole canvas becomes `token` [n, L] int64
+    with `confidence` [n, L] float64."""
+
+    rows: np.ndarray
+    token: np.ndarray
+    confidence: np.ndarray
+
+
+@dataclass(frozen=True)
 class Edit:
     """One forward's changes in the windows of n rows of a canvas.
 
     rows: [n] int64. positions: [n, W] int64. commit: [n, W] bool, masked positions that become `token` [n, W] with
     `confidence` [n, W].
     revoke: [n, W] bool, visible positions that become masked, or None. replace: visible tokens that become others, or
-    None.
+    None. finish: questions that end with this forward, or None.
     """
 
     rows: np.ndarray
@@ -35,6 +45,20 @@ class Edit:
     confidence: np.ndarray
     revoke: np.ndarray | None = None
     replace: Replacement | None = None
+    finish: Finish | None = None
+
+    def ending(self, finish: Finish) -> Edit:
+        """The same, but for the rows that are over: there the masks are filled, and nothing else happens."""
+        if not finish.rows.any():
+            return self
+        on = ~finish.rows[:, None]
+        return replace(
+            self,
+            commit=self.commit & on,
+            revoke=None if self.revoke is None else self.revoke & on,
+            replace=None if self.replace is None else replace(self.replace, where=self.replace.where & on),
+            finish=finish,
+        )
 
     @property
     def lost(self) -> np.ndarray | None:

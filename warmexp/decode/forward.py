@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -13,6 +14,9 @@ from warmexp.decode.view import Span, View
 from warmexp.models.backbone import Backbone
 from warmexp.models.keys_values import KeysValues, Window
 from warmexp.models.wanted import upload
+
+if TYPE_CHECKING:
+    from warmexp.decode.sight import Outlook
 
 
 @dataclass
@@ -140,17 +144,23 @@ def whole_forward(
 
 
 def forward_of(
-    view: View, span: Span, kept: KeysValues | None, device: torch.device, unseen: np.ndarray | None = None
+    view: View,
+    span: Span,
+    kept: KeysValues | None,
+    device: torch.device,
+    unseen: np.ndarray | None = None,
+    outlook: Outlook | None = None,
 ) -> Forward:
     """The forward that computes `span` of the view's rows and reads what is eligible. kept: has these rows where the
-    canvas has them. unseen: [n, W] bool, tokens in the place of which it is fed the mask."""
+    canvas has them. unseen: [n, W] bool, tokens in the place of which it is fed the mask.
+    outlook: what is read, where that is more than what is eligible."""
     ids, lengths = view.canvas.sequences(view.rows), view.row_length
     if unseen is not None:
         i, j = unseen.nonzero()
         ids[i, view.first[i] + j] = view.canvas.mask_id
     counts = span.end - span.start
-    row, column = view.at
-    position = view.first[row] + column
+    row, position = view.at if outlook is None else outlook.at
+    position = position + (view.first if outlook is None else view.canvas.prompt_length[view.rows])[row]
     kind = "full"
     if not view.full:
         kind = "block" if (span.end == view.last).all() else "window"

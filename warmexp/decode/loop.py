@@ -9,6 +9,7 @@
         reading ← word                      the one read from the device
         edit    ← unmask(view, reading)     at least one commit where anything is masked, unless the method may idle
                 + remask(view, reading)     never what was committed in this iteration
+        watch(view, sight)                  may record, or finish a question: all its masks are filled at once
         columns ← what strategies remember
         canvas.apply(edit)                  the only writer; columns that say so begin anew where a token goes
 
@@ -21,21 +22,24 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from warmexp.decode import checked, checked_rows
 from warmexp.decode.batch import Batch, Decoded
 from warmexp.decode.canvas import Question
-from warmexp.decode.edit import Edit
+from warmexp.decode.edit import Edit, Finish
 from warmexp.decode.forward import Forward, forward_of
 from warmexp.decode.meter import Meter
 from warmexp.decode.reading import Reading, Word
 from warmexp.decode.reanchor import reanchor
+from warmexp.decode.sight import Outlook, Sight
 from warmexp.decode.strategy import Strategies
 from warmexp.decode.view import View
 from warmexp.decode.windows import CAP, advance
 from warmexp.models.backbone import Backbone
+from warmexp.models.wanted import upload
 
 
 def decode(
@@ -92,16 +96,25 @@ def _step(batch: Batch, view: View) -> None:
     view = view.within(span)
     checked_rows.something_read(s.cache, view)
     unseen = checked.optional(s.remask, "hides", s.remask.hides(view), view.revocable, view, "revocable")
-    request = forward_of(view, span, batch.kept, backbone.device, unseen)
+    outlook = Outlook.of(view, checked.wanted(s.watch, s.watch.wanted(view), view)) if s.watch.looks else None
+    request = forward_of(view, span, batch.kept, backbone.device, unseen, outlook)
     if view.mixture is not None:
         request.mix(backbone, view.whole("prior"), view.mixture, match=s.init.norm == "match")
     if s.remask.shadows and view.any_revocable:
         block = (view.first, view.canvas.width) if s.remask.together else None
-        request.hide(view.revocable[view.at], 1 + backbone.shift, block)
+        hidden = view.revocable[view.at]
+        if outlook is not None:
+            hidden, among = np.zeros(len(outlook.row), dtype=bool), hidden
+            hidden[outlook.inner] = among
+        request.hide(hidden, 1 + backbone.shift, block)
     # A forward is a no-op for a question if nothing is masked and nothing can be revoked; the window never lets that
     # happen.
-    reading = _read(batch, view, request)
+    reading, sight = _read(batch, view, request, outlook)
     edit = _edit(s, view, reading)
+    if sight is not None:
+        over = checked.array(s.watch, "finish", s.watch.finish(view, sight), (len(view.rows),), "bool")
+        edit = edit.ending(Finish(over, sight.token, sight.confidence))
+        view.canvas.note(view.rows, checked.notes(s.watch, s.watch.note(view, sight), view))
     for one in s:
         for name, value in checked.named(one, "remember", one.remember(view, reading, edit), one.columns).items():
             checked.column(one, name, value, one.columns[name], view)
@@ -110,12 +123,16 @@ def _step(batch: Batch, view: View) -> None:
     batch.charge(view.rows)
 
 
-def _read(batch: Batch, view: View, request: Forward) -> Reading:
+def _read(batch: Batch, view: View, request: Forward, outlook: Outlook | None) -> tuple[Reading, Sight | None]:
     """The only forward, and the one read from the device."""
     meter, s = batch.meter, batch.s
-    if not s.reads_logits:
-        return Reading.of(view, *meter.read(request, view.questions, view.ids[view.at]))
-    word = Word.of(meter.forward(request, view.questions), view, s.unmask.temperature, s.unmask.drawn_from)
+    if not s.reads_logits and outlook is None:
+        return Reading.of(view, *meter.read(request, view.questions, view.ids[view.at])), None
+    logits = meter.forward(request, view.questions)
+    seen = [] if outlook is None else Sight.measured(logits)
+    if outlook is not None:
+        logits = logits[upload(outlook.inner, logits.device)]
+    word = Word.of(logits, view, s.unmask.temperature, s.unmask.drawn_from)
     for evidence in s.evidence:
         word = checked.word(evidence, evidence.weigh(view, word), word)
     columns, (row, column) = view.canvas.columns, view.at
@@ -125,10 +142,13 @@ def _read(batch: Batch, view: View, request: Forward) -> Reading:
             measured |= checked.measured(one, one.measure(view, word), word.logits, measured, columns.declared)
     for name in columns.declared.keys() & measured.keys():
         columns.store(name, view.rows[row], view.positions[row, column], measured.pop(name))
-    token, confidence, *values = (t.numpy() for t in meter.fetch([word.token, word.confidence, *measured.values()]))
+    read = meter.fetch([word.token, word.confidence, *seen, *measured.values()])
+    token, confidence, *values = (t.numpy() for t in read)
+    said, values = values[: len(seen)], values[len(seen) :]
     if s.evidence:
         checked.heard(s.evidence, token, confidence, view)
-    return Reading.of(view, token, confidence, dict(zip(measured, values, strict=True)))
+    reading = Reading.of(view, token, confidence, dict(zip(measured, values, strict=True)))
+    return reading, None if outlook is None else Sight.of(view, reading, outlook, said)
 
 
 def _edit(s: Strategies, view: View, reading: Reading) -> Edit:

@@ -15,7 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 from torch import Tensor
@@ -29,6 +29,7 @@ from warmexp.errors import UserError
 
 if TYPE_CHECKING:
     from warmexp.decode.meter import Meter
+    from warmexp.decode.sight import Sight
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,25 @@ class Setup:
         """How a user writes what was chosen."""
         name = self.names[group]
         return f"{group}=[{name.replace('+', ',')}]" if group in LISTS else f"{group}={name}"
+
+
+class Texts(Protocol):
+    """Text as a backbone's tokens, and the answer as a task finds it. It can be pickled.
+
+    end: the token that ends a response.
+    """
+
+    end: int
+
+    def encode(self, text: str) -> list[int]:
+        """Tokens of a text, none of them special."""
+
+    def pieces(self) -> Mapping[int, str]:
+        """The text of every token that is one."""
+
+    def answer(self, ids: Sequence[int], kind: str) -> tuple[str, int, int] | None:
+        """The answer in a response and where it stands, first position and past the last; None without one. kind: which
+        of the task's filters, `strict` or `flexible`."""
 
 
 class Strategy:
@@ -72,6 +92,10 @@ class Strategy:
         """The columns that change: [n, W] or [n, L] of one per position, [n] of one per row. The edit is about to be
         applied; a column that resets then begins anew where a token goes."""
         return {}
+
+    def bind(self, texts: Texts) -> None:
+        """Told once, while the configuration is checked, what text and an answer are to this backbone and task; for
+        those that have to know."""
 
     def shown(self) -> str:
         """What labels say of it besides its name, such as `ρ=0.5`."""
@@ -362,6 +386,42 @@ class Ensemble(Strategy):
         yield strategies, seed
 
 
+class Watch(Strategy):
+    """Who looks at every forward of the whole canvas, at no forward's cost, and may record what it sees or finish a
+    question.
+
+    looks: whether it does. reads_visible: whether visible positions are read too, and not the masked ones alone. What
+    it reads goes through the head, so a forward takes longer by that, and none is taken from memory.
+    """
+
+    looks: bool = False
+    reads_visible: bool = False
+
+    def wanted(self, view: View) -> np.ndarray:
+        """[n, L] bool, what is read besides the window's positions."""
+        masked = view.whole("masked")
+        return np.ones_like(masked) if self.reads_visible else masked
+
+    def finish(self, view: View, sight: Sight) -> np.ndarray:
+        """[n] bool, whose masks are all filled with `sight.token` now, and which are then over."""
+        return np.zeros(len(view.rows), dtype=bool)
+
+    def note(self, view: View, sight: Sight) -> list[Any]:
+        """Of each row something small that JSON has, which is kept until the question ends."""
+        return [None] * len(view.rows)
+
+    def conclude(self, notes: Sequence[Any]) -> str | None:
+        """An answer from a question's notes, forward by forward; None: none."""
+        return None
+
+    def check(self, setup: Setup) -> None:
+        if self.looks and setup.parts["cache"].keeps:
+            raise UserError(
+                f"{setup.said('watch')} reads the whole canvas in every forward, of which {setup.said('cache')}"
+                " computes a part: choose cache=none."
+            )
+
+
 # The class that a group's classes derive from.
 BASES: dict[str, type[Strategy]] = {
     "init": Init,
@@ -373,6 +433,7 @@ BASES: dict[str, type[Strategy]] = {
     "length": Length,
     "anchor": Anchor,
     "ensemble": Ensemble,
+    "watch": Watch,
 }
 # Groups of which several options can be chosen at once.
 LISTS = ("evidence",)
@@ -391,6 +452,7 @@ class Strategies:
     anchor: Anchor
     evidence: tuple[Evidence, ...] = ()
     ensemble: Ensemble = field(default_factory=Ensemble)
+    watch: Watch = field(default_factory=Watch)
 
     def __iter__(self) -> Iterator[Strategy]:
         yield from (
@@ -403,6 +465,7 @@ class Strategies:
             self.length,
             self.anchor,
             self.ensemble,
+            self.watch,
         )
 
     @property

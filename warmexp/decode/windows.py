@@ -51,6 +51,7 @@ def advance(canvas: Canvas, s: Strategies, backbone: Backbone, seed: int) -> tup
         listens = s.remask.may_fire(canvas.visits) & (canvas.visits < CAP * width)
         eligible = revocable[window] & listens[:, None]
         checked_rows.listened(s.remask, live & ~(masked[window] | eligible).any(1), canvas.questions)
+    live = live & ~canvas.ended
     return View(canvas, rows, frozen(masked[window]), frozen(eligible), backbone.shift, seed), live
 
 

@@ -47,12 +47,12 @@ class Footprint:
         }
 
     def _logits(self) -> int:
-        """Of a question's block: as the head gives them, in float64, and what policies that read logits make of
-        those."""
-        copies = 5 if self.strategies.reads_logits else 2
-        return (
-            self.strategies.length.block_length * self.config.embedding_size * (self.dtype.itemsize + copies * _FLOAT64)
-        )
+        """Of a question's window, or canvas where somebody watches: as the head gives them, in float64, and what
+        policies that read logits make of those."""
+        copies = 5 if self.strategies.reads_logits or self.strategies.watch.looks else 2
+        length, schedule = self.strategies.length, self.strategies.schedule
+        read = length.canvas_length if self.strategies.watch.looks else schedule.width(length)
+        return read * self.config.embedding_size * (self.dtype.itemsize + copies * _FLOAT64)
 
     def _remembered(self) -> int:
         """Of a question, columns with an entry per position and token."""

@@ -60,7 +60,17 @@ def record_of(
         "revocations": [list(event) for event in result.revocations],
         "nats": [round(value, 4) for value in result.nats],
     }
-    return without_a_secret(record, tokenizer)
+    return without_a_secret(record | _watched(plan, question, result), tokenizer)
+
+
+def _watched(plan: Plan, question: TaskQuestion, result: Decoded) -> dict[str, Any]:
+    """What a watcher has noted, and the answer that it concludes from that with whether it is right; nothing without a
+    watcher."""
+    if not plan.strategies.watch.looks:
+        return {}
+    answer = plan.strategies.watch.conclude(result.notes)
+    right = None if answer is None else plan.task.matches(answer, question.target)
+    return {"watched": {"notes": list(result.notes), "answer": answer, "correct": right}}
 
 
 def without_a_secret(record: dict[str, Any], tokenizer: BackboneTokenizer) -> dict[str, Any]:

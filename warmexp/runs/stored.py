@@ -64,6 +64,15 @@ class ProposalPart(TypedDict, total=False):
     seconds: Seconds
 
 
+class WatchedPart(TypedDict):
+    """What a watcher has noted and concluded."""
+
+    __pydantic_config__ = _STRICT
+    notes: list[Any]
+    answer: str | None
+    correct: bool | None
+
+
 class Record(TypedDict, total=False):
     """A line of records.jsonl as record.record_of writes it, in its order; earlier versions lack some of it."""
 
@@ -94,6 +103,7 @@ class Record(TypedDict, total=False):
     confidence: list[Share | None]
     revocations: list[tuple[Forward, Count, Count, Source, Forward]]
     nats: list[Cost]
+    watched: WatchedPart
 
 
 class Summary(TypedDict, total=False):
@@ -119,7 +129,7 @@ class Summary(TypedDict, total=False):
 _record, _summary = TypeAdapter(Record), TypeAdapter(Summary)
 # What a record of this format has; a run that goes on counts with all of it. (Those excepted were added to it.)
 _WRITTEN = (
-    *sorted(set(Record.__annotations__) - {"remembered_forwards", "nats"}),
+    *sorted(set(Record.__annotations__) - {"remembered_forwards", "nats", "watched"}),
     *("correct.strict", "correct.flexible", "proposal.correct_strict", "proposal.correct_flexible", "proposal.seconds"),
 )
 # What a front takes of a summary; a run is finished where it is there.

@@ -21,7 +21,8 @@ def summarise(run_id: str, records: list[dict[str, Any]], oracle: bool, question
     now), `total` decode and propose. remembered_forwards is how many forwards of all questions, counted and charged
     like the others, were taken from memory (decode/memory.py). tokens_per_nfe and tokens_per_second count response
     tokens before the first end token. `…_given_proposal_right` is the accuracy on the questions whose proposal was
-    right, `…_wrong` on the others: a prior that is merely copied gives 1 and 0.
+    right, `…_wrong` on the others: a prior that is merely copied gives 1 and 0. `accuracy_watched` is that of the
+    answers that a watcher concludes, where one does.
     """
     n = len(records)
     nfe = [r["nfe"] for r in records]
@@ -48,6 +49,10 @@ def summarise(run_id: str, records: list[dict[str, Any]], oracle: bool, question
             correct = sum(r["correct"][name] for r in records)
             summary[f"accuracy_{name}"] = correct / n
             summary[f"accuracy_{name}_ci95"] = list(wilson(correct, n))
+    watched = [r["watched"] for r in records if "watched" in r]
+    if any(w["answer"] is not None for w in watched):  # a question without an answer is not right
+        correct = sum(bool(w["correct"]) for w in watched)
+        summary |= {"accuracy_watched": correct / n, "accuracy_watched_ci95": list(wilson(correct, n))}
     for name in ("strict", "flexible"):
         for right, word in ((True, "right"), (False, "wrong")):
             group = [r for r in records if r["proposal"] and r["proposal"][f"correct_{name}"] is right]

@@ -22,6 +22,7 @@ CHOICES = (
     "remask",
     "evidence",
     "schedule",
+    "watch",
     "cache",
     "length",
     "anchor",
