@@ -46,13 +46,16 @@ class Bounded(Meter):
 class Letters:
     """A text's tokens are its letters' numbers; an answer is the three tokens behind the first one that 5 divides."""
 
-    end = END
+    end, stop = END, ()
 
     def encode(self, text: str) -> list[int]:
         return [1 + ord(letter) % (MASK - 1) for letter in text]
 
     def pieces(self) -> dict[int, str]:
         return {i: chr(96 + i) for i in range(1, MASK)}
+
+    def special(self) -> tuple[int, ...]:
+        return END, MASK
 
     def answer(self, ids: Sequence[int], kind: str) -> tuple[str, int, int] | None:
         first = next((i for i, token in enumerate(ids) if token % 5 == 0), len(ids))
@@ -72,7 +75,7 @@ class Problem:
         """Made anew, on a small canvas."""
         made = Strategies(**parts(self.nodes, BASES))
         for one in made:
-            one.bind(Letters())
+            one.bind(Letters(), CANVAS)
         return replace(made, length=replace(made.length, canvas_length=CANVAS, block_length=BLOCK))
 
     @cached_property

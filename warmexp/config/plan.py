@@ -148,7 +148,7 @@ def plan(cfg: DictConfig, choices: dict[str, str], multirun: bool = False) -> Pl
         proposer.bind(backbone, strategies.length.canvas_length, task)
     proposer_identity = _proposer_identity(proposer) if strategies.init.reads_proposal else None
     for one in strategies:
-        one.bind(TaskTexts(backbone, task))
+        one.bind(TaskTexts(backbone, task), strategies.length.canvas_length)
     questions = task.load()
     _check_ids(questions)
     conversations = any(q.turns for q in questions)

@@ -54,14 +54,16 @@ class Start:
     """What an init makes of one question: response-aligned arrays [L].
 
     tokens: int64, the proposal slot for slot, 0 beyond its end. injected: bool, positions that receive their token as a
-    visible, revocable one. weight: float64, the share of the token's embedding in the input of a position that stays
-    masked, before the init scales it forward by forward (Init.mixture); None: 0 everywhere. columns: what the init's
+    visible one. fixed: bool, those of them whose token nobody revokes or replaces; None: none. weight: float64, the
+    share of the token's embedding in the input of a position that stays masked, before the init scales it forward by
+    forward (Init.mixture); None: 0 everywhere. columns: what the init's
     columns begin with. forwards: run to make this.
     """
 
     tokens: np.ndarray
     injected: np.ndarray
     weight: np.ndarray | None = None
+    fixed: np.ndarray | None = None
     columns: Mapping[str, np.ndarray | float] = field(default_factory=dict)
     forwards: int = 0
 
@@ -109,6 +111,9 @@ class Canvas:
         rows, length = tokens.shape
         self.ids = np.where(injected, tokens, mask_id)
         self.source = np.where(injected, INJECTED, MASK).astype(np.int8)
+        for row, one in enumerate(starts):
+            if one.fixed is not None:
+                self.source[row, one.fixed] = FIXED
         self.committed_at = np.full(tokens.shape, -1, dtype=np.int32)
         self.confidence = np.full(tokens.shape, np.nan)
         self.prior = tokens

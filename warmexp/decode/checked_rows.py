@@ -39,6 +39,11 @@ def _start(owner: Any, hook: str, value: Any, question: Question, length: int, m
             f"{name} has to lay tokens of the vocabulary (0 to {vocabulary - 1}), and inject none that is the mask"
             f" ({mask_id}); it laid {tokens[at]} at position {at} of question {question.id}."
         )
+    if value.fixed is not None:
+        fixed = array(owner, f"{hook}, fixed:", value.fixed, (length,), "bool")
+        if (fixed & ~injected).any():
+            at = int((fixed & ~injected).argmax())
+            raise UserError(f"{name} has to fix what it injects; it fixed position {at} of question {question.id}.")
     if value.weight is not None:
         shares(owner, f"{hook}, weight:", value.weight, (length,))
     if isinstance(value.forwards, bool) or not isinstance(value.forwards, int | np.integer) or value.forwards < 0:

@@ -129,6 +129,8 @@ def _read(batch: Batch, view: View, request: Forward, outlook: Outlook | None) -
     if not s.reads_logits and outlook is None:
         return Reading.of(view, *meter.read(request, view.questions, view.ids[view.at])), None
     logits = meter.forward(request, view.questions)
+    if s.init.rules_out:
+        logits[:, upload(np.array(s.init.rules_out, dtype=np.int64), logits.device)] = -torch.inf
     seen = [] if outlook is None else Sight.measured(logits)
     if outlook is not None:
         logits = logits[upload(outlook.inner, logits.device)]

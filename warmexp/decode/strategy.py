@@ -53,16 +53,22 @@ class Setup:
 class Texts(Protocol):
     """Text as a backbone's tokens, and the answer as a task finds it. It can be pickled.
 
-    end: the token that ends a response.
+    end: the token that ends a response. stop: strings that do.
     """
 
-    end: int
+    @property
+    def end(self) -> int: ...
+    @property
+    def stop(self) -> Sequence[str]: ...
 
     def encode(self, text: str) -> list[int]:
         """Tokens of a text, none of them special."""
 
     def pieces(self) -> Mapping[int, str]:
-        """The text of every token that is one."""
+        """The text of every token that has one."""
+
+    def special(self) -> Sequence[int]:
+        """Tokens that are no text."""
 
     def answer(self, ids: Sequence[int], kind: str) -> tuple[str, int, int] | None:
         """The answer in a response and where it stands, first position and past the last; None without one. kind: which
@@ -93,9 +99,9 @@ class Strategy:
         applied; a column that resets then begins anew where a token goes."""
         return {}
 
-    def bind(self, texts: Texts) -> None:
-        """Told once, while the configuration is checked, what text and an answer are to this backbone and task; for
-        those that have to know."""
+    def bind(self, texts: Texts, length: int) -> None:
+        """Told once, while the configuration is checked, what text and an answer are to this backbone and task, and how
+        many positions a canvas has; for those that have to know."""
 
     def shown(self) -> str:
         """What labels say of it besides its name, such as `ρ=0.5`."""
@@ -118,8 +124,8 @@ class Init(Strategy, ABC):
 
     reads_proposal: whether a proposer has to run at all. injects: whether it writes revocable tokens. verifies: whether
     `prepare` runs forwards that read what it injects. needs_tail: what has to follow a proposal (proposer.tail), or
-    None. tells: whether it puts the proposal into the prompt. norm: `match` gives mixtures of embeddings the length of
-    the mask's.
+    None. tells: whether it puts the proposal into the prompt. rules_out: tokens that no forward may write on its
+    canvases. norm: `match` gives mixtures of embeddings the length of the mask's.
     """
 
     reads_proposal: bool = False
@@ -127,6 +133,7 @@ class Init(Strategy, ABC):
     verifies: bool = False
     needs_tail: str | None = None
     tells: bool = False
+    rules_out: Sequence[int] = ()
     norm: str = "none"
 
     @abstractmethod
@@ -471,7 +478,7 @@ class Strategies:
     @property
     def reads_logits(self) -> bool:
         """Whether a strategy needs more than the most probable tokens, the visible ones and their probabilities."""
-        return self.unmask.temperature > 0 or any(one.reads_logits for one in self)
+        return self.unmask.temperature > 0 or bool(self.init.rules_out) or any(one.reads_logits for one in self)
 
     @property
     def columns(self) -> dict[str, Column]:

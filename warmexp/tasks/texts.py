@@ -24,11 +24,18 @@ class TaskTexts:
     def end(self) -> int:
         return self.backbone.tokenizer.eos_id
 
+    @property
+    def stop(self) -> Sequence[str]:
+        return self.task.stop
+
     def encode(self, text: str) -> list[int]:
         return self.backbone.tokenizer.encode(text)
 
     def pieces(self) -> Mapping[int, str]:
         return _pieces(self.backbone.tokenizer)
+
+    def special(self) -> Sequence[int]:
+        return sorted(self.backbone.tokenizer.special_ids)
 
     def answer(self, ids: Sequence[int], kind: str) -> tuple[str, int, int] | None:
         """The task's own filter finds the answer in the response. It ends where the shortest beginning does that has

@@ -29,7 +29,7 @@ MODEL = random_models(seed=1, vocab_size=20, n_layers=2)[1]
 
 
 def bound(watch):
-    watch.bind(Letters())
+    watch.bind(Letters(), 8)
     return watch
 
 

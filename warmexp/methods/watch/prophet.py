@@ -41,7 +41,7 @@ class Prophet(Watch):
             check_range(f"watch.{name}", getattr(self, name), 0, np.inf, "a difference of two logits")
         check_choice("watch.kind", self.kind, KINDS)
 
-    def bind(self, texts: Texts) -> None:
+    def bind(self, texts: Texts, length: int) -> None:
         self._texts = texts
 
     def finish(self, view: View, sight: Sight) -> np.ndarray:

@@ -40,7 +40,7 @@ class TemporalVote(Watch):
         check_range("watch.alpha", self.alpha, 0, 700, "the growth of a vote's logarithm over the forwards")
         check_choice("watch.kind", self.kind, KINDS)
 
-    def bind(self, texts: Texts) -> None:
+    def bind(self, texts: Texts, length: int) -> None:
         self._texts = texts
 
     def note(self, view: View, sight: Sight) -> list[Any]:
