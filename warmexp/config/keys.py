@@ -15,7 +15,7 @@ from warmexp.config.devices import workers
 from warmexp.config.plugins import conf_folders
 
 # The kinds of strategies: those of decode/strategy.py, which needs torch and is not loaded for their names.
-METHODS = ("init", "unmask", "remask", "evidence", "schedule", "cache", "length", "anchor", "ensemble")
+METHODS = ("init", "unmask", "remask", "evidence", "schedule", "cache", "length", "anchor", "ensemble", "watch")
 LISTS = ("evidence",)  # groups of which several options can be chosen at once
 GROUPS = ("backbone", "proposer", *METHODS, "task", "tracker")
 # Always in a run's identity; the others only where they are not what every run had before there was a choice.
