@@ -25,7 +25,7 @@ from warmexp.methods.unmask.topk import TopK
 from warmexp.models.lab_files import MODELS_DIR
 
 L, N = 8, 1000
-COUNTS = {0: 500, 2: 300, 3: 100, 5: 60, 7: 30, 11: 9, 13: 1}  # of N; all other tokens were never seen
+COUNTS = {0: 500, 2: 300, 3: 100, 5: 60, 7: 30, 11: 1, 13: 9}  # of N; all other tokens were never seen
 
 
 @pytest.fixture
@@ -56,11 +56,14 @@ def test_a_common_token_waits_for_a_rare_one(counted):
     view = SimpleNamespace(masked=np.array([[True, True, True, False]]), visits=np.array([0]))
     reading = SimpleNamespace(token=np.array([[0, 13, 17, 13]]), confidence=np.array([[0.9, 0.5, 0.5, -1.0]]))
     score = PcSampler(1, decay=0.0, frequencies=counted).score(view, reading)[0]
-    assert score[:3] == pytest.approx([0.9 * math.log(2), 0.5 * math.log(1000), 0.5 * math.log(1000)], abs=1e-5)
+    assert score[:3] == pytest.approx([0.9 * math.log(2), 0.5 * math.log(1000 / 9), 0.5 * math.log(1000)], abs=1e-5)
     assert score[3] == -np.inf
     # Large ids are unseen too, and a steep decay is left to right.
     reading.token[:] = 10**6
-    assert PcSampler(1, decay=1.0, frequencies=counted).score(view, reading)[0].argmax() == 0
+    score = PcSampler(1, decay=1.0, frequencies=counted).score(view, reading)[0]
+    assert score.argmax() == 0 and score[0] == pytest.approx(0.9 * math.log(1000), abs=1e-5)
+    rarest = PcSampler(1, frequencies=counted).surprise[[11, 13, 14]]
+    assert rarest == pytest.approx([math.log(1000), math.log(1000 / 9), math.log(1000)], abs=1e-5)
 
 
 def test_without_frequencies_and_decay_it_is_a_quota_by_confidence(backbone):  # noqa: F811
