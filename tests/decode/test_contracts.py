@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.decode.cases import EXPONENTIAL, FROZEN, LINEAR, build, cases, some
 from tests.reference.models import random_models
 from warmexp.decode.canvas import DECODED, FIXED, INJECTED, MASK, SOURCES, Canvas, Question, Start
-from warmexp.decode.columns import Column
+from warmexp.decode.columns import Column, Columns
 from warmexp.decode.edit import Edit, Replacement
 from warmexp.decode.loop import decode
 from warmexp.decode.strategy import Strategies
@@ -228,6 +228,20 @@ def test_a_prior_that_is_laid_anew_takes_injected_tokens_and_their_columns_with_
         [0, 0, 0, 0]
     ]
     assert made.revocations == {"q": [(5, 1, 6, "injected", -1)]} and made.forwards.tolist() == [6]
+
+
+def test_columns_follow_their_rows():
+    """Whatever their shape, when questions leave and others join."""
+    declared = {"place": Column(), "row": Column("row"), "word": Column(vocabulary=True)}
+    some, others = Columns(declared, 3, 2, 4), Columns(declared, 1, 2, 4)
+    for name in declared:
+        for row in range(3):
+            some.values[name][row] = row
+        others.values[name][:] = 9
+    some.keep(np.array([2, 1]))
+    some.join(others)
+    for name in declared:
+        assert np.asarray(some.values[name]).reshape(3, -1)[:, 0].tolist() == [2, 1, 9], name
 
 
 def test_apply_replaces_tokens_and_columns_begin_anew():

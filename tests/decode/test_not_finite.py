@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import nullcontext
 
 import pytest
@@ -66,6 +67,8 @@ def test_what_was_finished_before_is_given_out(device):
         given, meter = spoilt(WAYS["cold"], device, float("nan"), after=first + 1)
         assert [one.ids for one in given[:-1]] == [one.ids for one in sound[: len(given) - 1]] and len(given) > 1
         assert "at its forward" in given[-1] and len(meter.ledger) == first + 2
+        question, n = re.match(r"(\w+): the backbone's logits at its forward (\d+) ", given[-1]).groups()
+        assert int(n) == sum(question in row.questions for row in meter.ledger) < len(meter.ledger)
         meter.backbone = None
 
 

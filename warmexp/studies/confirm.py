@@ -24,6 +24,7 @@ from warmexp.console import show
 from warmexp.errors import UserError
 from warmexp.io import read_json, write_json
 from warmexp.studies.folder import Job
+from warmexp.studies.named import is_neutral
 
 FILE = "confirm.json"
 RULES = {
@@ -92,7 +93,8 @@ def confirm(cfg: DictConfig, front: Front, jobs: Sequence[Job], folder: Path) ->
 
 def grid(overrides: Sequence[str]) -> str:
     """A job's words on the test split, each pinned, as a line of `hydra.sweeper.grids`."""
-    kept = [word for word in overrides if word.partition("=")[0] != "task.split"]
+    # Where and how it is run is the confirming study's own affair.
+    kept = [word for word in overrides if not is_neutral(word) and word.partition("=")[0] != "task.split"]
     return shlex.join(f"!{escaped(word)}" for word in [*kept, "task.split=test"])
 
 

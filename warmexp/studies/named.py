@@ -37,10 +37,15 @@ def register() -> tuple[str, ...]:
     return tuple(file.stem for file in files)
 
 
+def is_neutral(word: str) -> bool:
+    """Whether a word says where or how a study is run, not what it is."""
+    return _NEUTRAL.match(word) is not None
+
+
 def essence(words: Sequence[str]) -> tuple[str, ...]:
     """The overrides that say what is run, sorted, without secrets: two command lines with the same ones are the same
     study or job."""
-    return tuple(sorted(clean_text(word) for word in words if not _NEUTRAL.match(word)))
+    return tuple(sorted(clean_text(word) for word in words if not is_neutral(word)))
 
 
 def study_name(arguments: Sequence[str]) -> str | None:
