@@ -17,6 +17,7 @@ from urllib.parse import urlparse
 from warmexp.errors import UserError, check_choice
 from warmexp.models.files import ADAPTER_CONFIG, INDEX, SUFFIXES, adapters, read_json, readable, shards
 from warmexp.models.fingerprint import fingerprint
+from warmexp.models.packaged import PREFIX, unpacked
 
 __all__ = ["INDEX", "fingerprint", "model_folder", "offline_if_unreachable", "read_json", "resolved_commit", "shards"]
 
@@ -29,12 +30,13 @@ def model_folder(key: str, path: str, revision: str | None = None) -> Path:
 
     Args:
         key: the configuration key, for messages ("backbone.path").
-        path: `lab:NAME` for a shipped model, a local folder, or a hub name `organisation/model`.
+        path: `lab:NAME` for a shipped model, `package:NAME` for one that another package carries (packaged.py), a
+        local folder, or a hub name `organisation/model`.
         revision: hub revision (a commit, branch or tag); a local folder has none.
     Raises:
         UserError: not there, no safetensors weights, a shard missing, a file that is no regular file, or not reachable.
     """
-    folder = _lab_folder(key, path) if path.startswith("lab:") else _local(key, path)
+    folder = _shipped(key, path) or _local(key, path)
     if folder is not None and revision is not None:
         raise UserError(
             f"{key}={path} is a local folder, which has no revision {revision}: set {key.split('.')[0]}.revision=null."
@@ -60,6 +62,13 @@ def model_folder(key: str, path: str, revision: str | None = None) -> Path:
         raise UserError(f"{key}={path} holds {why}: give a checkpoint with safetensors weights.")
     shards(key, folder)
     return folder
+
+
+def _shipped(key: str, path: str) -> Path | None:
+    """A model that comes with this package or another one; None where the path names none."""
+    if path.startswith(PREFIX):
+        return unpacked(key, path.removeprefix(PREFIX))
+    return _lab_folder(key, path) if path.startswith("lab:") else None
 
 
 def _lab_folder(key: str, path: str) -> Path:
