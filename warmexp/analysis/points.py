@@ -293,7 +293,7 @@ def _fitted_on(folder: Path) -> tuple[str, ...]:
 
 
 def _told_apart(points: list[Point]) -> list[Point]:
-    """Runs that would share a label get the settings in which they differ appended, or the start of the run id."""
+    """Runs that would share a label get the settings in which they differ appended, or the start of their hash."""
     by_label: dict[str, list[Point]] = defaultdict(list)
     for point in points:
         by_label[point.label].append(point)
@@ -303,13 +303,35 @@ def _told_apart(points: list[Point]) -> list[Point]:
             out += group
             continue
         settings = [dict(point.settings) for point in group]
-        keys = sorted({key for one in settings for key in one if len({other.get(key) for other in settings}) > 1})
-        extra = [", ".join(f"{key}={one.get(key, '-')}" for key in keys[:3]) for one in settings]
-        unique = len(set(extra)) == len(extra)
-        out += [
-            replace(p, label=f"{label} ({e if unique else p.run_id[:8]})") for p, e in zip(group, extra, strict=True)
-        ]
+        keys = _telling(settings)
+        extra = [", ".join(f"{key}={one.get(key, '-')}" for key in keys) for one in settings]
+        if len(set(extra)) < len(extra):
+            extra = [
+                ", ".join(filter(None, (e, p.run_id.rpartition("-")[2][:8]))) for p, e in zip(group, extra, strict=True)
+            ]
+        if len(set(extra)) < len(extra):
+            extra = [p.run_id for p in group]
+        out += [replace(p, label=f"{label} ({e})") for p, e in zip(group, extra, strict=True)]
     return out
+
+
+def _telling(settings: list[dict[str, Setting]]) -> list[str]:
+    """Keys that together tell settings apart as far as any do, each of which is needed for it; what tells most comes
+    first, and of equals what is a choice, then what is a number, then what is short."""
+    values = {key: [str(one.get(key)) for one in settings] for one in settings for key in one}
+    telling = {key: column for key, column in values.items() if len(set(column)) > 1}
+    words = {key: any(isinstance(one.get(key), str) for one in settings) for key in telling}
+
+    def rank(key: str) -> tuple:
+        return -len(set(telling[key])), not key.startswith("choices."), words[key], len(key), key
+
+    kept: list[str] = []
+    for key in sorted(telling, key=rank):
+        before = {tuple(telling[k][i] for k in kept) for i in range(len(settings))}
+        after = {tuple(telling[k][i] for k in (*kept, key)) for i in range(len(settings))}
+        if len(after) > len(before):
+            kept.append(key)
+    return sorted(kept)
 
 
 def _order(point: Point) -> tuple:

@@ -144,7 +144,7 @@ def run_notes(front: Front, runs: list[Result], group: Group) -> list[str]:
     lines = [
         f"Undominated: share of resamples of the questions in which no run has lower {name} and higher"
         f" {front.accuracy} accuracy{cost};"
-        f" bold from {100 * STEADY:.0f} %. Proposals scored by {front.accuracy} match."
+        f" bold from {100 * STEADY:.0f} %. * in a terminal: on the front. Proposals scored by {front.accuracy} match."
     ]
     if group.split != "not named":
         lines.insert(0, f"Questions of the {group.split} split.")

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -25,6 +26,8 @@ from warmexp.report.cells import (
 from warmexp.secrets import clean_text
 
 _TEXT_COLUMNS = 2  # the first ones; the rest are numbers, aligned right
+_NAMES = ("method", "proposer")  # their names
+_Rows = list[tuple[Result, tuple[str, ...]]]
 
 
 def print_table(front: Front, console: Console | None = None) -> None:
@@ -46,9 +49,58 @@ class _Console(Console):
 
 def _print(front: Front, console: Console) -> None:
     for title, columns, rows, notes in _tables(front):
+        columns, rows, dropped = _fitted(columns, rows, console.width)
+        if dropped:
+            notes = [f"Not shown, the terminal is narrow: {', '.join(dropped)}.", *notes]
         console.print(_rich(title, columns, rows, notes))
     for sentence in (*front.caveats, *front.left_out):
         console.print(escape(visible(clean_text(sentence))), soft_wrap=True)
+
+
+# What is dropped first where a terminal is narrow; columns of no such name, such as the method, stay to the end.
+_LEAST = (
+    "undominated", "one left out", "% gained", "median", "proposal %", "seconds", "p, Holm", "n", "won", "non-inferior",
+    "saved\u00a0%", "proposer", "strict %", "Δ",
+)  # fmt: skip
+
+
+def _fitted(columns: Sequence[str], rows: _Rows, width: int) -> tuple[list[str], _Rows, list[str]]:
+    """Columns and cells that a terminal has room for, and the names of columns that are dropped. An interval goes below
+    its number before a column goes; nothing is broken but names."""
+    if _needed(columns, rows, range(len(columns))) > width:
+        rows = [(run, tuple(cell.replace(" [", "\n[") for cell in cells)) for run, cells in rows]
+
+    def least(index: int) -> int:
+        found = [rank for rank, start in enumerate(_LEAST) if _starts(columns[index], start)]
+        return min(found, default=len(_LEAST) + len(columns) - index)
+
+    shown = list(range(len(columns)))
+    while len(shown) > 2 and _needed(columns, rows, shown) > width:
+        shown.remove(min(shown[1:], key=least))
+    kept = [(run, tuple(cells[index] for index in shown)) for run, cells in rows]
+    return [columns[i] for i in shown], kept, [name for i, name in enumerate(columns) if i not in shown]
+
+
+def _starts(name: str, start: str) -> bool:
+    return name == start if start == "n" else name.startswith(start)
+
+
+def _needed(columns: Sequence[str], rows: _Rows, shown: Sequence[int]) -> int:
+    """Cells of a terminal: three between two columns, one at each edge."""
+    widths = [_least_width(columns[index], [cells[index] for _, cells in rows]) for index in shown]
+    return sum(widths) + 3 * len(widths) - 1
+
+
+def _least_width(name: str, cells: Sequence[str]) -> int:
+    """Of a column: a name may be broken between words, anything else between lines only."""
+    texts = [*_heading(name).split("\n"), *(line for cell in cells for line in cell.split("\n"))]
+    if name in _NAMES:
+        texts = [word for text in texts for word in text.split(" ")]
+    return max(map(cell_len, texts), default=0) + (2 if name == "method" else 0)
+
+
+def _heading(name: str) -> str:
+    return name.replace(" [", "\n[").replace(" (", "\n(")  # narrow columns leave room for the method
 
 
 def markdown(front: Front) -> str:
@@ -75,7 +127,7 @@ def _tables(front: Front) -> list[tuple[str | None, tuple[str, ...], list[tuple[
     """Per group, the runs and their savings: title, column names, (run, cells) rows, notes."""
     tables = []
     for number, group in enumerate(front.groups):
-        runs = [run for run in front.runs if run.group == number]
+        runs = sorted((run for run in front.runs if run.group == number), key=_place)
         split = "" if group.split == "not named" else f" ({group.split} split)"
         title = f"{group.n} {group.task} questions{split}, {group.backbone} backbone" if len(front.groups) > 1 else None
         notes = [*run_notes(front, runs, group), *(numbers_lines(front, group) if len(runs) > 1 else [])]
@@ -86,6 +138,11 @@ def _tables(front: Front) -> list[tuple[str | None, tuple[str, ...], list[tuple[
                 (None, saving_columns(front), _rows(front, compared, saving_cells), saving_notes(front, compared))
             )
     return tables
+
+
+def _place(run: Result) -> tuple:
+    """The front first, what may stand on none last, and by cost."""
+    return not run.on_front, not run.point.ranked, run.x, -run.accuracy, run.point.label
 
 
 def _rows(front: Front, runs: Sequence[Result], cells: Callable[[Front, Result], tuple[str, ...]]) -> list:
@@ -101,9 +158,13 @@ def _rich(
         title=title, title_justify="left", caption=caption, caption_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
     )
     for index, name in enumerate(columns):
-        name = name.replace(" [", "\n[").replace(" (", "\n(")  # narrow columns leave room for the method
-        out.add_column(name, justify="right" if index >= _TEXT_COLUMNS else "left", no_wrap=index == _TEXT_COLUMNS)
+        widest = _least_width(name, [cells[index] for _, cells in rows])
+        out.add_column(
+            _heading(name), justify="left" if name in _NAMES else "right", no_wrap=name not in _NAMES, min_width=widest
+        )
     for run, cells in rows:
         style = "dim" if run.point.oracle else "bold" if run.steady else None
-        out.add_row(*(escape(visible(cell)) for cell in cells), style=style)
+        mark = "* " if run.on_front else "  "
+        first, *others = (escape(visible(cell)) for cell in cells)
+        out.add_row(mark + first, *others, style=style)
     return out
