@@ -192,3 +192,24 @@ def test_the_version_is_ours(quiet_home, capsys, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["warmexp", "--version"])
     cli.main()
     assert capsys.readouterr().out.startswith(f"warmexp {__version__}, Hydra ")
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--cfg", "job"], ["--version"], ["--tau", "0.9"], ["init=foo"]])
+def test_what_needs_no_model_loads_no_torch(words, quiet_home):
+    """Help, completion and mistakes are answered at once."""
+    code = (
+        "import sys\nfrom warmexp.__main__ import main\n"
+        f"sys.argv = ['warmexp', *{words!r}]\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "print([name for name in ('torch', 'transformers', 'matplotlib', 'scipy', 'pydantic') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.stdout.splitlines()[-1] == "[]", done.stdout[-300:] + done.stderr
+
+
+def test_completion_needs_no_torch(quiet_home, monkeypatch):
+    monkeypatch.setenv("COMP_LINE", "warmexp init=tok")
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "warmexp", "-sc", "query=bash"], capture_output=True, text=True
+    )
+    assert done.stdout.strip() == "init=token_inject" and " torch\n" not in done.stderr

@@ -9,17 +9,12 @@ from typing import TYPE_CHECKING, Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from warmexp.config.instantiate import build
 from warmexp.config.keys import baseline_of, margin_of
 from warmexp.console import complain, show
-from warmexp.locks import Lock
-from warmexp.runs.stored import finished
-from warmexp.studies.confirm import confirm
-from warmexp.studies.folder import FAILED, Job, StudyFolder
-from warmexp.studies.frozen import frozen
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # loaded where a study ends, not by a command that only shows something
     from warmexp.analysis.result import Front
+    from warmexp.studies.folder import Job, StudyFolder
 
 
 class Asked(Callback):
@@ -40,6 +35,9 @@ def end_study(cfg: DictConfig) -> int:
     Returns:
         how many jobs have no finished run.
     """
+    from warmexp.studies.confirm import confirm
+    from warmexp.studies.folder import StudyFolder
+
     study, outputs = StudyFolder(cfg.hydra.sweep.dir), Path(str(cfg.outputs)).expanduser()
     sweeper = cfg.hydra.sweeper
     if sweeper.get("dry_run") or sweeper.get("plan"):
@@ -60,6 +58,9 @@ def end_study(cfg: DictConfig) -> int:
 
 def _outcome(study: StudyFolder, asked: Sequence[Job] | None, outputs: Path) -> tuple[list[Job], list[str]]:
     """The jobs whose run is finished, and a sentence about each of the others."""
+    from warmexp.runs.stored import finished
+    from warmexp.studies.folder import FAILED
+
     states = {job.number: job for job in study.states()}
     done, failures = [], []
     for job in states.values() if asked is None else asked:
@@ -76,8 +77,11 @@ def _front(folders: Sequence[Path], study: Path, cfg: DictConfig) -> Front:
     from warmexp.analysis.analysis import analyse
     from warmexp.analysis.measured import cores
     from warmexp.analysis.points import collect
+    from warmexp.config.instantiate import build
+    from warmexp.locks import Lock
     from warmexp.report.export import write_front
     from warmexp.report.table import print_table
+    from warmexp.studies.frozen import frozen
     from warmexp.tracking.study import log_study
 
     points, left_out = collect(folders)

@@ -8,17 +8,19 @@ import time
 import traceback
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from warmexp.config.plan import Plan, plan
 from warmexp.console import complain, show
 from warmexp.errors import UserError
-from warmexp.runs.devices import OWN
 from warmexp.secrets import clean_text
-from warmexp.studies.folder import FAILED, FINISHED, RUNNING, Job, StudyFolder
+
+if TYPE_CHECKING:  # torch and the rest are loaded by a job, not by a command that only shows something
+    from warmexp.config.plan import Plan
+    from warmexp.studies.folder import Job, StudyFolder
 
 # Set for a job that is to come back later to a run that another process is working on, instead of waiting for it.
 IF_BUSY = "WARMEXP_IF_BUSY"
@@ -44,6 +46,7 @@ def job(cfg: DictConfig) -> tuple[float, float] | str | None:
         )  # outputs and every other path are relative to where the command was given, in all of its jobs
     if runtime.mode == RunMode.MULTIRUN:
         return _study_job(cfg, choices, runtime)
+    from warmexp.config.plan import plan
     from warmexp.runs.run import run
 
     try:
@@ -58,7 +61,9 @@ def job(cfg: DictConfig) -> tuple[float, float] | str | None:
 
 def _study_job(cfg: DictConfig, choices: dict[str, str], runtime) -> tuple[float, float] | str | None:
     """A job never raises: its failure is its own, is written down, and the others go on."""
+    from warmexp.config.plan import plan
     from warmexp.runs.run import Locked, run
+    from warmexp.studies.folder import FAILED, FINISHED, RUNNING, StudyFolder
 
     study = StudyFolder(runtime.sweep.dir)
     me = study.job(runtime.overrides.task, int(runtime.job.num)).with_(status=RUNNING)
@@ -87,6 +92,8 @@ _BESIDE = (".Local", ".JoblibLauncher", ".LocalLauncher")
 def _apart(planned: Plan, runtime) -> Plan:
     """With a launcher of several processes, a job that may choose its GPU takes one that no other job holds; with one
     that puts them all on this machine, it may choose among the devices that are named."""
+    from warmexp.runs.devices import OWN
+
     launcher = str(runtime.launcher._target_)
     if launcher.endswith(".BasicLauncher"):
         return planned
