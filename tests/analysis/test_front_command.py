@@ -115,3 +115,12 @@ def test_what_cannot_be_done_is_said_before_the_work(words, part, study, tmp_pat
     with pytest.raises(UserError) as error:
         main([str(study), *words] if words else [])
     assert part in str(error.value)
+
+
+def test_the_beginning_of_a_name_finds_a_study(study, tmp_path, capsys):
+    study.rename(tmp_path / "injection_rate-task.limit=128")
+    main([str(tmp_path / "injection_rate")])
+    assert (tmp_path / "injection_rate-task.limit=128" / "front" / "front.json").is_file()
+    (tmp_path / "injection_rate-other").mkdir()
+    with pytest.raises(UserError, match="is the beginning of injection_rate-other, injection_rate-task"):
+        main([str(tmp_path / "injection_rate")])

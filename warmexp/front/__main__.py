@@ -14,7 +14,7 @@ from warmexp.analysis.outside import read_outside
 from warmexp.analysis.points import FILTERS, collect
 from warmexp.console import Parser, ending, show
 from warmexp.errors import UserError, check_choice, check_range
-from warmexp.io import check_writable, read_json
+from warmexp.io import check_writable, read_json, there
 from warmexp.studies.frozen import frozen
 
 
@@ -64,12 +64,30 @@ def _study_baseline(folders: Sequence[Path]) -> str | None:
     return named if isinstance(named, str) else None
 
 
+def _of_a_beginning(folder: Path) -> Path:
+    """A folder, or the one beside it whose name begins like that: a study's name has the overrides of its command
+    behind the name of its file.
+
+    Raises:
+        UserError: several do.
+    """
+    if there(folder) or not folder.name or not folder.parent.is_dir():
+        return folder
+    found = sorted(one for one in folder.parent.iterdir() if one.name.startswith(folder.name) and one.is_dir())
+    if len(found) > 1:
+        raise UserError(f"{folder} is the beginning of {', '.join(one.name for one in found)}: name one of them.")
+    if found:
+        show(f"{folder}: {found[0].name}")
+    return found[0] if found else folder
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table and the paths. Raises UserError for a user's mistake."""
     from warmexp.report.export import write_front
     from warmexp.report.table import print_table
 
     chosen = _parser().parse_args(arguments)
+    chosen.folders = [_of_a_beginning(folder) for folder in chosen.folders]
     for folder in chosen.folders:
         if not folder.is_dir():
             raise UserError(
