@@ -33,6 +33,12 @@ def test_the_workflow_runs_every_python_that_is_promised():
     promised = [c.rpartition(" ")[2] for c in PROJECT["classifiers"] if re.search(r"Python :: 3\.\d", c)]
     jobs = of(".github/workflows/tests.yml")["jobs"]
     assert jobs["test"]["strategy"]["matrix"]["python"] == promised
+    first, last = promised[0], promised[-1]
+    beyond = int(last.partition(".")[2]) + 1
+    assert PROJECT["requires-python"] == f">={first},<3.{beyond}"
+    makefile = (ROOT / "Makefile").read_text()
+    assert f"< (3, {beyond})" in makefile and f"needs Python {first} to {last}" in makefile
+    assert all(f"Python {first} to {last}" in (ROOT / page).read_text() for page in ("README.md", "CONTRIBUTING.md"))
     commands = [step.get("run", "") for step in jobs["lint"]["steps"]]
     lint = re.search(r"^lint:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.M)[1].split("\n\t")
     checks = [line.strip().removeprefix("$(BIN)/") for line in lint]

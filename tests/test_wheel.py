@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -36,6 +38,19 @@ def test_what_ships(installed):
     assert "warmexp = warmexp.__main__:main" in next(installed.glob("*.dist-info/entry_points.txt")).read_text()
     assert "Apache License" in next(installed.glob("*.dist-info/licenses/LICENSE")).read_text()
     assert sum(f.stat().st_size for f in (package / "lab" / "models").rglob("*") if f.is_file()) < 12e6
+
+
+def test_the_source_has_the_documentation(tmp_path):
+    """All that the README links to, and what the tests need."""
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    (file,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(file) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    links = re.findall(r"\]\(([^)#\s]+)", (ROOT / "README.md").read_text(encoding="utf-8"))
+    wanted = {link for link in links if not link.startswith("http")} | {"tests/conftest.py", "conf/config.yaml"}
+    assert wanted <= names and "docs/report.md" in wanted, wanted - names
 
 
 def test_it_runs_from_another_directory(installed, tmp_path):

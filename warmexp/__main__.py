@@ -12,7 +12,7 @@ _FULL_ERROR = os.environ.setdefault("HYDRA_FULL_ERROR", "1")
 import hydra  # noqa: E402
 
 from warmexp import __version__  # noqa: E402
-from warmexp.config import allowed  # noqa: E402
+from warmexp.config import allowed, parser  # noqa: E402
 from warmexp.config.devices import joined  # noqa: E402
 from warmexp.config.flags import DRY_RUN, PLAN, in_order  # noqa: E402
 from warmexp.config.keys import conf_dir  # noqa: E402
@@ -90,6 +90,7 @@ def main() -> None:
     """
     register()
     allowed.install()
+    parser.install()
     outcome.clear()
     Asked.config = None
     try:

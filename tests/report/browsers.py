@@ -16,7 +16,10 @@ def chromium() -> str | None:
 
 def downloaded() -> str | None:
     """Where `python -m playwright install chromium` has put one."""
-    from playwright.sync_api import sync_playwright
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        return None
 
     with sync_playwright() as playwright:
         path = playwright.chromium.executable_path

@@ -12,8 +12,10 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
+from warmexp.analysis.adding import adding
 from warmexp.analysis.axes import axis
 from warmexp.analysis.baseline import DEFAULT, select
 from warmexp.analysis.checklist import checklist
@@ -111,6 +113,10 @@ def _front(measured: list[Measured], asked: Asked, left_out: Sequence[str]) -> F
     order = {one.point.run_id: i for i, one in enumerate(measured)}
     runs = [run for number, one in enumerate(together) for run in results(one, number, asked.margin)]
     runs.sort(key=lambda run: order[run.point.run_id])
+    groups = [
+        replace(group, name=name, caveats=tuple(_caveats_of(number, group, runs, asked)))
+        for number, (group, name) in enumerate(zip(groups, _names(groups), strict=True))
+    ]
     caveats = tuple(_caveats(runs, groups, asked))
     found = {"groups": tuple(groups), "runs": tuple(runs), "prior_quality": quality_curves(runs)}
     found |= {"checklist": checklist(runs, groups, asked)}
@@ -141,7 +147,20 @@ def _parts(measured: list[Measured], pooled: bool) -> list[list[Measured]]:
     return sorted(parts.values(), key=lambda part: (part[0].point.split in TUNING, -len(part), -part[0].point.n))
 
 
-def _seconds(number: int, runs: list[Result], several: bool) -> list[str]:
+def _names(groups: Sequence[Group]) -> list[str]:
+    """What tells groups of runs apart, in as few words as do; a number where words do not."""
+    names = [f"{group.n} {group.task} questions" for group in groups]
+    for more in (
+        lambda group: "" if group.split == "not named" else f", {group.split} split",
+        lambda group: f", {group.backbone} backbone",
+    ):
+        if len({more(group) for group in groups}) > 1:
+            names = [name + more(group) for name, group in zip(names, groups, strict=True)]
+    twice = {name for name, times in Counter(names).items() if times > 1}
+    return [f"{name} ({number})" if name in twice else name for number, name in enumerate(names, 1)]
+
+
+def _seconds(runs: list[Result]) -> list[str]:
     """Where seconds were measured under different circumstances."""
     told = [dict(run.point.circumstances) for run in runs]
     differing = []
@@ -151,10 +170,7 @@ def _seconds(number: int, runs: list[Result], several: bool) -> list[str]:
             differing.append(f"{name} {', '.join(f'{value} ({count})' for value, count in sorted(counts.items()))}")
     if not differing:
         return []
-    where = f" in group {number + 1}" if several else ""
-    return [
-        f"Seconds{where} were measured under different circumstances and do not compare: {'; '.join(differing)} (runs)."
-    ]
+    return [f"Seconds were measured under different circumstances and do not compare: {'; '.join(differing)} (runs)."]
 
 
 def _plan(plan: dict[str, Any] | None) -> list[str]:
@@ -171,9 +187,9 @@ def _plan(plan: dict[str, Any] | None) -> list[str]:
     return [f"The plan was changed after it was frozen ({', '.join(keys)}).{tail}"]
 
 
-def _on_test(number: int, group: Group, runs: list[Result]) -> list[str]:
+def _on_test(group: Group, runs: list[Result]) -> list[str]:
     """Where several runs were tried on the questions that they are reported on."""
-    mine = [run for run in runs if run.group == number and run.paired and run.paired.compared]
+    mine = [run for run in runs if run.paired and run.paired.compared]
     found = []
     if group.split == "test" and len(mine) > 1:
         found.append(
@@ -205,29 +221,59 @@ def _caveats(runs: list[Result], groups: list[Group], asked: Asked) -> list[str]
             f"{len(groups)} groups of runs differ in questions, task or backbone: each has its own front, none is"
             " compared."
         )
-    for number, group in enumerate(groups):
-        found += _on_test(number, group, runs)
-        others = sum(run.group == number and not run.is_candidate for run in runs)
-        found += _seconds(number, [run for run in runs if run.group == number], len(groups) > 1)
-        if others and not group.baseline_runs:
-            found.append(
-                f"No run on these {group.task} questions (n = {group.n}) matches the baseline {asked.selector}: no"
-                " saving can be said."
-            )
-        far = [run for run in runs if run.group == number and run.saved and run.saved.far and not run.point.oracle]
-        if far:
-            low, high = max((run.saved.chord for run in far), key=lambda chord: chord[1] / chord[0])
-            found.append(
-                f"{len(far)} saving{'s are' if len(far) > 1 else ' is'} read off a chord between baseline runs far"
-                f" apart ({low:.2f} and {high:.2f}): a setting between them may take it away. Measure one, or see"
-                " what leaving one out does."
-            )
-        if others and group.baseline_runs and len(group.baseline_front) == 1:
-            found.append(
-                "The baseline's front is a single point: vary its threshold (+sweep=threshold) for savings at equal"
-                " accuracy."
-            )
+    said: dict[str, list[str]] = {}
+    for group in groups:
+        for sentence in group.caveats:
+            said.setdefault(sentence, []).append(group.name)
+    several = len(groups) > 1
+    found += [f"{'; '.join(names)}: {sentence}" if several else sentence for sentence, names in said.items()]
     found += _plan(asked.plan)
     if asked.x == "nfe" and any(r.measured.aux_forwards > 0 for r in runs):
         found.append("NFE leaves out auxiliary forwards (a self-draft's): x=full_forward_equivalents counts them.")
     return found
+
+
+def _caveats_of(number: int, group: Group, runs: list[Result], asked: Asked) -> list[str]:
+    """What a reader must know of one group."""
+    mine = [run for run in runs if run.group == number]
+    found = [*_on_test(group, mine), *_seconds(mine)]
+    others = [run for run in mine if not run.is_candidate]
+    if others and not group.baseline_runs:
+        found.append(_no_baseline(group, others, asked))
+    far = [run for run in mine if run.saved and run.saved.far and not run.point.oracle]
+    if far:
+        low, high = max((run.saved.chord for run in far), key=lambda chord: chord[1] / chord[0])
+        found.append(
+            f"{len(far)} saving{'s are' if len(far) > 1 else ' is'} read off a chord between baseline runs far"
+            f" apart ({low:.2f} and {high:.2f}): a setting between them may take it away. Measure one, or see"
+            " what leaving one out does."
+        )
+    if others and len(group.baseline_front) == 1:
+        found.append(_single_point(group, mine, asked))
+    return found
+
+
+def _no_baseline(group: Group, others: list[Result], asked: Asked) -> str:
+    which = f"these {group.n} {group.task} questions"
+    sentence = f"No run on {which} matches the baseline {asked.selector}: no saving can be said."
+    point = next((run.point for run in others if not run.point.oracle), others[0].point)
+    command = None if asked.pooled else adding(point, asked.selector)
+    return f"{sentence} This adds it: {command}" if command else sentence
+
+
+def _single_point(group: Group, mine: list[Result], asked: Asked) -> str:
+    """Of a hull with one corner: because one setting was run, or because one beats all others."""
+    own = [run for run in mine if run.point.run_id in group.baseline_runs]
+    sentence = "The baseline's front is a single point"
+    if len(own) > 1:
+        return (
+            f"One of the baseline's {len(own)} runs is both the cheapest and the most accurate, so its front is a"
+            " single point: savings at another accuracy are bounds."
+        )
+    if len(group.baseline_candidates) > 1:
+        return f"{sentence} ({group.baseline_choice}): savings at another accuracy are bounds."
+    if own[0].point.curve is None:
+        return f"{sentence}: savings at another accuracy are bounds."
+    command = None if asked.pooled or own[0].point.curve != "unmask.tau" else adding(own[0].point, asked.selector)
+    more = f": {command}" if command else "."
+    return f"{sentence}: vary its threshold ({own[0].point.curve}) for savings at equal accuracy{more}"

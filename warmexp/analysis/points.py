@@ -25,6 +25,7 @@ from warmexp.stored_config import read_config
 FILTERS = ("strict", "flexible")
 COLD_START = "mask"  # the init that uses no proposal
 DEFAULT_UNMASK = "threshold"  # whose name labels leave out
+FIXED_LENGTH = "fixed"  # the length policy under which every question fills its canvas
 _SYMBOLS = {"rho": "ρ", "lam": "λ", "lambda": "λ", "p": "p"}  # what a label shows of an init that did not say
 _GROUPS = (
     "init",

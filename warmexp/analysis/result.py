@@ -130,6 +130,8 @@ class Group:
     baseline_hypervolume: float | None
     baseline_hypervolume_ci95: tuple[float, float] | None
     curves: tuple[Curve, ...]
+    name: str = ""  # tells it from the front's other groups: "24 lab questions, test split"
+    caveats: tuple[str, ...] = ()  # of this group alone; the front's own have them too
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,15 +222,23 @@ def _seeds(run: Result) -> dict[str, Any] | None:
     if not members:
         return None
     accuracy = [one.right.mean() for one in members]
+    spread = {name: float(np.std([one.x[name].mean() for one in members], ddof=1)) for name in run.measured.x}
     return {
         "values": run.point.seeds,
         "runs": [one.point.run_id for one in members],
         "accuracy_sd": float(np.std(accuracy, ddof=1)),
-        "nfe_sd": float(np.std([one.x["nfe"].mean() for one in members], ddof=1)),
+        "nfe_sd": spread["nfe"],
+        "x_sd": spread,
+        "each": [
+            {"seed": seed, "accuracy": float(right), "x": {name: float(one.x[name].mean()) for name in spread}}
+            for seed, right, one in zip(run.point.seeds, accuracy, members, strict=True)
+        ],
     }
 
 
 def _differs(settings: list[dict], key: str) -> bool:
+    if key == "seed":  # a point that is several seeds' mean has none
+        settings = [one for one in settings if key in one]
     return len({str(one.get(key)) for one in settings}) > 1
 
 

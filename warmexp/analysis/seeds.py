@@ -41,7 +41,7 @@ def _one(members: list[Measured]) -> Measured:
     proposals = [point.proposal_accuracy for point in points if point.proposal_accuracy is not None]
     point = replace(
         first.point,
-        label=f"{first.point.label}, {len(seeds)} seeds",
+        label=f"{_without_seed(first.point.label)}, {len(seeds)} seeds",
         nfe=float(np.mean([point.nfe for point in points])),
         nfe_ci95=percentile_interval(star_of(members, [one.x["nfe"] for one in members])),
         accuracy_strict=float(np.mean([point.accuracy_strict for point in points])),
@@ -56,6 +56,13 @@ def _one(members: list[Measured]) -> Measured:
     tokens = None if any(one.tokens is None for one in members) else np.mean([one.tokens for one in members], axis=0)
     aux = float(np.mean([one.aux_forwards for one in members]))
     return replace(first, point=point, x=x, correct=correct, tokens=tokens, aux_forwards=aux, members=tuple(members))
+
+
+def _without_seed(label: str) -> str:
+    """A label without the seed that told a run from its sisters."""
+    name, bracket, apart = label.rstrip(")").partition(" (")
+    kept = [word for word in apart.split(", ") if not word.startswith("seed=")]
+    return label if not bracket else f"{name} ({', '.join(kept)})" if kept else name
 
 
 def star_of(members: Sequence[Measured], values: Sequence[np.ndarray]) -> np.ndarray:

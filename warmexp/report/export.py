@@ -101,6 +101,7 @@ def _row(run: dict[str, Any], varying: list[str]) -> dict[str, Any]:
         "accuracy_strict": run["accuracies"]["strict"],
         "accuracy_flexible": run["accuracies"]["flexible"],
         "proposal_accuracy": run["proposal_accuracy"],
+        **_seeds(run.get("seeds")),
         **{key: saved.get(key) for key in _SAVED},
         **_limits("saved", saved.get("ci95")),
         **_limits("saved_without", saved.get("without")),
@@ -113,6 +114,16 @@ def _row(run: dict[str, Any], varying: list[str]) -> dict[str, Any]:
         **_limits("paired_x_difference_together", paired.get("x_difference_simultaneous")),
         **{key: run["settings"].get(key) for key in varying},
         "folder": run["folder"],
+    }
+
+
+def _seeds(seeds: dict[str, Any] | None) -> dict[str, Any]:
+    """Of a point that is several seeds' mean: which, and the standard deviations between them."""
+    told = seeds or {}
+    return {
+        "seeds": " ".join(map(str, told.get("values", ()))) or None,
+        "accuracy_sd": told.get("accuracy_sd"),
+        "nfe_sd": told.get("nfe_sd"),
     }
 
 

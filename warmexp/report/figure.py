@@ -1,9 +1,10 @@
 """A front as a picture for print: one mark per run, intervals on both axes, the baseline's own front as the line to
 beat.
 
-Colour says which proposer, the marker which init, filled or hollow whether tokens were revised (remask). Runs on
-different questions stand in panels of their own, unless they were pooled on request; then the picture says so. Oracle
-runs are grey and touch no line. No meaning rests on colour alone.
+Colour says which proposer, the marker which init, filled or hollow whether tokens were revised (remask), a dot whether
+questions end before their canvas is full (length). Runs on different questions stand in panels of their own, unless
+they were pooled on request; then the picture says so. Oracle runs are grey and touch no line. No meaning rests on
+colour alone.
 """
 
 from __future__ import annotations
@@ -17,20 +18,21 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.legend_handler import HandlerTuple
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullFormatter, ScalarFormatter
 
-from warmexp.analysis.points import COLD_START
+from warmexp.analysis.points import FIXED_LENGTH
 from warmexp.analysis.result import Front, Group, Result
 from warmexp.io import write_bytes
 from warmexp.palette import GREY, INK, PALE, WARNING, by_proposer
 from warmexp.report.labels import Label, place
+from warmexp.report.marks import MATPLOTLIB, ends_early, markers
 
 DPI = 300
-PANELS = 4  # at most; a report shows the rest
+PANELS = 12  # at most; a report shows the rest
+_IN_A_COLUMN = 3  # panels below each other, before there is a second column
 CROWD = 40  # runs of a panel beyond which marks are smaller and only those on a front are named
-MARKERS = ("s", "^", "D", "v", "P", "X", "p", "h")
-_FIRST_MARKERS = ("token_inject", "embed_interp")  # the same marks in every figure, whichever methods are in it
 STYLE = {
     "font.size": 9,
     "axes.labelsize": 10,
@@ -46,7 +48,8 @@ STYLE = {
 
 
 def front_picture(front: Front, path: Path | str, title: str | None = None) -> Path:
-    """Write the picture as a PNG of about 2,500 × 1,500 pixels; each further group of runs adds a panel below.
+    """Write the picture as a PNG of about 2,500 × 1,500 pixels; each further group of runs adds a panel, and from the
+    fourth on there are two columns.
 
     Args:
         front: with no runs, the picture says so.
@@ -57,17 +60,25 @@ def front_picture(front: Front, path: Path | str, title: str | None = None) -> P
     """
     path = Path(path)
     panels = max(1, min(len(front.groups), PANELS))
+    columns = 1 if panels <= _IN_A_COLUMN else 2
+    rows = -(-panels // columns)
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(8.4, 5.0 + 4.2 * (panels - 1)), dpi=DPI, layout="constrained")
+        size = 8.4 + 5.6 * (columns - 1), 5.0 + 4.2 * (rows - 1)
+        figure = Figure(figsize=size, dpi=DPI, layout="constrained")
         FigureCanvasAgg(figure)
-        every_axes = figure.subplots(panels, squeeze=False)[:, 0]
-        colours, markers = _colours(front.runs), _markers(front.runs)
+        every_axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+        for axes in every_axes[panels:]:
+            axes.remove()
+        every_axes = every_axes[:panels]
+        colours, shown = _colours(front.runs), markers(run.point.method for run in front.runs)
         parts = [[run for run in front.runs if run.group == number] for number in range(panels)]
         for number, (axes, runs) in enumerate(zip(every_axes, parts, strict=True)):
-            _panel(axes, front, number, runs, colours, markers)
+            _panel(axes, front, number, runs, colours, shown)
+        if not title and len(front.groups) > PANELS:
+            title = f"Not drawn: {'; '.join(group.name for group in front.groups[PANELS:])}"
         if title:
             figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
-        _legend(figure, front, colours, markers)
+        _legend(figure, front, colours, shown)
         figure.draw_without_rendering()  # settles the layout, so that labels are placed in final pixels
         for number, (axes, runs) in enumerate(zip(every_axes, parts, strict=True)):
             if runs:
@@ -108,7 +119,8 @@ def _panel(
         axes.annotate(one.label, there, (5, -8), textcoords="offset points", fontsize=6.5, color=GREY)
     size = 1.0 if len(runs) <= CROWD else 0.65
     for run in runs:
-        _draw(axes, run, GREY if run.point.oracle else colours[run.point.proposer], markers[run.point.method], size)
+        colour = GREY if run.point.oracle else colours[run.point.proposer]
+        _draw(axes, run, front.x, colour, markers[run.point.method], size)
 
 
 def _line(corners: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
@@ -137,7 +149,7 @@ def _scale(axes: Axes, front: Front, runs: list[Result]) -> None:
         )
         axes.set_xlim(left / 1.15, right * 1.15)
     else:
-        margin = 0.06 * (right - left) + 0.01 * right
+        margin = 0.06 * (right - left) + 0.01 * right or 1.0  # runs without a forward
         axes.set_xlim(max(left - margin, 0 if lowest else -margin), right + margin)
     low = min(*(run.point.accuracy_ci95[0] for run in runs), *(one.accuracy for one in beside), 1.0)
     high = max(*(run.point.accuracy_ci95[1] for run in runs), *(one.accuracy for one in beside), 0.0)
@@ -148,7 +160,7 @@ def _scale(axes: Axes, front: Front, runs: list[Result]) -> None:
 
 def _about(front: Front, group: Group, runs: list[Result]) -> list[str]:
     """The lines above a panel: what all its marks share, and what a reader must know before comparing them."""
-    shared = [f"{group.task} questions, {group.backbone} backbone"] if len(front.groups) > 1 else []
+    shared = [group.name] if len(front.groups) > 1 else []
     alike = {run.point.shown for run in runs}
     if len(alike) == 1 and runs[0].point.at is not None:
         shared.append(alike.pop().replace("=", " = "))
@@ -157,18 +169,22 @@ def _about(front: Front, group: Group, runs: list[Result]) -> list[str]:
     lines = ["; ".join(shared)]
     if front.pooled:
         lines += [sentence for sentence in front.caveats if sentence.startswith("Pooled")]
-    if len(front.groups) > PANELS:
-        lines.append(f"{len(front.groups) - PANELS} further groups of runs are not drawn.")
     return lines
 
 
-def _draw(axes: Axes, run: Result, colour: str, marker: str, size: float) -> None:
+def _draw(axes: Axes, run: Result, axis: str, colour: str, marker: str, size: float) -> None:
     x, y = run.x, 100 * run.accuracy
     (left, right), (low, high) = run.x_ci95, run.point.accuracy_ci95
     bar = {"color": colour, "linewidth": 0.9 * size, "alpha": 0.55 * size, "zorder": 3}
     axes.plot([left, right], [y, y], **bar)
     axes.plot([x, x], [100 * low, 100 * high], **bar)
-    axes.plot([x], [y], **_mark(colour, marker, run.point.remask != "none", size), zorder=5)
+    for one in run.measured.members:  # the seeds that the mark is the mean of
+        place = [one.x[axis].mean()], [100 * one.right.mean()]
+        axes.plot(*place, marker=".", color=colour, alpha=0.55, markersize=4 * size, linestyle="none", zorder=4)
+    hollow = run.point.remask != "none"
+    axes.plot([x], [y], **_mark(colour, marker, hollow, size), zorder=5)
+    if ends_early(dict(run.point.settings)):
+        axes.plot([x], [y], **_dot(colour, hollow, size), zorder=6)
 
 
 def _mark(colour: str, marker: str, hollow: bool, size: float = 1.0) -> dict:
@@ -187,19 +203,18 @@ def _mark(colour: str, marker: str, hollow: bool, size: float = 1.0) -> dict:
 _OUTSIDE = {"marker": "*", "color": GREY, "markerfacecolor": "white", "markersize": 8, "linestyle": "none"}
 
 
+def _dot(colour: str, hollow: bool, size: float = 1.0) -> dict:
+    tint = colour if hollow else "white"
+    return {"marker": "o", "color": tint, "markeredgewidth": 0, "markersize": 2.6 * size, "linestyle": "none"}
+
+
 def _colours(runs: Sequence[Result]) -> dict[str, str]:
     return by_proposer({run.point.proposer for run in runs if not run.point.oracle})
 
 
-def _markers(runs: Sequence[Result]) -> dict[str, str]:
-    others = sorted({run.point.method for run in runs} - {COLD_START, *_FIRST_MARKERS})
-    names = (*_FIRST_MARKERS, *others)
-    return {COLD_START: "o"} | {name: MARKERS[index % len(MARKERS)] for index, name in enumerate(names)}
-
-
-def _legend(figure: Figure, front: Front, colours: dict[str, str], markers: dict[str, str]) -> None:
+def _legend(figure: Figure, front: Front, colours: dict[str, str], shown: dict[str, str]) -> None:
     points = [run.point for run in front.runs]
-    handles: list[Line2D] = []
+    handles: list[Line2D | tuple[Line2D, ...]] = []  # those of a tuple are drawn over each other
 
     def heading(text: str) -> None:
         handles.append(Line2D([], [], linestyle="none", label=(" \n" if handles else "") + text))
@@ -211,15 +226,22 @@ def _legend(figure: Figure, front: Front, colours: dict[str, str], markers: dict
         handles += [
             Line2D([], [], **_mark(colours[name], "o", False), label=names.get(name, name)) for name in proposers
         ]
-    methods = [name for name in markers if name in {p.method for p in points}]
+    order = list(MATPLOTLIB.values())
+    methods = sorted(shown, key=lambda name: order.index(shown[name]))
     if methods:
         heading("init")
-        handles += [Line2D([], [], **_mark("#666666", markers[name], False), label=name) for name in methods]
+        handles += [Line2D([], [], **_mark("#666666", shown[name], False), label=name) for name in methods]
     kinds = sorted({p.remask for p in points} - {"none"})
     if kinds:
         heading("remask")
         handles.append(Line2D([], [], **_mark("#666666", "o", False), label="none"))
         handles.append(Line2D([], [], **_mark("#666666", "o", True), label=", ".join(kinds)))
+    early = sorted({str(dict(p.settings).get("choices.length")) for p in points if ends_early(dict(p.settings))})
+    if early:
+        heading("length")
+        handles.append(Line2D([], [], **_mark("#666666", "o", False), label=FIXED_LENGTH))
+        mark = Line2D([], [], **_mark("#666666", "o", False), label=", ".join(early))
+        handles.append((mark, Line2D([], [], **_dot("#666666", False))))
     lines = []
     if any(len(group.baseline_front) > 1 for group in front.groups):
         lines.append(Line2D([], [], color=INK, linewidth=1.3, label=f"the baseline's own front\n({front.selector})"))
@@ -234,10 +256,18 @@ def _legend(figure: Figure, front: Front, colours: dict[str, str], markers: dict
         handles += lines
     if not handles:
         return
+    first = [handle[0] if isinstance(handle, tuple) else handle for handle in handles]
     legend = figure.legend(
-        handles=handles, loc="outside right upper", frameon=False, fontsize=8.5, handlelength=1.6, labelspacing=0.45
+        handles,
+        [handle.get_label() for handle in first],
+        loc="outside right upper",
+        frameon=False,
+        fontsize=8.5,
+        handlelength=1.6,
+        labelspacing=0.45,
+        handler_map={tuple: HandlerTuple(ndivide=1)},
     )
-    for handle, text in zip(handles, legend.get_texts(), strict=True):
+    for handle, text in zip(first, legend.get_texts(), strict=True):
         if handle.get_linestyle() == "None" and handle.get_marker() in ("None", None, ""):
             text.set(fontweight="bold", color="#333333")
             text.set_x(text.get_position()[0] - 24)
@@ -256,6 +286,7 @@ def _annotate(axes: Axes, runs: Sequence[Result], group: Group, colours: dict[st
         kin = {other.point.parameters for other in runs if other.point.method == point.method}
         parts = ["oracle"] if point.oracle else []
         parts += [point.parameters] if len(kin) > 1 else []
+        parts += [f"{len(point.seeds)} seeds"] if point.seeds else []
         if several and (warm or run.is_baseline):
             parts.append(point.shown)
         if parts:

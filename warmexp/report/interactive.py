@@ -1,8 +1,9 @@
 """The front as a Plotly figure: what the report shows and W&B keeps. Plotly is imported here only.
 
-Colour says which proposer, the symbol which init, filled or hollow whether tokens were revised, as in the printed
-figure. Points carry their run id as custom data; `meta` of a trace says what it is (runs, oracle, baseline or front),
-so that a page can restyle and filter.
+Colour says which proposer, the symbol which init, filled or hollow whether tokens were revised, a dot whether a
+question ends before its canvas is full, as in the printed figure; runs that differ in their threshold alone are joined
+by a thin line, whose dashes say which unmasking policy. Points carry their run id as custom data; `meta` of a trace
+says what it is (runs, oracle, seeds, curve, baseline or front), so that a page can restyle and filter.
 """
 
 from __future__ import annotations
@@ -14,12 +15,11 @@ import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from warmexp.analysis.axes import AXES
-from warmexp.analysis.points import COLD_START
+from warmexp.analysis.points import COLD_START, DEFAULT_UNMASK
 from warmexp.palette import GREY, INK, by_proposer
+from warmexp.report.marks import dashes, ends_early, shapes
 
 VEIL = "rgba(140,140,140,0.28)"  # on light and on dark ground
-SYMBOLS = {"mask": "circle", "token_inject": "square", "embed_interp": "triangle-up"}
-_OTHER_SYMBOLS = ("diamond", "triangle-down", "cross", "pentagon", "star", "hexagon")
 _WIDE = 12  # largest over smallest x from which on the axis is logarithmic
 
 
@@ -28,31 +28,68 @@ def plotly_script() -> str:
     return get_plotlyjs()
 
 
-def front_figure(front_json: dict[str, Any]) -> go.Figure:
+def front_figure(front_json: dict[str, Any], group: int | None = None) -> go.Figure:
     """The figure of a front.json (format 2): runs with both intervals, the baseline's front as a line, oracle runs
     apart.
 
     Hovering tells a run's numbers and where its settings differ from the baseline run it is paired with.
+
+    Args:
+        group: draw this group of comparable runs alone, in the colours and shapes that they have among all; None: all.
     """
     figure = go.Figure()
-    runs = front_json["runs"]
-    for group in front_json["groups"]:
-        _line(figure, group["front"], "not dominated", "front", {"color": VEIL, "width": 6, "shape": "hv"})
-        _line(figure, group["baseline_front"], "baseline's own front", "baseline", {"color": INK, "width": 1.6})
-    groups: dict[tuple, list[dict[str, Any]]] = {}
+    everyone = front_json["runs"]
+    runs = [run for run in everyone if group in (None, run["group"])]
+    colours, symbols = _colours(everyone), shapes(run["method"] for run in everyone)
+    policies = dashes((run["unmask"] for run in everyone), DEFAULT_UNMASK)
+    several = len({run["unmask"] for run in runs}) > 1
+    for number, one in enumerate(front_json["groups"]):
+        if group in (None, number):
+            _line(figure, one["front"], "not dominated", "front", {"color": VEIL, "width": 6, "shape": "hv"})
+            _line(figure, one["baseline_front"], "baseline's own front", "baseline", {"color": INK, "width": 1.6})
+            _curves(figure, one["curves"], runs, colours, policies)
+    kinds: dict[tuple, list[dict[str, Any]]] = {}
     for run in runs:
-        groups.setdefault((run["oracle"], run["proposer"], run["method"], run["remask"] != "none"), []).append(run)
-    colours, symbols = _colours(runs), _symbols(runs)
+        kind = run["oracle"], run["proposer"], run["method"], run["remask"] != "none", ends_early(run["settings"])
+        kinds.setdefault((*kind, run["unmask"] if several else ""), []).append(run)
     settings = {run["run_id"]: run["settings"] for run in runs}
-    for (oracle, proposer, method, revises), members in groups.items():
+    for (oracle, proposer, method, revises, early, policy), members in kinds.items():
         colour = GREY if oracle else colours[proposer]
         texts = [_hover(run, front_json, settings) for run in members]
-        figure.add_trace(_runs(members, texts, _name(members[0]), colour, symbols[method], revises, oracle))
-    outside = front_json.get("outside", [])
+        symbol = symbols[method] + ("-open" if revises else "") + ("-dot" if early else "")
+        _seeds(figure, members, front_json["x"], colour)
+        figure.add_trace(_runs(members, texts, _name(members[0], policy), colour, symbol, oracle))
+    tasks = {one["task"] for number, one in enumerate(front_json["groups"]) if group in (None, number)}
+    outside = [one for one in front_json.get("outside", []) if one["task"] in tasks]
     if outside:
         figure.add_trace(_outside(outside, AXES[front_json["x"]]))
-    figure.update_layout(**_layout(front_json))
+    figure.update_layout(**_layout(front_json, runs))
     return figure
+
+
+def _curves(
+    figure: go.Figure, curves: list, runs: list[dict[str, Any]], colours: dict[str, str], policies: dict[str, str]
+) -> None:
+    """A thin line through the runs of each method that differ in their threshold alone, but for the baseline's own."""
+    there = {run["run_id"]: run for run in runs}
+    for curve in curves:
+        members = [there[name] for name in curve["runs"] if name in there]
+        if len(members) > 1:
+            colour, dash = colours[members[0]["proposer"]], policies[members[0]["unmask"]]
+            figure.add_trace(
+                go.Scatter(
+                    x=[run["x"] for run in members],
+                    y=[100 * run["accuracy"] for run in members],
+                    ids=[run["run_id"] for run in members],
+                    name=escape(curve["label"], quote=False),
+                    mode="lines",
+                    line={"color": colour, "width": 1, "dash": dash},
+                    opacity=0.5,
+                    showlegend=False,
+                    hoverinfo="skip",
+                    meta="curve",
+                )
+            )
 
 
 def _outside(points: list[dict[str, Any]], axis: Any) -> go.Scatter:
@@ -96,8 +133,28 @@ def _line(figure: go.Figure, corners: list, name: str, role: str, line: dict[str
         )
 
 
+def _seeds(figure: go.Figure, members: list[dict[str, Any]], x: str, colour: str) -> None:
+    """A small dot for each of the seeds that a run is the mean of."""
+    dots = [(run["run_id"], one) for run in members for one in (run.get("seeds") or {}).get("each", ())]
+    if dots:
+        figure.add_trace(
+            go.Scatter(
+                x=[one["x"][x] for _, one in dots],
+                y=[100 * one["accuracy"] for _, one in dots],
+                ids=[name for name, _ in dots],
+                hovertext=[f"seed {one['seed']}" for _, one in dots],
+                hoverinfo="text",
+                mode="markers",
+                marker={"symbol": "circle", "size": 4, "color": colour},
+                opacity=0.6,
+                showlegend=False,
+                meta="seeds",
+            )
+        )
+
+
 def _runs(
-    members: list[dict[str, Any]], texts: list[str], name: str, colour: str, symbol: str, revises: bool, oracle: bool
+    members: list[dict[str, Any]], texts: list[str], name: str, colour: str, symbol: str, oracle: bool
 ) -> go.Scatter:
     x, y = [run["x"] for run in members], [100 * run["accuracy"] for run in members]
     return go.Scatter(
@@ -107,17 +164,19 @@ def _runs(
         error_y=_bars(y, [run["accuracy_ci95"] for run in members], 100, colour),
         mode="markers",
         name=name,
-        marker={
-            "symbol": symbol + ("-open" if revises else ""),
-            "size": 9,
-            "color": colour,
-            "line": {"width": 2 if revises else 0},
-        },
+        marker={"symbol": symbol, "size": 9, "color": colour, "line": _edge(symbol)},
         hovertext=texts,
         hoverinfo="text",
         customdata=[run["run_id"] for run in members],
         meta="oracle" if oracle else "runs",
     )
+
+
+def _edge(symbol: str) -> dict[str, Any]:
+    """A hollow mark is its edge; a filled one with a dot has the dot in the edge's colour."""
+    if "-open" in symbol:
+        return {"width": 2}
+    return {"width": 1.5, "color": "white"} if "-dot" in symbol else {"width": 0}
 
 
 def _bars(middle: list[float], intervals: list, scale: float, colour: str) -> dict[str, Any]:
@@ -141,12 +200,14 @@ def _bars(middle: list[float], intervals: list, scale: float, colour: str) -> di
     }
 
 
-def _name(run: dict[str, Any]) -> str:
-    """Of a legend entry: what the members share."""
+def _name(run: dict[str, Any], policy: str) -> str:
+    """Of a legend entry: what the members share. policy: of unmasking, where there are several."""
     method = run["method"] if run["remask"] == "none" else f"{run['method']} + remask"
     source = "oracle" if run["oracle"] else run["proposer"]
     cold = "cold start" if run["method"] == COLD_START else ""
-    return escape(", ".join(filter(None, (method, cold if source == "none" else source))), quote=False)
+    length = str(run["settings"]["choices.length"]) if ends_early(run["settings"]) else ""
+    words = (method, cold if source == "none" else source, policy, length)
+    return escape(", ".join(filter(None, words)), quote=False)
 
 
 def _hover(run: dict[str, Any], front: dict[str, Any], settings: dict[str, dict[str, Any]]) -> str:
@@ -159,6 +220,9 @@ def _hover(run: dict[str, Any], front: dict[str, Any], settings: dict[str, dict[
         f"{run['x']:.{axis.digits}f} {axis.unit} [{low:.{axis.digits}f}, {high:.{axis.digits}f}]",
         f"{100 * run['accuracy']:.1f} % {front['accuracy']} [{100 * bottom:.1f}, {100 * top:.1f}], n = {run['n']}",
     ]
+    if seeds := run.get("seeds"):
+        spread = f"{seeds['x_sd'][front['x']]:.{axis.digits}f} {axis.unit}, {100 * seeds['accuracy_sd']:.1f} points"
+        lines.append(f"mean of seeds {', '.join(map(str, seeds['values']))}; standard deviation {spread}")
     saved, paired = run["saved"], run["paired"]
     if run["oracle"]:
         lines.append("oracle: has seen the answer, never on a front")
@@ -177,13 +241,8 @@ def _colours(runs: list[dict[str, Any]]) -> dict[str, str]:
     return by_proposer({run["proposer"] for run in runs if not run["oracle"]})
 
 
-def _symbols(runs: list[dict[str, Any]]) -> dict[str, str]:
-    others = sorted({run["method"] for run in runs} - set(SYMBOLS))
-    return SYMBOLS | {name: _OTHER_SYMBOLS[index % len(_OTHER_SYMBOLS)] for index, name in enumerate(others)}
-
-
-def _layout(front: dict[str, Any]) -> dict[str, Any]:
-    values = [run["x"] for run in front["runs"]]
+def _layout(front: dict[str, Any], runs: list[dict[str, Any]]) -> dict[str, Any]:
+    values = [run["x"] for run in runs]
     wide = bool(values) and min(values) > 0 and max(values) > _WIDE * min(values)
     x_axis = {
         "title": {"text": front["x_label"] + (" (log scale)" if wide else "")},

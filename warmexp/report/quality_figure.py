@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 
 from warmexp.analysis.result import AtQuality, Front
 from warmexp.palette import GREY, INK, PALETTE
-from warmexp.report.figure import DPI, MARKERS, STYLE, save
+from warmexp.report.figure import DPI, STYLE, save
+from warmexp.report.marks import markers
 
 _RATE, _SHARE = "corruption rate of the oracle", "share of proposals that are right (%)"
 
@@ -42,10 +43,12 @@ def quality_picture(front: Front, path: Path | str) -> Path:
 def _panel(axes: Axes, front: Front, across: str, accuracy: bool) -> None:
     axes.grid(color="#EEEEEE", linewidth=0.8)
     axes.set_axisbelow(True)
+    methods = {run.point.run_id: run.point.method for run in front.runs}
+    shown = markers(methods.values())
     for i, curve in enumerate(front.prior_quality):
         there = [at for at in curve.oracles if _quality(at, across) is not None]
         x, y = [_quality(at, across) for at in there], [_value(at, accuracy) for at in there]
-        colour, marker = PALETTE[i % len(PALETTE)], MARKERS[i % len(MARKERS)]
+        colour, marker = PALETTE[i % len(PALETTE)], shown[methods[curve.oracles[0].run]]
         axes.plot(
             x,
             [value for value, _, _ in y],

@@ -88,7 +88,10 @@ def _table(front: dict[str, Any]) -> Any:
     """One row per run, one column per number, and the settings that vary."""
     rows = []
     for run in front["runs"]:
-        row = content.metrics({key: value for key, value in run.items() if key not in _NOT_IN_TABLE})
+        told = {key: value for key, value in run.items() if key not in _NOT_IN_TABLE}
+        if told.get("seeds"):  # their spread; each of them is a run of its own
+            told["seeds"] = {key: value for key, value in told["seeds"].items() if key != "each"}
+        row = content.metrics(told)
         rows.append({**row, **{content.flat_key(key): run["settings"].get(key) for key in front["varying"]}})
     columns = list(dict.fromkeys(key for row in rows for key in row))
     wandb = quiet_client()
@@ -107,15 +110,17 @@ def _artifact(key: str, front: dict[str, Any], folder: Path) -> Any:
     """The front's files and every run's summary; a file in which a secret stands is left out."""
     artifact = quiet_client().Artifact(key, type="front")
     files = {name: folder / "front" / name for name in FRONT_FILES}
-    files |= {f"runs/{run['run_id']}/summary.json": _run_folder(run, folder) / "summary.json" for run in front["runs"]}
+    for run in front["runs"]:
+        for name in (run.get("seeds") or {}).get("runs") or [run["run_id"]]:  # a point may be several seeds' mean
+            files[f"runs/{name}/summary.json"] = _run_folder(run, name, folder) / "summary.json"
     for name, file in files.items():
         if file.is_file() and not holds_secret(file):
             artifact.add_file(str(file), name)
     return artifact
 
 
-def _run_folder(run: dict[str, Any], study: Path) -> Path:
+def _run_folder(run: dict[str, Any], name: str, study: Path) -> Path:
     """Beside `studies/`, wherever that was moved; otherwise where front.json says, which may be relative to another
-    directory."""
-    beside = study.resolve().parent.parent / run["run_id"]
-    return beside if beside.is_dir() else Path(run["folder"])
+    directory. name: of the run, or of one of the seeds that it is the mean of."""
+    beside = study.resolve().parent.parent / name
+    return beside if beside.is_dir() else Path(run["folder"]).parent / name

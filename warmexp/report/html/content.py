@@ -14,11 +14,15 @@ import numpy as np
 from warmexp.analysis.analysis import along
 from warmexp.analysis.axes import AXES
 from warmexp.analysis.jsonable import jsonable
+from warmexp.analysis.measured import Measured
+from warmexp.analysis.proposals import by_proposal
+from warmexp.analysis.resample import percentile_interval, replicate_means
 from warmexp.analysis.result import Front, Result
 from warmexp.report.html.chosen import common_start, ranked
 from warmexp.report.html.decodes import packed
 from warmexp.report.html.records import records, token_texts
 from warmexp.report.interactive import front_figure
+from warmexp.report.marks import shapes
 from warmexp.secrets import json_without_secrets
 
 # Characters of base64 that all blocks may take: with Plotly (4.8 MB) and the page itself a report stays under 10 MB.
@@ -28,19 +32,28 @@ _OF_RUN = ("settings", "calibration", "survival", "readout")  # told in a run's 
 _OF_AXIS = (
     "x", "x_ci95", "x_median", "x_p95", "on_front", "undominated_share", "steady", "saved", "saved_reason", "paired", "paired_reason",
 )  # fmt: skip
+_OF_GROUP = ("name", "n", "task", "split", "backbone", "caveats")
 
 Set = list[Result]
 
 
 def blocks(front: Front, title: str, budget: int = BUDGET) -> Iterator[tuple[str, str]]:
-    """(name, base64) of every block: "core", "set-0" …, "run-0" … in the order of front.runs."""
-    sets = _sets(front)
+    """(name, base64) of every block: "core", "set-0" …, "run-0" … in the order of front.runs, "seed-0" … in that of
+    core's seeds; a run that is several seeds' mean has no block but theirs."""
+    sets, leaves = _sets(front), _leaves(front)
     questions = [_pack(_questions(members)) for members in sets]
     core = _core(front, title, sets)
-    per_run, runs = _bounded(front, sets, budget - sum(map(len, [_pack(core), *questions])))
+    per_run, runs = _bounded(leaves, sets, budget - sum(map(len, [_pack(core), *questions])))
     yield "core", _pack({**core, "embedded": per_run})
     yield from ((f"set-{i}", block) for i, block in enumerate(questions))
-    yield from ((f"run-{i}", block) for i, block in enumerate(runs))
+    yield from zip(leaves, runs, strict=True)
+
+
+def _leaves(front: Front) -> dict[str, Measured]:
+    """Block -> what was decoded: every run, and every seed of one that is several seeds' mean."""
+    alone = {f"run-{i}": run.measured for i, run in enumerate(front.runs) if not run.measured.members}
+    seeds = [one for run in front.runs for one in run.measured.members]
+    return alone | {f"seed-{i}": one for i, one in enumerate(seeds)}
 
 
 def _pack(value: Any) -> str:
@@ -60,6 +73,7 @@ def _sets(front: Front) -> list[Set]:
 
 def _core(front: Front, title: str, sets: list[Set]) -> dict[str, Any]:
     whole = front.to_json()
+    groups = {run["run_id"]: run["group"] for run in whole["runs"]}
     place = {run.point.run_id: i for i, members in enumerate(sets) for run in members}
     runs = []
     for run, raw in zip(front.runs, whole["runs"], strict=True):
@@ -68,34 +82,84 @@ def _core(front: Front, title: str, sets: list[Set]) -> dict[str, Any]:
         runs.append({**kept, "settings": settings, "set": place[run.point.run_id]})
     return {
         "title": title,
-        **{
-            key: whole[key]
-            for key in ("warmexp", "x", "accuracy", "caveats", "left_out", "varying", "margin", "checklist")
-        },
+        **{key: whole[key] for key in ("warmexp", "x", "accuracy", "left_out", "varying", "margin", "checklist")},
+        "caveats": [
+            sentence
+            for sentence in whole["caveats"]
+            if not any(own in sentence for group in whole["groups"] for own in group["caveats"])
+        ],
         "selector": front.selector,
-        "axes": [_axis(front if name == front.x else along(front, name), name) for name in AXES if _has(front, name)],
+        "pooled": front.pooled,
+        "groups": [{key: group[key] for key in _OF_GROUP} for group in whole["groups"]],
+        "shapes": shapes(run.point.method for run in front.runs),
+        "axes": [
+            _axis(front if name == front.x else along(front, name), name, groups, len(whole["groups"]))
+            for name in AXES
+            if _has(front, name)
+        ],
         "sets": [{"n": len(members[0].measured.ids), "task": members[0].point.task} for members in sets],
         "runs": runs,
+        "seeds": [_seed(run, one, seed) for run in front.runs for one, seed in _seeds(run)],
     }
+
+
+def _seeds(run: Result) -> Iterator[tuple[Measured, int]]:
+    return zip(run.measured.members, run.point.seeds, strict=True)
+
+
+def _seed(run: Result, one: Measured, seed: int) -> dict[str, Any]:
+    """One of the runs that a point is the mean of, as a run of its own that stands on no front."""
+    proposed = one.proposal_right.get(one.point.accuracy_filter)
+    stars = {name: replicate_means(values[:, None], one.point.questions)[:, 0] for name, values in one.x.items()}
+    axes = {
+        name: {
+            "x": float(values.mean()),
+            "x_ci95": percentile_interval(stars[name]),
+            "x_median": float(np.median(values)),
+            "x_p95": float(np.quantile(values, 0.95, method="inverted_cdf")),
+        }
+        for name, values in one.x.items()
+    }
+    split = None if proposed is None else by_proposal(one.right, proposed, None, one.injected)
+    return jsonable(
+        {
+            "run_id": f"{one.point.run_id}~seed{seed}",  # the point has the first one's id
+            "run": one.point.run_id,
+            "point": run.point.run_id,
+            "seed": seed,
+            "accuracy": one.point.accuracy,
+            "accuracy_ci95": one.point.accuracy_ci95,
+            "by_proposal": split,
+            "axes": axes,
+        }
+    )
 
 
 def _has(front: Front, name: str) -> bool:
     return any(name in run.measured.x for run in front.runs)
 
 
-def _axis(front: Front, name: str) -> dict[str, Any]:
+def _axis(front: Front, name: str, groups: dict[str, int], n: int) -> dict[str, Any]:
+    """A front along one axis. groups: run -> its group along the front's own axis, of n: here they may come in another
+    order, or be absent where no record has the axis."""
     whole = front.to_json()
-    figure = json.loads(front_figure(whole).to_json())
+    here = {groups[run["run_id"]]: run["group"] for run in whole["runs"]}
+    there = {number: place for place, number in here.items()}
     return {
         "key": name,
         "label": AXES[name].label,
         "unit": AXES[name].unit,
         "digits": AXES[name].digits,
-        "figure": {"data": figure["data"], "layout": figure["layout"]},
-        "groups": whole["groups"],
-        "quality": whole["prior_quality"],
+        "figures": [_figure(whole, here[place]) if place in here else None for place in range(n)],
+        "groups": [whole["groups"][here[place]] if place in here else None for place in range(n)],
+        "quality": [{**curve, "group": there[curve["group"]]} for curve in whole["prior_quality"]],
         "runs": {run["run_id"]: {key: run[key] for key in _OF_AXIS} for run in whole["runs"]},
     }
+
+
+def _figure(whole: dict[str, Any], group: int) -> dict[str, Any]:
+    figure = json.loads(front_figure(whole, group).to_json())
+    return {"data": figure["data"], "layout": figure["layout"]}
 
 
 def _questions(members: Set) -> dict[str, Any]:
@@ -116,37 +180,39 @@ def _questions(members: Set) -> dict[str, Any]:
     }
 
 
-def _bounded(front: Front, sets: list[Set], budget: int) -> tuple[int, list[str]]:
+def _bounded(leaves: dict[str, Measured], sets: list[Set], budget: int) -> tuple[int, list[str]]:
     """The runs' blocks with as many questions each as the budget allows; the same questions for all runs of a set."""
     order: dict[str, list[int]] = {}
     for members in sets:
-        reference = next((run for run in members if run.is_baseline), members[0]).measured.right
-        best = ranked([run.measured.right for run in members], reference)
-        order |= {run.point.run_id: best for run in members}
+        reference = next((run for run in members if run.is_baseline), members[0]).measured.shown.right
+        mine = [one for run in members for one in run.measured.members or (run.measured,)]
+        best = ranked([one.right for one in mine], reference)
+        order |= {one.point.run_id: best for one in mine}
 
-    def made(runs: Sequence[Result], per_run: int) -> list[str]:
+    def made(runs: Sequence[Measured], per_run: int) -> list[str]:
         return [_pack(_run(run, order[run.point.run_id][:per_run])) for run in runs]
 
-    few = front.runs[:: max(1, len(front.runs) // _SAMPLE)]
-    per_run = max((run.point.n for run in front.runs), default=0)
+    everything = list(leaves.values())
+    few = everything[:: max(1, len(everything) // _SAMPLE)]
+    per_run = max((run.point.n for run in everything), default=0)
     if per_run > _TRIED and few:
         one = sum(map(len, made(few, _TRIED))) / (_TRIED * len(few))  # a question's share, by a sample of the runs
-        per_run = min(per_run, max(0, int(budget / (one * len(front.runs)))))
+        per_run = min(per_run, max(0, int(budget / (one * len(everything)))))
     while True:
-        blocks = made(front.runs, per_run)
+        blocks = made(everything, per_run)
         size = sum(map(len, blocks))
         if size <= budget or per_run == 0:
             return per_run, blocks
         per_run = max(0, int(0.95 * per_run * budget / size))
 
 
-def _run(run: Result, chosen: list[int]) -> dict[str, Any]:
-    measured, folder = run.measured.shown, run.point.folder
+def _run(measured: Measured, chosen: list[int]) -> dict[str, Any]:
+    folder = measured.point.folder
     found = records(folder, [measured.ids[i] for i in chosen])
     rows = [(i, found[measured.ids[i]]) for i in chosen if measured.ids[i] in found]
-    proposed = measured.proposal_right.get(run.point.accuracy_filter)
+    proposed = measured.proposal_right.get(measured.point.accuracy_filter)
     return {
-        "settings": dict(run.point.settings),
+        "settings": dict(measured.point.settings),
         "calibration": jsonable(measured.calibration),
         "survival": jsonable(measured.survival),
         "readout": jsonable(measured.readout),

@@ -18,11 +18,33 @@ function put(element, ...children) {
 
 const NONE = "–";
 const known = (value) => value !== null && value !== undefined && !Number.isNaN(value);
-const fixed = (value, digits) => (known(value) ? value.toFixed(digits).replace("-", "−") : NONE);
-const signed = (value, digits) => (known(value) ? (value > 0 ? "+" : "") + fixed(value, digits) : NONE);
+
+// As Python writes it, so that a number is the same here and in the terminal: what lies exactly between two is rounded to the even one.
+function rounded(value, digits) {
+  const text = value.toFixed(digits), exact = value.toFixed(digits + 40);
+  if (!/^50*$/.test(exact.slice(exact.length - 40))) return text;
+  const down = digits ? exact.slice(0, exact.length - 40) : exact.slice(0, exact.length - 41);
+  return Number(down.at(-1)) % 2 ? text : down;
+}
+
+const unsigned = (text) => (Number(text) === 0 ? text.replace("-", "") : text.replace("-", "−"));
+const fixed = (value, digits) => (known(value) ? unsigned(rounded(value, digits)) : NONE);
+
+function signed(value, digits) {
+  const text = fixed(value, digits);
+  return known(value) && value > 0 && Number(text) !== 0 ? `+${text}` : text;
+}
+
 const percent = (value, digits = 1) => (known(value) ? fixed(100 * value, digits) : NONE);
-const pValue = (p) => (!known(p) ? NONE : p < 0.0001 ? "< 0.0001" : p.toFixed(p < 0.001 ? 4 : 3));
-const interval = (pair, digits, scale = 1) => (pair ? `[${pair.map((v) => (known(v) ? fixed(scale * v, digits) : "?")).join(", ")}]` : "");
+const pValue = (p) => (!known(p) ? NONE : p < 0.001 ? "< 0.001" : rounded(p, p < 0.1 ? 3 : 2));
+const thousands = (n) => (known(n) ? n.toLocaleString("en") : NONE);
+
+// A limit that is not there is one that nobody measured: the interval is open on that side.
+function interval(pair, digits, scale = 1, write = fixed) {
+  if (!pair) return "";
+  const [low, high] = pair;
+  return `${known(low) ? `[${write(scale * low, digits)}` : "(−∞"}, ${known(high) ? `${write(scale * high, digits)}]` : "∞)"}`;
+}
 
 // A block of data is gzipped JSON in base64 and unpacked when it is first needed.
 const unpacked = new Map();
@@ -71,4 +93,36 @@ function picker(label, options, current, choose) {
 function facts(rows) {
   return h("table", { class: "facts" }, h("tbody", {}, rows.filter(Boolean).map(([name, value, extra]) =>
     h("tr", {}, h("th", { scope: "row" }, name), h("td", {}, value, extra ? h("span", { class: "ci" }, extra) : null)))));
+}
+
+// A box to look for words in: all of them, in any order, anywhere in a text.
+const wordsOf = (typed) => typed.toLowerCase().split(/\s+/).filter(Boolean);
+const hasWords = (words, ...texts) => { const said = texts.filter(known).join(" ").toLowerCase(); return words.every((word) => said.includes(word)); };
+const searchBox = (label, changed, value = "") => h("input", { type: "search", class: "looking", "aria-label": label, placeholder: label, value, oninput: (event) => changed(event.target.value) });
+
+// A file of what is shown, made here.
+function save(name, content, type) {
+  const link = h("a", { href: URL.createObjectURL(content instanceof Blob ? content : new Blob([content], { type })), download: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+}
+
+// Numbers are bare, texts are quoted, and what a spreadsheet would compute has an apostrophe before it, as in front.csv.
+function csv(rows) {
+  const cell = (value) => {
+    if (!known(value)) return '""';
+    if (typeof value === "number") return String(value);
+    const text = String(value), formula = /^(?:\s*[=+\-@＝＋－＠|%]|[\t\r\n])/.test(text) && Number.isNaN(Number(text));
+    return `"${(formula ? `'${text}` : text).replace(/"/g, '""')}"`;
+  };
+  return rows.map((row) => row.map(cell).join(",")).join("\n") + "\n";
+}
+
+const saveButtons = (buttons) => h("div", { class: "save" }, buttons.map(([text, title, make]) => h("button", { type: "button", title, onclick: make }, text)));
+
+async function savePicture(plot, name) {
+  const layout = { ...plot.layout, paper_bgcolor: colour("--bg"), plot_bgcolor: colour("--bg"), autosize: false };
+  const url = await Plotly.toImage({ data: plot.data, layout }, { format: "png", width: plot.offsetWidth, height: plot.offsetHeight, scale: 3 });
+  const bytes = Uint8Array.from(atob(url.split(",")[1]), (character) => character.charCodeAt(0));
+  save(name, new Blob([bytes], { type: "image/png" }));
 }

@@ -2,7 +2,12 @@
 
 const CHART = { displaylogo: false, displayModeBar: false };
 let drawn = [];
-const sizes = new ResizeObserver((entries) => entries.forEach(({ target }) => target.data && target.offsetParent && Plotly.Plots.resize(target)));
+const sizes = new ResizeObserver((entries) => entries.forEach(({ target }) => {
+  if (target.refit && target.wide !== target.clientWidth) {
+    if (target.wide !== undefined) target.refit();
+    target.wide = target.clientWidth;
+  } else if (target.data && target.offsetParent) Plotly.Plots.resize(target);
+}));
 
 function forgetCharts() {
   sizes.disconnect();
@@ -107,7 +112,7 @@ function reliability(parts) {
     const bins = level.bins.filter((bin) => bin.n > 0), most = Math.max(...bins.map((bin) => bin.n));
     const ends = bins.map((bin) => wilson(Math.round(bin.right * bin.n), bin.n));
     return {
-      name: `${name}, ECE ${level.ece.toFixed(3)}`, x: bins.map((bin) => bin.mean), y: bins.map((bin) => bin.right), mode: "lines+markers",
+      name: `${name}, ECE ${fixed(level.ece, 3)}`, x: bins.map((bin) => bin.mean), y: bins.map((bin) => bin.right), mode: "lines+markers",
       line: { color: colour(c), width: 1.2 }, marker: { color: colour(c), line: { width: 0 }, symbol, size: bins.map((bin) => 6 + 9 * Math.sqrt(bin.n / most)) },
       error_y: { visible: independent, type: "data", symmetric: false, width: 0, thickness: 1, color: colour(c), array: ends.map((e, i) => Math.max(0, e[1] - bins[i].right)), arrayminus: ends.map((e, i) => Math.max(0, bins[i].right - e[0])) },
       customdata: bins.map((bin) => bin.n), hovertemplate: "claimed %{x:.3f}, right %{y:.3f}, n = %{customdata}<extra></extra>",

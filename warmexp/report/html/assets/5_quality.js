@@ -1,10 +1,8 @@
 // Accuracy and cost over the quality of the prior: the oracle's curves, the cold start's lines, and real proposers at their own accuracy.
 
-const QUALITY_SYMBOLS = ["square", "triangle-up", "diamond", "triangle-down", "cross", "x"];
-
 // Fill the box with both pictures, or with nothing where no study varied the corruption.
 function fillQuality(box) {
-  const curves = axis().quality;
+  const curves = axis().quality.filter((curve) => curve.group === state.group);
   if (!curves.length) return box.replaceChildren();
   const plots = [h("div", { class: "plot small" }), h("div", { class: "plot small" })];
   const bar = segmented("Quality of the prior by", [["rate", "corruption rate"], ["proposal_accuracy", "proposals that are right"]], state.quality, (key) => {
@@ -28,7 +26,7 @@ function qualityFigure(curves, accuracy) {
     hovertemplate: `%{x:.3g}: %{y:.${digits}f}${unit} %{customdata[1]}<extra>%{customdata[2]}</extra>`, ...more,
   });
   const traces = curves.map((curve, i) => {
-    const tint = PALETTE[i % PALETTE.length], symbol = QUALITY_SYMBOLS[i % QUALITY_SYMBOLS.length];
+    const tint = PALETTE[i % PALETTE.length], symbol = core.shapes[runById(curve.oracles[0].run)?.method] || "circle";
     const there = curve.oracles.filter((run) => known(across(run)));
     return marks(there, curve.label, tint, { mode: "lines+markers", line: { color: themed(tint), width: 1.4 }, marker: { color: themed(tint), symbol, size: 7 } });
   });

@@ -3,13 +3,17 @@
 async function runView(main, id, query) {
   const run = runById(id) || core.runs[0];
   const other = runById(query.beside) || companion(run);
+  const absent = [missing("run", !runById(id) && id, run.run_id), missing("run", !runById(query.beside) && query.beside, other?.run_id)];
   const [block, beside] = await Promise.all([runBlock(run), other ? runBlock(other) : null]);
+  const point = known(run.seed) ? runById(run.point) : run;
   const go = (next, to) => { location.hash = href("run", next) + (to ? `?beside=${encodeURIComponent(to)}` : ""); };
-  put(main, h("h1", {}, run.label), h("p", { class: "hint" }, run.run_id, run.oracle ? " · oracle: has seen the answers, never on a front" : "", run.is_baseline ? " · part of the baseline" : ""),
-    h("div", { class: "controls" }, picker("run", runOptions(), run.run_id, (next) => go(next)),
-      other ? picker("beside", runOptions().filter(([value]) => value !== run.run_id), other.run_id, (next) => go(run.run_id, next)) : null,
+  put(main, absent, h("h1", {}, run.label), h("p", { class: "hint" }, run.run || run.run_id, run.oracle ? " · oracle: has seen the answers, never on a front" : "", run.is_baseline ? " · part of the baseline" : ""),
+    known(run.seed) ? h("p", { class: "hint" }, "one of the seeds of ", h("a", { href: href("run", point.run_id) }, point.label)) : null,
+    h("div", { class: "controls" }, chooser("run", runOptions(), run.run_id, (next) => go(next)),
+      other ? chooser("beside", runOptions().filter(([value]) => value !== run.run_id), other.run_id, (next) => go(run.run_id, next)) : null,
       other ? h("a", { href: href("compare", run.run_id, other.run_id) }, "compare question by question") : null),
     h("div", { class: "columns" }, h("section", {}, h("h2", {}, "Measured"), measured(run)), h("section", {}, h("h2", {}, "Settings"), settings(run, block, other, beside))));
+  if (point.seeds) put(main, seedTable(point, run), known(run.seed) ? null : ofSeed(run));
   const shapes = h("div", { class: "columns" });
   put(main, shapes);
   drawShapes(shapes, run, block, other, beside);
@@ -18,21 +22,21 @@ async function runView(main, id, query) {
 
 function measured(run) {
   const there = onAxis(run), paired = there?.paired, saved = there?.saved, { digits } = axis();
-  const rows = core.axes.map((one) => [one.label, fixed(one.runs[run.run_id]?.x, one.digits), interval(one.runs[run.run_id]?.x_ci95, one.digits)]);
-  if (there) rows.push([`median and 95th percentile of ${axis().unit}`, `${fixed(there.x_median, digits)}, ${fixed(there.x_p95, digits)}`, ""]);
-  rows.push([`accuracy, ${core.accuracy} match (%)`, percent(run.accuracy), interval(run.accuracy_ci95, 1, 100)]);
-  if (saved) rows.push([`saved at equal accuracy (${axis().unit})`, savedText(saved, digits), interval(saved.ci95, digits)], ["the same, %", percent(saved.saved_share), interval(saved.share_ci95, 1, 100)]);
-  if (saved?.without) rows.push(["lowest and highest, leaving one baseline run out", "", interval(saved.without, digits)]);
-  if (saved) rows.push(["points gained at equal cost", signed(100 * saved.gained_at_equal_cost.gained, 1), interval(saved.gained_at_equal_cost.ci95, 1, 100)]);
+  const rows = core.axes.map((one) => [term(one.key, one.label), fixed(onAxis(run, one)?.x, one.digits), interval(onAxis(run, one)?.x_ci95, one.digits)]);
+  if (there) rows.push([`median and 95th percentile of ${axis().unit}`, `${fixed(there.x_median, countDigits(axis()))}, ${fixed(there.x_p95, countDigits(axis()))}`, ""]);
+  rows.push([term("accuracy", `accuracy, ${core.accuracy} match (%)`), percent(run.accuracy), interval(run.accuracy_ci95, 1, 100)]);
+  if (saved) rows.push([term("saved", `saved at equal accuracy (${axis().unit})`), savedText(saved, digits), interval(saved.ci95, digits, 1, signed)], ["the same, %", shareText(saved), interval(saved.share_ci95, 0, 100, signed)]);
+  if (saved?.without) rows.push(["lowest and highest, leaving one baseline run out", "", interval(saved.without, digits, 1, signed)]);
+  if (saved) rows.push([term("gained", "points gained at equal cost"), (BOUNDS[saved.gained_at_equal_cost.bound] || "") + signed(100 * saved.gained_at_equal_cost.gained, 1), interval(saved.gained_at_equal_cost.ci95, 1, 100, signed)]);
   if (saved?.note) rows.push(["", h("span", { class: "hint" }, saved.note)]);
-  if (!saved && there?.saved_reason) rows.push(["saved at equal accuracy", h("span", { class: "hint" }, there.saved_reason)]);
+  if (!saved && there?.saved_reason) rows.push([term("saved", "saved at equal accuracy"), h("span", { class: "hint" }, there.saved_reason)]);
   if (paired) {
     rows.push(["paired with", h("a", { href: href("run", paired.baseline) }, paired.baseline_label)],
-      ["accuracy difference (points)", signed(100 * paired.accuracy_difference, 1), interval(paired.accuracy_difference_ci95, 1, 100)],
-      ["won : lost, exact McNemar p", `${paired.wins} : ${paired.losses}, p ${pValue(paired.mcnemar_p).replace(/^(?=\d)/, "= ")}`], ...(known(paired.mcnemar_p_holm) ? [[`p by Holm, ${paired.compared} runs compared`, pValue(paired.mcnemar_p_holm)]] : []),
-      [`less than ${100 * paired.margin} point${paired.margin === 0.01 ? "" : "s"} worse`, paired.non_inferior ? "shown (one-sided 95 %)" : "not shown"],
-      ["NFE difference", signed(paired.nfe_difference, 2), interval(paired.nfe_difference_ci95, 2)]);
-    if (known(paired.questions_needed)) rows.push(["questions the difference would need", String(paired.questions_needed)]);
+      [term("difference", "accuracy difference (points)"), signed(100 * paired.accuracy_difference, 1), interval(paired.accuracy_difference_ci95, 1, 100, signed)],
+      [term("won : lost", `won : lost, ${paired.test} p`), `${paired.wins} : ${paired.losses}, p ${pValue(paired.mcnemar_p).replace(/^(?=\d)/, "= ")}`], ...(known(paired.mcnemar_p_holm) ? [[term("Holm", `p by Holm, ${paired.compared} runs compared`), pValue(paired.mcnemar_p_holm)]] : []),
+      [term("not worse", `less than ${100 * paired.margin} point${paired.margin === 0.01 ? "" : "s"} worse`), paired.non_inferior ? "shown (one-sided 95 %)" : "not shown"],
+      ["NFE difference", signed(paired.nfe_difference, 2), interval(paired.nfe_difference_ci95, 2, 1, signed)]);
+    if (known(paired.questions_needed)) rows.push(["questions the difference would need", thousands(paired.questions_needed)]);
   }
   const by = run.by_proposal;
   if (by) for (const side of ["right", "wrong"]) {
@@ -41,8 +45,18 @@ function measured(run) {
     rows.push([`right where the proposal is ${side} (%)`, percent(group.accuracy), `${interval(group.accuracy_ci95, 1, 100)} of ${group.n}${cold}`]);
   }
   const injected = by?.injected?.all;
-  if (injected) rows.push(["injected tokens never revoked, on the final canvas (%)", `${percent(injected.kept)}, ${percent(injected.same)}`, `of ${injected.n}`]);
+  if (injected) rows.push([term("injected", "injected tokens never revoked, on the final canvas (%)"), `${percent(injected.kept)}, ${percent(injected.same)}`, `of ${injected.n}`]);
   return facts(rows);
+}
+
+// The seeds that a point is the mean of, how far they lie apart, and the way to each of them.
+function seedTable(point, run) {
+  const { digits, key, unit } = axis(), rows = seedsOf(point);
+  const name = (seed) => (seed === run ? h("b", {}, `seed ${seed.seed}`) : h("a", { href: href("run", seed.run_id) }, `seed ${seed.seed}`));
+  const spread = `${fixed(point.seeds.x_sd[key], digits)} ${unit}, ${percent(point.seeds.accuracy_sd)} points of accuracy`;
+  return h("section", { id: "seeds" }, h("h2", {}, "Seeds"), h("table", {}, h("thead", {}, h("tr", {}, h("th"), h("th", { class: "number" }, costName(axis())), h("th", { class: "number" }, "accuracy %"))),
+    h("tbody", {}, rows.map((seed) => h("tr", {}, h("td", {}, name(seed)), h("td", { class: "number" }, `${fixed(onAxis(seed)?.x, digits)} ${interval(onAxis(seed)?.x_ci95, digits)}`), h("td", { class: "number" }, `${percent(seed.accuracy)} ${interval(seed.accuracy_ci95, 1, 100)}`))))),
+    h("p", { class: "hint" }, "Standard deviation between ", term("seed", "seeds"), `: ${spread}. The point's intervals are those of questions and seeds together.`));
 }
 
 function settings(run, block, other, beside) {
@@ -94,7 +108,17 @@ async function questionList(run, block, other, beside) {
   const change = (row) => { const j = places?.get(set.ids[row.q]); return j === undefined ? 0 : right(row) - (beside.correct[j] === "1"); };
   const said = !rows.length ? "None: these records do not hold them." : rows.length < n ? `${rows.length} of ${n} questions are in this file, taken in an order that puts those first on which runs differ from the baseline; the others are in the run's records.jsonl.` : `All ${n} questions.`;
   const groups = [["only this run is right", rows.filter((row) => change(row) > 0)], ["only the one beside is right", rows.filter((row) => change(row) < 0)], ["the same", rows.filter((row) => !change(row))]];
-  return h("section", {}, h("h2", {}, "Decodes"), h("p", { class: "hint" }, said), groups.map(([title, members]) => members.length ? chips(title, members, run, set, right) : null));
+  const box = h("div", { id: "decodes" });
+  const fill = (typed) => {
+    const words = wordsOf(typed), found = (row) => hasWords(words, set.ids[row.q], set.questions[row.q], set.targets[row.q], row.response, row.proposal);
+    const left = groups.map(([title, members]) => [title, members.filter(found)]);
+    box.replaceChildren(...left.filter(([, members]) => members.length).map(([title, members]) => chips(title, members, run, set, right)));
+    if (words.length && !left.some(([, members]) => members.length)) box.append(h("p", { class: "hint" }, "No question here has these words."));
+  };
+  fill("");
+  const table = () => csv([["id", "target", "right", "NFE", "proposal right"], ...set.ids.map((id, i) => [id, set.targets[i], Number(block.correct[i]), block.nfe[i], block.proposal ? Number(block.proposal[i]) : null])]);
+  return h("section", {}, h("h2", {}, "Decodes"), h("p", { class: "hint" }, said), rows.length ? h("div", { class: "controls" }, searchBox("look for a question, an answer or a proposal", fill)) : null, box,
+    saveButtons([["CSV", "every question of this run: right or wrong, and its forwards", () => save(`${run.run_id}.csv`, table(), "text/csv")]]));
 }
 
 function chips(title, rows, run, set, right, length = 48) {

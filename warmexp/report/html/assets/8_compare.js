@@ -11,17 +11,21 @@ async function compareView(main, a, b, query) {
   }
   const [first, second, firstSet, secondSet] = await Promise.all([runBlock(one), runBlock(two), setBlock(one), setBlock(two)]);
   const pairs = shared(one, two, first, second, firstSet, secondSet);
+  const [left, right] = [leaf(one), two && leaf(two)];
   const go = (x, y) => { location.hash = href("compare", x, y); };
-  put(main, h("h1", {}, "Question by question"),
-    h("div", { class: "controls" }, picker("A", runOptions(), one.run_id, (next) => go(next, two.run_id)), picker("B", runOptions(), two.run_id, (next) => go(one.run_id, next)),
+  put(main, missing("run", !runById(a) && a, one.run_id), missing("run", !runById(b) && b, two.run_id), h("h1", {}, "Question by question"),
+    h("div", { class: "controls" }, chooser("A", runOptions(true), left.run_id, (next) => go(next, two.run_id)), chooser("B", runOptions(true), right.run_id, (next) => go(one.run_id, next)),
       h("button", { type: "button", onclick: () => go(two.run_id, one.run_id) }, "swap")));
+  put(main, ofSeed(one), ofSeed(two));
   if (one.set !== two.set) put(main, h("p", { class: "notice" }, `A and B ran on different questions: only the ${pairs.length} that share an id are compared.`));
   if (!pairs.length) return;
+  const table = () => csv([["id", "target", "A right", "B right", "NFE of A less NFE of B"], ...pairs.map((pair) => [pair.id, firstSet.targets[pair.i], Number(pair.a), Number(pair.b), pair.nfe])]);
   const won = pairs.filter((pair) => pair.a && !pair.b), lost = pairs.filter((pair) => !pair.a && pair.b);
   const plot = h("div", { class: "plot small" });
-  put(main, h("div", { class: "columns" }, h("section", {}, h("h2", {}, "A against B"), verdict(pairs, won, lost)), h("section", {}, h("h2", {}, "Forwards, A minus B, per question"), plot)));
+  put(main, h("div", { class: "columns" }, h("section", {}, h("h2", {}, "A against B"), verdict(pairs, won, lost),
+    saveButtons([["CSV", "every question that both answered", () => save(`${left.run_id}-against-${right.run_id}.csv`, table(), "text/csv")]])), h("section", {}, h("h2", {}, "Forwards, A minus B, per question"), plot)));
   chart(plot, () => histogram([{ name: "A − B", values: pairs.map((pair) => pair.nfe), colour: "--cold" }], "NFE of A minus NFE of B"));
-  flips(main, { one, two, first, second, set: firstSet }, won, lost, query.show);
+  flips(main, { one: left, two: right, first, second, set: firstSet }, won, lost, query.show);
 }
 
 function shared(one, two, first, second, firstSet, secondSet) {
@@ -37,8 +41,8 @@ function verdict(pairs, won, lost) {
   return facts([
     ["questions", String(n)], ["both right", String(both)], ["only A right", String(won.length)], ["only B right", String(lost.length)],
     ["neither right", String(n - both - won.length - lost.length)], ["exact McNemar p", pValue(mcnemar(won.length, lost.length))],
-    ["accuracy, A − B (points)", signed(100 * accuracy.mean, 1), interval(accuracy.ci95, 1, 100)],
-    ["NFE, A − B", signed(cost.mean, 2), interval(cost.ci95, 2)],
+    ["accuracy, A − B (points)", signed(100 * accuracy.mean, 1), interval(accuracy.ci95, 1, 100, signed)],
+    ["NFE, A − B", signed(cost.mean, 2), interval(cost.ci95, 2, 1, signed)],
     ["", h("span", { class: "hint" }, "95 % intervals of paired differences, normal approximation")],
   ]);
 }
@@ -48,17 +52,20 @@ function flips(main, both, won, lost, show) {
   const choices = [["won", `only A right (${won.length})`], ["lost", `only B right (${lost.length})`]];
   let shown = show === "lost" || (!won.length && lost.length) ? "lost" : "won";
   const bar = h("div", { class: "controls" });
+  let words = [];
   const fill = (length = PAGE) => {
     const pairs = shown === "won" ? won : lost;
     const rows = [new Map(both.first.rows.map((row) => [row.q, row])), new Map(both.second.rows.map((row) => [row.q, row]))];
-    const known = [...pairs].sort((x, y) => rows[0].has(y.i) - rows[0].has(x.i)); // those with texts first
+    const about = (pair) => [pair.id, both.set.questions[pair.i], both.set.targets[pair.i], rows[0].get(pair.i)?.response, rows[1].get(pair.j)?.response];
+    const found = pairs.filter((pair) => hasWords(words, ...about(pair)));
+    const known = found.sort((x, y) => rows[0].has(y.i) - rows[0].has(x.i)); // those with texts first
     bar.replaceChildren(segmented("Which flips", choices, shown, (next) => { shown = next; fill(); history.replaceState(null, "", `${href("compare", both.one.run_id, both.two.run_id)}?show=${shown}`); }));
     list.replaceChildren(...known.slice(0, length).map((pair) => flip(pair, both, rows[0].get(pair.i), rows[1].get(pair.j))),
-      pairs.length ? "" : h("p", { class: "hint" }, "None."),
-      pairs.length > length ? h("button", { type: "button", onclick: () => fill(length + 3 * PAGE) }, `show more (${pairs.length - length} left)`) : "");
+      found.length ? "" : h("p", { class: "hint" }, pairs.length ? "None with these words." : "None."),
+      found.length > length ? h("button", { type: "button", onclick: () => fill(length + 3 * PAGE) }, `show more (${found.length - length} left)`) : "");
   };
   fill();
-  put(main, h("h2", {}, "Questions that flipped"), bar, list);
+  put(main, h("h2", {}, "Questions that flipped"), bar, h("div", { class: "controls" }, searchBox("look for a question or an answer", (typed) => { words = wordsOf(typed); fill(); })), list);
 }
 
 function flip(pair, { one, two, first, second, set }, a, b) {

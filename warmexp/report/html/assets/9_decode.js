@@ -26,23 +26,24 @@ const visible = (spans, step) => spans.find((span) => span.from <= step && step 
 
 async function decodeView(main, id, question, query) {
   const warm = core.runs.filter((one) => !one.oracle);
-  const run = runById(id) || warm.find((one) => one.by_proposal?.injected) || warm.find((one) => one.by_proposal) || core.runs[0];
+  const asked = runById(id) || warm.find((one) => one.by_proposal?.injected) || warm.find((one) => one.by_proposal) || core.runs[0];
+  const run = leaf(asked);
   const [block, set] = await Promise.all([runBlock(run), setBlock(run)]);
   const rows = block.rows.filter((row) => row.ids);
   const row = rows.find((one) => set.ids[one.q] === question) || rows[0];
-  put(main, h("h1", {}, "The decode"));
+  put(main, missing("run", !runById(id) && id, asked.run_id), h("h1", {}, "The decode"), ofSeed(asked));
   const go = (next, which) => { location.hash = href("decode", next, which); };
   const at = rows.indexOf(row);
   const name = (one) => `${block.correct[one.q] === "1" ? "✓" : "✗"} ${set.ids[one.q]}`;
   const turn = (by) => go(run.run_id, set.ids[rows[(at + by + rows.length) % rows.length].q]);
-  put(main, h("div", { class: "controls" }, picker("run", runOptions(), run.run_id, (next) => go(next, row ? set.ids[row.q] : "")),
-    row ? [picker("question", rows.map((one) => [set.ids[one.q], name(one)]), set.ids[row.q], (next) => go(run.run_id, next)),
+  put(main, h("div", { class: "controls" }, chooser("run", runOptions(true), run.run_id, (next) => go(next, row ? set.ids[row.q] : "")),
+    row ? [chooser("question", rows.map((one) => [set.ids[one.q], name(one), set.questions[one.q]]), set.ids[row.q], (next) => go(run.run_id, next)),
       h("button", { type: "button", id: "previous", title: "previous question (p)", onclick: () => turn(-1) }, "‹"), h("button", { type: "button", id: "next", title: "next question (n)", onclick: () => turn(1) }, "›")] : null));
   if (!row) {
     put(main, h("p", { class: "notice" }, "This run's records do not hold its decodes."));
     return;
   }
-  if (question && set.ids[row.q] !== question) put(main, h("p", { class: "notice" }, `${question} is not in this file (it is in the run's records.jsonl); this is another question of the run.`));
+  if (question && set.ids[row.q] !== question) put(main, h("p", { class: "notice" }, set.ids.includes(question) ? `${question} is not in this file (it is in the run's records.jsonl); this is another question of the run.` : `This run has no question "${question}"; this is another one.`));
   if (rows.length < set.ids.length) put(main, h("p", { class: "hint" }, `${rows.length} of ${set.ids.length} questions are in this file, taken in an order that puts those first on which runs differ from the baseline.`));
   const right = block.correct[row.q] === "1";
   put(main, h("p", { class: "question" }, set.questions[row.q]),
@@ -81,7 +82,7 @@ function stepThrough(main, { row, tokens, block, turn, address }, asked) {
     blocks.show(step, states);
   };
   const keys = (event) => {
-    if (event.altKey || event.ctrlKey || event.metaKey || ["SELECT", "TEXTAREA"].includes(event.target.tagName)) return;
+    if (event.altKey || event.ctrlKey || event.metaKey || event.target.matches("select, textarea, input:not([type=range])")) return;
     const moves = { ArrowLeft: step - 1, ArrowRight: step + 1, Home: 0, End: steps };
     if (event.key in moves) move(moves[event.key]);
     else if (event.key === " " && event.target.tagName !== "BUTTON" && event.target.tagName !== "SUMMARY") timer ? stop() : start();
