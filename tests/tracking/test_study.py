@@ -127,3 +127,24 @@ def test_mistakes_are_one_sentence(outputs, capsys, words, sentence):
     assert backfill.main(words) == 2
     error = capsys.readouterr().err
     assert sentence in error and error.count("\n") == 1
+
+
+def test_seeds_are_one_row_and_all_their_summaries(tmp_path):
+    """A point that is three seeds' mean: its spread in the table, the folder of each in the artifact."""
+    from tests.analysis.conftest import write_run
+    from warmexp.analysis.analysis import analyse
+    from warmexp.analysis.points import collect
+    from warmexp.tracking import study as tracked
+
+    write_run(tmp_path / "cold")
+    for seed in (2, 0, 1):
+        run_id = {"run_id": f"warm-{seed}"}
+        write_run(tmp_path / f"warm-{seed}", init="token_inject", nfe=5 + seed, settings={"seed": seed}, **run_id)
+    front = analyse(collect(tmp_path)[0]).to_json()
+    table = tracked._table(front)
+    rows = [dict(zip(table.columns, row, strict=True)) for row in table.data]
+    (row,) = [row for row in rows if row["seeds_values"]]
+    assert len(rows) == 2 and row["seeds_values"] == "0, 1, 2" and row["seeds_nfe_sd"] == pytest.approx(1)
+    assert row["x"] == pytest.approx(6) and not any("each" in column for column in table.columns)
+    names = set(tracked._artifact("k", front, tmp_path / "studies" / "s").manifest.entries)
+    assert {f"runs/warm-{seed}/summary.json" for seed in range(3)} <= names

@@ -21,17 +21,21 @@ from warmexp.analysis.resample import percentile_interval, replicate_means, seed
 
 
 def merged(measured: Sequence[Measured]) -> list[Measured]:
-    """Runs of one method on the same questions together, in the order of the first of them."""
+    """Runs of one method on the same questions together, by rising seed; the points in the order in which they come."""
     families: dict[tuple, list[Measured]] = defaultdict(list)
     for one in measured:
         settings = tuple((key, str(value)) for key, value in one.point.settings if key != "seed")
         families[one.point.questions, one.ids, one.point.model, settings].append(one)
-    return [members[0] if len(members) == 1 else _one(members) for members in families.values()]
+    return [members[0] if len(members) == 1 else _one(sorted(members, key=_seed)) for members in families.values()]
+
+
+def _seed(one: Measured) -> int:
+    return int(dict(one.point.settings).get("seed") or 0)
 
 
 def _one(members: list[Measured]) -> Measured:
     first, points = members[0], [one.point for one in members]
-    seeds = tuple(int(dict(point.settings).get("seed") or 0) for point in points)
+    seeds = tuple(map(_seed, members))
     axes = [name for name in first.x if all(name in one.x for one in members)]
     x = {name: np.mean([one.x[name] for one in members], axis=0) for name in axes}
     known = [name for name in FILTERS if all(name in one.correct for one in members)]

@@ -145,8 +145,8 @@ def _seeds(figure: go.Figure, members: list[dict[str, Any]], x: str, colour: str
                 hovertext=[f"seed {one['seed']}" for _, one in dots],
                 hoverinfo="text",
                 mode="markers",
-                marker={"symbol": "circle", "size": 4, "color": colour},
-                opacity=0.6,
+                marker={"symbol": "circle", "size": 5, "color": colour},
+                opacity=0.8,
                 showlegend=False,
                 meta="seeds",
             )

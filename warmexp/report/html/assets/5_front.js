@@ -107,20 +107,19 @@ function shownFigure(kept) {
     : { ...layout.legend, x: 1.01, y: 1, font: { size: 11.5 } };
   const rows = traces.filter((trace) => trace.showlegend !== false).length;
   const height = narrow() ? { height: 360 + 21 * rows } : {};
-  const ranges = state.near ? nearRanges(kept) : null;
-  const log = layout.xaxis?.type === "log";
+  const log = layout.xaxis?.type === "log", ranges = state.near ? nearRanges(kept, log) : null;
   const xaxis = ranges ? { ...layout.xaxis, range: log ? ranges.x.map(Math.log10) : ranges.x } : layout.xaxis;
   const yaxis = ranges ? { ...layout.yaxis, range: ranges.y } : layout.yaxis;
   return { data: traces, layout: { ...layout, ...height, xaxis, yaxis, legend, dragmode: narrow() ? false : "zoom", margin: { ...layout.margin, r: 10, l: narrow() ? 45 : 60 } } };
 }
 
 // Where the fronts lie along both axes, with the accuracy's intervals there and a little room.
-function nearRanges(kept) {
+function nearRanges(kept, log) {
   const corners = group() ? [...group().front, ...group().baseline_front] : [];
   if (!corners.length) return null;
   const costs = corners.map(([x]) => x), heights = corners.map(([, accuracy]) => 100 * accuracy);
   const tops = groupRuns().filter((run) => kept.has(run.run_id) && onAxis(run)?.on_front).map((run) => 100 * run.accuracy_ci95[1]);
   const [left, right] = [Math.min(...costs), Math.max(...costs)], [low, high] = [Math.min(...heights), Math.max(...heights, ...tops)];
-  const wide = Math.max(right - left, 0.1 * right);
-  return { x: [Math.max(left - 0.08 * wide, 0.5 * left), right + 0.08 * wide], y: [Math.max(0, low - 0.35 * (high - low) - 1), Math.min(100.5, high + 0.5)] };
+  const wide = Math.max(right - left, 0.1 * right), factor = Math.max(right / left, 1.5) ** 0.06;
+  return { x: log ? [left / factor, right * factor] : [left - 0.08 * wide, right + 0.08 * wide], y: [Math.max(0, low - 0.35 * (high - low) - 1), Math.min(100.5, high + 0.5)] };
 }

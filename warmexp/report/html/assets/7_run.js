@@ -33,7 +33,7 @@ function measured(run) {
   if (paired) {
     rows.push(["paired with", h("a", { href: href("run", paired.baseline) }, paired.baseline_label)],
       [term("difference", "accuracy difference (points)"), signed(100 * paired.accuracy_difference, 1), interval(paired.accuracy_difference_ci95, 1, 100, signed)],
-      [term("won : lost", `won : lost, ${paired.test} p`), `${paired.wins} : ${paired.losses}, p ${pValue(paired.mcnemar_p).replace(/^(?=\d)/, "= ")}`], ...(known(paired.mcnemar_p_holm) ? [[term("Holm", `p by Holm, ${paired.compared} runs compared`), pValue(paired.mcnemar_p_holm)]] : []),
+      [term("won : lost", `won : lost; p by ${paired.test}`), `${paired.wins} : ${paired.losses}, p ${pValue(paired.mcnemar_p).replace(/^(?=\d)/, "= ")}`], ...(known(paired.mcnemar_p_holm) ? [[term("Holm", `p by Holm, ${paired.compared} runs compared`), pValue(paired.mcnemar_p_holm)]] : []),
       [term("not worse", `less than ${100 * paired.margin} point${paired.margin === 0.01 ? "" : "s"} worse`), paired.non_inferior ? "shown (one-sided 95 %)" : "not shown"],
       ["NFE difference", signed(paired.nfe_difference, 2), interval(paired.nfe_difference_ci95, 2, 1, signed)]);
     if (known(paired.questions_needed)) rows.push(["questions the difference would need", thousands(paired.questions_needed)]);
@@ -61,7 +61,7 @@ function seedTable(point, run) {
 
 function settings(run, block, other, beside) {
   const text = (value) => (value === null || value === undefined ? NONE : String(value));
-  const keys = Object.keys(block.settings);
+  const keys = Object.keys(block.settings).filter((key) => key !== "seed" || !run.seeds); // a point of several has none
   const differ = keys.filter((key) => beside && text(block.settings[key]) !== text(beside.settings[key]));
   const table = h("table", { class: "facts" }, h("thead", {}, h("tr", {}, h("th"), h("th", {}, "this run"), h("th", {}, "beside"))),
     h("tbody", {}, differ.map((key) => h("tr", {}, h("th", { scope: "row" }, key), h("td", {}, text(block.settings[key])), h("td", { class: "soft" }, text(beside.settings[key]))))));

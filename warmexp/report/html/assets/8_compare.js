@@ -3,7 +3,7 @@
 const PAGE = 30;
 
 async function compareView(main, a, b, query) {
-  const one = runById(a) || core.runs.find((run) => baselineOf(run) && onAxis(run).on_front) || core.runs.find(baselineOf) || core.runs[0];
+  const one = runById(a) || groupRuns().find((run) => baselineOf(run) && onAxis(run).on_front) || groupRuns().find(baselineOf) || core.runs[0];
   const two = runById(b) || companion(one);
   if (!two) {
     put(main, h("h1", {}, "Compare"), h("p", {}, "There is only one run here."));
