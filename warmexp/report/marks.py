@@ -19,6 +19,7 @@ MATPLOTLIB = {
 _SHIPPED = {
     "mask": "circle", "token_inject": "square", "embed_interp": "triangle-up", "verified": "diamond",
     "trust_inject": "triangle-down", "context": "cross", "length_hint": "pentagon",
+    "scaffold": "hexagon", "hints": "octagon",
 }  # fmt: skip
 _OTHERS = [shape for shape in MATPLOTLIB if shape not in _SHIPPED.values()]
 # How a line goes on: one per unmasking policy.
