@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -78,7 +79,7 @@ COMMANDS = sorted(
     | {
         ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__main__")
         for file in (ROOT / "warmexp").rglob("*.py")
-        if "ArgumentParser(" in file.read_text(encoding="utf-8")
+        if re.search(r"\b(Argument)?Parser\(\s*prog=|\bArgumentParser\(", file.read_text(encoding="utf-8"))
     }
 )
 HELP = """
