@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import NoReturn
 
-from hydra._internal.utils import get_args_parser
-
 from warmexp.config.keys import SYNONYMS
+from warmexp.config.parser import get_args_parser
 from warmexp.errors import UserError, closest
 
 DRY_RUN, PLAN = "--dry-run", "--plan"

@@ -39,9 +39,10 @@ def without_help_check(build: Callable[..., Any]) -> Callable[..., Any]:
     return built
 
 
+get_args_parser = without_help_check(hydra_utils.get_args_parser)
+
+
 def install() -> None:
     """From now on Hydra builds its parser that way; calling it again changes nothing."""
-    if not hasattr(hydra_utils.get_args_parser, "__wrapped__"):
-        built = without_help_check(hydra_utils.get_args_parser)
-        # hydra.main, as an attribute, is the function of that name.
-        hydra_utils.get_args_parser = import_module("hydra.main").get_args_parser = built  # type: ignore[attr-defined]
+    # hydra.main, as an attribute, is the function of that name.
+    hydra_utils.get_args_parser = import_module("hydra.main").get_args_parser = get_args_parser  # type: ignore[attr-defined]
