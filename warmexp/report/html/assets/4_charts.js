@@ -3,7 +3,7 @@
 const CHART = { displaylogo: false, displayModeBar: false };
 let drawn = [];
 const sizes = new ResizeObserver((entries) => entries.forEach(({ target }) => {
-  if (target.refit && target.wide !== target.clientWidth) {
+  if (target.refit && target.isConnected && target.wide !== target.clientWidth) {
     if (target.wide !== undefined) target.refit();
     target.wide = target.clientWidth;
   } else if (target.data && target.offsetParent) Plotly.Plots.resize(target);
