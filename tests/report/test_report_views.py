@@ -276,6 +276,10 @@ def test_every_word_has_a_meaning(opened, many):
 def test_typing_in_a_list_and_looking_for_a_question(opened, file, lab_study):
     """By words from the middle of a run's name, and by the words of a question."""
     page = opened(file, "/run")
+    for word in ("ECE", "confidence"):
+        page.click(f".hint .term >> text={word}")
+        assert page.inner_text("#meaning b") == word
+        page.keyboard.press("Escape")
     box = page.get_by_label("run", exact=True).first
     box.click()
     box.fill("strong inject")

@@ -70,9 +70,9 @@ function settings(run, block, other, beside) {
 }
 
 function drawShapes(parent, run, block, other, beside) {
-  const panel = (title, note, figure) => {
+  const panel = (title, note, figure, words = []) => {
     const plot = h("div", { class: "plot small" });
-    parent.append(h("section", {}, h("h2", {}, title), plot, note ? h("p", { class: "hint" }, note) : null));
+    parent.append(h("section", {}, h("h2", {}, title), plot, note ? h("p", { class: "hint" }, note, words.length ? [" Words: ", words.flatMap((word, i) => [i ? ", " : "", term(word)]), "."] : null) : null));
     chart(plot, figure);
   };
   const series = () => [{ name: "this run", values: block.nfe, colour: "--cold" }, ...(beside ? [{ name: "beside", values: beside.nfe, colour: "--undone" }] : [])];
@@ -87,17 +87,17 @@ function drawShapes(parent, run, block, other, beside) {
   const byToken = "A token is right as long as the text up to it begins a correct solution";
   const truth = (found) => `${found.truth === "token" ? byToken : "A token counts as right where its text's answer is"}; a text, where its answer is.`;
   const absent = (title, why) => parent.append(h("section", {}, h("h2", {}, title), h("p", { class: "hint" }, why)));
-  if (confidence) panel("Can the backbone's confidence be believed?", `At masked positions, of what it put there. ${truth(confidence)} On the dotted line a probability is the share of what is right.`, () => reliability(levels(confidence)));
+  if (confidence) panel("Can the backbone's confidence be believed?", `At masked positions, of what it put there. ${truth(confidence)} On the dotted line a probability is the share of what is right.`, () => reliability(levels(confidence)), ["confidence", "ECE"]);
   else absent("Can the backbone's confidence be believed?", "These records do not say with what confidence tokens were committed.");
-  if (score) panel("Can the backbone be believed about tokens it sees?", `Its probability of every proposed token, read before any was kept. ${truth(score)}`, () => reliability(levels(score)));
+  if (score) panel("Can the backbone be believed about tokens it sees?", `Its probability of every proposed token, read before any was kept. ${truth(score)}`, () => reliability(levels(score)), ["ECE"]);
   const fitted = calibrated ? [
     { name: "every token, calibrated", level: calibrated.tokens, colour: "--kept", symbol: "diamond", independent: false },
     { name: "behind right ones, calibrated", level: calibrated.behind_right, colour: "--revoked", symbol: "triangle-down", independent: false },
   ] : [];
-  if (trust) panel("Can the proposal's trust be believed?", `The probabilities of its author. ${truth(trust)}`, () => reliability([...levels(trust), ...fitted]));
+  if (trust) panel("Can the proposal's trust be believed?", `The probabilities of its author. ${truth(trust)}`, () => reliability([...levels(trust), ...fitted]), ["trust", "ECE"]);
   else if (run.by_proposal) absent("Can the proposal's trust be believed?", "Its author gave no probabilities.");
   const { survival } = block;
-  if (survival) panel("Which injected tokens stand in the end?", `${survival.truth === "token" ? byToken : "A token counts as right where its proposal's answer is"}.${survival.trusted ? "" : " Their author gave no probabilities: all have trust 1."}`, () => survivalCurves(survival));
+  if (survival) panel("Which injected tokens stand in the end?", `${survival.truth === "token" ? byToken : "A token counts as right where its proposal's answer is"}.${survival.trusted ? "" : " Their author gave no probabilities: all have trust 1."}`, () => survivalCurves(survival), ["injected", "trust", "revoked"]);
 }
 
 // Links to the decodes in this file: what this run won and lost against the one beside it, then the rest.
