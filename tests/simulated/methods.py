@@ -12,6 +12,7 @@ import torch
 
 from tests.reference.models import random_models
 from warmexp.api import composed
+from warmexp.check_method.problems import Letters
 from warmexp.config.instantiate import parts
 from warmexp.config.keys import options
 from warmexp.decode.batch import Decoded
@@ -47,6 +48,7 @@ def methods() -> dict[str, list[str]]:
     """Words of a command line, by name: every option of every group that makes a method, and the variants."""
     words = [f"{g}=[{o}]" if g in LISTS else f"{g}={o}" for g in BASES for o in options(g)]
     found = {word: [word] for word in words}
+    found["init=scaffold"] += ["init.template='{work}#{answer:3}'"]  # on a canvas of ten
     return {
         name: words if words[0].startswith("init=") else [INJECT, *words] for name, words in found.items()
     } | VARIANTS
@@ -55,7 +57,10 @@ def methods() -> dict[str, list[str]]:
 @cache
 def strategies(words: tuple[str, ...], canvas: int = 10, block: int = 5) -> Strategies:
     cfg, _ = composed([f"length.canvas_length={canvas}", f"length.block_length={block}", *words])
-    return Strategies(**parts(cfg, BASES))
+    made = Strategies(**parts(cfg, BASES))
+    for one in made:
+        one.bind(Letters(mask=19), canvas)
+    return made
 
 
 def backbone(device: str = "cpu", shifted: bool = False, dtype: torch.dtype = torch.float64, **model: Any) -> Backbone:

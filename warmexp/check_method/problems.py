@@ -43,19 +43,22 @@ class Bounded(Meter):
             raise Endless(f"question {late[0]} is not finished after {self.most} forwards of a canvas of {CANVAS}")
 
 
+@dataclass(frozen=True)
 class Letters:
     """A text's tokens are its letters' numbers; an answer is the three tokens behind the first one that 5 divides."""
 
-    end, stop = END, ()
+    mask: int = MASK
+    end: int = END
+    stop: tuple[str, ...] = ()
 
     def encode(self, text: str) -> list[int]:
-        return [1 + ord(letter) % (MASK - 1) for letter in text]
+        return [1 + ord(letter) % (self.mask - 1) for letter in text]
 
     def pieces(self) -> dict[int, str]:
-        return {i: chr(96 + i) for i in range(1, MASK)}
+        return {i: chr(96 + i) for i in range(1, self.mask)}
 
     def special(self) -> tuple[int, ...]:
-        return END, MASK
+        return self.end, self.mask
 
     def answer(self, ids: Sequence[int], kind: str) -> tuple[str, int, int] | None:
         first = next((i for i, token in enumerate(ids) if token % 5 == 0), len(ids))

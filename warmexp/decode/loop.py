@@ -133,7 +133,7 @@ def _read(batch: Batch, view: View, request: Forward, outlook: Outlook | None) -
         logits[:, upload(np.array(s.init.rules_out, dtype=np.int64), logits.device)] = -torch.inf
     seen = [] if outlook is None else Sight.measured(logits)
     if outlook is not None:
-        logits = logits[upload(outlook.inner, logits.device)]
+        logits = logits[upload(np.flatnonzero(outlook.inner), logits.device)]
     word = Word.of(logits, view, s.unmask.temperature, s.unmask.drawn_from)
     for evidence in s.evidence:
         word = checked.word(evidence, evidence.weigh(view, word), word)
