@@ -220,6 +220,7 @@ class T2M(Settles):
     theta: float
     most: int
     share: float
+    after: int = 16
 
     def revise(self, s, commits):
         times, before = s.memory.setdefault("times", {}), s.memory.setdefault("before", {})

@@ -78,6 +78,13 @@ RULES = {
         f"saber {n}": (SaberCommits(n), Saber(n), slow.saber_commits(n), lambda model, n=n: slow.Saber(n), {})
         for n in (1, 2, 4)
     },
+    "t2m that may look once at a full block": (
+        Threshold(0.4),
+        T2M("low_prob", 0.6, 5, 0.25, after=1),
+        slow.threshold(0.4),
+        lambda model: slow.T2M("low_prob", 0.6, 5, 0.25, after=1),
+        {},
+    ),
     "saber behind a threshold": (Threshold(0.3), Saber(2), slow.threshold(0.3), lambda model: slow.Saber(2), {}),
     "rcr": (TopK(4), RCR(), slow.quota(4), lambda model: slow.RCR(), {}),
     "rcr in few steps": (TopK(2), RCR(), slow.quota(2), lambda model: slow.RCR(), {}),
@@ -97,6 +104,7 @@ RULES = {
     "remdm conf": remdm("conf", 9, 0.0),
     "remdm loop": remdm("loop", 12, 0.2),
     "remdm loop, late and short": remdm("loop", 9, 0.4, t_on=0.3, t_off=0.2, alpha_on=0.6),
+    "remdm loop, a long end": remdm("loop", 10, 0.3, t_on=0.75, t_off=0.35, alpha_on=0.5),
     "mdlm": (Ancestral(steps=6), NoRemask(), slow.ReMDM("plain", 6, 0).commits, lambda model: slow.Frozen(), {"temperature": 1.0, "top_p": 0.9, "idles": True}),
     **{
         f"wino {tau} {theta} {first}": (

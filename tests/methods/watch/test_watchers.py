@@ -22,6 +22,7 @@ from warmexp.errors import UserError
 from warmexp.methods.init.token_inject import TokenInject
 from warmexp.methods.remask.t2m import T2M
 from warmexp.methods.remask.wino import Wino
+from warmexp.methods.unmask.threshold import Threshold
 from warmexp.methods.watch.prophet import Prophet
 from warmexp.methods.watch.temporal_vote import TemporalVote
 
@@ -77,6 +78,15 @@ def test_a_vote_notes_the_answer_of_every_forward_and_changes_nothing(backbone):
         assert list(one.notes) == listens.notes and len(one.notes) == one.cost.nfe
         notes += one.notes
     assert len(set(notes)) > 2 and not any(one.notes for one in plain)
+
+
+def test_a_vote_hears_the_tokens_that_are_drawn(backbone):  # noqa: F811
+    """In the window, where they are what is proposed; elsewhere the most probable ones."""
+    done = decoded(backbone, replace(COLD, unmask=Threshold(0.4, temperature=1.5), watch=bound(TemporalVote())))
+    for one, question in zip(done, questions(), strict=True):
+        listens = Listens([])
+        slow.decode_one(MODEL, question, {}, slow.threshold(0.4), listens, 8, 4, 19, temperature=1.5)
+        assert list(one.notes) == listens.notes
 
 
 @pytest.mark.parametrize("remask", [T2M("t2t", 0.2, share=1.0), Wino(0.9)])

@@ -20,8 +20,8 @@ class Hints(Init):
     stand on the canvas as fixed tokens, and everything else is masked. An oracle: it has seen the solution, its runs
     are labelled so and stand on no front.
 
-    A chunk of the solution's token i begins at ⌊f·i⌋, f = clip((L - rest)/n, 1, stretch) for n tokens, or behind the
-    chunk before; nothing stands on the last `rest` positions, and what is left of the solution at its end is in no
+    A chunk that begins with the solution's token i begins at ⌊f·i⌋, f = clip((L - rest)/n, 1, stretch) for n tokens;
+    nothing stands on the last `rest` positions, and what is left of the solution at its end is in no
     chunk if it is shorter than `least`.
 
     rate: η in [0, 1]; drawn from [0.2, 0.6] in the paper's training. least, most: 5 and 10 in the paper; the released
@@ -64,12 +64,11 @@ class Hints(Init):
         solution = question.proposal[: question.written][:room]
         tokens, shown = np.zeros(length, dtype=np.int64), np.zeros(length, dtype=bool)
         factor = min(max(1.0, room / max(1, len(question.proposal[: question.written]))), self.stretch)
-        free = 0
         for first, past in self.chunks(question.id, len(solution), seed):
-            at = max(free, int(factor * first))
-            free = min(at + past - first, room)
-            tokens[at:free] = solution[first : first + free - at]
-            shown[at:free] = True
+            at = int(factor * first)  # behind the chunk before, since the factor is at least 1
+            end = min(at + past - first, room)
+            tokens[at:end] = solution[first : first + end - at]
+            shown[at:end] = True
         return Start(tokens, shown, fixed=shown)
 
     def chunks(self, question: str, count: int, seed: int) -> list[tuple[int, int]]:

@@ -23,8 +23,7 @@ class Saber(Remask):
     what this forward commits); none where it commits the last masks.
 
     Its forwards commit by unmask=saber, whose n is this one's; another rule may commit in its place. As released, Δ is
-    about the most probable token of a position, not the one that stands there, and p before a window's first forward is
-    0.
+    about the most probable token of a position, not the one that stands there, and p before its first forward is 0.
     Two differences from the released code. There, tokens that this forward commits can be among the m (their Δ is that
     of the mask); here never. There, m is capped at r - 1, which can be more than is committed where fewer than n masks
     are left; here at one less than is committed, so that every forward leaves one mask less.
@@ -50,8 +49,7 @@ class Saber(Remask):
         asked = np.maximum(self.least, committed)
         count = np.minimum(np.maximum(self.least // 2, -(-asked // 8)), committed - 1)
         count = np.where((view.masked & ~commit).any(1), count, 0)
-        before = np.where((view.visits == 0)[:, None], 0.0, view.recall("saber_before"))
-        change = np.where(view.revocable, reading.measured["saber_best"] - before, np.inf)
+        change = np.where(view.revocable, reading.measured["saber_best"] - view.recall("saber_before"), np.inf)
         return view.revocable & (ranks(change) < count[:, None])
 
     def remember(self, view: View, reading: Reading, edit: Edit) -> Mapping[str, np.ndarray]:

@@ -68,10 +68,10 @@ class Process:
         before = [1 - (1 - time) * self.alpha_on / (1 - self.t_on) for time in (t, t - dt)]  # shares of masks
         behind = [time * (1 - self.alpha_on) / self.t_off for time in (t, t - dt)]
         early, late = t > self.t_on, t <= self.t_off
-        now, then = (np.where(late, b, a) for a, b in zip(before, behind, strict=True))
-        plain = (now - then) / now
-        held = min(1.0, self.eta * self.alpha_on / (1 - self.alpha_on))
         inside = ~early & ~late
+        now, then = (np.where(late, b, a) for a, b in zip(before, behind, strict=True))
+        plain = (now - then) / np.where(inside, 1.0, now)
+        held = min(1.0, self.eta * self.alpha_on / (1 - self.alpha_on))
         last = t <= dt * (1 + 1e-9)
         return np.where(inside & ~last, self.eta, 0.0), np.where(last, 1.0, np.where(inside, held, plain.clip(0, 1)))
 
