@@ -18,6 +18,7 @@ NEEDS = {
     ("backbone", "checkpoint"): ["backbone.path=x"],
     ("proposer", "hf"): ["proposer.path=x"],
     ("proposer", "file"): ["proposer.path=x"],
+    ("proposer", "openai"): ["proposer.base_url=http://localhost:1/v1", "proposer.model=x"],
     ("task", "jsonl"): ["task.path=x"],
 }
 
@@ -83,7 +84,7 @@ def shown(monkeypatch, capsys):
 def test_help_shows_groups_keys_and_examples(shown):
     text = shown("--help")
     for part in (
-        "init: context, embed_interp, length_hint, mask, token_inject",
+        "init: context, embed_interp, hints, length_hint, mask, scaffold, token_inject",
         "lambda  λ in [0, 1]",
         "(Eq. 5)",
         "python -m warmexp -m init=token_inject",
