@@ -56,7 +56,7 @@ def test_an_offline_run_holds_everything(quiet_home, figure):
     assert "no API key" in tracker.note and f"wandb sync {offline}" in tracker.note
     found = stored(offline)
     assert found["run"] | {"id": ""} == {
-        "id": "", "project": "p", "group": "study", "job_type": "run", "name": "lab-mask-0",
+        "id": "", "project": "p", "group": "study", "job_type": "run", "name": "token_inject · oracle · seed 3 · 0",
         "tags": ["token_inject", "oracle", "lab", "a", "b"],
     }  # fmt: skip
     assert {key: value for key, value in found["config"].items() if key != "_wandb"} == {

@@ -51,12 +51,14 @@ class Wanted:
 
 @dataclass
 class Opened:
-    """A W&B run (None where W&B is switched off), whether it is online, where it is, and a sentence about it."""
+    """A W&B run (None where W&B is switched off), whether it is online, where it is, and a sentence about it. why: it is
+    offline."""
 
     run: Any
     online: bool
     where: str
     note: str
+    why: str = ""
 
 
 def choose(mode: str) -> tuple[str, str]:
@@ -117,7 +119,7 @@ def open_run(to: Destination, wanted: Wanted, folder: Path) -> Opened:
             wandb.teardown()  # the client's own process still holds the run's id
     run = wandb.init(mode="offline", settings=settings, **options)
     where = str(Path(run.dir).parent)
-    return Opened(run, False, where, f"W&B run kept offline ({why}) in {where}; to upload it: wandb sync {where}")
+    return Opened(run, False, where, f"W&B run kept offline ({why}) in {where}; to upload it: wandb sync {where}", why)
 
 
 def _tags(words: list[str]) -> list[str]:

@@ -29,6 +29,7 @@ CHOICES = (
     "ensemble",
     "task",
 )
+_METHODS = ("unmask", "remask", "evidence", "schedule", "cache", "length", "anchor")
 # Written by their group, typed at the top: the value that counts is the group's, defaults included.
 _SHORT = {"rho": "rho", "lam": "lambda", "lambda": "lambda", "p": "p", "tau": "tau"}
 _PLAIN = ("seed", "batch_size", "device", "run_id")
@@ -91,6 +92,32 @@ def group_of(config: dict[str, Any], group: str | None) -> str | None:
     return group or (config.get("study") or {}).get("name")
 
 
+def run_name(config: dict[str, Any], run_id: str) -> str:
+    """What a run does, in words, and the hash that tells it from others: token_inject ρ=0.5 · lab_weak · τ=0.7 · ef5b70."""
+    choices, labels = config.get("choices") or {}, config.get("labels") or {}
+
+    def part(group: str, usual: str) -> str:
+        chosen = choices.get(group) or ""
+        return " ".join(filter(None, ("" if chosen == usual else chosen, labels.get(group))))
+
+    proposer = choices.get("proposer") or "none"
+    parts = [part("init", ""), "" if proposer == "none" else proposer]
+    usual = {"unmask": "threshold", "schedule": "blocks", "length": "fixed"}
+    parts += [part(group, usual.get(group, "none")) for group in CHOICES if group in _METHODS]
+    seed = config.get("seed")
+    parts += [f"seed {seed}" if seed else "", run_id.rpartition("-")[2]]
+    return " · ".join(filter(None, parts))
+
+
+REPORT = "studies/{}/front/report.html"  # in the outputs folder
+
+
+def report_of(config: dict[str, Any], run_id: str) -> str | None:
+    """Where the study's report shows a run, as an address within the outputs folder; None outside studies."""
+    study = (config.get("study") or {}).get("name")
+    return f"{REPORT.format(study)}#/run/{run_id}" if study else None
+
+
 def run_key(run_id: str, group: str | None) -> str:
     """A run's id in W&B: the same whenever it is sent. A run that two studies share is one run in each of their
     groups."""
@@ -100,6 +127,11 @@ def run_key(run_id: str, group: str | None) -> str:
 def study_key(study: str, front: dict[str, Any]) -> str:
     """A study's id in W&B: the same study of other questions or another baseline is another."""
     return f"study-{_word(study)}-{_digest(study, front['baseline']['selector'], *sorted(front['questions']))}"
+
+
+def short(key: str) -> str:
+    """Eight characters that tell a key from others, for clients that know a run by its name."""
+    return _digest(key)
 
 
 def digest(front: dict[str, Any]) -> str:

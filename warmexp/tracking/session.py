@@ -37,6 +37,16 @@ class Session:
         return self._opened is not None and self._opened.online
 
     @property
+    def kept_offline(self) -> bool:
+        """Whether the run is whole so far, in files of the client's."""
+        return self.active and not self.online
+
+    @property
+    def why(self) -> str:
+        """Why it is offline."""
+        return self._opened.why if self._opened else ""
+
+    @property
     def run(self) -> Any:
         """The client's own run."""
         return self._opened.run if self._opened else None

@@ -1,16 +1,18 @@
-"""A study's own W&B run, in the group of its runs: the front as table, figure and artifact."""
+"""A study's own run in a tracker (here, in W&B), in the group of its runs: the front as table, figure and artifact."""
 
 from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from warmexp.secrets import holds_secret, without_secrets
 from warmexp.tracking import content, sent, workspace
 from warmexp.tracking.client import Wanted, first_line, quiet_client
 from warmexp.tracking.session import Session
-from warmexp.tracking.wandb import WandbTracker
+
+if TYPE_CHECKING:
+    from warmexp.tracking.wandb import WandbTracker
 
 FRONT_FILES = ("front.json", "front.csv", "front.png", "quality.png", "report.html")
 # Of front.json's runs: too long for a row, or the same in other words.
@@ -23,22 +25,21 @@ def log_study(tracker: Any, front: Any, folder: Path, study_name: str) -> str | 
     """Send the front of a study. Never raises: what goes wrong is in the sentence.
 
     Args:
-        tracker: the study's; any but `WandbTracker` is left alone.
+        tracker: the study's.
         front: `Front`, or what front.json holds.
         folder: the study's; the files of the front are in its `front/`.
     Returns:
         a sentence for the user, or None.
     """
-    if not isinstance(tracker, WandbTracker):
-        return None
+    title = getattr(tracker, "title", type(tracker).__name__)
     try:
         front = front if isinstance(front, dict) else front.to_json()
-        return _log_study(tracker, without_secrets(front), Path(folder), study_name)
+        return tracker.study(without_secrets(front), Path(folder), study_name)
     except Exception as error:  # a tracker never fails a study
-        return f"warning: the study was not sent to W&B ({type(error).__name__}); its folder has everything."
+        return f"warning: the study was not sent to {title} ({type(error).__name__}); its folder has everything."
 
 
-def _log_study(tracker: WandbTracker, front: dict[str, Any], folder: Path, name: str) -> str | None:
+def send_to_wandb(tracker: WandbTracker, front: dict[str, Any], folder: Path, name: str) -> str | None:
     group = tracker.group or name
     runs = front["runs"]
     config = {"study": name, "baseline": front["baseline"]["selector"], "x": front["x"], "accuracy": front["accuracy"]}
@@ -49,7 +50,7 @@ def _log_study(tracker: WandbTracker, front: dict[str, Any], folder: Path, name:
     wanted = Wanted(key, f"study {name}", group, "study", [*tags, *tracker.tags], config, digest)
     session = Session(tracker.destination, wanted, folder)
     session.attempt(lambda: session.run.log({"front": _table(front)}))
-    session.attempt(lambda: session.run.summary.update(_summary(front)))
+    session.attempt(lambda: session.run.summary.update(summary_of(front)))
     session.attempt(lambda: session.run.log_artifact(_artifact(wanted.key, front, folder)))
     session.attempt(lambda: session.run.log(_figure(front)))
     session.close()
@@ -71,7 +72,7 @@ def _workspace(session: Session, front: dict[str, Any], folder: Path) -> str | N
     return f"workspace: {saved}"
 
 
-def _summary(front: dict[str, Any]) -> dict[str, Any]:
+def summary_of(front: dict[str, Any]) -> dict[str, Any]:
     numbers = {"hypervolume": front["hypervolume"], "runs": len(front["runs"])}
     numbers |= {"runs_on_front": sum(run["on_front"] for run in front["runs"]), "caveats": " ".join(front["caveats"])}
     best = [
@@ -84,8 +85,8 @@ def _summary(front: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _table(front: dict[str, Any]) -> Any:
-    """One row per run, one column per number, and the settings that vary."""
+def rows_of(front: dict[str, Any]) -> tuple[list[str], list[list[Any]]]:
+    """Columns and rows: one row per run, one column per number, and the settings that vary."""
     rows = []
     for run in front["runs"]:
         told = {key: value for key, value in run.items() if key not in _NOT_IN_TABLE}
@@ -94,10 +95,12 @@ def _table(front: dict[str, Any]) -> Any:
         row = content.metrics(told)
         rows.append({**row, **{content.flat_key(key): run["settings"].get(key) for key in front["varying"]}})
     columns = list(dict.fromkeys(key for row in rows for key in row))
-    wandb = quiet_client()
-    return wandb.Table(
-        columns=columns, data=[[row.get(key) for key in columns] for row in rows], allow_mixed_types=True
-    )
+    return columns, [[row.get(key) for key in columns] for row in rows]
+
+
+def _table(front: dict[str, Any]) -> Any:
+    columns, rows = rows_of(front)
+    return quiet_client().Table(columns=columns, data=rows, allow_mixed_types=True)
 
 
 def _figure(front: dict[str, Any]) -> dict[str, Any]:

@@ -15,12 +15,14 @@ from warmexp.tracking.client import MODES, Destination, Wanted, quiet_client
 from warmexp.tracking.session import Session
 
 _PROGRESS_SECONDS = 5.0
+_told_of: set[tuple[Path, str]] = set()  # studies of this process, and why they are offline
+_UNSAID = object()
 _NOT_IN_A_NAME = set("/\\#?%:")
 
 
 @dataclass
 class WandbTracker:
-    """project, entity, group, tags, name: as in `wandb.init` (name defaults to the run id, group to the study, project
+    """project, entity, group, tags, name: as in `wandb.init` (name defaults to what the run does, in words, group to the study, project
     to WANDB_PROJECT, otherwise warmexp, entity to WANDB_ENTITY, otherwise the API key's own).
 
     mode: `auto` is online where an API key is configured and the server answers, otherwise offline; `online`;
@@ -36,6 +38,8 @@ class WandbTracker:
     mode: str = "auto"
     sample_rows: int = 20
 
+    title = "W&B"
+
     def __post_init__(self) -> None:
         self.project = self.project or os.environ.get("WANDB_PROJECT") or "warmexp"
         self.entity = self.entity or os.environ.get("WANDB_ENTITY") or None
@@ -47,12 +51,30 @@ class WandbTracker:
                 f" {' '.join(sorted(_NOT_IN_A_NAME))}"
             )
         self._session: Session | None = None
+        self._study: Path | None = None  # the folder of the run's study
+        self._said: Any = _UNSAID
         self._next = 0.0
 
     @property
     def note(self) -> str | None:
         """A sentence about the run that was tracked last: where it is, or why it is not."""
-        return self._session.note if self._session else None
+        if self._said is _UNSAID:
+            self._said = self._sentence()
+        return self._said
+
+    def _sentence(self) -> str | None:
+        """Of a study's runs that stay offline, the first says so for all of them."""
+        session = self._session
+        if session is None or self._study is None or not session.kept_offline:
+            return session.note if session else None
+        about = (self._study, session.why)
+        if about in _told_of:
+            return None
+        _told_of.add(about)
+        return (
+            f"W&B: offline ({session.why}); each run of the study is kept in its own folder. To send them all:"
+            f" python -m warmexp.tracking.backfill {self._study}"
+        )
 
     @property
     def destination(self) -> Destination:
@@ -61,9 +83,11 @@ class WandbTracker:
     def start(self, run_id: str, config: dict[str, Any], folder: Path) -> None:
         """Begin a W&B run whose files lie in `folder`. config: as in config.yaml."""
         group, self._next = content.group_of(config, self.group), 0.0
+        self._said, study = _UNSAID, folders.study_of(config)
+        self._study = folder.parent / "studies" / study if study else None
         wanted = Wanted(
             key=_key(run_id, group),
-            name=self.name or run_id,
+            name=self.name or content.run_name(config, run_id),
             group=group,
             job_type="run",
             tags=content.tags(config, self.tags),
@@ -71,6 +95,8 @@ class WandbTracker:
         )
         self._session = Session(self.destination, wanted, folder)
         self._session.attempt(self._define)
+        if report := content.report_of(config, run_id):
+            self._session.attempt(lambda: self._session.run.config.update({"report": report}, allow_val_change=True))
 
     def progress(self, done: int, total: int, nfe_mean: float, accuracy: float) -> None:
         """Running means, at most every few seconds."""
@@ -103,12 +129,18 @@ class WandbTracker:
 
         config: as in config.yaml; its study is the group, also of a run that another study has computed.
         """
-        self._session = None
+        self._session, self._said = None, _UNSAID
         if sent.already(folder, self.destination, _key(run_id, content.group_of(config, self.group))):
             return
         self.start(run_id, config, folder)
         self._session.attempt(lambda: self._send(folder))
         self._session.close()
+
+    def study(self, front: dict[str, Any], folder: Path, name: str) -> str | None:
+        """Send the front of a study. front: what front.json holds."""
+        from warmexp.tracking.study import send_to_wandb
+
+        return send_to_wandb(self, front, folder, name)
 
     def _send(self, folder: Path) -> None:
         """A finished run's content, unless W&B says that it has it (the note in the folder may be lost, or another
