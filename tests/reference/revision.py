@@ -246,6 +246,18 @@ class T2M(Settles):
 
 
 @dataclass
+class Joint(Settles):
+    edit: float
+    after: int = 16
+
+    def revise(self, s, commits):
+        best = {i: int(np.argmax(s.z[i])) for i in s.visible}
+        replaced = {i: t for i, t in best.items() if t != s.ids[i] and softmax(s.z[i])[t] > self.edit}
+        self.note(s, bool(commits or replaced))
+        return [], replaced, []
+
+
+@dataclass
 class Saber(Revision):
     n: int
 

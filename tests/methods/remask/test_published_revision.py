@@ -18,6 +18,7 @@ from warmexp.decode.canvas import Question
 from warmexp.decode.loop import decode
 from warmexp.methods.init.token_inject import TokenInject
 from warmexp.methods.length.fixed import FixedLength
+from warmexp.methods.remask.joint_threshold import JointThreshold
 from warmexp.methods.remask.none import NoRemask
 from warmexp.methods.remask.rcr import RCR
 from warmexp.methods.remask.remdm import ReMDM
@@ -85,6 +86,16 @@ RULES = {
         lambda model: slow.T2M("low_prob", 0.6, 5, 0.25, after=1),
         {},
     ),
+    **{
+        f"joint threshold {edit} {after}": (
+            Threshold(0.4),
+            JointThreshold(edit, after=after),
+            slow.threshold(0.4),
+            lambda model, rule=(edit, after): slow.Joint(*rule),
+            {},
+        )
+        for edit, after in [(0.3, 16), (0.0, 1), (0.5, 2)]
+    },
     "saber behind a threshold": (Threshold(0.3), Saber(2), slow.threshold(0.3), lambda model: slow.Saber(2), {}),
     "rcr": (TopK(4), RCR(), slow.quota(4), lambda model: slow.RCR(), {}),
     "rcr in few steps": (TopK(2), RCR(), slow.quota(2), lambda model: slow.RCR(), {}),
