@@ -182,7 +182,8 @@ def test_a_dead_server_is_said_at_once():
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     sentence = failing(made(f"http://127.0.0.1:{port}/v1", retries=50), 20)
-    assert "cannot be reached" in sentence and "see whether it runs" in sentence
+    assert "cannot be reached" in sentence and "see whether it runs, and check proposer.base_url" in sentence
+    assert "the last of 2 tries" in sentence
 
 
 REFUSED = {

@@ -245,6 +245,19 @@ def test_the_offline_notice_comes_once_for_a_study(quiet_home):
     assert "no API key" in said[0] and "python -m warmexp.tracking.backfill" in said[0] and "studies/rates" in said[0]
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_where_the_runs_are_comes_once_for_a_study_too(kind, quiet_home, capfd):
+    said = []
+    for number in range(2):
+        tracker, folder = made(kind), quiet_home / "outputs" / f"lab-mask-{number}"
+        folder.mkdir(parents=True)
+        tracker.start(folder.name, IN_A_STUDY, folder)
+        tracker.finish(SUMMARY, [RECORD], [])
+        said.append(tracker.note)
+    assert said[0].startswith(tracker.title) and said[1] is None
+    assert len(runs(kind, quiet_home / "outputs")) == 2
+
+
 def test_names_say_what_a_run_does():
     assert content.run_name(IN_A_STUDY, "lab-token_inject-oracle-0a1b2c") == NAME
     cold = {

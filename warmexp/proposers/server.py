@@ -83,7 +83,7 @@ class Server:
                 status, headers, raw = await self._post(path, body)
                 why, wait = None, None
             except _Failed as failed:
-                why, wait, status = failed.why, None, 0
+                why, wait, status = failed.why, None, -1 if failed.unreachable else 0
                 if failed.unreachable and not self._answered:
                     most = min(most, 2)  # nobody was ever there
             finally:
@@ -157,6 +157,8 @@ class Server:
         return Refused(sentence, status, said)
 
     def _remedy(self, status: int, headers: Any = None) -> str:
+        if status == -1:
+            return "see whether it runs, and check proposer.base_url"
         if 300 <= status < 400:
             return f"set proposer.base_url to where it points ({_words(headers.get('location', '').encode())})"
         if status in (401, 403):

@@ -21,6 +21,7 @@ from warmexp.secrets import holds_secret, without_secrets
 from warmexp.tracking import content, folders
 
 _PROGRESS_SECONDS = 5.0
+_said: set[tuple[Path, str | None, str]] = set()
 
 
 @dataclass(frozen=True)
@@ -181,7 +182,10 @@ class Mirror:
         where: list[str] = []
         self._attempt(lambda: where.append(self._open(told)))
         if where:
-            self.note = f"{self.title}: {where[0]}"
+            said = (told.folder.parent, told.group, f"{self.title}: {where[0]}")
+            # The runs of a study are in one place, which is said once.
+            self.note = None if told.job_type == "run" and told.report and said in _said else said[-1]
+            _said.add(said)
             self._attempt(lambda: self._words({"report": told.report} if told.report else {}))
 
     def _numbers(self, values: dict[str, Any]) -> None:

@@ -51,7 +51,7 @@ class MlflowTracker(Mirror):
         known_values = made.data.params
         values = {key: str(value)[:_LONGEST] for key, value in told.config.items() if key not in known_values}
         self._batch("params", [self._entity("Param")(key, value) for key, value in values.items()])
-        return f"run {told.name} in experiment {self.project} ({without_secrets(client.tracking_uri)})"
+        return f"experiment {self.project} ({without_secrets(client.tracking_uri)})"
 
     def _scalars(self, values: dict[str, float], step: int | None) -> None:
         metric, now = self._entity("Metric"), int(time.time() * 1000)

@@ -56,5 +56,7 @@ class TrackioTracker(Mirror):
             self._run.log({name: trackio.Image(str(file))})
 
     def _close(self, failed: bool) -> None:
+        import trackio
+
         with redirect_stdout(io.StringIO()):
-            self._run.finish()
+            trackio.finish()  # the run that was begun last, which is this one; it also forgets it
