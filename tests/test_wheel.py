@@ -76,7 +76,7 @@ def test_it_runs_from_another_directory(installed, tmp_path):
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=240
     )
     assert done.returncode == 0 and "study smoke: 4 jobs" in done.stdout, done.stderr
-    where = [sys.executable, "-P", "-c", "import warmexp.config.plan as c; print(c.conf_dir())"]
+    where = [sys.executable, "-P", "-c", "import warmexp.config.keys as c; print(c.conf_dir())"]
     assert (
         str(installed)
         in subprocess.run(where, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120).stdout

@@ -127,7 +127,7 @@ def test_a_finished_run_is_told_from_its_folder_and_its_study_too(kind, outputs)
         folder = outputs / run["run_id"]
         tracker = made(kind)
         tracker.mirror(run["run_id"], folders.config(folder), folder)
-        assert "warning" not in tracker.note
+        assert "warning" not in (tracker.note or "")
     said = log_study(made(kind), front, study, "rates")
     assert "warning" not in said
     found = runs(kind, outputs)
