@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from warmexp.api import composed
 from warmexp.studies import demo
 
@@ -13,7 +15,7 @@ def test_the_demo_shows_what_it_promises(capsys, monkeypatch, quiet_home):
     assert cfg.task.limit == 256 and cfg.study.baseline == "init=mask remask=none"
     demo.main(["--limit", "2", "--outputs", "out"])
     said = capsys.readouterr().out
-    lines = [line for line in said.splitlines() if line.startswith("[")]
+    lines = [line for line in said.splitlines() if re.match(r"\[\d+/", line)]
     assert len(lines) == 18 and lines[0].startswith("[1/18] init=mask tau=0.5: ") and lines[0].endswith(" % right")
     for proposer in ("lab_weak", "lab_strong"):
         for init in ("token_inject", "embed_interp"):

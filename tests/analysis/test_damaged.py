@@ -14,6 +14,7 @@ from warmexp.analysis.analysis import analyse
 from warmexp.analysis.points import collect
 from warmexp.errors import UserError
 from warmexp.front.__main__ import main
+from warmexp.report import export
 from warmexp.report.figure import front_picture
 
 # what becomes of a record's line -> what the reason must say
@@ -171,9 +172,13 @@ def test_pictures_on_a_full_disk(run, tmp_path, monkeypatch):
 
 def test_the_table_is_shown_where_the_files_cannot_be_written(run, tmp_path, monkeypatch, capsys):
     run("whole")
-    (tmp_path / "taken").write_text("")
+
+    def full(file, *_):
+        raise UserError(f"{file} cannot be written (No space left on device)")
+
+    monkeypatch.setattr(export, "write_text", full)
     with pytest.raises(UserError, match="cannot be written"):
-        main([str(tmp_path / "whole"), "--out", str(tmp_path / "taken" / "front")])
+        main([str(tmp_path / "whole")])
     assert "NFE" in capsys.readouterr().out
 
 

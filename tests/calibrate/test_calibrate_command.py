@@ -184,7 +184,7 @@ def test_files_that_are_missing_or_cannot_be_written(warm, tmp_path):
     with pytest.raises(UserError, match=r"no readable tokens\.json"):
         main([str(copy), "--out", str(tmp_path / "c.json")])
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match=r"--out .* cannot be written"):
+    with pytest.raises(UserError, match=r"--out.* cannot be written"):
         main([str(warm), "--out", str(tmp_path / "file" / "c.json")])
 
 

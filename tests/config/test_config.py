@@ -20,6 +20,7 @@ NEEDS = {
     ("proposer", "file"): ["proposer.path=x"],
     ("proposer", "openai"): ["proposer.base_url=http://localhost:1/v1", "proposer.model=x"],
     ("task", "jsonl"): ["task.path=x"],
+    ("tracker", "several"): ["tracker.of=[none]"],
 }
 
 
