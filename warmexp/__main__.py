@@ -15,7 +15,7 @@ from warmexp import __version__  # noqa: E402
 from warmexp.config import allowed, parser  # noqa: E402
 from warmexp.config.devices import joined  # noqa: E402
 from warmexp.config.flags import DRY_RUN, PLAN, in_order  # noqa: E402
-from warmexp.config.keys import conf_dir  # noqa: E402
+from warmexp.config.keys import GREEK, conf_dir  # noqa: E402
 from warmexp.config.messages import MISTAKES, explain  # noqa: E402
 from warmexp.config.plugins import take_words  # noqa: E402
 from warmexp.config.quoting import unescaped  # noqa: E402
@@ -25,8 +25,6 @@ from warmexp.errors import UserError  # noqa: E402
 from warmexp.studies.end import Asked, end_study  # noqa: E402
 from warmexp.studies.job import job, outcome  # noqa: E402
 from warmexp.studies.named import register, study_name, sweeper_of  # noqa: E402
-
-GREEK = {"ρ": "rho", "λ": "lambda", "τ": "tau"}
 
 app = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(job)
 

@@ -3,10 +3,13 @@ written."""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
+import re
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -164,6 +167,34 @@ def check_writable(key: str, folder: Path) -> None:
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
         raise UserError(f"{key} {folder} cannot be written ({why}): choose another folder.") from None
+
+
+def table_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows with the same keys as CSV, the keys first; nothing where there are none.
+
+    Numbers are bare and texts are quoted, so that no separator in a text begins a cell; a text that a spreadsheet would
+    compute, such as =1+1, has an apostrophe before it.
+    """
+    out = io.StringIO()
+    if rows:
+        writer = csv.writer(out, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+        writer.writerow(map(cell, rows[0]))
+        writer.writerows(map(cell, row.values()) for row in rows)
+    return out.getvalue()
+
+
+def cell(value: Any) -> Any:
+    """What begins like a formula (full-width signs included) is none, unless it is a number."""
+    if not isinstance(value, str) or not _FORMULA.match(value):
+        return value
+    try:
+        float(value)
+        return value
+    except ValueError:
+        return f"'{value}"
+
+
+_FORMULA = re.compile(r"\s*[=+\-@＝＋－＠|%]|[\t\r\n]")
 
 
 def write_json(file: Path, value: Any) -> None:

@@ -105,7 +105,8 @@ def test_the_picture_has_every_set_of_questions_or_says_which(run, tmp_path, gro
         patch.setattr(Figure, "savefig", savefig)
         front_picture(analyse(collect(tmp_path)[0]), tmp_path / "front.png")
     names = [f"{20 + i} lab questions" for i in range(groups)]
-    assert sorted(title.split(";")[0] for title in seen["panels"]) == sorted(names)[-12:] or groups > 12
+    drawn = [title.split(";")[0] for title in seen["panels"]]
+    assert len(set(drawn)) == len(drawn) and set(drawn) <= set(names)
     missing = [name for name in names if not any(title.startswith(name) for title in seen["panels"])]
     assert len(seen["panels"]) == min(groups, 12) and all(name in seen["title"] for name in missing)
     assert bool(missing) == (groups > 12)

@@ -7,7 +7,8 @@ import io
 
 import pytest
 
-from warmexp.report.export import _cell, csv_text
+from warmexp.io import cell
+from warmexp.report.export import csv_text
 
 
 @pytest.mark.parametrize(
@@ -27,15 +28,15 @@ from warmexp.report.export import _cell, csv_text
     ],
 )
 def test_a_formula_is_a_text(text):
-    assert _cell(text) == "'" + text
+    assert cell(text) == "'" + text
 
 
 @pytest.mark.parametrize("value", [-1, 0.5, -1e-5, None, True, "-1", "+1.5e3", "-inf", "mask", "ρ=0.5", "a=1", ""])
 def test_numbers_and_words_stay(value):
-    assert _cell(value) == value
+    assert cell(value) == value
 
 
-def test_a_separator_in_a_text_begins_no_cell():
+def test_a_separator_in_a_text_begins_nocell():
     run = {
         "run_id": "=1+1", "label": "a;=1+1", "method": "a\n=1+1", "proposer": "none", "tau": 0.9, "oracle": False, "group": 0, "n": 2,
         "x": -4.5, "x_ci95": [-5.0, None], "accuracy": 1.0, "accuracy_ci95": [0.5, 1.0], "on_front": True, "is_baseline": False,

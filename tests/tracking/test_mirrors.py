@@ -265,4 +265,10 @@ def test_names_say_what_a_run_does():
         "seed": 0,
     }
     assert content.run_name(cold, "lab-mask-77") == "mask · topk · dual · 77"
+    voted = {
+        **cold,
+        "choices": {**cold["choices"], "ensemble": "hex", "watch": "prophet"},
+        "labels": {"ensemble": "k=3"},
+    }
+    assert content.run_name(voted, "lab-mask-78") == "mask · topk · dual · hex k=3 · prophet · 78"
     assert json.dumps(content.report_of({"study": {"name": None}}, "x")) == "null"

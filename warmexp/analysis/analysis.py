@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 from warmexp.analysis.adding import adding
@@ -93,15 +93,8 @@ def along(front: Front, x: str) -> Front:
     """
     axis(x)
     measured = [run.measured for run in front.runs if x in run.measured.x]
-    asked = Asked(
-        x=x,
-        accuracy=front.accuracy,
-        selector=front.selector,
-        margin=front.margin,
-        pooled=front.pooled,
-        plan=front.plan,
-        outside=front.outside,
-    )
+    same = {part.name: getattr(front, part.name) for part in fields(Asked)}
+    asked = Asked(**same | {"x": x, "reference": None})
     return _front(measured, asked, front.left_out)
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from warmexp.config.keys import DECIDING
 from warmexp.errors import UserError
 from warmexp.io import read_json
 from warmexp.runs.circumstances import circumstances
@@ -27,21 +28,6 @@ COLD_START = "mask"  # the init that uses no proposal
 DEFAULT_UNMASK = "threshold"  # whose name labels leave out
 FIXED_LENGTH = "fixed"  # the length policy under which every question fills its canvas
 _SYMBOLS = {"rho": "ρ", "lam": "λ", "lambda": "λ", "p": "p"}  # what a label shows of an init that did not say
-_GROUPS = (
-    "init",
-    "remask",
-    "unmask",
-    "proposer",
-    "evidence",
-    "schedule",
-    "cache",
-    "length",
-    "anchor",
-    "ensemble",
-    "watch",
-    "task",
-    "backbone",
-)
 
 Interval = tuple[float, float]
 Setting = str | int | float | bool | None
@@ -352,7 +338,7 @@ def _order(point: Point) -> tuple:
 def _settings(config: dict[str, Any]) -> tuple[tuple[str, Setting], ...]:
     """The leaves of the config that describe the method, as dotted keys; class names are left out, the choices stand
     for them."""
-    kept = {name: config[name] for name in (*_GROUPS, "choices", "seed") if name in config}
+    kept = {name: config[name] for name in (*DECIDING, "choices", "seed") if name in config}
     return tuple(
         sorted(
             ((key, value) for key, value in _leaves("", kept) if not key.endswith("_target_")), key=lambda leaf: leaf[0]

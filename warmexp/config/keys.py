@@ -17,7 +17,8 @@ from warmexp.config.plugins import conf_folders
 # The kinds of strategies: those of decode/strategy.py, which needs torch and is not loaded for their names.
 METHODS = ("init", "unmask", "remask", "evidence", "schedule", "cache", "length", "anchor", "ensemble", "watch")
 LISTS = ("evidence",)  # groups of which several options can be chosen at once
-GROUPS = ("backbone", "proposer", *METHODS, "task", "tracker")
+DECIDING = ("backbone", "proposer", *METHODS, "task")  # what results depend on
+GROUPS = (*DECIDING, "tracker")
 # Always in a run's identity; the others only where they are not what every run had before there was a choice.
 STRATEGIES = ("init", "unmask", "remask", "cache", "length")
 # Keys people type; groups read them as ${top:KEY,DEFAULT}.
@@ -28,6 +29,9 @@ SHARED = {
     "tau": "unmask=threshold",
 }
 PLAIN = {"seed": int, "device": (str, ListConfig), "batch_size": int, "engine": str, "outputs": str}
+# What a command line may set, at the top.
+TOP = (*GROUPS, *SHARED, *PLAIN, "share", "study", "experiment")
+GREEK = {"ρ": "rho", "λ": "lambda", "τ": "tau"}
 ENGINES = ("fast", "graphs", "plain")
 STUDY = ("name", "baseline", "margin", "endpoint", "confirm")
 MARGIN = 0.01  # of non-inferiority, as a share of the questions: what study.margin=null stands for

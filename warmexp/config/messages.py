@@ -8,7 +8,7 @@ from hydra.errors import HydraException, MissingConfigException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from warmexp.config.keys import GROUPS, LISTS, PLAIN, SHARED, STUDY, SYNONYMS, conf_dir, option_files, options
+from warmexp.config.keys import GROUPS, LISTS, STUDY, SYNONYMS, TOP, conf_dir, option_files, options
 from warmexp.errors import UserError, closest
 
 # Configurations that come with a plugin of Hydra, and what installs it.
@@ -132,7 +132,7 @@ def _unknown(key: str) -> str:
         return f"{key} is not a key of Hydra's: `--cfg hydra --package {parent}` shows what is there."
     if key in SYNONYMS:
         return f"{key} is not a key of the configuration, did you mean {SYNONYMS[key]}?"
-    names = [*GROUPS, *SHARED, *PLAIN, "share", "study", "experiment"]
+    names = TOP
     near = next(
         (f", did you mean {group}={name}?" for group in GROUPS if name in options(group) and name != "none"), ""
     )

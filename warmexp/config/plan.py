@@ -29,6 +29,7 @@ from warmexp.config.keys import (
     SHARED,
     STRATEGIES,
     STUDY,
+    TOP,
     baseline_of,
     endpoint_of,
     keys_read,
@@ -47,6 +48,11 @@ from warmexp.tasks.texts import TaskTexts
 
 # Raised when records change meaning, so that old folders are not taken for new ones.
 RECORD_FORMAT = 2
+_EXAMPLES = {
+    "device": "such as cpu or cuda:0",
+    "engine": f"of {', '.join(ENGINES)}",
+    "outputs": "that names a folder",
+}
 _FOLDER = re.compile(r"[\w=+-][\w.,=+-]*")
 _SELECTOR = re.compile(r"[\w.]+=\S+")
 
@@ -218,7 +224,7 @@ def questions_sha256(questions: list[TaskQuestion]) -> str:
 
 
 def _check_keys(cfg: DictConfig) -> None:
-    known = [*GROUPS, *SHARED, *PLAIN, "share", "study", "experiment", "hydra"]
+    known = (*TOP, "hydra")
     for key in cfg:
         if key not in known:
             raise UserError(f"{key} is not a key of the configuration{closest(str(key), known)}; --help lists them.")
@@ -242,11 +248,8 @@ def _check_keys(cfg: DictConfig) -> None:
     for key, kind in PLAIN.items():
         value = cfg[key]
         if isinstance(value, bool) or not isinstance(value, kind):
-            device = f": a GPU is called cuda:{value}" if key == "device" and isinstance(value, int) else ""
-            example = (
-                ": write one such as " + ("1" if kind is int else "a folder's name") if key != "device" else device
-            )
-            raise UserError(f"{key}={value} is not {'a whole number' if kind is int else 'a word'}{example}.")
+            wanted, example = ("a whole number", "such as 1") if kind is int else ("a word", _EXAMPLES[key])
+            raise UserError(f"{key}={value} is not {wanted}: write one {example}.")
     _check_study(cfg.study)
     check_choice("engine", cfg.engine, ENGINES)
     if cfg.share != "auto" and not isinstance(cfg.share, bool):

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from warmexp.config.keys import GROUPS, PLAIN, SHARED, conf_dir, options, sweeps_dir
+from warmexp.config.keys import GROUPS, SHARED, TOP, conf_dir, options, sweeps_dir
 from warmexp.config.quoting import quoted
 from warmexp.errors import closest
 
 _CLOSED = {"[": "]", "{": "}", "(": ")"}
 # Words that are programs of their own.
-_PROGRAMS = ("front", "runs", "calibrate", "check_method", "bench", "harness")
+_PROGRAMS = ("front", "runs", "calibrate", "frequencies", "check_method", "bench", "harness")
 
 
 def remedy(word: str, words: Sequence[str]) -> str:
@@ -57,9 +57,7 @@ def _without_equals(word: str, words: Sequence[str]) -> str:
             return f"{before} {word}: a value with spaces stands in quotes, {spaced}."
     if word.startswith("~"):
         return f"{word} cannot be taken away: give the key its default, {word.lstrip('~').partition('=')[0]}=null."
-    return (
-        f"'{word}' is no word of the form KEY=VALUE{closest(word, [*GROUPS, *SHARED, *PLAIN])}: --help lists the keys."
-    )
+    return f"'{word}' is no word of the form KEY=VALUE{closest(word, TOP)}: --help lists the keys."
 
 
 def _with_equals(word: str) -> str:
@@ -78,12 +76,8 @@ def _with_equals(word: str) -> str:
         return f"{word} begins or ends with a comma: write {key}={kept or 'VALUE'}."
     if "=" not in key and key != key.strip():
         return f"{word}: write {key.strip()}={value.strip()}, without spaces around =."
-    if (
-        value
-        and value[0] in "[{("
-        and value.count(value[:1]) != value.count({"[": "]", "{": "}", "(": ")"}.get(value[:1], ""))
-    ):
-        return f"{word}: {value[:1]} is not closed."
+    if value[:1] in _CLOSED and value.count(value[0]) != value.count(_CLOSED[value[0]]):
+        return f"{word}: {value[0]} is not closed."
     typed = quoted(word)
     if typed:
         return (
@@ -95,7 +89,7 @@ def _with_equals(word: str) -> str:
 
 def _is_key(word: str) -> bool:
     top = word.lstrip("+~").partition(".")[0].partition("/")[0]
-    return top in (*GROUPS, *SHARED, *PLAIN, "share", "study", "experiment", "sweep", "hydra", "plugins")
+    return top in (*TOP, "sweep", "hydra", "plugins")
 
 
 def _choices(key: str) -> str:

@@ -11,7 +11,7 @@ from hydra.core.override_parser.types import Override, OverrideType, QuotedStrin
 from hydra.errors import HydraException
 
 from warmexp.config.flags import apart, check_flags
-from warmexp.config.keys import GROUPS, LISTS, PLAIN, SHARED, sweeps_dir
+from warmexp.config.keys import GROUPS, LISTS, PLAIN, SHARED, TOP, sweeps_dir
 from warmexp.config.quoting import check_unquoted
 from warmexp.config.remedies import remedy
 from warmexp.errors import UserError
@@ -30,7 +30,7 @@ def check_words(words: Sequence[str]) -> None:
             raise UserError(
                 f"{word.encode('ascii', 'backslashreplace').decode()} is not UTF-8 text: write it in UTF-8."
             )
-    check_flags(words, (*GROUPS, *SHARED, *PLAIN, "share", "study", "experiment", "sweep"))
+    check_flags(words, (*TOP, "sweep"))
     # Of what completes words, the line is half a line.
     overrides = [] if {"--shell-completion", "-sc"} & set(words) else _overrides(words)
     for override in overrides:

@@ -27,8 +27,8 @@ class Decoded:
     laid there later: the forward after which) and one of SOURCES. confidence: the softmax probability it was committed
     with, None where no forward committed it. revocations: (iteration, position, token, source, iteration of the commit
     that was undone); of a replaced token too. columns: what strategies have recorded, a number or one per position,
-    None for NaN. nats: per forward, Σ -ln c over what it committed, which is the information that it added.
-    None for NaN. notes: what a watcher has noted, forward by forward.
+    None for NaN. nats: per forward, Σ -ln c over what it committed, which is the information that it added. notes: what
+    a watcher has noted, forward by forward.
     """
 
     id: str

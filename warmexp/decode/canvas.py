@@ -56,8 +56,7 @@ class Start:
     tokens: int64, the proposal slot for slot, 0 beyond its end. injected: bool, positions that receive their token as a
     visible one. fixed: bool, those of them whose token nobody revokes or replaces; None: none. weight: float64, the
     share of the token's embedding in the input of a position that stays masked, before the init scales it forward by
-    forward (Init.mixture); None: 0 everywhere. columns: what the init's
-    columns begin with. forwards: run to make this.
+    forward (Init.mixture); None: 0 everywhere. columns: what the init's columns begin with. forwards: run to make this.
     """
 
     tokens: np.ndarray
@@ -76,8 +75,10 @@ class Canvas:
     which a token was committed, NaN for what no forward committed. prior [B, L] int64, trust [B, L] float64 (NaN where
     there is none), weight [B, L] float64 (Start.weight): the proposal. start [B] int64, where the window begins; visits
     [B] int64, forwards run in it (the k of Eq. 11); forwards [B] int64, run for the question. ended [B] bool, whether a
-    watcher has finished it. columns: what strategies
-    remember. vocabulary: how many tokens there are.
+    watcher has finished it. columns: what strategies remember. vocabulary: how many tokens there are.
+
+    By question, until it leaves: revocations; nats, the information that each forward has committed; notes, what a
+    watcher has said of each forward.
     """
 
     ARRAYS = (
@@ -129,7 +130,7 @@ class Canvas:
             self.columns.begin(row, one.columns)
         self.revocations: dict[str, list[Revocation]] = {}
         self.nats: dict[str, dict[int, float]] = {}
-        self.notes: dict[str, list[Any]] = {}  # a watcher's, one per forward
+        self.notes: dict[str, list[Any]] = {}
 
     def __len__(self) -> int:
         return len(self.questions)

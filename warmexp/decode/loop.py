@@ -103,10 +103,7 @@ def _step(batch: Batch, view: View) -> None:
     if s.remask.shadows and view.any_revocable:
         block = (view.first, view.canvas.width) if s.remask.together else None
         hidden = view.revocable[view.at]
-        if outlook is not None:
-            hidden, among = np.zeros(len(outlook.row), dtype=bool), hidden
-            hidden[outlook.inner] = among
-        request.hide(hidden, 1 + backbone.shift, block)
+        request.hide(hidden if outlook is None else outlook.among_all(hidden), 1 + backbone.shift, block)
     # A forward is a no-op for a question if nothing is masked and nothing can be revoked; the window never lets that
     # happen.
     reading, sight = _read(batch, view, request, outlook)

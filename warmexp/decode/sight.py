@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import Tensor
 
+from warmexp.decode.meter import TokenProbabilities
 from warmexp.decode.reading import Reading
 from warmexp.decode.view import View, frozen
 
@@ -32,7 +32,14 @@ class Outlook:
 
     @property
     def at(self) -> tuple[np.ndarray, np.ndarray]:
+        """[R] int64 each, row and place."""
         return self.row, self.place
+
+    def among_all(self, chosen: np.ndarray) -> np.ndarray:
+        """[R] bool from one entry for each position that would have been read anyway."""
+        made = np.zeros(len(self.row), dtype=bool)
+        made[self.inner] = chosen
+        return made
 
 
 @dataclass(frozen=True)
@@ -50,8 +57,8 @@ class Sight:
     def measured(logits: Tensor) -> list[Tensor]:
         """[R] each: the most probable token, its probability and the gap. logits: [R, V] float64."""
         best = logits.topk(2).values
-        total = torch.cat([piece.logsumexp(-1) for piece in logits.split(64)])
-        return [logits.argmax(-1), (best[:, 0] - total).exp(), best[:, 0] - best[:, 1]]
+        said = TokenProbabilities.of(logits, logits.argmax(-1))  # the first of equal maxima
+        return [said.token, said.probability, best[:, 0] - best[:, 1]]
 
     @classmethod
     def of(cls, view: View, reading: Reading, outlook: Outlook, said: list[np.ndarray]) -> Sight:

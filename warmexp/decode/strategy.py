@@ -44,6 +44,11 @@ class Setup:
     names: Mapping[str, str]
     options: Callable[[str], Sequence[str]]
 
+    @property
+    def width(self) -> int:
+        """How many positions a window has."""
+        return self.parts["schedule"].width(self.parts["length"])
+
     def said(self, group: str) -> str:
         """How a user writes what was chosen."""
         name = self.names[group]

@@ -152,6 +152,13 @@ class View:
         """float64, its author's trust in them; NaN where there is no proposal."""
         return self._window(self.canvas.trust)
 
+    @cached_property
+    def backing(self) -> np.ndarray:
+        """float64, the probability that a visible token came with: that of its commit, else its author's trust, else
+        1."""
+        confidence = self._window(self.canvas.confidence)
+        return np.where(np.isnan(confidence), np.nan_to_num(self.trust, nan=1.0), confidence)
+
     def whole(self, name: str) -> np.ndarray:
         """[n, L] of the canvas: ids, masked, source, committed_at, prior, trust, weight, or a column per position."""
         columns = self.canvas.columns.values

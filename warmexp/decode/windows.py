@@ -6,13 +6,24 @@ import numpy as np
 
 from warmexp.decode import checked, checked_rows
 from warmexp.decode.canvas import DECODED, FIXED, INJECTED, Canvas
-from warmexp.decode.strategy import Strategies
+from warmexp.decode.strategy import Setup, Strategies
 from warmexp.decode.view import View, frozen
+from warmexp.errors import UserError
 from warmexp.models.backbone import Backbone
 
 # A remask policy that never stops firing would never finish a window: after this many forwards per position of a window
 # the loop stops listening to it (the published rates reach zero long before), and to an unmasking policy that idles.
 CAP = 4
+
+
+def check_steps(key: str, steps: int, setup: Setup) -> None:
+    """Raises a UserError where a method plans more forwards for a window than the loop lets it have."""
+    width = setup.width
+    if steps > CAP * width:
+        raise UserError(
+            f"{key}={steps} is more than the {CAP * width} forwards that a window of {width} positions may take: choose"
+            " fewer steps, or a longer length.block_length."
+        )
 
 
 def advance(canvas: Canvas, s: Strategies, backbone: Backbone, seed: int) -> tuple[View, np.ndarray]:

@@ -3,17 +3,14 @@ reader."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-import re
 from pathlib import Path
 from typing import Any
 
 from warmexp.analysis.axes import AXES
 from warmexp.analysis.result import Front
 from warmexp.errors import UserError
-from warmexp.io import write_text
+from warmexp.io import table_text, write_text
 from warmexp.report.figure import front_picture
 from warmexp.report.quality_figure import quality_picture
 from warmexp.secrets import without_secrets
@@ -49,32 +46,11 @@ def write_front(front: Front, folder: Path | str, title: str = "warmexp report")
 
 
 def csv_text(content: dict[str, Any]) -> str:
-    """front.json's runs as a table: one line per run, with every axis, the comparison and the settings that vary.
-
-    Numbers are bare and texts are quoted, so that no separator in a text begins a cell; a text that a spreadsheet would
-    compute, such as =1+1, has an apostrophe before it.
-    """
-    rows = [_row(run, content["varying"]) for run in content["runs"]]
-    out = io.StringIO()
-    if rows:
-        writer = csv.writer(out, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
-        writer.writerow(map(_cell, rows[0]))
-        writer.writerows(map(_cell, row.values()) for row in rows)
-    return out.getvalue()
+    """front.json's runs as a table (io.table_text): one line per run, with every axis, the comparison and the settings
+    that vary."""
+    return table_text([_row(run, content["varying"]) for run in content["runs"]])
 
 
-def _cell(value: Any) -> Any:
-    """What begins like a formula (full-width signs included) is none, unless it is a number."""
-    if not isinstance(value, str) or not _FORMULA.match(value):
-        return value
-    try:
-        float(value)
-        return value
-    except ValueError:
-        return f"'{value}"
-
-
-_FORMULA = re.compile(r"\s*[=+\-@＝＋－＠|%]|[\t\r\n]")
 _PLAIN = ("run_id", "label", "method", "proposer", "tau", "oracle", "group", "n", "x")
 _SAVED = ("x_of_baseline_front_at_equal_accuracy", "saved", "saved_share", "bound")
 _GAINED = "gained_at_equal_cost"

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from warmexp.config.keys import DECIDING
 from warmexp.errors import UserError
-from warmexp.io import check_writable, write_bytes
+from warmexp.io import check_writable, table_text, write_bytes
 from warmexp.runs.catalogue import FINISHED, Run, flat
 from warmexp.runs.stored import read_records
 
@@ -17,19 +17,6 @@ KINDS = (".parquet", ".csv")
 # Per position, or long: they stay in records.jsonl.
 _LEFT_OUT = ("ids", "commit_iteration", "source", "confidence", "revocations", "correct_after")
 _OF_A_PROPOSAL = ("text", "ids", "trust", "calibrated", "score", "straddles")
-_GROUPS = (
-    "backbone",
-    "proposer",
-    "init",
-    "unmask",
-    "evidence",
-    "remask",
-    "schedule",
-    "cache",
-    "anchor",
-    "length",
-    "task",
-)
 
 
 def export(runs: Sequence[Run], file: Path, questions: bool, say: Callable[[str], None]) -> int:
@@ -47,7 +34,9 @@ def export(runs: Sequence[Run], file: Path, questions: bool, say: Callable[[str]
     if not rows:
         raise UserError("there is no run to write: give other conditions, or none.")
     columns = list(dict.fromkeys(key for row in rows for key in row))
-    write_bytes(file, _csv(rows, columns) if file.suffix == ".csv" else _parquet(rows, columns))
+    table = [{key: row.get(key) for key in columns} for row in rows]
+    as_text = file.suffix == ".csv"
+    write_bytes(file, table_text(table).encode("utf-8", "replace") if as_text else _parquet(table))
     return len(rows)
 
 
@@ -84,7 +73,7 @@ def _questions(runs: Sequence[Run], say: Callable[[str], None]) -> Iterator[dict
             continue
         asked = (
             {"run": run.name}
-            | {group: run.settings.get(group) for group in _GROUPS}
+            | {group: run.settings.get(group) for group in DECIDING}
             | {"seed": run.settings.get("seed")}
         )
         for record in records:
@@ -96,25 +85,12 @@ def _questions(runs: Sequence[Run], say: Callable[[str], None]) -> Iterator[dict
             yield asked | dict(flat(kept)) | {"revocations": len(record.get("revocations") or ())}
 
 
-def _csv(rows: list[dict[str, Any]], columns: list[str]) -> bytes:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({key: _harmless(value) for key, value in row.items()} for row in rows)
-    return text.getvalue().encode("utf-8", errors="replace")
-
-
-def _harmless(value: Any) -> Any:
-    """A text that a spreadsheet would take for a formula gets an apostrophe in front, as spreadsheets ask for."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
-
-
-def _parquet(rows: list[dict[str, Any]], columns: list[str]) -> bytes:
+def _parquet(rows: list[dict[str, Any]]) -> bytes:
     import pyarrow
     import pyarrow.parquet
 
     def column(key: str) -> Any:
-        values = [row.get(key) for row in rows]
+        values = [row[key] for row in rows]
         kinds = {type(value) for value in values if value is not None}
         if kinds == {int, float}:
             values = [None if value is None else float(value) for value in values]
@@ -123,5 +99,5 @@ def _parquet(rows: list[dict[str, Any]], columns: list[str]) -> bytes:
         return pyarrow.array(values)
 
     out = io.BytesIO()
-    pyarrow.parquet.write_table(pyarrow.table({key: column(key) for key in columns}), out, compression="zstd")
+    pyarrow.parquet.write_table(pyarrow.table({key: column(key) for key in rows[0]}), out, compression="zstd")
     return out.getvalue()

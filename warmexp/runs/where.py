@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
+from warmexp.config.keys import GREEK
 from warmexp.errors import UserError, closest
 from warmexp.runs.catalogue import STATUSES, Run
 
 _WORD = re.compile(r"([^\s=!<>~]+)\s*(>=|<=|!=|=|<|>|~)\s*(.*)", re.DOTALL)
-_GREEK = {"ρ": "rho", "λ": "lambda", "τ": "tau"}
 _FIELDS = {"lambda": ("lam", "lambda")}  # what a strategy calls a shared key
 # Short names of what a run came to.
 RESULTS = {
@@ -32,7 +32,7 @@ def value_of(run: Run, key: str) -> list[Any]:
     key: a word of OWN or RESULTS, a field of summary.json, a group, a dotted key, or the last part of one (`rho` is
     what the chosen init has as rho, whether it was given or not).
     """
-    key = _GREEK.get(key, key)
+    key = GREEK.get(key, key)
     if key in OWN:
         found = {"study": list(run.studies), "changed": [run.changed]}.get(key)
         return found if found is not None else [getattr(run, key)]

@@ -12,24 +12,9 @@ import json
 import re
 from typing import Any
 
+from warmexp.config.keys import DECIDING, METHODS
 from warmexp.secrets import without_secrets
 
-CHOICES = (
-    "backbone",
-    "proposer",
-    "init",
-    "unmask",
-    "remask",
-    "evidence",
-    "schedule",
-    "watch",
-    "cache",
-    "length",
-    "anchor",
-    "ensemble",
-    "task",
-)
-_METHODS = ("unmask", "remask", "evidence", "schedule", "cache", "length", "anchor")
 # Written by their group, typed at the top: the value that counts is the group's, defaults included.
 _SHORT = {"rho": "rho", "lam": "lambda", "lambda": "lambda", "p": "p", "tau": "tau"}
 _PLAIN = ("seed", "batch_size", "device", "run_id")
@@ -46,11 +31,11 @@ def flat_config(config: dict[str, Any]) -> dict[str, Any]:
     people type it as a key of its own, `rho`; `study` is the study's name.
     """
     choices = config.get("choices") or {}
-    flat = {group: choices[group] for group in CHOICES if choices.get(group)}
+    flat = {group: choices[group] for group in DECIDING if choices.get(group)}
     flat |= {key: config[key] for key in _PLAIN if key in config}
     study = (config.get("study") or {}).get("name")
     flat |= {"study": study} if study else {}
-    for group in CHOICES:
+    for group in DECIDING:
         if group == "proposer" and choices.get("proposer") == "none":
             continue
         for key, value in (config.get(group) or {}).items():
@@ -103,7 +88,7 @@ def run_name(config: dict[str, Any], run_id: str) -> str:
     proposer = choices.get("proposer") or "none"
     parts = [part("init", ""), "" if proposer == "none" else proposer]
     usual = {"unmask": "threshold", "schedule": "blocks", "length": "fixed"}
-    parts += [part(group, usual.get(group, "none")) for group in CHOICES if group in _METHODS]
+    parts += [part(group, usual.get(group, "none")) for group in METHODS if group != "init"]
     seed = config.get("seed")
     parts += [f"seed {seed}" if seed else "", run_id.rpartition("-")[2]]
     return " · ".join(filter(None, parts))

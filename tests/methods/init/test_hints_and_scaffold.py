@@ -185,8 +185,8 @@ def test_what_a_schema_says_is_the_identity_and_not_where_it_is(tmp_path):
         file = tmp_path / f"{name}.json"
         file.write_text(json.dumps({"properties": {"x": {"tokens": tokens}, "y": {}}}))
         plan = planned(["init=scaffold", f"init.schema={file}", "task.stop=[]", "task.limit=1"])
-        runs.append(plan.strategies.init.template)
-    assert runs[0] == runs[1] != runs[2] and runs[0] == '{\n  "x": "{f0:3}",\n  "y": "{f1:16}"\n}'
+        runs.append((plan.run_id, plan.strategies.init.template))
+    assert runs[0] == runs[1] and runs[0][0] != runs[2][0] and runs[0][1] == '{\n  "x": "{f0:3}",\n  "y": "{f1:16}"\n}'
 
 
 def test_a_scaffolded_answer_on_the_lab(tmp_path):

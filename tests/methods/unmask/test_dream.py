@@ -169,7 +169,7 @@ def test_what_cannot_be_is_refused_in_a_sentence():
     ):
         with pytest.raises(UserError, match=f"unmask.{said}"):
             Dream(**values)
-    with pytest.raises(UserError, match=r"steps=65 is more than 4 forwards .* choose at most 64"):
+    with pytest.raises(UserError, match=r"steps=65 is more than the 64 forwards .* choose fewer steps"):
         planned(["unmask=dream", "schedule=blocks", "unmask.steps=65", "task.limit=1"])
     planned(["unmask=dream", "schedule=blocks", "unmask.steps=64", "task.limit=1"])
     with pytest.raises(UserError, match=r"evidence=\[credit\].*temperature=0"):

@@ -21,8 +21,8 @@ class Hints(Init):
     are labelled so and stand on no front.
 
     A chunk that begins with the solution's token i begins at ⌊f·i⌋, f = clip((L - rest)/n, 1, stretch) for n tokens;
-    nothing stands on the last `rest` positions, and what is left of the solution at its end is in no
-    chunk if it is shorter than `least`.
+    nothing stands on the last `rest` positions, and what is left of the solution at its end is in no chunk if it is
+    shorter than `least`.
 
     rate: η in [0, 1]; drawn from [0.2, 0.6] in the paper's training. least, most: 5 and 10 in the paper; the released
     code has 3 and 8, 4 and 8. stretch: ≥ 1, 1.5. rest: 30. last: whether the last chunk, which has the answer, is left
@@ -60,10 +60,10 @@ class Hints(Init):
             )
 
     def start(self, question: Question, length: int, seed: int) -> Start:
-        room = max(0, length - self.rest)
-        solution = question.proposal[: question.written][:room]
+        room, text = max(0, length - self.rest), question.proposal[: question.written]
+        solution = text[:room]
         tokens, shown = np.zeros(length, dtype=np.int64), np.zeros(length, dtype=bool)
-        factor = min(max(1.0, room / max(1, len(question.proposal[: question.written]))), self.stretch)
+        factor = min(max(1.0, room / max(1, len(text))), self.stretch)
         for first, past in self.chunks(question.id, len(solution), seed):
             at = int(factor * first)  # behind the chunk before, since the factor is at least 1
             end = min(at + past - first, room)

@@ -7,6 +7,7 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -42,7 +43,7 @@ class Scaffold(Init):
     def __post_init__(self) -> None:
         check_range("init.slot", self.slot, 1, 2**20, "the number of tokens of a field")
         if self.schema is not None:
-            self.template = self._of_schema(self.schema)  # a run's identity has what it says, not where it is
+            self.template = self._of_schema(self.schema)
         slots = list(_SLOT.finditer(self.template))
         names = [slot[1] for slot in slots]
         rests = [slot for slot in slots if slot[2] is None]
@@ -63,6 +64,10 @@ class Scaffold(Init):
             ) from None
         lines = [f'  {json.dumps(name)}: "{{f{i}:{size}}}"' for i, (name, size) in enumerate(sizes.items())]
         return "{\n" + ",\n".join(lines) + "\n}"
+
+    def identity(self) -> dict[str, Any]:
+        """With what a schema says (the template that it makes, and that slots are JSON) and not where it is."""
+        return {**super().identity(), "schema": self.schema is not None}
 
     def bind(self, texts: Texts, length: int) -> None:
         if self.schema is not None and texts.stop:

@@ -36,9 +36,7 @@ class RCR(Remask):
 
     def lowest(self, view: View, reading: Reading, commit: np.ndarray) -> np.ndarray:
         """[n, W] bool, where the masks will be."""
-        known = view.whole("confidence")[np.arange(len(view.rows))[:, None], view.positions]
-        known = np.where(np.isnan(known), np.nan_to_num(view.trust, nan=1.0), known)
-        running = np.where(view.masked & ~commit, reading.confidence, np.where(view.revocable, known, np.inf))
+        running = np.where(view.masked & ~commit, reading.confidence, np.where(view.revocable, view.backing, np.inf))
         left = (view.masked & ~commit).sum(1)
         return ranks(running) < left[:, None]
 

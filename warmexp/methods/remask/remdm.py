@@ -9,6 +9,7 @@ import numpy as np
 from warmexp.decode.reading import Reading
 from warmexp.decode.strategy import Remask, Setup
 from warmexp.decode.view import View
+from warmexp.decode.windows import check_steps
 from warmexp.errors import UserError, check_choice
 from warmexp.methods.remask.bernoulli import SCOPES
 from warmexp.methods.unmask.ancestral import KEYS, Process
@@ -37,7 +38,7 @@ class ReMDM(Process, Remask):
 
     def check(self, setup: Setup) -> None:
         super().check(setup)
-        self.beyond(setup, "remask")
+        check_steps("remask.steps", self.steps, setup)
         reveals = setup.parts["unmask"]
         if isinstance(reveals, Process):
             for key in KEYS:
@@ -64,7 +65,5 @@ class ReMDM(Process, Remask):
 
     def doubt(self, view: View) -> np.ndarray:
         """[n, W] float64: softmax of -p over what may be revoked, 0 elsewhere."""
-        known = view.whole("confidence")[np.arange(len(view.rows))[:, None], view.positions]
-        known = np.where(np.isnan(known), np.nan_to_num(view.trust, nan=1.0), known)
-        weight = np.where(view.revocable, np.exp(-known), 0.0)
+        weight = np.where(view.revocable, np.exp(-view.backing), 0.0)
         return weight / np.maximum(weight.sum(1, keepdims=True), 1e-300)

@@ -12,7 +12,7 @@ from torch import Tensor
 from warmexp.decode.reading import Reading
 from warmexp.decode.strategy import Setup, Unmask
 from warmexp.decode.view import View
-from warmexp.decode.windows import CAP
+from warmexp.decode.windows import check_steps
 from warmexp.errors import UserError, check_choice, check_range
 
 PROCESSES = ("plain", "cap", "rescale", "conf", "loop")
@@ -75,15 +75,6 @@ class Process:
         last = t <= dt * (1 + 1e-9)
         return np.where(inside & ~last, self.eta, 0.0), np.where(last, 1.0, np.where(inside, held, plain.clip(0, 1)))
 
-    def beyond(self, setup: Setup, group: str) -> None:
-        """Raises a UserError where a window ends before the steps do."""
-        width = setup.parts["schedule"].width(setup.parts["length"])
-        if self.steps > CAP * width:
-            raise UserError(
-                f"{group}.steps={self.steps} is more than the {CAP * width} forwards that a window of {width} positions"
-                " may take: choose fewer steps, or a longer length.block_length."
-            )
-
 
 @dataclass
 class Ancestral(Process, Unmask):
@@ -111,7 +102,7 @@ class Ancestral(Process, Unmask):
 
     def check(self, setup: Setup) -> None:
         super().check(setup)
-        self.beyond(setup, "unmask")
+        check_steps("unmask.steps", self.steps, setup)
         if self.process != "plain" and not isinstance(setup.parts["remask"], Process):
             raise UserError(
                 f"unmask.process={self.process} makes up for tokens that are masked again and {setup.said('remask')}"

@@ -12,8 +12,8 @@ from torch import Tensor
 from warmexp.decode.reading import Reading, Word, ranks
 from warmexp.decode.strategy import Setup, Unmask
 from warmexp.decode.view import View
-from warmexp.decode.windows import CAP
-from warmexp.errors import UserError, check_choice, check_range
+from warmexp.decode.windows import check_steps
+from warmexp.errors import check_choice, check_range
 
 ALGORITHMS = ("entropy", "maskgit_plus", "topk_margin", "origin")
 _END = 1e-3  # the schedule goes from time 1 to here
@@ -59,12 +59,7 @@ class Dream(Unmask):
         check_range("unmask.alg_temp", self.alg_temp, 0, 100, "the temperature of the choice of positions")
 
     def check(self, setup: Setup) -> None:
-        width = setup.parts["schedule"].width(setup.parts["length"])
-        if self.steps > CAP * width:
-            raise UserError(
-                f"unmask.steps={self.steps} is more than {CAP} forwards for each of the {width} positions of a window,"
-                f" after which the loop waits no longer: choose at most {CAP * width}."
-            )
+        check_steps("unmask.steps", self.steps, setup)
 
     def shown(self) -> str:
         return f"{self.algorithm} {super().shown()}"

@@ -44,7 +44,7 @@ class EteRecon(Threshold):
         check_range("unmask.explore", self.explore, 1, 2**20, "the number of tokens that are explored")
 
     def check(self, setup: Setup) -> None:
-        width = setup.parts["schedule"].width(setup.parts["length"])
+        width = setup.width
         if self.ahead and self.block >= width:
             raise UserError(
                 f"unmask.ahead={self.ahead} has no block ahead: a window has {width} positions"

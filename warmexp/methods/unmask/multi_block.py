@@ -36,7 +36,7 @@ class MultiBlock(Entropy):
         check_range("unmask.share", self.share, 0, 1, "how much of a block is decoded before the next is begun")
 
     def check(self, setup: Setup) -> None:
-        width = setup.parts["schedule"].width(setup.parts["length"])
+        width = setup.width
         if self.block >= width:
             raise UserError(
                 f"unmask.block={self.block} leaves no second block in a window of {width} positions"
