@@ -110,10 +110,10 @@ def _front(measured: list[Measured], asked: Asked, left_out: Sequence[str]) -> F
         replace(group, name=name, caveats=tuple(_caveats_of(number, group, runs, asked)))
         for number, (group, name) in enumerate(zip(groups, _names(groups), strict=True))
     ]
-    caveats = tuple(_caveats(runs, groups, asked))
+    general = tuple(_general(runs, groups, asked))
     found = {"groups": tuple(groups), "runs": tuple(runs), "prior_quality": quality_curves(runs)}
     found |= {"checklist": checklist(runs, groups, asked)}
-    return Front(**vars(asked), caveats=caveats, left_out=tuple(left_out), **found)
+    return Front(**vars(asked), general=general, left_out=tuple(left_out), **found)
 
 
 def _measured(points: Sequence[Point], x: str, processes: int) -> tuple[list[Measured], list[str]]:
@@ -198,8 +198,8 @@ def _on_test(group: Group, runs: list[Result]) -> list[str]:
     return found
 
 
-def _caveats(runs: list[Result], groups: list[Group], asked: Asked) -> list[str]:
-    """What a reader must know before comparing, one sentence each."""
+def _general(runs: list[Result], groups: list[Group], asked: Asked) -> list[str]:
+    """What a reader must know of the front as a whole, one sentence each."""
     found = []
     if asked.pooled:
         for what, values in (
@@ -214,12 +214,6 @@ def _caveats(runs: list[Result], groups: list[Group], asked: Asked) -> list[str]
             f"{len(groups)} groups of runs differ in questions, task or backbone: each has its own front, none is"
             " compared."
         )
-    said: dict[str, list[str]] = {}
-    for group in groups:
-        for sentence in group.caveats:
-            said.setdefault(sentence, []).append(group.name)
-    several = len(groups) > 1
-    found += [f"{'; '.join(names)}: {sentence}" if several else sentence for sentence, names in said.items()]
     found += _plan(asked.plan)
     if asked.x == "nfe" and any(r.measured.aux_forwards > 0 for r in runs):
         found.append("NFE leaves out auxiliary forwards (a self-draft's): x=full_forward_equivalents counts them.")

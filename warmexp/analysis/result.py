@@ -154,15 +154,28 @@ class Asked:
 
 @dataclass(frozen=True, kw_only=True)
 class Front(Asked):
-    """What front.json holds. groups: largest first; the first one's numbers are also front.json's own. prior_quality:
-    see quality.py."""
+    """What front.json holds. general: what a reader must know of it as a whole. groups: largest first; the first one's
+    numbers are also front.json's own. prior_quality: see quality.py."""
 
-    caveats: tuple[str, ...]
+    general: tuple[str, ...]
     left_out: tuple[str, ...]
     groups: tuple[Group, ...]
     runs: tuple[Result, ...]
     checklist: tuple[Any, ...]  # of checklist.Item
     prior_quality: tuple[QualityCurve, ...]
+
+    @property
+    def caveats(self) -> tuple[str, ...]:
+        """What a reader must know before comparing, one sentence each: of the front as a whole, then of its groups."""
+        said: dict[str, list[str]] = {}
+        for group in self.groups:
+            for sentence in group.caveats:
+                said.setdefault(sentence, []).append(group.name)
+        several = len(self.groups) > 1
+        return (
+            *self.general,
+            *(f"{'; '.join(names)}: {sentence}" if several else sentence for sentence, names in said.items()),
+        )
 
     @property
     def x_label(self) -> str:

@@ -83,11 +83,7 @@ def _core(front: Front, title: str, sets: list[Set]) -> dict[str, Any]:
     return {
         "title": title,
         **{key: whole[key] for key in ("warmexp", "x", "accuracy", "left_out", "varying", "margin", "checklist")},
-        "caveats": [
-            sentence
-            for sentence in whole["caveats"]
-            if not any(own in sentence for group in whole["groups"] for own in group["caveats"])
-        ],
+        "caveats": front.general,
         "selector": front.selector,
         "pooled": front.pooled,
         "groups": [{key: group[key] for key in _OF_GROUP} for group in whole["groups"]],

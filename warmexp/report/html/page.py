@@ -41,8 +41,7 @@ def page(title: str, blocks: Iterable[tuple[str, str]]) -> str:
 
 def _policy(*scripts: str) -> str:
     """Two scripts known by their hashes and no other, no request to anywhere; images that the page makes itself, for a
-    picture to save. Styles are free, since Plotly sets
-    them."""
+    picture to save. Styles are free, since Plotly sets them."""
     hashes = " ".join(
         f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'" for script in scripts
     )
