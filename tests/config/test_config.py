@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import pytest
 
@@ -13,6 +14,7 @@ from warmexp.api import composed, planned
 from warmexp.config.instantiate import build
 from warmexp.config.keys import GROUPS, conf_dir, options, readers
 from warmexp.decode.strategy import LISTS
+from warmexp.errors import UserError
 
 NEEDS = {
     ("backbone", "checkpoint"): ["backbone.path=x"],
@@ -22,6 +24,7 @@ NEEDS = {
     ("task", "jsonl"): ["task.path=x"],
     ("tracker", "several"): ["tracker.of=[none]"],
 }
+EXTRAS = {"mlflow": "mlflow", "tensorboard": "tensorboard", "trackio": "trackio"}  # tracker and its package
 
 
 @pytest.mark.parametrize(("group", "option"), [(g, o) for g in GROUPS for o in options(g)])
@@ -29,6 +32,10 @@ def test_every_option_builds(group, option):
     cfg, choices = composed([f"{group}={option}", *NEEDS.get((group, option), [])])
     assert choices[group] == option
     node = cfg[group][option] if group in LISTS else cfg[group]
+    if group == "tracker" and (package := EXTRAS.get(option)) and find_spec(package) is None:
+        with pytest.raises(UserError, match=rf"pip install 'warmexp\[{option}\]'"):
+            build(group, node)
+        pytest.skip(f"tracker={option} needs {package}, which an extra installs")
     built = build(group, node)
     keys = {k for k in node if k != "_target_"}
     assert keys == {f.name for f in dataclasses.fields(built)}, (
