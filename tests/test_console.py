@@ -39,7 +39,7 @@ def test_a_console_without_a_character_gets_its_number(encoding):
     ("where", "several"),
     [
         ("a pipe that is closed", False),
-        ("a full disk", False),
+        pytest.param("a full disk", False, marks=pytest.mark.slow),
         *(pytest.param(where, True, marks=pytest.mark.slow) for where in ("a pipe that is closed", "a full disk")),
         *(pytest.param("nowhere", several, marks=pytest.mark.slow) for several in (False, True)),
     ],

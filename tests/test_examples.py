@@ -48,6 +48,7 @@ def test_run_folders_become_tables(outputs):
     )
 
 
+@pytest.mark.slow
 def test_the_script_prints_and_draws(outputs, tmp_path):
     def run(root: Path) -> subprocess.CompletedProcess:
         words = [sys.executable, str(SCRIPT), str(root), "--out", str(tmp_path / "runs.png")]

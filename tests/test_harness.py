@@ -240,6 +240,7 @@ def test_repeats_are_draws_of_their_own(quiet_home):
     assert models[1].get_model_info()["n"] == 3
 
 
+@pytest.mark.slow
 def test_a_share_of_the_questions(tasks):
     keys = {"num_fewshot": 0, "include_path": str(tasks / "tasks"), "say": lambda _: None}
     words = ["init=mask", "length.block_length=48", "tau=0.3", "device=cpu"]
@@ -278,6 +279,7 @@ def test_a_folder_of_results(tasks, capsys):
     assert second.name.startswith("results_") and json.loads(second.read_text())["results"] == kept["results"]
 
 
+@pytest.mark.slow
 def test_kept_prompts(tasks, monkeypatch):
     """--cache_requests: what is kept is asked again, and gives the same answers."""
     import lm_eval.caching.cache as cache
@@ -321,6 +323,7 @@ def harness_own(monkeypatch, words: list[str]) -> None:
     command.main()
 
 
+@pytest.mark.slow
 def test_the_harness_own_command_line(tasks, few_tasks, monkeypatch, capsys):
     words = [
         "--model",

@@ -63,6 +63,7 @@ def test_the_readme_has_the_shipped_example(outside):
         assert content == (ROOT / "examples" / name).read_text(encoding="utf-8"), name
 
 
+@pytest.mark.slow
 def test_following_the_readme_adds_a_method_from_outside(outside, quiet_home, monkeypatch):
     """Two new files in an empty folder, and the page's commands as they stand there."""
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])))

@@ -53,6 +53,7 @@ def test_the_source_has_the_documentation(tmp_path):
     assert wanted <= names and "docs/report.md" in wanted, wanted - names
 
 
+@pytest.mark.slow
 def test_it_runs_from_another_directory(installed, tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(installed), "OMP_NUM_THREADS": "1"}
     command = [

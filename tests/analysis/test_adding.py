@@ -21,6 +21,7 @@ def command_of(sentence: str) -> list[str]:
     return shlex.split(line)
 
 
+@pytest.mark.slow
 def test_the_command_runs_the_baseline_on_these_questions(lab_study):
     """Its runs at τ = 0.7 and 0.9 are those that are there: the same identity, so the same folder."""
     points = [point for point in collect(lab_study)[0] if point.method != "mask"]

@@ -22,6 +22,7 @@ def test_every_number_is_found_again(run, tmp_path):
         check(front)
 
 
+@pytest.mark.slow
 def test_real_runs(lab_study):
     for accuracy in ("strict", "flexible"):
         assert check(analyse(collect(lab_study, accuracy)[0]).to_json()) > 50

@@ -114,6 +114,7 @@ def test_tokens_are_compared_and_counted(measured):
     )
 
 
+@pytest.mark.slow
 def test_every_part_is_there(measured):
     result, printed, out = measured
     assert result["prompt_tokens"] == [24, 24] and result["model"]["steps_per_block"] == 4
@@ -201,6 +202,7 @@ def test_memory_counts_what_is_alive_at_once():
     assert allocated(work) == pytest.approx(48_000, rel=0.01)
 
 
+@pytest.mark.slow
 def test_runs_share_what_comes_before_they_part():
     swept = tau_sweep(2, 1, (0.5, 1.1))
     assert swept["identical"] == swept["answers"] == 4 and len(swept["pairs"]) == 1
@@ -254,6 +256,7 @@ def test_an_earlier_benchmark_is_kept(tmp_path, capsys):
     assert "cannot be made" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_lab_is_the_default_subject(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(module, "SHARING_QUESTIONS", 2)
     words = [

@@ -145,6 +145,7 @@ def test_batch_sizes_are_whole_numbers(words, batch):
         main([*words, "--batch", batch])
 
 
+@pytest.mark.slow
 def test_it_needs_neither_tracker_nor_data_sets_nor_harness(words):
     """A machine for measuring may have torch and little else."""
     blocked = "import sys\nfor name in ('wandb', 'datasets', 'lm_eval'):\n    sys.modules[name] = None\n"

@@ -28,7 +28,7 @@ WORDS = [
     ["evidence=[credit,bonus]", "evidence.credit.alpha=0.5"],
     ["evidence=[credit]"],
     ["hydra/launcher=local", "hydra.launcher.processes=3"],
-    *([f"{group}={option}"] for group in ("cache", "remask") for option in options(group)),
+    *([f"{group}={option}"] for group in ("cache",) for option in options(group)),
 ]
 
 

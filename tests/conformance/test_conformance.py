@@ -14,6 +14,16 @@ from warmexp.decode.strategy import BASES
 from warmexp.methods.unmask.threshold import Threshold
 
 METHODS = [(group, option) for group in BASES for option in options(group)]
+# Published numbers of forwards are many for a canvas of twelve; slow tests keep them.
+FEWER = {
+    "ancestral": ["unmask.steps=8"],
+    "dream": ["unmask.steps=8"],
+    "remdm": ["remask.steps=8"],
+    "tolerator": ["remask.rounds=6"],
+    "t2m": ["remask.after=6"],
+    "t2m_readme": ["remask.after=6"],
+    "t2m_paper": ["remask.after=6"],
+}
 
 
 def conforms(name: str, nodes: dict, group: str, seeds: range) -> None:
@@ -23,10 +33,10 @@ def conforms(name: str, nodes: dict, group: str, seeds: range) -> None:
 
 @pytest.mark.parametrize(("group", "option"), METHODS)
 def test_a_method_conforms(group, option):
-    """With aligned logits cold and with shifted ones warm; what is composed in one way only, with both."""
-    found = compositions([f"{group}={option}"])
-    for i, (name, nodes) in enumerate(found):
-        conforms(name, nodes, group, range(i, i + 1) if len(found) > 1 else range(2))
+    """Aligned logits cold and shifted ones warm, or the other way round; many more problems are marked slow."""
+    first = METHODS.index((group, option)) % 2
+    for i, (name, nodes) in enumerate(compositions([f"{group}={option}", *FEWER.get(option, [])])):
+        conforms(name, nodes, group, [(first + i) % 2])
 
 
 @pytest.mark.slow
@@ -69,9 +79,9 @@ def test_a_method_that_breaks_a_contract_is_told_which(wrong, sentence, monkeypa
 
 
 def test_the_command_says_what_holds(capsys):
-    assert main(["unmask=topk"]) == 0
+    assert main(["unmask=threshold", "tau=0.3"]) == 0
     said = capsys.readouterr().out
-    assert "unmask=topk, as given" in said and "unmask=topk, warm" in said and "FAILED" not in said
+    assert "unmask=threshold, as given" in said and "unmask=threshold, warm" in said and "FAILED" not in said
     assert main([]) == 2
     with pytest.raises(SystemExit, match="2"):
         main(["unmask=nothing"])

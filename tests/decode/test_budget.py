@@ -88,7 +88,7 @@ def test_progress_whatever_the_scores_are():
     may be (as often as it may be, some are); so the forwards are bounded."""
     seen: Counter[str] = Counter()
 
-    @profile(80)
+    @profile(40)
     @given(case=CHURNING, salt=st.integers(0, 99))
     def progress(case, salt):
         with adversary(salt):

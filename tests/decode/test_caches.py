@@ -64,6 +64,7 @@ def test_without_revocation(case, cache):
 
 @some(60)
 @given(case=cases(remasks=REVOKING), cache=st.one_of(WINDOWS, FREEZING))
+@pytest.mark.slow
 def test_with_revocation(case, cache):
     check(case.but(cache=cache))
 

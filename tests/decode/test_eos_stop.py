@@ -46,7 +46,7 @@ def test_revocation_cannot_reach_the_text_that_is_given_out():
     """Whatever may still be revoked in the block is waited for; some questions do stop early."""
     seen: Counter[str] = Counter()
 
-    @profile(60)
+    @profile(30)
     @given(case=cases(grids=st.sampled_from([(8, 2), (16, 4), (12, 3)])), cache=CACHES)
     def check(case, cache):
         case = case.but(cache=cache)

@@ -73,6 +73,7 @@ def test_a_threshold_sweep(case, taus, sizes):
     others=st.lists(st.tuples(st.one_of(INITS, VERIFIED), st.integers(0, 2)), min_size=2, max_size=4),
     size=st.integers(1, 4),
 )
+@pytest.mark.slow
 def test_runs_that_differ_in_their_warm_starts_and_draws(case, others, size):
     """Rates of injection, weights and durations of a mixture, verification, remasking, seeds: whatever else ran
     before."""
@@ -204,6 +205,7 @@ def test_a_memory_keeps_to_its_budget_and_forgets_what_was_not_asked_for_longest
 
 @some(10)
 @given(case=cases(unmasks=st.sampled_from(TAUS[2:]), remasks=st.just(FROZEN)), budget=st.sampled_from([0, 2000, 5000]))
+@pytest.mark.slow
 def test_a_full_memory_changes_nothing(case, budget):
     memory, backbone = Memory(budget=budget), case.backbone()
     for tau in TAUS:

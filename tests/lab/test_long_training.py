@@ -148,6 +148,7 @@ def test_training_goes_on_to_the_step_with_equal_weights(tmp_path):
     assert {"ar", "states", "drills", "masked_drills"} <= set((tmp_path / "whole/curve.jsonl").read_text().split('"'))
 
 
+@pytest.mark.slow
 def test_a_proposer_goes_on_and_stops_at_its_target(tmp_path):
     options = {"log_every": 2, "judge_every": 8}
     whole = run(ProposerTraining(tmp_path / "whole", TINY_PROPOSER, rows=4), **options)

@@ -54,6 +54,7 @@ def test_lab_texts_are_short_and_the_two_tokenizers_disagree():
     assert max(len(ids(BACKBONE, p)) for p in prompts) <= 70
 
 
+@pytest.mark.slow
 def test_shipped_tokenizer_is_what_the_recipe_trains():
     assert tokenizers.train_backbone_tokenizer().get_vocab() == BACKBONE.get_vocab()
     assert tokenizers.train_proposer_tokenizer().get_vocab() == PROPOSER.get_vocab()

@@ -10,7 +10,7 @@ from warmexp.api import planned, run_overrides
 from warmexp.errors import UserError
 from warmexp.runs.members import COSTS, elected
 
-QUIET = ("tracker=none", "task.limit=6", "share=false")
+QUIET = ("tracker=none", "task.limit=4", "share=false")
 
 
 def records(tmp_path, *words, name="out"):

@@ -174,6 +174,7 @@ def test_a_run_has_the_records_of_the_fast_engine(tmp_path, monkeypatch):
         assert mine[question] == row
 
 
+@pytest.mark.slow
 def test_a_run_on_a_simulated_device(tmp_path):
     """Recording and replaying read nothing, upload nothing and mix no devices; records are those without graphs."""
     words = [*WORDS, "task.limit=3", "batch_size=2", "cache=dual", "device=cuda", "share=false"]

@@ -49,6 +49,7 @@ def test_filtering_reaches_table_and_picture(opened, file):
     assert len(column(page, "run")) == 1, "the address remembers the filter"
 
 
+@pytest.mark.slow
 def test_another_axis(opened, file):
     page = opened(file)
     page.click("button[data-value='seconds']")
@@ -83,6 +84,7 @@ def test_hovering_tells_what_differs_and_a_click_leads_to_the_run(opened, file, 
     assert page.url.endswith(f"#/run/{oracle}")
 
 
+@pytest.mark.slow
 def test_a_run_beside_another(opened, file, lab_study):
     name = run_named(lab_study, "lab_weak-linear")
     page = opened(file, f"/run/{name}")
@@ -171,6 +173,7 @@ def test_playing_a_decode(opened, file, lab_study):
     page.click("#play")
 
 
+@pytest.mark.slow
 def test_the_quality_of_the_prior(opened, file, run, tmp_path):
     """Curves where corruption was varied, over two measures of quality and along every axis; nothing where it was
     not."""
@@ -203,6 +206,7 @@ def test_the_quality_of_the_prior(opened, file, run, tmp_path):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.slow
 def test_light_and_dark(opened, file, scheme):
     page = opened(file, scheme=scheme)
     brightness = "getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)[0]"
@@ -216,6 +220,7 @@ def test_light_and_dark(opened, file, scheme):
 
 
 @pytest.mark.parametrize("viewport", [LAPTOP, PHONE], ids=["laptop", "phone"])
+@pytest.mark.slow
 def test_nothing_sticks_out(opened, file, viewport):
     page = opened(file, viewport=viewport)
     for where in ("/front", "/run", "/compare", "/decode"):
@@ -260,6 +265,7 @@ def test_hostile_text_stays_text(opened, lab_study, tmp_path):
     assert page.evaluate("[window.pwned, document.querySelectorAll('main img, main b > b').length]") == [None, 0]
 
 
+@pytest.mark.slow
 def test_what_is_absent_is_said(opened, lab_study, tmp_path):
     """One run, of the first format: no baseline beside it, no confidence, no token texts."""
     folder = shutil.copytree(lab_study / run_named(lab_study, "lab_strong"), tmp_path / "runs" / "one")
@@ -276,6 +282,7 @@ def test_what_is_absent_is_said(opened, lab_study, tmp_path):
     page.wait_for_selector("text=There is only one run here.")
 
 
+@pytest.mark.slow
 def test_no_runs_at_all(opened, tmp_path, browser):
     report(tmp_path, tmp_path / "r.html")
     page = browser.new_page()

@@ -65,6 +65,7 @@ def test_every_seed_has_its_own_decodes(seeded, tmp_path):
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")
+@pytest.mark.slow
 def test_pages_of_seeds(opened, seeded, tmp_path):
     report(seeded, tmp_path / "r.html")
     folders = by_seed(seeded)

@@ -55,6 +55,7 @@ def many(study, tmp_path_factory) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_every_set_of_questions_has_its_own_picture(opened, many):
     page = opened(many, viewport=WIDE)
     page.wait_for_function(f"() => {MARKS} === 9")
@@ -85,6 +86,7 @@ def marks(page) -> dict[str, tuple[str, str]]:
     return {name: (symbol, tint) for name, symbol, tint in found}
 
 
+@pytest.mark.slow
 def test_length_policies_differ_to_the_eye_and_a_method_has_one_shape(opened, many, study, tmp_path):
     names = {json.loads((folder / "summary.json").read_text())["run_id"]: folder.name for folder in study.iterdir()}
     shown = {names[name]: mark for name, mark in marks(opened(many)).items()}
@@ -150,6 +152,7 @@ def test_a_filter_says_what_it_cannot_mean_and_is_tied_to_the_axis_that_it_was_a
     assert page.input_value("#filter") == "nfe:saved>0" and column(page, "run") == before
 
 
+@pytest.mark.slow
 def test_near_the_front_is_near_along_every_axis(opened, many):
     page = opened(many)
     page.fill("#filter", "-oracle")
@@ -220,6 +223,7 @@ def test_numbers_are_the_terminals(opened, many, study):
     assert unbounded and any(run.x == 4.125 for run in runs)
 
 
+@pytest.mark.slow
 def test_no_column_is_cut(opened, many):
     """A column is there or not: none ends beyond the table's edge. On demand all of them are there."""
     page = opened(many, viewport=WIDE)
@@ -238,6 +242,7 @@ def test_no_column_is_cut(opened, many):
     page.wait_for_function(f"() => {cut} === 0 && document.querySelectorAll('.runs thead th').length < {few}")
 
 
+@pytest.mark.slow
 def test_what_is_shown_can_be_saved(opened, many):
     page = opened(many, viewport=WIDE)
     page.fill("#filter", "rho=0.5")
@@ -256,6 +261,7 @@ def test_what_is_shown_can_be_saved(opened, many):
     assert content.startswith(b"\x89PNG") and len(content) > 20_000
 
 
+@pytest.mark.slow
 def test_every_word_has_a_meaning(opened, many):
     page = opened(many, viewport=WIDE)
     page.click("#room .term >> text=saved")
@@ -273,6 +279,7 @@ def test_every_word_has_a_meaning(opened, many):
     assert box["x"] >= 0 and box["x"] + box["width"] <= PHONE["width"]
 
 
+@pytest.mark.slow
 def test_typing_in_a_list_and_looking_for_a_question(opened, file, lab_study):
     """By words from the middle of a run's name, and by the words of a question."""
     page = opened(file, "/run")

@@ -25,6 +25,7 @@ def torn_by(way: str, kills: int, seed: int, checkpoint, folder) -> Torn:
     return torn
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_once(checkpoint, tmp_path, monkeypatch):
     """Killed, gone on, compared with the same run undisturbed."""
     monkeypatch.setattr("tests.runs.kills.QUESTIONS", 6)

@@ -91,9 +91,9 @@ def test_a_finished_run_is_reused_and_not_touched(words):
     ("change", "cache"),
     [
         ("batch_size=1", "none"),
-        ("batch_size=2", "none"),
+        pytest.param("batch_size=2", "none", marks=pytest.mark.slow),
         ("batch_size=5", "dual"),
-        ("engine=plain", "none"),
+        pytest.param("engine=plain", "none", marks=pytest.mark.slow),
         ("engine=plain", "prefix"),
     ],
 )
@@ -286,7 +286,10 @@ def out_of_memory_above(size: int, real, sizes: list[int]):
     return stream
 
 
-@pytest.mark.parametrize(("change", "size"), [([], 3), ([], 1), (["proposer=self"], 2)])
+@pytest.mark.parametrize(
+    ("change", "size"),
+    [([], 1), *(pytest.param(*more, marks=pytest.mark.slow) for more in (([], 3), (["proposer=self"], 2)))],
+)
 def test_out_of_memory_halves_the_batch_and_loses_nothing(words, tmp_path, monkeypatch, change, size):
     """Records, forwards counted among them, equal those of an undisturbed run; the smaller size stays for the rest."""
     if change:

@@ -120,7 +120,9 @@ def both(name: str, alone: dict[str, Plan], checkpoint: Path, tmp_path: Path) ->
     return alone[name].folder, two.folder
 
 
-@pytest.mark.parametrize("name", ["shared", "cached", "plain"])
+@pytest.mark.parametrize(
+    "name", ["shared", *(pytest.param(name, marks=pytest.mark.slow) for name in ("cached", "plain"))]
+)
 def test_the_records_of_two_devices_are_those_of_one(name, alone, checkpoint, quiet_home):
     one, two = both(name, alone, checkpoint, quiet_home)
     assert len(records(two)) == 9 and records(one) == records(two)
@@ -136,6 +138,7 @@ def test_the_backbones_own_proposals_are_made_where_they_are_decoded(alone, chec
     assert len(records(two)) == 9 and records(one) == records(two)
 
 
+@pytest.mark.slow
 def test_a_proposer_is_asked_once(words):
     words = [word for word in words if not word.startswith("proposer")]
     two = planned([*words, "proposer=lab_weak", TWO]).folder
@@ -160,6 +163,7 @@ def test_processes_stay_for_the_next_run_and_remember_forwards(words):
     assert not any(Path(f"/proc/{pid}").exists() for pid in before)
 
 
+@pytest.mark.slow
 def test_a_method_from_outside_reaches_processes_that_were_there_before(words, monkeypatch):
     monkeypatch.setenv("WARMEXP_PLUGINS", "")
     run(planned([*words, TWO, "task.limit=2"]), say=lambda _: None)
@@ -201,6 +205,7 @@ def test_what_a_killed_process_had_is_done_by_the_others(words, expected, monkey
     assert [worker.name for worker in workers.pool.workers] == list(NAMES), "the next run has all devices again"
 
 
+@pytest.mark.slow
 def test_when_all_are_killed_what_was_decoded_is_kept(words, expected, monkeypatch):
     two = planned([*words, TWO])
     killing(monkeypatch, [0, 1])
@@ -277,6 +282,7 @@ warmexp.runs.run.stream = stream
 """
 
 
+@pytest.mark.slow
 def test_each_process_halves_its_own_batches(words, expected, disturbed):
     disturbed(OUT_OF_MEMORY)
     said: list[str] = []

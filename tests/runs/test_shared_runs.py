@@ -3,6 +3,8 @@ the backbone."""
 
 from __future__ import annotations
 
+import pytest
+
 import warmexp.runs.run as module
 from tests.runs.test_run import records
 from warmexp.api import planned
@@ -19,6 +21,7 @@ STUDY = [
 ]
 
 
+@pytest.mark.slow
 def test_records_are_the_same_in_any_order_and_batch_and_after_a_kill(checkpoint, quiet_home):
     base = [
         "backbone=checkpoint", f"backbone.path={checkpoint}", "backbone.dtype=float64", "length.canvas_length=16", "length.block_length=8",

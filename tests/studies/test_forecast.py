@@ -60,6 +60,7 @@ def test_a_cache_and_a_large_batch_are_counted(planned):
     assert "keys and values" in said and "24 GiB: " in said and "questions fit at a time" in said
 
 
+@pytest.mark.slow
 def test_a_study_is_added_up(planned):
     status, said, wrong = planned("-m", "+sweep=table1_llada")
     assert status == 2 and "4 things are missing" in wrong and said.startswith("11 runs, into outputs\n")

@@ -103,6 +103,7 @@ def test_a_study_runs_by_name_and_again_in_no_time(study, monkeypatch):
     assert {file: file.stat().st_mtime_ns for file in before} == before
 
 
+@pytest.mark.slow
 def test_points_that_are_one_run_are_folded_with_a_sentence(study):
     status, said, _ = study(
         "-m",
@@ -146,6 +147,7 @@ def test_why_points_fold(words, why):
     assert sentence == f"1 of 5 points are the same run as another and are folded into it: {why}"
 
 
+@pytest.mark.slow
 def test_models_stay_and_proposals_are_made_once(study, monkeypatch):
     """One backbone and two proposers: three loads for eight jobs, whatever their order."""
     import warmexp.runs.run
@@ -434,6 +436,7 @@ def test_every_published_method_can_be_composed(study):
     assert status == 0 and "cannot be run" not in said
 
 
+@pytest.mark.slow
 def test_their_published_settings_can_be_composed(study, monkeypatch):
     """On the lab, with a canvas as long as theirs; nothing is missing but the frequencies, which have to be counted."""
     lab = ["backbone=lab", "task=lab", "proposer=lab_strong", "length.canvas_length=256", "tau=0.9"]
@@ -543,6 +546,7 @@ def test_a_killed_study_goes_on_and_two_workers_share_one(study, tmp_path):
         assert records(one) == records(other)
 
 
+@pytest.mark.slow
 def test_choices_of_a_search_keep_their_commas_spaces_braces_and_digits(study):
     """Written down and read again, `{prompt}, please` would be two values and 0.54321 another number."""
     pytest.importorskip("optuna")

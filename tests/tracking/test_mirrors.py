@@ -118,6 +118,7 @@ def test_told_again_it_is_the_same_run(kind, outputs_here):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.slow
 def test_a_finished_run_is_told_from_its_folder_and_its_study_too(kind, outputs):
     from warmexp.tracking import folders
 

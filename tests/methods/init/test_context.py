@@ -3,6 +3,7 @@ reads it."""
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from warmexp.api import planned, run_overrides
@@ -25,6 +26,7 @@ def test_how_a_proposal_is_told():
     assert init.told(("Why?",), " ") == ("Why?",)
 
 
+@pytest.mark.slow
 def test_it_is_the_cold_start_of_another_prompt(quiet_home):
     """The backbone decodes a masked canvas behind prompt and draft; the record still is of the task's own prompt."""
     made = planned([*WORDS, "init=context"])

@@ -71,6 +71,7 @@ def test_wandbs_own_schema_accepts_the_file(study):
     )
 
 
+@pytest.mark.slow
 def test_what_an_agent_runs_is_a_run(quiet_home, monkeypatch):
     """The agent's own code makes the command from the file and starts it; only the server is not there."""
     from wandb.wandb_agent import Agent
