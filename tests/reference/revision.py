@@ -111,6 +111,7 @@ class Answer:
     commit_iteration: list[int]
     source: list[str]
     revocations: list[tuple[int, int, int, str, int]]
+    confidence: list[float | None]
 
 
 Commit = Callable[[State], list[int]]
@@ -144,7 +145,7 @@ def decode_one(
                 for i, token in enumerate(s.proposed()):
                     if s.ids[i] == mask_id:
                         s.ids[i], s.source[i], s.born[i] = token, "decoded", s.n
-                return Answer(s.ids, s.n + 1, s.born, s.source, sorted(lost))
+                return Answer(s.ids, s.n + 1, s.born, s.source, sorted(lost), s.sure)
             commits = commit(s)
             if s.masked and not commits and (not idles or late):
                 commits = [min(s.masked, key=lambda i: (-s.c[i], i))]
@@ -158,7 +159,7 @@ def decode_one(
                 s.ids[i], s.source[i], s.born[i], s.sure[i] = token, "decoded", s.n, sure
             s.n += 1
             s.k += 1
-    return Answer(s.ids, s.n, s.born, s.source, sorted(lost))
+    return Answer(s.ids, s.n, s.born, s.source, sorted(lost), s.sure)
 
 
 # Commit rules.

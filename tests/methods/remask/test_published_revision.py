@@ -77,7 +77,7 @@ RULES = {
     },
     **{
         f"saber {n}": (SaberCommits(n), Saber(n), slow.saber_commits(n), lambda model, n=n: slow.Saber(n), {})
-        for n in (1, 2, 4)
+        for n in (1, 2, 3, 4)
     },
     "t2m that may look once at a full block": (
         Threshold(0.4),
@@ -167,6 +167,7 @@ def test_the_rule_as_it_is_described(name):
             assert list(one.commit_iteration) == expected.commit_iteration
             assert list(one.source) == expected.source
             assert sorted(one.revocations) == expected.revocations
+            assert one.confidence == pytest.approx(expected.confidence, abs=1e-9)  # what each token was written with
             changes += len(expected.revocations)
     assert changes or "mdlm" in name, "nothing was revised: the example says little"
 
