@@ -1,5 +1,5 @@
-"""Optuna's Hydra sweeper for two objectives; see warmexp/studies/search.py. It lies here because Hydra looks for
-plugins nowhere else."""
+"""The sweeper that searches with Optuna; see warmexp/studies/search/. It lies here because Hydra looks for plugins
+nowhere else."""
 
 from typing import Any
 
@@ -16,11 +16,9 @@ class Search(Sweeper):
 
     def setup(self, **hydra: Any) -> None:
         try:
-            from warmexp.studies.search import Trials
+            from warmexp.studies.search.sweeper import Trials
         except ImportError:  # optuna is not loaded before it is asked for: that takes a second
-            raise UserError(
-                "hydra/sweeper=search needs the plugin hydra-optuna-sweeper: pip install 'warmexp[sweeps]'."
-            ) from None
+            raise UserError("hydra/sweeper=search needs optuna 5 or later: pip install 'warmexp[sweeps]'.") from None
         self.trials = Trials(**self.settings)
         self.trials.setup(**hydra)
 

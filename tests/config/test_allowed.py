@@ -104,7 +104,6 @@ def test_what_is_typed_may_set_them():
     composed(["hydra/launcher=slurm", "hydra.launcher.partition=gpu", "hydra.launcher.gpus_per_node=1"])
     composed(["hydra/launcher=joblib"])
     composed(["hydra/launcher=submitit_local"])
-    composed(["hydra/sweeper=optuna"])
     composed(["hydra/sweeper=search", "hydra/launcher=local"])
     for logging in ("default", "stdout", "none", "disabled"):
         composed(
@@ -152,9 +151,10 @@ def test_the_command_line_may(place, monkeypatch):
     assert cfg.tracker.project == "warmexp"
 
 
-def test_an_own_space_of_a_search_is_code():
-    with pytest.raises(UserError, match="custom_search_space"):
-        composed(["hydra/sweeper=optuna", "hydra.sweeper.custom_search_space=os.system"])
+def test_where_a_search_is_written_comes_from_the_command_line_only(place, monkeypatch, capfd):
+    text, words = "hydra: {sweeper: {storage: 'sqlite:///MARK'}}", ("-m", "hydra/sweeper=search")
+    assert "hydra.sweeper.storage is refused in a file" in refused(place, monkeypatch, capfd, text, *words)
+    composed(["hydra/sweeper=search", "hydra.sweeper.storage=sqlite:///x.db"])
 
 
 @pytest.mark.parametrize("how", ["hydra.searchpath=[pkg://EVIL]", "--config-path=pkg://EVIL", "in a file"])

@@ -342,7 +342,7 @@ def test_a_front_that_cannot_be_written_hides_no_failure(study, monkeypatch):
 
 
 def test_another_sweeper_has_no_dry_run(study):
-    status, _, wrong = study("-m", "hydra/sweeper=optuna", "--dry-run")
+    status, _, wrong = study("-m", "hydra/sweeper=basic", "--dry-run")
     assert status == 2 and "--dry-run" in wrong and wrong.count("\n") == 1
 
 

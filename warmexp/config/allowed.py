@@ -18,6 +18,7 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from warmexp.config import remembered
+from warmexp.config.messages import OPTUNA
 from warmexp.config.variables import let
 from warmexp.errors import UserError
 
@@ -35,18 +36,12 @@ SWEEPERS = frozenset({
     "hydra._internal.core_plugins.basic_sweeper.BasicSweeper",
     "hydra_plugins.warmexp_sweeper.StudySweeper",
     "hydra_plugins.warmexp_search.Search",
-    "hydra_plugins.hydra_optuna_sweeper.optuna_sweeper.OptunaSweeper",
 })  # fmt: skip
-SAMPLERS = frozenset(
-    f"optuna.samplers.{name}Sampler"
-    for name in ("TPE", "Random", "Grid", "CmaEs", "NSGAII", "MOTPE", "QMC", "PartialFixed")
-)
 # Where in Hydra's node a class may be named, and which. *: any one key.
 _TARGETS = {
     ("callbacks", "*"): CALLBACKS,
     ("launcher",): LAUNCHERS,
     ("sweeper",): SWEEPERS,
-    ("sweeper", "sampler"): SAMPLERS,
 }
 _HANDLERS = frozenset(
     {
@@ -61,7 +56,7 @@ _STREAMS = frozenset({"ext://sys.stdout", "ext://sys.stderr"})
 # Environment variables that a file may set for a job. Others (WARMEXP_PLUGINS, PATH, LD_PRELOAD, WANDB_BASE_URL, …)
 # decide what runs and who is told.
 _VARIABLES = re.compile(
-    r"WARMEXP_IF_BUSY|(OMP|MKL|OPENBLAS|NUMEXPR)_NUM_THREADS|CUDA_(VISIBLE_DEVICES|LAUNCH_BLOCKING)|TOKENIZERS_PARALLELISM"
+    r"WARMEXP_(IF_BUSY|BEHIND)|(OMP|MKL|OPENBLAS|NUMEXPR)_NUM_THREADS|CUDA_(VISIBLE_DEVICES|LAUNCH_BLOCKING)|TOKENIZERS_PARALLELISM"
     r"|PYTORCH_(CUDA_)?ALLOC_CONF|CUBLAS_WORKSPACE_CONFIG|(HF_HUB|TRANSFORMERS|HF_DATASETS)_OFFLINE"
 )
 # Of a launcher: lines of a batch script, and where the pickles lie that its jobs run. With the value that needs no
@@ -144,6 +139,8 @@ def check(cfg: DictConfig, typed: Sequence[str]) -> None:
         UserError: names the key, the value and what is allowed.
     """
     node = OmegaConf.to_container(cfg.hydra, resolve=False)
+    if "hydra_optuna_sweeper" in str((node["sweeper"] or {}).get("_target_")):
+        raise UserError(OPTUNA)
     for name in ("callbacks", "launcher", "sweeper"):
         for path, value in _leaves((name,), node.get(name)):
             _check_text(path, value)
@@ -153,11 +150,6 @@ def check(cfg: DictConfig, typed: Sequence[str]) -> None:
         for path, value in _leaves((name,), node.get(name)):
             _check_text(path, value)
             _check_logging(path, value, typed)
-    if node["sweeper"] and node["sweeper"].get("custom_search_space") is not None:
-        raise UserError(
-            f"hydra.sweeper.custom_search_space={node['sweeper']['custom_search_space']} is refused: it names code to"
-            " run."
-        )
     _check_typed_only(node, typed)
 
 
@@ -237,6 +229,11 @@ def _check_typed_only(node: dict[str, Any], typed: Sequence[str]) -> None:
             raise UserError(
                 f"{key}={value} is refused in a file: set the variable yourself, or write {key}=… on the command line."
             )
+    if (node["sweeper"] or {}).get("storage") and not _is_typed("hydra.sweeper.storage", typed):
+        raise UserError(
+            "hydra.sweeper.storage is refused in a file: it decides where a search is written, so write it on the"
+            " command line."
+        )
     launcher = node.get("launcher") or {}
     for name, usual in _TYPED_ONLY.items():
         key, value = f"hydra.launcher.{name}", launcher.get(name)

@@ -17,8 +17,11 @@ PLUGINS = {
     "hydra/launcher/submitit_slurm": "'warmexp[sweeps]'",
     "hydra/launcher/submitit_local": "'warmexp[sweeps]'",
     "hydra/launcher/ray": "hydra-ray-launcher",
-    "hydra/sweeper/optuna": "'warmexp[sweeps]'",
 }
+OPTUNA = (
+    "hydra/sweeper=optuna is not supported: write hydra/sweeper=search, which searches with today's Optuna and takes"
+    " the same choices and intervals."
+)
 
 
 # What Hydra and OmegaConf raise for a user's mistake.
@@ -34,6 +37,8 @@ def explain(error: Exception) -> str:
     text = str(error)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, option = str(error.missing_cfg_file).rpartition("/")
+        if str(error.missing_cfg_file) == "hydra/sweeper/optuna":
+            return OPTUNA
         if str(error.missing_cfg_file) in PLUGINS:
             return (
                 f"{error.missing_cfg_file} comes with a plugin that is not installed: pip install"

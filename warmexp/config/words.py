@@ -12,6 +12,7 @@ from hydra.errors import HydraException
 
 from warmexp.config.flags import apart, check_flags
 from warmexp.config.keys import GROUPS, LISTS, PLAIN, SHARED, TOP, sweeps_dir
+from warmexp.config.messages import OPTUNA
 from warmexp.config.quoting import check_unquoted
 from warmexp.config.remedies import remedy
 from warmexp.errors import UserError
@@ -42,6 +43,8 @@ def check_words(words: Sequence[str]) -> None:
                         raise UserError(f"{override.input_line} is no list of options: {group} takes names of them.")
                 elif not isinstance(value, str):
                     raise UserError(f"{override.input_line} is not an option: {group} takes the name of one.")
+    if any(override.key_or_group == "hydra/sweeper" and _text(override.value()) == "optuna" for override in overrides):
+        raise UserError(OPTUNA)
     _check_studies(overrides)
     _check_several(overrides, words)
 

@@ -53,17 +53,27 @@ _resident: dict[str, Backbone] = {}
 _memory = Memory()  # of its forwards
 
 
+# Asked while a run is decoded why it should stop, None where it should not: given the ids of its questions in the order
+# in which they are decoded, and the records of those that are finished.
+Stop = Callable[[Sequence[str], dict[str, dict[str, Any]]], str | None]
+
+
 class Locked(UserError):
     """Another process is working on the run."""
 
 
-def run(plan: Plan, say: Callable[[str], None] = show, wait: bool = False) -> dict[str, Any]:
+class Stopped(UserError):
+    """Whoever asked for the run wants no more of it. Its records are kept."""
+
+
+def run(plan: Plan, say: Callable[[str], None] = show, wait: bool = False, stop: Stop | None = None) -> dict[str, Any]:
     """Carry out a plan and return its summary. A finished run is reused at once; an unfinished one goes on from its
     last record.
 
     wait: for another process that is working on the same run, and take over what it leaves.
     Raises:
         Locked: another process is working on it, and `wait` is false.
+        Stopped: `stop` said why.
     """
     for warning in plan.warnings:
         say(f"warning: {warning}")
@@ -82,7 +92,7 @@ def run(plan: Plan, say: Callable[[str], None] = show, wait: bool = False) -> di
                 say(plan.tracker.note)
             return done
         with placed(plan, say) as plan:
-            return _run(plan, say)
+            return _run(plan, say, stop)
 
 
 @contextmanager
@@ -112,7 +122,7 @@ def _locked(plan: Plan, say: Callable[[str], None], wait: bool) -> Iterator[None
         lock.release()
 
 
-def _run(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
+def _run(plan: Plan, say: Callable[[str], None], stop: Stop | None) -> dict[str, Any]:
     folder, tracker = plan.folder, plan.tracker
     config = _stored_config(plan)
     write_text(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(without_secrets(config))))
@@ -126,7 +136,7 @@ def _run(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
     no_cudnn_attention()
     try:
         proposals = _proposals(plan, say)
-        records = _decode_all(plan, proposals, say)
+        records = _decode_all(plan, proposals, say, stop)
         summary = summarise(plan.run_id, records, oracle=plan.oracle, questions=questions_sha256(plan.questions))
         figures = _figures(folder, records)
         write_json(folder / "summary.json", summary)  # last: its being there means that everything else is
@@ -184,7 +194,10 @@ def _proposals(plan: Plan, say: Callable[[str], None]) -> dict[str, tuple[Propos
 
 
 def _decode_all(
-    plan: Plan, proposals: dict[str, tuple[Proposal, Encoded]], say: Callable[[str], None]
+    plan: Plan,
+    proposals: dict[str, tuple[Proposal, Encoded]],
+    say: Callable[[str], None],
+    stop: Stop | None,
 ) -> list[dict[str, Any]]:
     """Decode what has no record yet, append a record per question, and leave the file in the task's order."""
     file = plan.folder / "records.jsonl"
@@ -194,7 +207,9 @@ def _decode_all(
         say(f"resumed {plan.folder}: {len(records)} of {len(plan.questions)} questions were already decoded")
     if pending:
         # Questions of similar length share a batch, and the longest come first: what does not fit is found out at once.
-        ordered = sorted(pending, key=lambda q: (-len(plan.prompts[q.id]), q.id))
+        ordered = sorted(plan.questions, key=lambda q: (-len(plan.prompts[q.id]), q.id))
+        order = [q.id for q in ordered]
+        ordered = [q for q in ordered if q.id not in records]
         on = on_several if len(plan.devices) > 1 else _on_one
         with ProgressBar(len(plan.questions), plan.run_id) as bar:
             decoding = on(plan, ordered, proposals.get, partial(_note_environment, plan), say)
@@ -204,6 +219,8 @@ def _decode_all(
                 nfe, accuracy = _running(records)
                 bar.update(len(records), nfe, accuracy)
                 plan.tracker.progress(len(records), len(plan.questions), nfe, accuracy)
+                if stop and len(records) < len(order) and (why := stop(order, records)):
+                    raise Stopped(why)
     ordered_records = [records[q.id] for q in plan.questions]
     write_text(file, "".join(_line(record) for record in ordered_records))
     write_json(plan.folder / "tokens.json", texts_of(plan.backbone.tokenizer, ordered_records))

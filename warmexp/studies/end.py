@@ -59,15 +59,18 @@ def end_study(cfg: DictConfig) -> int:
 def _outcome(study: StudyFolder, asked: Sequence[Job] | None, outputs: Path) -> tuple[list[Job], list[str]]:
     """The jobs whose run is finished, and a sentence about each of the others."""
     from warmexp.runs.stored import finished
+    from warmexp.studies.behind import STOPPED
     from warmexp.studies.folder import FAILED
 
     states = {job.number: job for job in study.states()}
-    done, failures = [], []
+    done, failures = [], []  # one that was stopped early is neither
     for job in states.values() if asked is None else asked:
         if job.folder and finished(outputs / job.folder) is not None:
             done.append(job)
             continue
         state = states.get(job.number)
+        if state and state.status == STOPPED:
+            continue
         reason = state.reason if state and state.status == FAILED else "its process ended before the run was finished"
         failures.append(f"{job.label}: {reason}")
     return done, failures

@@ -106,7 +106,7 @@ class StudyFolder:
         number = at_least
         while (there := _read(self.file(number))) is not None and essence(there.overrides) != mine:
             number += 1
-        return Job(number, tuple(overrides), labels([overrides])[0])
+        return Job(number, tuple(overrides), there.label if there else labels([overrides])[0])
 
 
 def labels(overrides: Sequence[Sequence[str]]) -> list[str]:

@@ -36,7 +36,7 @@ def job(cfg: DictConfig) -> tuple[float, float] | str | None:
 
     Returns:
         (forwards per question, flexible accuracy), the objectives of a search; None where it failed; BUSY where another
-        process works on it and it was not to wait.
+        process works on it and it was not to wait; STOPPED where it lies wholly behind others and was not finished.
     """
     runtime = HydraConfig.get()
     choices = dict(runtime.runtime.choices)
@@ -62,7 +62,8 @@ def job(cfg: DictConfig) -> tuple[float, float] | str | None:
 def _study_job(cfg: DictConfig, choices: dict[str, str], runtime) -> tuple[float, float] | str | None:
     """A job never raises: its failure is its own, is written down, and the others go on."""
     from warmexp.config.plan import plan
-    from warmexp.runs.run import Locked, run
+    from warmexp.runs.run import Locked, Stopped, run
+    from warmexp.studies.behind import BEHIND, STOPPED, Behind
     from warmexp.studies.folder import FAILED, FINISHED, RUNNING, StudyFolder
 
     study = StudyFolder(runtime.sweep.dir)
@@ -73,9 +74,14 @@ def _study_job(cfg: DictConfig, choices: dict[str, str], runtime) -> tuple[float
         planned = _apart(plan(cfg, choices, multirun=True), runtime)
         me = me.with_(run_id=planned.run_id, folder=planned.run_id)
         study.write(me)
-        summary = run(planned, say, wait=patient)
+        behind = os.environ.get(BEHIND)
+        summary = run(planned, say, wait=patient, stop=Behind(behind, planned.outputs) if behind else None)
     except Locked:
         return BUSY
+    except Stopped as why:
+        _write(study, me.with_(status=STOPPED, reason=str(why), seconds=_since(started)))
+        say(f"{_place(study, me)}: stopped early, its records are kept: {why}")
+        return STOPPED
     except Exception as error:
         _write(study, me.with_(status=FAILED, reason=_reason(error, study, me), seconds=_since(started)))
         return None

@@ -116,7 +116,7 @@ def _launch(sweeper: Sweeper, study: StudyFolder, todo: list[tuple[Job, Point]])
         except Exception as error:  # the launcher's own: a worker was killed, a cluster refused
             failed = {job.number for job in study.states() if job.status == FAILED}
             left = [(job, point) for job, point in todo if job.number not in failed and finished(point.folder) is None]
-            why = _given_up(error)
+            why = given_up(error)
             if why != told:
                 complain(f"warmexp: the launcher gave up: {why}")
             elif len(left) == len(todo):  # and would again
@@ -125,13 +125,13 @@ def _launch(sweeper: Sweeper, study: StudyFolder, todo: list[tuple[Job, Point]])
                 break
             todo, told = left, why
             continue
-        values = [_value(result, study, job) for result, (job, _) in zip(results, todo, strict=True)]
+        values = [value_of(result, study, job) for result, (job, _) in zip(results, todo, strict=True)]
         returned += [value for value in values if value != BUSY]
         todo = [pair for pair, value in zip(todo, values, strict=True) if value == BUSY]
     return returned
 
 
-def _given_up(error: Exception) -> str:
+def given_up(error: Exception) -> str:
     """A launcher's complaint, with what to do where that is known."""
     said = _said(error)
     if "srun" in said or "slurm" in said.lower():
@@ -139,7 +139,7 @@ def _given_up(error: Exception) -> str:
     return said
 
 
-def _value(result: JobReturn, study: StudyFolder, job: Job) -> Any:
+def value_of(result: JobReturn, study: StudyFolder, job: Job) -> Any:
     """What a job returned; None where it did not live to return anything, which is then written down for it."""
     if result.status == JobStatus.COMPLETED:
         return result.return_value

@@ -26,7 +26,7 @@ needs_joblib = pytest.mark.skipif(
 )
 HIDE = """
 import sys
-for name in ("joblib_launcher", "submitit_launcher", "optuna_sweeper"):
+for name in ("joblib_launcher", "submitit_launcher"):
     sys.modules[f"hydra_plugins.hydra_{name}"] = None
 sys.modules["optuna"] = None
 from warmexp.__main__ import main
