@@ -549,7 +549,7 @@ def test_a_killed_study_goes_on_and_two_workers_share_one(study, tmp_path):
 @pytest.mark.slow
 def test_choices_of_a_search_keep_their_commas_spaces_braces_and_digits(study):
     """Written down and read again, `{prompt}, please` would be two values and 0.54321 another number."""
-    pytest.importorskip("optuna")
+    pytest.importorskip("optuna", minversion="5.0")
     status, _, said = study(
         "-m", "hydra/sweeper=search", "hydra.sweeper.n_trials=4", "hydra.sweeper.sampler=random", "task.limit=1", "init=mask",
         "backbone.template=choice('{prompt}, please: ','{prompt}')", "tau=choice(0.54321,0.98765)", "study.name=s",

@@ -1,5 +1,9 @@
 """The sweeper of a search: choose trials, launch them as jobs of the study, tell Optuna what became of them.
 
+Beside it, `space` says what varies, `samplers` who proposes values, `storage` where trials are kept, `queue` which
+trial is next and whose process has died, `baselines` which come first, `limits` what a trial must reach. Only a search
+loads Optuna, an extra, so this folder is no package that is imported as a whole.
+
 The number of trials is a total, kept where the trials are, so a search that was killed goes on; the space is held to
 the schema (every end of it must be a valid value, a key is varied only where the chosen options read it, what cannot be
 run is drawn again); and a run that was tried is not tried twice.
