@@ -28,7 +28,13 @@ def test_every_run_is_told_as_its_records_say(lab_study, tmp_path):
     data = unpacked(report(lab_study, tmp_path / "new" / "report.html"))
     core = data["core"]
     assert len(core["runs"]) == 5
-    assert [axis["key"] for axis in core["axes"]] == ["nfe", "full_forward_equivalents", "token_forwards", "seconds"]
+    assert [axis["key"] for axis in core["axes"]] == [
+        "nfe",
+        "rows",
+        "full_forward_equivalents",
+        "token_forwards",
+        "seconds",
+    ]
     assert core["embedded"] == QUESTIONS
     for i, run in enumerate(core["runs"]):
         block, questions, written = data[f"run-{i}"], data[f"set-{run['set']}"], records(lab_study / run["run_id"])

@@ -217,6 +217,10 @@ def _general(runs: list[Result], groups: list[Group], asked: Asked) -> list[str]
     found += _plan(asked.plan)
     if asked.x == "nfe" and any(r.measured.aux_forwards > 0 for r in runs):
         found.append("NFE leaves out auxiliary forwards (a self-draft's): x=full_forward_equivalents counts them.")
+    if asked.x == "nfe" and any(
+        {"nfe", "rows"} <= r.measured.x.keys() and r.measured.x["rows"].sum() > r.measured.x["nfe"].sum() for r in runs
+    ):
+        found.append("NFE counts a forward of several candidates of a question as one: x=rows counts each of them.")
     return found
 
 

@@ -26,6 +26,7 @@ def _seconds(record: dict[str, Any]) -> float:
 
 AXES = {
     "nfe": Axis("NFE, forwards per question", "forwards", 2, lambda r: r["nfe"]),
+    "rows": Axis("rows, candidates of a question counted each", "rows", 2, lambda r: r.get("rows", r["nfe"])),
     "full_forward_equivalents": Axis(
         "full-forward equivalents per question, auxiliary ones included",
         "full forwards",

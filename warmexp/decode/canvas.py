@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -265,14 +266,51 @@ class Canvas:
         self.forwards[row] += start.forwards
         self.columns.reset(np.full(lost.sum(), row), positions[lost])
 
+    def copies(self, order: np.ndarray) -> Canvas:
+        """These rows, each as often as it is named: candidates, of which one may be adopted. What is logged of them is
+        logged here."""
+        made = copy(self)
+        made.columns = self.columns.copies(order)
+        made._reorder(order)
+        return made
+
+    def lay(self, where: np.ndarray, token: np.ndarray, confidence: np.ndarray, source: int) -> None:
+        """Put tokens on masks before the forward that reads them, [B, L] each. Decoded ones count as commits of that
+        forward, injected ones as laid after the one before.
+
+        Raises:
+            ValueError: over a token, or the mask.
+        """
+        if (where & ~self.masked).any() or (token == self.mask_id)[where].any():
+            raise ValueError("a token laid over a token, or the mask laid")
+        row, position = where.nonzero()
+        self.ids[row, position] = token[row, position]
+        self.source[row, position] = source
+        self.committed_at[row, position] = self.forwards[row] - (source == INJECTED)
+        self.confidence[row, position] = confidence[row, position]
+
+    def adopt(self, candidates: Canvas, rows: np.ndarray, laid: np.ndarray) -> None:
+        """Every row becomes one of the candidates', after their last forward. rows: [B] int64. laid: [B, L] bool, what
+        was laid on these before it."""
+        for name in self.ARRAYS:
+            setattr(self, name, getattr(candidates, name)[rows])
+        self.columns.adopt(candidates.columns, rows)
+        for i, j in zip(*(laid & (self.source == DECODED)).nonzero(), strict=True):
+            nats = self.nats.setdefault(self.questions[i].id, {})
+            n = int(self.forwards[i]) - 1
+            nats[n] = nats.get(n, 0.0) - math.log(min(max(float(self.confidence[i, j]), _LEAST), 1.0))
+
     def keep(self, order: Sequence[int]) -> None:
         """Only these rows, in this order."""
         index = np.asarray(order, dtype=np.int64)
-        self.questions = [self.questions[i] for i in order]
+        self._reorder(index)
+        self.columns.keep(index)
+
+    def _reorder(self, index: np.ndarray) -> None:
+        self.questions = [self.questions[i] for i in index]
         self.rows = self.rows[index]
         for name in self.ARRAYS:
             setattr(self, name, getattr(self, name)[index])
-        self.columns.keep(index)
 
     def join(self, other: Canvas) -> None:
         """Another canvas's rows, under these."""

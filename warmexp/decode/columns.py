@@ -7,6 +7,7 @@ resumed; a column goes wherever its row goes, and begins anew when its question 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,6 +105,18 @@ class Columns:
     def recorded(self, row: int) -> dict[str, Any]:
         """What is given out of a row: numbers, or lists of them."""
         return {name: self.values[name][row].tolist() for name, column in self.declared.items() if column.recorded}
+
+    def copies(self, index: np.ndarray) -> Columns:
+        """Of these rows, which may be there several times; edits of the copies leave these alone."""
+        made = copy(self)
+        made.values = dict(self.values)
+        made.keep(index)
+        return made
+
+    def adopt(self, other: Columns, rows: np.ndarray) -> None:
+        """All rows become these of the other's."""
+        self.values = dict(other.values)
+        self.keep(rows)
 
     def keep(self, index: np.ndarray) -> None:
         for name, value in self.values.items():

@@ -31,7 +31,8 @@ class Forward:
     ids when given. window: kept keys and values. hidden: [R] bool on the host, wanted tokens that what predicts them
     may not see (models/shadow.py). block: [B] int64 and a number, where a stretch begins in each row and how long it
     is, if what hides them are masks for all of it that see each other. mixed: [B, T] bool on the host, where
-    `embeddings` are not those of ids.
+    `embeddings` are not those of ids. lane: [B] int64, which of its question's rows each is, counted from 0; None: the
+    only one.
     """
 
     ids: Tensor
@@ -45,6 +46,7 @@ class Forward:
     hidden: np.ndarray | None = None
     mixed: np.ndarray | None = None
     block: tuple[np.ndarray, int] | None = None
+    lane: np.ndarray | None = None
 
     def mix(self, backbone: Backbone, prior: np.ndarray, weight: np.ndarray, match: bool = False) -> None:
         """Feed (1-w)·e_M + w·E(x̂) where w > 0 (Eq. 6).
@@ -122,6 +124,7 @@ class Forward:
             position=self.position[wanted],
             hidden=None if self.hidden is None else self.hidden[wanted],
             block=None if self.block is None else (self.block[0][rows], self.block[1]),
+            lane=None if self.lane is None else self.lane[rows],
             embeddings=None if self.embeddings is None else self.embeddings[here, width],
             mixed=None if self.mixed is None else self.mixed[rows, width],
             window=self.window.of(rows, torch.from_numpy(self.lengths[rows]))

@@ -4,9 +4,12 @@
         canvas  ← init(proposal)            of waiting questions, as far as there are places for them
         view    ← schedule(canvas)          where every question's window stands; finished questions leave
         canvas  ← anchor(view)              proposals of questions that enter a window are laid anew, if the method asks
-        for that span    ← cache(view)               which positions are computed; rows that need everything go first,
-        alone word    ← meter.forward(span)       the only forward; evidence may change what it says
+                                            for that
+        lanes   ← draft(view)               one canvas per question, or several candidates in one forward
+        span    ← cache(view)               which positions are computed; rows that need everything go first, alone
+        word    ← meter.forward(span)       the only forward; evidence may change what it says
         reading ← word                      the one read from the device
+        view    ← draft(reading)            the candidate that each question goes on with
         edit    ← unmask(view, reading)     at least one commit where anything is masked, unless the method may idle
                 + remask(view, reading)     never what was committed in this iteration
         watch(view, sight)                  may record, or finish a question: all its masks are filled at once
@@ -20,19 +23,21 @@ NFE are those of batch size 1.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from warmexp.decode import checked, checked_rows
+from warmexp.decode import checked, checked_lanes, checked_rows
 from warmexp.decode.batch import Batch, Decoded
+from warmexp.decode.candidates import candidates, chosen
 from warmexp.decode.canvas import Question
 from warmexp.decode.edit import Edit, Finish
 from warmexp.decode.forward import Forward, forward_of
 from warmexp.decode.meter import Meter
-from warmexp.decode.reading import Reading, Word
+from warmexp.decode.reading import Asked, Reading, Word
 from warmexp.decode.reanchor import reanchor
 from warmexp.decode.sight import Outlook, Sight
 from warmexp.decode.strategy import Strategies
@@ -85,7 +90,9 @@ def stream(
 def _step(batch: Batch, view: View) -> None:
     """One forward of the rows that need everything computed, or of all rows if none does, and the edit that follows
     from it."""
-    backbone, s = batch.backbone, batch.s
+    backbone, s, rows = batch.backbone, batch.s, view.rows
+    if s.draft.several and (lanes := checked_lanes.lanes(s.draft, s.draft.lanes(view), view)) is not None:
+        view = candidates(view, lanes, s, backbone, batch.seed)
     mixture = s.init.mixture(view)
     if mixture is not None:
         view = view.with_mixture(checked_rows.shares(s.init, "mixture", mixture, (len(view.rows), view.canvas.length)))
@@ -93,10 +100,16 @@ def _step(batch: Batch, view: View) -> None:
     full = span.end - span.start == view.row_length
     if full.any() and not full.all():
         view, span = view.take(full.nonzero()[0]), span.take(full.nonzero()[0])
+        rows = view.rows
     view = view.within(span)
-    checked_rows.something_read(s.cache, view)
+    if view.lane is None:
+        checked_rows.something_read(s.cache, view)
     unseen = checked.optional(s.remask, "hides", s.remask.hides(view), view.revocable, view, "revocable")
-    outlook = Outlook.of(view, checked.wanted(s.watch, s.watch.wanted(view), view)) if s.watch.looks else None
+    wanted = checked.wanted(s.watch, s.watch.wanted(view), view) if s.watch.looks else None
+    asked = checked_lanes.asked(s.draft, s.draft.asks(view), view) if s.draft.several else None
+    if asked is not None:
+        wanted = asked >= 0 if wanted is None else wanted | (asked >= 0)
+    outlook = None if wanted is None else Outlook.of(view, wanted)
     request = forward_of(view, span, batch.kept, backbone.device, unseen, outlook)
     if view.mixture is not None:
         request.mix(backbone, view.whole("prior"), view.mixture, match=s.init.norm == "match")
@@ -106,8 +119,14 @@ def _step(batch: Batch, view: View) -> None:
         request.hide(hidden if outlook is None else outlook.among_all(hidden), 1 + backbone.shift, block)
     # A forward is a no-op for a question if nothing is masked and nothing can be revoked; the window never lets that
     # happen.
-    reading, sight = _read(batch, view, request, outlook)
-    edit = _edit(s, view, reading)
+    request.lane = view.lane
+    reading, sight = _read(batch, view, request, outlook, asked)
+    commit = _commit(s, view, reading)
+    if view.lane is not None:
+        choice = checked_lanes.choice(s.draft, s.draft.choose(view, reading, commit), view)
+        view, reading, commit = chosen(view, choice), reading.take(choice.row), commit[choice.row]
+        sight = None if sight is None else sight.take(choice.row)
+    edit = _edit(s, view, reading, commit)
     if sight is not None:
         over = checked.array(s.watch, "finish", s.watch.finish(view, sight), (len(view.rows),), "bool")
         edit = edit.ending(Finish(over, sight.token, sight.confidence))
@@ -117,10 +136,14 @@ def _step(batch: Batch, view: View) -> None:
             checked.column(one, name, value, one.columns[name], view)
             view.canvas.columns.store(name, view.rows, view.positions, value)
     view.canvas.apply(edit)
-    batch.charge(view.rows)
+    if view.laid is not None:
+        batch.canvas.adopt(view.canvas, view.rows, view.laid)
+    batch.charge(rows)
 
 
-def _read(batch: Batch, view: View, request: Forward, outlook: Outlook | None) -> tuple[Reading, Sight | None]:
+def _read(
+    batch: Batch, view: View, request: Forward, outlook: Outlook | None, asked: np.ndarray | None
+) -> tuple[Reading, Sight | None]:
     """The only forward, and the one read from the device."""
     meter, s = batch.meter, batch.s
     if not s.reads_logits and outlook is None:
@@ -128,7 +151,9 @@ def _read(batch: Batch, view: View, request: Forward, outlook: Outlook | None) -
     logits = meter.forward(request, view.questions)
     if s.init.rules_out:
         logits[:, upload(np.array(s.init.rules_out, dtype=np.int64), logits.device)] = -torch.inf
-    seen = [] if outlook is None else Sight.measured(logits)
+    seen = Sight.measured(logits) if s.watch.looks and outlook is not None else []
+    if asked is not None and outlook is not None:
+        seen += outlook.answers(logits, asked, batch.backbone.mask_id)
     if outlook is not None:
         logits = logits[upload(np.flatnonzero(outlook.inner), logits.device)]
     word = Word.of(logits, view, s.unmask.temperature, s.unmask.drawn_from)
@@ -147,11 +172,14 @@ def _read(batch: Batch, view: View, request: Forward, outlook: Outlook | None) -
     if s.evidence:
         checked.heard(s.evidence, token, confidence, view)
     reading = Reading.of(view, token, confidence, dict(zip(measured, values, strict=True)))
-    return reading, None if outlook is None else Sight.of(view, reading, outlook, said)
+    if asked is not None and outlook is not None:
+        answers = Asked.of(asked, outlook.at, *said[-2:])
+        reading = replace(reading, asked=answers)
+    return reading, Sight.of(view, reading, outlook, said[:3]) if s.watch.looks and outlook is not None else None
 
 
-def _edit(s: Strategies, view: View, reading: Reading) -> Edit:
-    """What to change, with the contracts of the loop enforced."""
+def _commit(s: Strategies, view: View, reading: Reading) -> np.ndarray:
+    """[n, W] bool, which masked positions receive their token."""
     commit = checked.inside(s.unmask, "select", s.unmask.select(view, reading), view.masked, view, "masked")
     # Progress: where a row has something masked and the policy took nothing, the most confident position is committed.
     stuck = view.masked.any(1) & ~commit.any(1)
@@ -160,6 +188,11 @@ def _edit(s: Strategies, view: View, reading: Reading) -> Edit:
     if stuck.any():
         commit = commit.copy()
         commit[stuck, reading.confidence[stuck].argmax(1)] = True
+    return commit
+
+
+def _edit(s: Strategies, view: View, reading: Reading, commit: np.ndarray) -> Edit:
+    """What to change, with the contracts of the loop enforced."""
     revoke = replace = None
     if view.any_revocable:
         revoke = checked.inside(

@@ -155,4 +155,5 @@ def _remembered(request: Forward, questions: tuple[str, ...], answer: Answer, i:
         answer.seconds,
         answer.choosing,
         remembered=True,
+        lane=() if request.lane is None else (int(request.lane[i]),),
     )

@@ -50,7 +50,8 @@ class LedgerRow:
     query_tokens: positions computed (padding is the batch's affair and not counted); kv_tokens: positions attended to;
     no_op: the forward could change nothing for that question. seconds: inside the backbone; choosing: then spent on
     what it said, where the meter does that. remembered: nothing was computed, and the seconds are those of the forward
-    whose answer was taken (memory.py).
+    whose answer was taken (memory.py). lane: which of its question's rows each is; (): every question has one. The
+    first, 0, is what the question's forward is counted by.
     """
 
     kind: str
@@ -61,6 +62,7 @@ class LedgerRow:
     seconds: float
     choosing: float = 0.0
     remembered: bool = False
+    lane: tuple[int, ...] = ()
 
 
 @dataclass
@@ -102,7 +104,8 @@ class Meter:
                 logits[where] = self._run(group).double()
         seconds = time.perf_counter() - started
         computed, lengths = tuple(request.computed.tolist()), tuple(request.lengths.tolist())
-        self._enter(LedgerRow(request.kind, questions, computed, lengths, (False,) * len(questions), seconds))
+        no_op, lane = (False,) * len(questions), () if request.lane is None else tuple(request.lane.tolist())
+        self._enter(LedgerRow(request.kind, questions, computed, lengths, no_op, seconds, lane=lane))
         self._doubted.append((len(self.ledger), request.row, logits.sum(-1)))  # one NaN or infinity, and the sum is one
         return self.backbone.rule_out(logits)
 
@@ -193,14 +196,15 @@ def _not_finite(question: str, n: int, dtype: torch.dtype) -> str:
 
 @dataclass
 class QuestionSums:
-    """nfe: backbone forwards of the decode loop (every kind but aux); no_op: those among them that could change
-    nothing; full_forward_equivalents: Σ query tokens / full row length; token_forwards: Σ query tokens; aux_forwards:
-    the rest, which also counts in those two sums; forward_seconds: the question's shares of the time inside the
-    backbone, aux left out (its time is part of the seconds of whatever asked for it, such as a proposal's);
-    choosing_seconds: of the time spent on logits by the meter; remembered: how many of all these forwards were answered
-    from memory."""
+    """nfe: backbone forwards of the decode loop (every kind but aux); rows: the same, where a question has several
+    candidates in a forward each of them; no_op: those forwards that could change nothing; full_forward_equivalents: Σ
+    query tokens / full row length; token_forwards: Σ query tokens, both over all rows; aux_forwards: the rest, which
+    also counts in those two sums; forward_seconds: the question's shares of the time inside the backbone, aux left out
+    (its time is part of the seconds of whatever asked for it, such as a proposal's); choosing_seconds: of the time
+    spent on logits by the meter; remembered: how many of all these forwards were answered from memory."""
 
     nfe: int = 0
+    rows: int = 0
     no_op: int = 0
     aux_forwards: int = 0
     token_forwards: int = 0
@@ -210,13 +214,15 @@ class QuestionSums:
     remembered: int = 0
 
     def add(self, row: LedgerRow, i: int) -> None:
+        first = not row.lane or row.lane[i] == 0
         if row.kind == "aux":
             self.aux_forwards += 1
         else:
-            self.nfe += 1
+            self.nfe += first
+            self.rows += 1
             self.forward_seconds += row.seconds / len(row.questions)
             self.choosing_seconds += row.choosing / len(row.questions)
-        self.remembered += int(row.remembered)
+        self.remembered += int(row.remembered and first)
         self.no_op += int(row.no_op[i])
         self.token_forwards += row.query_tokens[i]
         self.full_forward_equivalents += row.query_tokens[i] / row.kv_tokens[i]

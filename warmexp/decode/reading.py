@@ -49,6 +49,26 @@ class Word:
 
 
 @dataclass(frozen=True)
+class Asked:
+    """Answers about the whole canvas, [n, L]: token, int64, that was asked about or is the most probable one, -1 where
+    nothing was asked; probability, float64, its softmax probability, NaN there."""
+
+    token: np.ndarray
+    probability: np.ndarray
+
+    @classmethod
+    def of(
+        cls, asked: np.ndarray, at: tuple[np.ndarray, np.ndarray], token: np.ndarray, probability: np.ndarray
+    ) -> Asked:
+        """asked: [n, L] int64, as Draft.asks returned it. at, token, probability: [R], what was read."""
+        tokens, found = np.full(asked.shape, -1, dtype=np.int64), np.full(asked.shape, np.nan)
+        tokens[at], found[at] = token, probability
+        nowhere = asked < 0
+        tokens[nowhere], found[nowhere] = -1, np.nan
+        return cls(frozen(tokens), frozen(found))
+
+
+@dataclass(frozen=True)
 class Reading:
     """What strategies decide by: arrays [n, W].
 
@@ -56,13 +76,21 @@ class Reading:
     probability of `token` at masked positions, -1 elsewhere. visible_probability: float64, softmax probability of the
     visible token at a revocable position (Eq. 10), 1 elsewhere; where the remask policy scores from shadows, that of a
     masked query which does not see it. measured: what strategies have measured from the logits (Strategy.measure), NaN
-    where nothing was read.
+    where nothing was read. asked: what a draft has asked about the whole canvas (Draft.asks), None where it has not.
     """
 
     token: np.ndarray
     confidence: np.ndarray
     visible_probability: np.ndarray
     measured: Mapping[str, np.ndarray] = field(default_factory=dict)
+    asked: Asked | None = None
+
+    def take(self, index: np.ndarray) -> Reading:
+        """Some of its rows."""
+        arrays = (self.token[index], self.confidence[index], self.visible_probability[index])
+        measured = {name: value[index] for name, value in self.measured.items()}
+        asked = self.asked and Asked(self.asked.token[index], self.asked.probability[index])
+        return Reading(*arrays, measured, asked)
 
     @classmethod
     def of(

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from warmexp.decode.meter import TokenProbabilities
 from warmexp.decode.reading import Reading
 from warmexp.decode.view import View, frozen
+from warmexp.models.wanted import upload
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,13 @@ class Outlook:
         """[R] int64 each, row and place."""
         return self.row, self.place
 
+    def answers(self, logits: Tensor, asked: np.ndarray, mask_id: int) -> list[Tensor]:
+        """[R] each: the token that is asked about, the most probable one where that is the mask or none is, and its
+        probability. logits: [R, V] float64; asked: [n, L] int64."""
+        token = upload(np.ascontiguousarray(asked[self.at]), logits.device)
+        said = TokenProbabilities.of(logits, torch.where((token == mask_id) | (token < 0), logits.argmax(-1), token))
+        return [said.token, said.probability]
+
     def among_all(self, chosen: np.ndarray) -> np.ndarray:
         """[R] bool from one entry for each position that would have been read anyway."""
         made = np.zeros(len(self.row), dtype=bool)
@@ -52,6 +61,10 @@ class Sight:
     token: np.ndarray
     confidence: np.ndarray
     gap: np.ndarray
+
+    def take(self, index: np.ndarray) -> Sight:
+        """Some of its rows."""
+        return Sight(self.token[index], self.confidence[index], self.gap[index])
 
     @staticmethod
     def measured(logits: Tensor) -> list[Tensor]:

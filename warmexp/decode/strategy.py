@@ -23,6 +23,7 @@ from torch import Tensor
 from warmexp.decode.canvas import DECODED, INJECTED, Canvas, Question, Start
 from warmexp.decode.columns import Column
 from warmexp.decode.edit import Edit, Replacement
+from warmexp.decode.lanes import Chosen, Lanes
 from warmexp.decode.reading import Reading, Word
 from warmexp.decode.view import Span, View
 from warmexp.errors import UserError
@@ -155,6 +156,10 @@ class Init(Strategy, ABC):
         """
         return list(starts)
 
+    def replays(self, setup: Setup) -> bool:
+        """Whether a canvas is fed the same whatever the number of the forward."""
+        return True
+
     def mixture(self, view: View) -> np.ndarray | None:
         """[n, L] float64, the share of the prior's embedding in the next forward's input; None if this init mixes no
         embeddings."""
@@ -199,6 +204,11 @@ class Unmask(Strategy, ABC):
         where a token may not be drawn."""
         return logits
 
+    def replays(self, setup: Setup) -> bool:
+        """Whether what it commits on a canvas follows from the reading alone, and not from the number of the forward, a
+        draw or what it remembers."""
+        return not self.columns and not self.idles and self.temperature == 0
+
     @abstractmethod
     def select(self, view: View, reading: Reading) -> np.ndarray:
         """[n, W] bool, which of `view.masked` to commit. Where a row selects none, the loop commits its most confident
@@ -221,6 +231,10 @@ class Evidence(Strategy, ABC):
 
     reads_prior: bool = False
     reads_logits = True
+
+    def replays(self, setup: Setup) -> bool:
+        """Whether what it says of a canvas is the same whatever the number of the forward."""
+        return not self.columns
 
     @abstractmethod
     def weigh(self, view: View, word: Word) -> Word:
@@ -384,6 +398,51 @@ class Anchor(Strategy):
             )
 
 
+class Draft(Strategy):
+    """Several candidate canvases of a question in one forward, of which one becomes the canvas (decode/lanes.py).
+
+    several: whether it ever has any. most: how many there are at most, the canvas as it is included. completes: whether
+    it reads candidates in which nothing is masked. reads_canvas: whether it asks about more than the windows.
+    reads_prior: whether it has no use without a proposal.
+    """
+
+    several: bool = False
+    completes: bool = False
+    reads_canvas: bool = False
+    reads_prior: bool = False
+
+    @property
+    def most(self) -> int:
+        return 1
+
+    def lanes(self, view: View) -> Lanes | None:
+        """What is laid on candidates for the next forward, in which every question's canvas as it is takes part, too;
+        None: nothing."""
+        return None
+
+    def asks(self, view: View) -> np.ndarray | None:
+        """[n, L] int64, the tokens whose probability is read besides what is read in the windows (the mask's id: the
+        most probable one), -1 where nothing is asked; None: nowhere. The answers are `reading.asked`."""
+        return None
+
+    def choose(self, view: View, reading: Reading, commit: np.ndarray) -> Chosen:
+        """Which candidate each question goes on with. view, reading: of all candidates, a question's together, the
+        canvas as it is first (`view.lane` is 0). commit: [n, W] bool, what the forward commits in each of them."""
+        return Chosen(np.flatnonzero(view.lane == 0))
+
+    def check(self, setup: Setup) -> None:
+        if self.several and setup.parts["cache"].keeps:
+            raise UserError(
+                f"{setup.said('draft')} reads several canvases of a question at once, for which"
+                f" {setup.said('cache')} keeps one place: choose cache=none."
+            )
+        if self.reads_prior and not setup.parts["init"].reads_proposal:
+            raise UserError(
+                f"{setup.said('draft')} reads a proposal and {setup.said('init')} reads none: choose"
+                " init=token_inject rho=0 for a cold canvas, or draft=none."
+            )
+
+
 class Ensemble(Strategy):
     """One question decoded several times, above the loop: what the members are. Their answers are counted, and the cost
     is the sum (runs/members.py).
@@ -444,6 +503,7 @@ BASES: dict[str, type[Strategy]] = {
     "cache": Cache,
     "length": Length,
     "anchor": Anchor,
+    "draft": Draft,
     "ensemble": Ensemble,
     "watch": Watch,
 }
@@ -463,6 +523,7 @@ class Strategies:
     length: Length
     anchor: Anchor
     evidence: tuple[Evidence, ...] = ()
+    draft: Draft = field(default_factory=Draft)
     ensemble: Ensemble = field(default_factory=Ensemble)
     watch: Watch = field(default_factory=Watch)
 
@@ -476,6 +537,7 @@ class Strategies:
             self.cache,
             self.length,
             self.anchor,
+            self.draft,
             self.ensemble,
             self.watch,
         )

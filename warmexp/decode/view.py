@@ -43,7 +43,9 @@ class View:
     rows: [n] int64, where they stand on the canvas. masked: bool, masked positions that the forward may commit.
     revocable: bool, visible ones that it may revoke or replace. shift: 1 where the hidden state at i-1 predicts token
     i, else 0. seed: of the run. mixture: [n, L] float64, the share of the prior's embedding in each input; None where
-    there is none. full: whether every position is computed; False before the cache has been asked.
+    there is none. full: whether every position is computed; False before the cache has been asked. lane, laid: of a
+    view of candidates (decode/lanes.py), [n] int64, which of its question's each is, 0 for the canvas as it is, and
+    [n, L] bool, where something was laid; else None.
     """
 
     canvas: Canvas = field(repr=False)
@@ -54,13 +56,15 @@ class View:
     seed: int
     mixture: np.ndarray | None = None
     full: bool = False
+    lane: np.ndarray | None = None
+    laid: np.ndarray | None = None
 
     def take(self, index: np.ndarray) -> View:
         """Some of its rows."""
-        mixture = None if self.mixture is None else self.mixture[index]
-        return replace(
-            self, rows=self.rows[index], masked=self.masked[index], revocable=self.revocable[index], mixture=mixture
-        )
+        given = {name: getattr(self, name) for name in ("mixture", "lane", "laid")}
+        some = {name: None if value is None else value[index] for name, value in given.items()}
+        rows, masked, revocable = self.rows[index], self.masked[index], self.revocable[index]
+        return replace(self, rows=rows, masked=masked, revocable=revocable, **some)
 
     def with_mixture(self, mixture: np.ndarray | None) -> View:
         """With the shares of the prior's embeddings."""

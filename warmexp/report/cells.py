@@ -15,6 +15,7 @@ _ALL = "[95\u00a0%, together]"
 _MOST_METHODS = 8
 _NAMES = {
     "nfe": "NFE",
+    "rows": "rows",
     "full_forward_equivalents": "full forwards",
     "token_forwards": "token-forwards",
     "seconds": "s per question",

@@ -38,20 +38,22 @@ class Footprint:
 
     def parts(self, questions: int) -> dict[str, int]:
         """The same, by what it is for."""
-        positions = max(self.tokens, min(questions * self.tokens, POSITIONS.get(self.device.type, POSITIONS["cuda"])))
+        canvases = questions * self.strategies.draft.most
+        positions = max(self.tokens, min(canvases * self.tokens, POSITIONS.get(self.device.type, POSITIONS["cuda"])))
         return {
-            "logits": questions * self._logits(),
+            "logits": canvases * self._logits(),
             "keys and values": questions * self._keys_values(),
-            "what methods remember": questions * self._remembered(),
+            "what methods remember": canvases * self._remembered(),
             "activations": positions * self._activations(),
         }
 
     def _logits(self) -> int:
-        """Of a question's window, or canvas where somebody watches: as the head gives them, in float64, and what
-        policies that read logits make of those."""
-        copies = 5 if self.strategies.reads_logits or self.strategies.watch.looks else 2
+        """Of a question's window, or canvas where somebody reads all of it: as the head gives them, in float64, and
+        what policies that read logits make of those."""
+        whole = self.strategies.watch.looks or self.strategies.draft.reads_canvas
+        copies = 5 if self.strategies.reads_logits or whole else 2
         length, schedule = self.strategies.length, self.strategies.schedule
-        read = length.canvas_length if self.strategies.watch.looks else schedule.width(length)
+        read = length.canvas_length if whole else schedule.width(length)
         return read * self.config.embedding_size * (self.dtype.itemsize + copies * _FLOAT64)
 
     def _remembered(self) -> int:

@@ -11,6 +11,7 @@ from warmexp.tasks.score import INVALID
 # What a record says of costs, all of which add up.
 COSTS = (
     "nfe",
+    "rows",
     "no_op",
     "aux_forwards",
     "full_forward_equivalents",

@@ -45,6 +45,7 @@ def record_of(
         ),
         "right_tokens": _right_tokens(plan, question, result.ids),
         "nfe": result.cost.nfe,
+        "rows": result.cost.rows,
         "no_op": result.cost.no_op,
         "aux_forwards": result.cost.aux_forwards,
         "full_forward_equivalents": result.cost.full_forward_equivalents,

@@ -89,6 +89,7 @@ class Record(TypedDict, total=False):
     correct_after: Changes
     right_tokens: Count | None
     nfe: Cost
+    rows: Cost
     no_op: Count
     aux_forwards: Cost
     full_forward_equivalents: Cost
@@ -129,7 +130,7 @@ class Summary(TypedDict, total=False):
 _record, _summary = TypeAdapter(Record), TypeAdapter(Summary)
 # What a record of this format has; a run that goes on counts with all of it. (Those excepted were added to it.)
 _WRITTEN = (
-    *sorted(set(Record.__annotations__) - {"remembered_forwards", "nats", "watched"}),
+    *sorted(set(Record.__annotations__) - {"rows", "remembered_forwards", "nats", "watched"}),
     *("correct.strict", "correct.flexible", "proposal.correct_strict", "proposal.correct_flexible", "proposal.seconds"),
 )
 # What a front takes of a summary; a run is finished where it is there.

@@ -38,6 +38,7 @@ def summarise(run_id: str, records: list[dict[str, Any]], oracle: bool, question
         "questions_sha256": questions,
         "nfe_mean": sum(nfe) / n,
         "nfe_ci95": list(bootstrap_mean(nfe)),
+        "rows_mean": sum(r.get("rows", r["nfe"]) for r in records) / n,
         "no_op_mean": sum(r["no_op"] for r in records) / n,
         "full_forward_equivalents_mean": sum(r["full_forward_equivalents"] for r in records) / n,
         "token_forwards_mean": sum(r["token_forwards"] for r in records) / n,

@@ -12,7 +12,7 @@ from warmexp.decode.canvas import Question, Start
 from warmexp.decode.columns import Column
 from warmexp.decode.edit import Edit
 from warmexp.decode.reading import Reading, Word, normalised_entropy
-from warmexp.decode.strategy import Init
+from warmexp.decode.strategy import Init, Setup
 from warmexp.decode.view import View
 from warmexp.errors import UserError, check_choice, check_range
 from warmexp.methods.init.token_inject import slots
@@ -72,6 +72,9 @@ class EmbedInterp(Init):
         if self.by_trust and question.trust:
             weight[:covered] *= question.trust[:covered]
         return Start(tokens, np.zeros(length, dtype=bool), weight)
+
+    def replays(self, setup: Setup) -> bool:
+        return self.duration == "masked" and not self.by_entropy
 
     def mixture(self, view: View) -> np.ndarray:
         if self.duration == "first":

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 
 from warmexp.decode.canvas import Question, Start
 from warmexp.decode.columns import Column
@@ -21,10 +20,9 @@ from warmexp.decode.meter import Meter
 from warmexp.decode.strategy import Init
 from warmexp.errors import check_choice, check_range
 from warmexp.methods.init.token_inject import slots
-from warmexp.methods.init.verify import SCORES, scores
+from warmexp.methods.init.verify import SCORES, confirmed, scores
 
 KEEPS = ("prefix", "each")
-_SURE = 1e-6  # probabilities are moved this far from 0 and 1 before their odds are taken
 
 
 @dataclass
@@ -104,9 +102,7 @@ class Verified(Init):
 
     def keep(self, score: np.ndarray, trust: np.ndarray, injected: np.ndarray) -> np.ndarray:
         """Which injected tokens stay. score, trust: [n, L] float64, q and t where injected; all results [n, L] bool."""
-        q, t = torch.from_numpy(score), torch.from_numpy(trust)
-        odds = q.logit(_SURE) + self.weight * t.nan_to_num(0.5).clamp(max=self.cap).logit(1e-4)
-        passed = injected & (odds >= torch.tensor(self.theta, dtype=torch.float64).logit()).numpy()
+        passed = injected & confirmed(score, trust, self.theta, self.weight, self.cap)
         given = injected.cumsum(1) == 0  # what stands before the first token in question
         return passed if self.keep_rule == "each" else np.logical_and.accumulate(passed | given, 1) & injected
 

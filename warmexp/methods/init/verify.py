@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 
 from warmexp.decode.canvas import Question, Start
 from warmexp.decode.forward import whole_forward
 from warmexp.decode.meter import Meter
 
 SCORES = ("visible", "halves", "shadow")
+_SURE = 1e-6  # probabilities are moved this far from 0 and 1 before their odds are taken
 _LOGIT_BYTES = 1 << 30  # float64 logits that are in memory at once; questions are scored in groups of this size
 
 
@@ -39,6 +41,14 @@ def scores(
         else:
             found[here] = _read(meter, questions[here], canvas, tokens, doubted[here], shadow=kind == "shadow")
     return found, 2 if kind == "halves" else 1
+
+
+def confirmed(score: np.ndarray, trust: np.ndarray, theta: float, weight: float, cap: float) -> np.ndarray:
+    """Where logit q + w·logit min(t, c) ≥ logit θ. score, trust: float64, of one shape, q and t; a t that is NaN says
+    nothing (1/2)."""
+    q, t = torch.from_numpy(score), torch.from_numpy(trust)
+    odds = q.logit(_SURE) + weight * t.nan_to_num(0.5).clamp(max=cap).logit(1e-4)
+    return (odds >= torch.tensor(theta, dtype=torch.float64).logit()).numpy()
 
 
 def _read(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from warmexp.decode.reading import Reading
-from warmexp.decode.strategy import Unmask
+from warmexp.decode.strategy import Setup, Unmask
 from warmexp.decode.view import View
 from warmexp.errors import check_range
 
@@ -27,6 +27,9 @@ class Random(Unmask):
 
     def __post_init__(self) -> None:
         check_range("unmask.temperature", self.temperature, 0, 100, "the sampling temperature")
+
+    def replays(self, setup: Setup) -> bool:
+        return False
 
     def select(self, view: View, reading: Reading) -> np.ndarray:
         drawn = np.where(view.masked, view.uniform("unmask"), -1.0)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from warmexp.decode.reading import Reading, ranks
-from warmexp.decode.strategy import Unmask
+from warmexp.decode.strategy import Setup, Unmask
 from warmexp.decode.view import View
 from warmexp.errors import check_range
 
@@ -34,6 +34,10 @@ class TopK(Unmask):
             "unmask.steps_per_block", self.steps_per_block, 1, 10**6, "the number of forwards planned for a block"
         )
         check_range("unmask.temperature", self.temperature, 0, 100, "the sampling temperature")
+
+    def replays(self, setup: Setup) -> bool:
+        # With as many forwards planned as there are positions the quota is one, whatever the forward's number.
+        return super().replays(setup) and self.steps_per_block >= setup.width
 
     def score(self, view: View, reading: Reading) -> np.ndarray:
         """[n, W] float64, the largest of which are committed; the least where nothing may be."""

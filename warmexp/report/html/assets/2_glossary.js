@@ -2,6 +2,7 @@
 
 const GLOSSARY = {
   "NFE": "Number of function evaluations: how many forwards of the diffusion model a question took. Auxiliary forwards (a self-draft's) are not in it.",
+  "rows": "Forwards of one canvas: where a draft has several candidates of a question read in one forward, each of them counts.",
   "full forwards": "Full-forward equivalents: forwards weighted by the share of positions that they computed, auxiliary ones included. A cache makes a forward cheaper than one.",
   "token-forwards": "Positions computed, summed over all forwards of a question: the cost that a cache really saves.",
   "seconds": "Wall-clock time per question, the proposal's included. It compares only where machine, batch size and threads are the same.",
