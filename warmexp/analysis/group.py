@@ -4,6 +4,7 @@ run."""
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from warmexp.analysis.compare import compare, partner
 from warmexp.analysis.family import adjusted
 from warmexp.analysis.indicators import aup, aup_refused, hypervolume, hypervolumes, non_dominated, undominated_shares
 from warmexp.analysis.measured import Measured
+from warmexp.analysis.methods import against_others, gathered, summaries
 from warmexp.analysis.points import apart
 from warmexp.analysis.proposals import by_proposal
 from warmexp.analysis.resample import percentile_interval, replicate_means
@@ -61,6 +63,16 @@ class Together:
     def n(self) -> np.ndarray:
         """[k] questions of each run."""
         return np.array([len(one.ids) for one in self.runs])
+
+    @cached_property
+    def methods(self) -> dict[tuple, list[int]]:
+        """What was chosen -> the ranked runs of it."""
+        return gathered([one.point for one in self.runs], self.ranked)
+
+    @cached_property
+    def against_others(self) -> dict[int, Saved]:
+        """Ranked run -> what it saves against the joint front of all other methods."""
+        return against_others(self.methods, self.cost, self.accuracy, self.covariance, self.n)
 
 
 def _sampling(runs: list[Measured], x: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -137,6 +149,7 @@ def _result(
         is_candidate=bool(together.is_candidate[i]),
         saved=saved if reason is None else None,
         saved_reason=reason,
+        against_others=together.against_others.get(i),
         paired=paired,
         paired_reason=unpaired,
         by_proposal=_by_proposal(one.shown, other),
@@ -173,6 +186,7 @@ def numbers(together: Together, reference: float | None = None) -> Group:
         baseline_hypervolume=volumes["baseline"][0] if base.any() else None,
         baseline_hypervolume_ci95=volumes["baseline"][1] if base.any() else None,
         curves=_curves(together, reference, best),
+        methods=summaries([m.point for m in runs], together.methods, together.against_others, cost, front),
     )
 
 

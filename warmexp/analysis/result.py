@@ -14,6 +14,7 @@ from warmexp.analysis.axes import axis
 from warmexp.analysis.compare import Paired
 from warmexp.analysis.jsonable import jsonable
 from warmexp.analysis.measured import Measured
+from warmexp.analysis.methods import Method, family
 from warmexp.analysis.outside import Outside
 from warmexp.analysis.points import Point
 from warmexp.analysis.saving import Saved
@@ -28,8 +29,9 @@ class Result:
 
     x_median, x_p95: of the questions' x, the 95th percentile being one of them. undominated_share: of the resamples in
     which no other run dominates it; None where it is never on a front. is_candidate: the baseline's selector names it;
-    is_baseline: and its hull is made of it (chosen.py). saved, paired: None with the reason beside it. by_proposal: see
-    proposals.py.
+    is_baseline: and its hull is made of it (chosen.py). saved, paired: None with the reason beside it. against_others:
+    what it saves against the joint front of all other methods (methods.py); None where it stands on no front, or there
+    is no other. by_proposal: see proposals.py.
     """
 
     measured: Measured
@@ -44,6 +46,7 @@ class Result:
     is_candidate: bool
     saved: Saved | None
     saved_reason: str | None
+    against_others: Saved | None
     paired: Paired | None
     paired_reason: str | None
     by_proposal: dict[str, Any] | None
@@ -130,6 +133,7 @@ class Group:
     baseline_hypervolume: float | None
     baseline_hypervolume_ci95: tuple[float, float] | None
     curves: tuple[Curve, ...]
+    methods: tuple[Method, ...]
     name: str = ""  # tells it from the front's other groups: "24 lab questions, test split"
     caveats: tuple[str, ...] = ()  # of this group alone; the front's own have them too
 
@@ -310,6 +314,8 @@ def _run_json(run: Result) -> dict[str, Any]:
         "is_candidate": run.is_candidate,
         "saved": run.saved,
         "saved_reason": run.saved_reason,
+        "family": family(dict(point.settings)),
+        "against_others": run.against_others,
         "paired": run.paired,
         "paired_reason": run.paired_reason,
         "by_proposal": run.by_proposal,

@@ -30,7 +30,10 @@ Statistics in Medicine 24 (2005)), so that no flip at all is not taken for certa
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import NormalDist
 
 import numpy as np
@@ -38,8 +41,8 @@ import numpy as np
 from warmexp.analysis.indicators import non_dominated
 
 MISS = 0.025  # of each limit
-Z_LOWER = 2.3531  # solves (1 − Φ(z)) + ¼·exp(−z²/2) = MISS
 _PRICES = np.tan(np.linspace(0.0, np.pi / 2, 241)[:-1])
+_MOST_SLOPES = 4000  # of pairs of baseline runs, whose slopes are among the prices that are tried
 FAR = 1.25  # ratio of the costs of two neighbouring settings from which on the chord between them is called long
 
 Limits = tuple[float | None, float | None]
@@ -113,8 +116,8 @@ class Saved:
 
 
 _NOTES = {
-    "at_least": "more accurate than every baseline run: against the most accurate one, the saving is at least this",
-    "at_most": "less accurate than every baseline run: compared with the cheapest one, the saving is at most this",
+    "at_least": "more accurate than every {} run: against the most accurate one, the saving is at least this",
+    "at_most": "less accurate than every {} run: compared with the cheapest one, the saving is at most this",
 }
 
 
@@ -134,15 +137,18 @@ class Leads:
 
 
 def savings(
-    cost: np.ndarray, accuracy: np.ndarray, covariance: np.ndarray, n: np.ndarray, base: list[int]
-) -> list[Saved]:
-    """Savings of every run.
+    cost: np.ndarray, accuracy: np.ndarray, covariance: np.ndarray, n: np.ndarray, base: list[int],
+    *, runs: Sequence[int] | None = None, miss: float = MISS, whose: str = "baseline",
+) -> list[Saved]:  # fmt: skip
+    """Savings of every run, or of those that are named.
 
     Args:
         cost, accuracy: [k] means over questions. n: [k] how many. base: which runs are the baseline, at least one.
         covariance: [2, 2, k, k], of those means over questions: the first two indices are 0 for cost and 1 for
         accuracy.
+        miss: how often each limit may miss. whose: what the runs of `base` are called.
     """
+    wanted = range(len(cost)) if runs is None else runs
     b = np.array(base)
     at, bounds = _equal_accuracy(cost[b], accuracy[b], accuracy)
     rest = [np.delete(b, i) for i in range(len(b))] if len(b) > 1 else []
@@ -150,9 +156,9 @@ def savings(
         np.array([_equal_accuracy(cost[some], accuracy[some], accuracy)[0] for some in rest]) - cost if rest else None
     )
     found = []
-    for i in range(len(cost)):
+    for i in wanted:
         leads, saved = _leads(i, b, cost, accuracy, covariance, n), float(at[i] - cost[i])
-        limits = _limits(leads, saved)
+        limits = _limits(leads, saved, miss)
         found.append(
             Saved(
                 x_of_baseline_front_at_equal_accuracy=float(at[i]),
@@ -161,10 +167,10 @@ def savings(
                 ci95=limits,
                 share_ci95=tuple(None if s is None or cost[i] + s <= 0 else s / (float(cost[i]) + s) for s in limits),
                 bound=bounds[i],
-                note=_NOTES.get(bounds[i]),
+                note=None if bounds[i] is None else _NOTES[bounds[i]].format(whose),
                 without=None if left_out is None else (float(left_out[:, i].min()), float(left_out[:, i].max())),
                 chord=None if bounds[i] else _chord(cost[b], accuracy[b], float(at[i])),
-                gained_at_equal_cost=_gained(leads, cost[i], accuracy[i], cost[b], accuracy[b]),
+                gained_at_equal_cost=_gained(leads, cost[i], accuracy[i], cost[b], accuracy[b], miss),
             )
         )
     return found
@@ -178,11 +184,13 @@ def _equal_accuracy(x: np.ndarray, accuracy: np.ndarray, wanted: np.ndarray) -> 
     return np.interp(wanted, ha, hx), bounds
 
 
-def _gained(leads: Leads, x: float, accuracy: float, base_x: np.ndarray, base_accuracy: np.ndarray) -> Gained:
+def _gained(
+    leads: Leads, x: float, accuracy: float, base_x: np.ndarray, base_accuracy: np.ndarray, miss: float
+) -> Gained:
     hx, ha = hull(base_x, base_accuracy)
     bound = "at_least" if x < hx[0] else "at_most" if x > hx[-1] else None
     gained = float(accuracy - np.interp(x, hx, ha))
-    return Gained(gained, _limits(leads.swapped(), gained), bound)
+    return Gained(gained, _limits(leads.swapped(), gained, miss), bound)
 
 
 def _chord(x: np.ndarray, accuracy: np.ndarray, at: float) -> tuple[float, float] | None:
@@ -209,32 +217,46 @@ def _leads(i: int, b: np.ndarray, cost: np.ndarray, accuracy: np.ndarray, c: np.
     )
 
 
-def _limits(leads: Leads, value: float) -> Limits:
+@lru_cache(maxsize=256)
+def lower_z(miss: float) -> float:
+    """z of (1 − Φ(z)) + ¼·exp(−z²/2) = miss, which falls with z."""
+    low, high = 0.0, 40.0
+    for _ in range(100):
+        z = (low + high) / 2
+        above = 0.5 * math.erfc(z / math.sqrt(2)) + 0.25 * math.exp(-z * z / 2) > miss
+        low, high = (z, high) if above else (low, z)
+    return (low + high) / 2
+
+
+def _limits(leads: Leads, value: float, miss: float) -> Limits:
     """Both limits of max over γ of min over i of (u_i + γ·v_i), whose estimate is `value`."""
-    k = NormalDist().inv_cdf(1 - MISS / len(leads.u))
+    k, z = NormalDist().inv_cdf(1 - miss / len(leads.u)), lower_z(miss)
     high = None if (leads.v + k * np.sqrt(leads.vv)).min() > 0 else _best(leads, k)
     first = int(leads.u.argmin())  # the cheapest baseline run, or for the gain the most accurate one
-    surpassed = leads.v[first] + NormalDist().inv_cdf(1 - MISS) * np.sqrt(leads.vv[first]) < 0
-    low = None if surpassed else min(_best(leads, -Z_LOWER), _beyond(leads), value)
+    surpassed = leads.v[first] + NormalDist().inv_cdf(1 - miss) * np.sqrt(leads.vv[first]) < 0
+    low = None if surpassed else min(_best(leads, -z), _beyond(leads, z), value)
     return low, None if high is None else max(high, value)
 
 
 def _best(leads: Leads, k: float) -> float:
     """max over γ of min over i of (u_i + γ·v_i + k·s_i(γ)), over a fine grid of γ that holds the slopes between the
-    runs."""
+    runs (of very many pairs every so-manieth, in the order of their slopes)."""
     scale = (np.abs(leads.u).max() + np.sqrt(leads.uu.max())) / max(
         np.abs(leads.v).max() + np.sqrt(leads.vv.max()), 1e-9
     )
     one, other = np.triu_indices(len(leads.u), 1)
     with np.errstate(divide="ignore", invalid="ignore"):
         slopes = -(leads.u[one] - leads.u[other]) / (leads.v[one] - leads.v[other])
-    prices = np.concatenate([_PRICES * scale, slopes[np.isfinite(slopes) & (slopes > 0)]])[:, None]
+    slopes = slopes[np.isfinite(slopes) & (slopes > 0)]
+    if len(slopes) > _MOST_SLOPES:
+        slopes = np.sort(slopes)[:: -(-len(slopes) // _MOST_SLOPES)]
+    prices = np.concatenate([_PRICES * scale, slopes])[:, None]
     spread = np.sqrt(np.maximum(leads.uu + 2 * prices * leads.uv + prices**2 * leads.vv, 0.0))
     return float((leads.u + prices * leads.v + k * spread).min(axis=1).max())
 
 
-def _beyond(leads: Leads) -> float:
+def _beyond(leads: Leads, z: float) -> float:
     """The least lead in u over a baseline run that may be the best in v: what counts where the run surpasses all of
     them."""
-    near = leads.v <= leads.v.min() + Z_LOWER * np.sqrt(leads.vv)
-    return float((leads.u - Z_LOWER * np.sqrt(leads.uu))[near].min())
+    near = leads.v <= leads.v.min() + z * np.sqrt(leads.vv)
+    return float((leads.u - z * np.sqrt(leads.uu))[near].min())

@@ -6,8 +6,10 @@ from __future__ import annotations
 import math
 
 from warmexp.analysis.axes import axis
+from warmexp.analysis.methods import Method
 from warmexp.analysis.points import apart
 from warmexp.analysis.result import STEADY, Front, Group, Result
+from warmexp.analysis.saving import Saved
 
 RUN_COLUMNS = ("method", "proposer", "τ")
 _CI = "[95\u00a0%\u00a0CI]"
@@ -102,13 +104,21 @@ def _saved(front: Front, run: Result) -> tuple[str, ...]:
     saved, digits = run.saved, axis(front.x).digits
     if saved is None:
         return "–", "–", "–", "–"
-    sign, gain = _SIGNS[saved.bound], saved.gained_at_equal_cost
+    amount, share = _amount(saved, digits)
+    gain = saved.gained_at_equal_cost
     return (
-        f"{sign}{_signed(saved.saved, digits)} {_open_interval(saved.ci95, digits)}" + ("\u00a0!" if saved.far else ""),
-        "–" if saved.saved_share is None else f"{sign}{_signed(100 * saved.saved_share, 0)}",
+        amount + ("\u00a0!" if saved.far else ""),
+        share,
         "–" if saved.without is None else " to ".join(_signed(limit, digits) for limit in saved.without),
         f"{_SIGNS[gain.bound]}{_signed(100 * gain.gained, 1)} {_open_interval(_percent(gain.ci95), 1)}",
     )
+
+
+def _amount(saved: Saved, digits: int) -> tuple[str, str]:
+    """In units of x with its interval, and as a share."""
+    sign = _SIGNS[saved.bound]
+    share = "–" if saved.saved_share is None else f"{sign}{_signed(100 * saved.saved_share, 0)}"
+    return f"{sign}{_signed(saved.saved, digits)} {_open_interval(saved.ci95, digits)}", share
 
 
 _SIGNS = {"at_least": "≥\u00a0", "at_most": "≤\u00a0", None: ""}
@@ -176,6 +186,55 @@ def saving_notes(front: Front, runs: list[Result]) -> list[str]:
             "!: the baseline runs beside that point are far apart, and one between them may take the saving away."
         )
     return lines
+
+
+_COLD = 3  # methods without a proposal from which on a joint front says more than the baseline's own
+
+
+def has_methods(group: Group) -> bool:
+    return sum(one.family != "warm starts" for one in group.methods) >= _COLD
+
+
+def method_columns(front: Front) -> tuple[str, ...]:
+    name = _NAMES[front.x]
+    return (
+        "chosen",
+        "family",
+        "runs",
+        "on front",
+        "best at",
+        name,
+        f"{front.accuracy}\u00a0%",
+        f"{name} saved against all others {_CI}",
+        "saved\u00a0%",
+    )
+
+
+def method_cells(front: Front, method: Method, best: Result) -> tuple[str, ...]:
+    """best: the method's run that the row is about."""
+    saved, digits = method.saved, axis(front.x).digits
+    shown = " ".join(
+        filter(None, (best.point.parameters, best.point.revision.partition(" remask ")[2], names(best)[2]))
+    )
+    return (
+        method.label,
+        method.family,
+        str(len(method.runs)),
+        str(method.on_front),
+        shown or "–",
+        f"{best.x:.{digits}f}",
+        f"{100 * best.accuracy:.1f}",
+        *(("–", "–") if saved is None else _amount(saved, digits)),
+    )
+
+
+def method_notes(front: Front) -> list[str]:
+    return [
+        "Against all others: what the joint front of all other methods here spends at the run's accuracy, less what the"
+        " run spends, question by question; a method is what was chosen, whatever its keys. Best at: the run whose"
+        " lower limit is highest; a method's limits hold for all its runs together.",
+        "The others are taken at all their settings, the luckiest included, so savings are rather too small.",
+    ]
 
 
 def with_interval(value: float, interval: tuple[float, float], scale: float, digits: int) -> str:

@@ -66,6 +66,7 @@ def _row(run: dict[str, Any], varying: list[str]) -> dict[str, Any]:
     return {
         **{key: run[key] for key in _PLAIN},
         **_limits("x", run["x_ci95"]),
+        "family": run.get("family"),
         "accuracy": run["accuracy"],
         **_limits("accuracy", run["accuracy_ci95"]),
         "x_median": run["x_median"],
@@ -83,6 +84,7 @@ def _row(run: dict[str, Any], varying: list[str]) -> dict[str, Any]:
         **_limits("saved_without", saved.get("without")),
         "gained": (saved.get(_GAINED) or {}).get("gained"),
         **_limits("gained", (saved.get(_GAINED) or {}).get("ci95")),
+        **_others(run.get("against_others") or {}),
         **{f"paired_{key}": paired.get(key) for key in _PAIRED},
         **_limits("paired_accuracy_difference", paired.get("accuracy_difference_ci95")),
         **_limits("paired_x_difference", paired.get("x_difference_ci95")),
@@ -91,6 +93,12 @@ def _row(run: dict[str, Any], varying: list[str]) -> dict[str, Any]:
         **{key: run["settings"].get(key) for key in varying},
         "folder": run["folder"],
     }
+
+
+def _others(saved: dict[str, Any]) -> dict[str, Any]:
+    """Against the joint front of all other methods."""
+    told = {f"others_{key}": saved.get(key) for key in ("saved", "saved_share", "bound")}
+    return {**told, **_limits("others_saved", saved.get("ci95"))}
 
 
 def _seeds(seeds: dict[str, Any] | None) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from warmexp.analysis.axes import AXES
+from warmexp.analysis.methods import FAMILIES
 from warmexp.analysis.points import COLD_START, DEFAULT_UNMASK
 from warmexp.palette import GREY, INK, by_proposer
 from warmexp.report.marks import dashes, ends_early, shapes
@@ -43,6 +44,7 @@ def front_figure(front_json: dict[str, Any], group: int | None = None) -> go.Fig
     colours, symbols = _colours(everyone), shapes(run["method"] for run in everyone)
     policies = dashes((run["unmask"] for run in everyone), DEFAULT_UNMASK)
     several = len({run["unmask"] for run in runs}) > 1
+    by_family = len({run.get("family") for run in runs} & set(FAMILIES[1:-1])) > 1
     for number, one in enumerate(front_json["groups"]):
         if group in (None, number):
             _line(figure, one["front"], "not dominated", "front", {"color": VEIL, "width": 6, "shape": "hv"})
@@ -51,20 +53,32 @@ def front_figure(front_json: dict[str, Any], group: int | None = None) -> go.Fig
     kinds: dict[tuple, list[dict[str, Any]]] = {}
     for run in runs:
         kind = run["oracle"], run["proposer"], run["method"], run["remask"] != "none", ends_early(run["settings"])
+        kind += (run["family"] if by_family else "",)
         kinds.setdefault((*kind, run["unmask"] if several else ""), []).append(run)
     settings = {run["run_id"]: run["settings"] for run in runs}
-    for (oracle, proposer, method, revises, early, policy), members in kinds.items():
+    for (oracle, proposer, method, revises, early, family, policy), members in _by_family(kinds):
         colour = GREY if oracle else colours[proposer]
         texts = [_hover(run, front_json, settings) for run in members]
         symbol = symbols[method] + ("-open" if revises else "") + ("-dot" if early else "")
         _seeds(figure, members, front_json["x"], colour)
-        figure.add_trace(_runs(members, texts, _name(members[0], policy), colour, symbol, oracle))
+        trace = _runs(members, texts, _name(members[0], policy), colour, symbol, oracle)
+        figure.add_trace(trace.update(_of_family(family)))
     tasks = {one["task"] for number, one in enumerate(front_json["groups"]) if group in (None, number)}
     outside = [one for one in front_json.get("outside", []) if one["task"] in tasks]
     if outside:
         figure.add_trace(_outside(outside, AXES[front_json["x"]]))
     figure.update_layout(**_layout(front_json, runs))
     return figure
+
+
+def _by_family(kinds: dict[tuple, list[dict[str, Any]]]) -> list[tuple[tuple, list[dict[str, Any]]]]:
+    """In the order of the families, where these are told apart."""
+    return sorted(kinds.items(), key=lambda kind: FAMILIES.index(kind[0][-2]) if kind[0][-2] else 0)
+
+
+def _of_family(family: str) -> dict[str, Any]:
+    """What puts a legend's entry under its family's title."""
+    return {"legendgroup": family, "legendgrouptitle": {"text": family}} if family else {}
 
 
 def _curves(
@@ -256,7 +270,7 @@ def _layout(front: dict[str, Any], runs: list[dict[str, Any]]) -> dict[str, Any]
         "xaxis": x_axis | {"zeroline": False},
         "yaxis": {"title": {"text": f"accuracy, {front['accuracy']} match (%)"}, "zeroline": False},
         "hovermode": "closest",
-        "legend": {"itemsizing": "constant"},
+        "legend": {"itemsizing": "constant", "groupclick": "toggleitem"},
         "margin": {"l": 60, "r": 20, "t": 20 + 18 * len(notes), "b": 55},
         "annotations": [_note(text, row) for row, text in enumerate(notes)],
     }

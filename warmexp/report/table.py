@@ -15,6 +15,10 @@ from rich.table import Table
 from warmexp.analysis.result import Front, Result
 from warmexp.console import visible, written
 from warmexp.report.cells import (
+    has_methods,
+    method_cells,
+    method_columns,
+    method_notes,
     numbers_lines,
     run_cells,
     run_columns,
@@ -26,7 +30,7 @@ from warmexp.report.cells import (
 from warmexp.secrets import clean_text
 
 _TEXT_COLUMNS = 2  # the first ones; the rest are numbers, aligned right
-_NAMES = ("method", "proposer")  # their names
+_NAMES = ("method", "proposer", "chosen", "family")  # their names
 _Rows = list[tuple[Result, tuple[str, ...]]]
 
 
@@ -59,8 +63,8 @@ def _print(front: Front, console: Console) -> None:
 
 # What is dropped first where a terminal is narrow; columns of no such name, such as the method, stay to the end.
 _LEAST = (
-    "undominated", "one left out", "% gained", "median", "proposal %", "seconds", "p, Holm", "n", "won", "non-inferior",
-    "saved\u00a0%", "proposer", "strict %", "Δ",
+    "best at", "undominated", "one left out", "% gained", "median", "proposal %", "seconds", "p, Holm", "n", "won",
+    "non-inferior", "saved\u00a0%", "proposer", "strict %", "Δ",
 )  # fmt: skip
 
 
@@ -96,7 +100,7 @@ def _least_width(name: str, cells: Sequence[str]) -> int:
     texts = [*_heading(name).split("\n"), *(line for cell in cells for line in cell.split("\n"))]
     if name in _NAMES:
         texts = [word for text in texts for word in text.split(" ")]
-    return max(map(cell_len, texts), default=0) + (2 if name == "method" else 0)
+    return max(map(cell_len, texts), default=0) + (2 if name in ("method", "chosen") else 0)
 
 
 def _heading(name: str) -> str:
@@ -137,6 +141,10 @@ def _tables(front: Front) -> list[tuple[str | None, tuple[str, ...], list[tuple[
             tables.append(
                 (None, saving_columns(front), _rows(front, compared, saving_cells), saving_notes(front, compared))
             )
+        if has_methods(group):
+            there = {run.point.run_id: run for run in runs}
+            rows = [(there[one.best], method_cells(front, one, there[one.best])) for one in group.methods]
+            tables.append((None, method_columns(front), rows, method_notes(front)))
     return tables
 
 

@@ -30,7 +30,8 @@ BUDGET = 4_600_000
 _SAMPLE, _TRIED = 8, 100  # runs, and questions of each, from which the room that a question takes is estimated
 _OF_RUN = ("settings", "calibration", "survival", "readout")  # told in a run's own block
 _OF_AXIS = (
-    "x", "x_ci95", "x_median", "x_p95", "on_front", "undominated_share", "steady", "saved", "saved_reason", "paired", "paired_reason",
+    "x", "x_ci95", "x_median", "x_p95", "on_front", "undominated_share", "steady", "saved", "saved_reason", "against_others", "paired",
+    "paired_reason",
 )  # fmt: skip
 _OF_GROUP = ("name", "n", "task", "split", "backbone", "caveats")
 

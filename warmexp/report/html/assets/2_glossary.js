@@ -14,6 +14,8 @@ const GLOSSARY = {
   "front": "The runs that no other beats on cost and accuracy at once.",
   "undominated": "In what share of 4,999 resamples of the questions no other run is both cheaper and more accurate. Bold from 95 %.",
   "saved": "What the baseline spends at this run's accuracy, less what this run spends. ≥ and ≤: outside the accuracies that the baseline reached, it is a bound.",
+  "against all others": "What the joint front of all other methods here spends at the run's accuracy, less what the run spends. A method is what was chosen (init, unmasking, revision …) at all its settings; the limits hold for all of its runs together.",
+  "family": "What a method adds to plain unmasking: evidence, revision, a watcher, an ensemble, a warm start.",
   "gained": "Points of accuracy above the baseline's own front at this run's cost.",
   "difference": "Δ: question by question against the baseline run with the same settings. Its intervals hold together for all runs that were compared.",
   "won : lost": "Questions that only this run, and that only the paired baseline run, got right.",

@@ -21,7 +21,7 @@ function frontView(main, unknown) {
     controls.replaceChildren(...[groupPicker(toGroup), segmented("x axis", core.axes.map((one) => [one.key, AXIS_NAMES[one.key] || one.key]), axis().key, toAxis),
       h("label", {}, bars, "95 % intervals"), h("label", {}, near, "only near the front")].filter(Boolean));
     notices.replaceChildren(...[...core.caveats, ...core.groups[state.group].caveats].map(notice));
-    numbers.replaceChildren(areas());
+    numbers.replaceChildren(...[areas(), methodsTable()].filter(Boolean));
     fillTable(below, () => update());
     forgetSome([...quality.querySelectorAll(".plot")]);
     fillQuality(quality);
