@@ -173,6 +173,32 @@ def test_playing_a_decode(opened, file, lab_study):
     page.click("#play")
 
 
+def test_methods_by_family(opened, run, tmp_path):
+    """Each against all the others, under its family's name; the picture's legend has the same titles."""
+    plain = {"choices": {"unmask": "threshold", "evidence": [], "watch": "none"}}
+    for tau, nfe in ((0.7, 6.0), (0.9, 10.0)):
+        run(f"runs/cold-{tau}", tau=tau, nfe=nfe, correct=round(60 + 20 * tau), proposer="none", settings=plain)
+    credit = {"choices": {**plain["choices"], "evidence": ["credit"]}}
+    run("runs/credit", nfe=5.0, correct=76, proposer="none", settings=credit)
+    run("runs/wino", remask="wino", nfe=12.0, correct=77, proposer="none", settings=plain)
+    report(tmp_path / "runs", tmp_path / "r.html")
+    page = opened(tmp_path / "r.html")
+    rows = page.locator("#methods tbody tr").all_inner_texts()
+    names = [row.split("\t")[0].strip() for row in rows]
+    assert names == [
+        "unmasking", "unmask=threshold", "evidence", "unmask=threshold evidence=[credit]",
+        "revision", "unmask=threshold remask=wino",
+    ]  # fmt: skip
+    content = page.evaluate("document.querySelectorAll('#methods tbody td')[14].innerText")
+    assert content.startswith("+3.")  # of the 8 forwards between the two thresholds, at 76 + 1 %
+    titles = page.evaluate(
+        "document.querySelector('#front-plot').data.map(one => one.legendgrouptitle?.text).filter(Boolean)"
+    )
+    assert titles == ["unmasking", "evidence", "revision"]
+    page.click("button[data-value='seconds']")
+    page.wait_for_function("() => document.querySelector('#methods').innerText.includes('seconds')")
+
+
 @pytest.mark.slow
 def test_the_quality_of_the_prior(opened, file, run, tmp_path):
     """Curves where corruption was varied, over two measures of quality and along every axis; nothing where it was

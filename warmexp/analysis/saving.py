@@ -42,7 +42,7 @@ from warmexp.analysis.indicators import non_dominated
 
 MISS = 0.025  # of each limit
 _PRICES = np.tan(np.linspace(0.0, np.pi / 2, 241)[:-1])
-_MOST_SLOPES = 4000  # of pairs of baseline runs, whose slopes are among the prices that are tried
+_MOST_SLOPES = 1000  # of pairs of baseline runs, whose slopes are among the prices that are tried
 FAR = 1.25  # ratio of the costs of two neighbouring settings from which on the chord between them is called long
 
 Limits = tuple[float | None, float | None]
