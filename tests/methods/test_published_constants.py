@@ -22,7 +22,7 @@ PUBLISHED = {
     "remask/remdm": {"eta": 0.008, "t_on": 0.55, "t_off": 0.05, "alpha_on": 0.9, "scope": "all"},
     "remask/tolerator": {"rounds": 32, "start": 0.8, "end": 0.4, "repeats": 10, "temperature": 0.3, "scope": "all"},
     "watch/prophet": {"early": 7.5, "mid": 5.0, "late": 2.5, "kind": "strict"},
-    "watch/temporal_vote": {"weights": "exp", "alpha": 11.0},
+    "watch/temporal_vote": {"weights": "exp", "alpha": 11.0, "kind": "flexible"},
     "ensemble/hex": {"halvings": 5},
     "init/hints": {"least": 5, "most": 10, "stretch": 1.5, "rest": 30, "last": "free"},
     "init/scaffold": {"slot": 16},

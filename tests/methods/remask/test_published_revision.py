@@ -115,6 +115,7 @@ RULES = {
     "remdm conf": remdm("conf", 9, 0.0),
     "remdm loop": remdm("loop", 12, 0.2),
     "remdm loop, late and short": remdm("loop", 9, 0.4, t_on=0.3, t_off=0.2, alpha_on=0.6),
+    "remdm loop, with forwards at its very limits": remdm("loop", 8, 0.3, t_on=0.75, t_off=0.25, alpha_on=0.5),
     "remdm loop, a long end": remdm("loop", 10, 0.3, t_on=0.75, t_off=0.35, alpha_on=0.5),
     "mdlm": (Ancestral(steps=6), NoRemask(), slow.ReMDM("plain", 6, 0).commits, lambda model: slow.Frozen(), {"temperature": 1.0, "top_p": 0.9, "idles": True}),
     **{

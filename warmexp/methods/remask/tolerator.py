@@ -102,7 +102,7 @@ class Tolerator(Remask):
 
     def remember(self, view: View, reading: Reading, edit: Edit) -> Mapping[str, np.ndarray]:
         hidden, times = self.hides(view), view.recall("same")
-        again = (reading.measured["refined_token"] == view.ids) & (times > 0)
+        again = reading.measured["refined_token"] == view.ids  # the first prediction is one in a row, come what may
         return {
             "refined": self.past(view) + self.open(view).any(1),
             "same": np.where(hidden, np.where(again, times + 1, 1), times),

@@ -22,7 +22,9 @@ class Prophet(Watch):
 
     The answer is where the task finds one in the tokens that the forward proposes, visible ones included; the
     published code plants the words before it at fixed positions of the canvas and takes the next five (init=scaffold
-    does that). Progress is the published forward / steps where a quota is decoded; other rules know no steps.
+    does that). Progress is the share of the canvas that is visible before this forward. In the released code it is
+    forward / steps of a quota, the present forward included, so its bound falls one forward earlier; with that one left
+    out, and its answer at fixed positions, tokens and forwards are the same.
 
     early, mid, late: ≥ 0, of logits; no published value below 0 exists. kind: which of the task's filters finds the
     answer, `strict` (the first marked one) or `flexible` (any number, which is soon there).
@@ -46,7 +48,7 @@ class Prophet(Watch):
 
     def finish(self, view: View, sight: Sight) -> np.ndarray:
         masked = view.whole("masked")
-        progress = 1 - masked.mean(1)
+        progress = (~masked).mean(1)  # not 1 - masked.mean(1), which is below 0.33 where 33 of 100 are visible
         needed = np.where(progress < 0.33, self.early, np.where(progress < 0.67, self.mid, self.late))
         return masked.any(1) & (
             np.array([self.gap(*row) for row in zip(sight.token, sight.gap, strict=True)]) >= needed
