@@ -24,7 +24,7 @@ WORDS = [
     ["experiment=trusted"],
     ["experiment=trusted", "tau=0.6", "+sweep=smoke"],
     ["+sweep=smoke"],
-    ["experiment=paper/injection", "~tracker"],
+    ["experiment=paper/token_inject", "~tracker"],
     ["evidence=[credit,bonus]", "evidence.credit.alpha=0.5"],
     ["evidence=[credit]"],
     ["hydra/launcher=local", "hydra.launcher.processes=3"],

@@ -346,6 +346,15 @@ def test_another_sweeper_has_no_dry_run(study):
     assert status == 2 and "--dry-run" in wrong and wrong.count("\n") == 1
 
 
+def test_points_that_differ_in_values_are_composed_once(study, monkeypatch):
+    from warmexp.config.allowed import CheckedLoader
+
+    composed, load = [], CheckedLoader.load_sweep_config
+    monkeypatch.setattr(CheckedLoader, "load_sweep_config", lambda *a: composed.append(a[2]) or load(*a))
+    status, said, _ = study("-m", "init=mask,token_inject", "tau=0.5,0.6,0.7,0.8,0.9", "task.limit=1", "--dry-run")
+    assert status == 0 and "10 jobs" in said and composed == [["init=mask"], ["init=token_inject"]]
+
+
 def test_a_dry_run_runs_nothing(study, monkeypatch):
     monkeypatch.setattr("warmexp.models.checkpoint.load_transformer", refuse)
     monkeypatch.setattr("warmexp.runs.run._run", refuse)

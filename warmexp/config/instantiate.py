@@ -6,6 +6,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import inspect
+import pickle
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -60,13 +61,29 @@ def build(group: str, node: DictConfig | dict) -> Any:
     if missing:
         raise UserError(f"{group}.{missing[0]} must be given: {group}.{missing[0]}=…")
     try:
-        checked = OmegaConf.merge(OmegaConf.structured(cls), values)
-        typed = OmegaConf.to_container(checked, resolve=True)
+        typed = _typed(cls, values)
     except (ValidationError, ConfigKeyError, OmegaConfBaseException) as error:
         raise UserError(
             f"{group}.{error.full_key}={values.get(str(error.full_key).split('.')[0])!r}: {_reason(error)}"
         ) from None
     return cls(**typed)
+
+
+# What values were checked against a class, and what they became: the points of a study share most of their groups. By
+# the class itself, whose fields are then those that were looked at.
+_checked: dict[tuple[type, str], bytes] = {}
+_KEPT = 4096
+
+
+def _typed(cls: type, values: dict[str, Any]) -> dict[str, Any]:
+    """The values as the class's fields have them."""
+    key = cls, repr(values)  # which tells 1, 1.0, True and '1' apart
+    if key not in _checked:
+        if len(_checked) >= _KEPT:
+            _checked.clear()
+        checked = OmegaConf.merge(OmegaConf.structured(cls), values)
+        _checked[key] = pickle.dumps(OmegaConf.to_container(checked, resolve=True))
+    return pickle.loads(_checked[key])  # a list of its own for each
 
 
 def _class(group: str, target: str | None) -> type:

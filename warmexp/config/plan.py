@@ -160,7 +160,8 @@ def plan(cfg: DictConfig, choices: dict[str, str], multirun: bool = False) -> Pl
     conversations = any(q.turns for q in questions)
     if conversations:
         backbone.check_turns()
-    prompts = _prompts(backbone, strategies.length.canvas_length, questions)
+    questions_hash = questions_sha256(questions)
+    prompts = _prompts(backbone, strategies.length.canvas_length, questions, questions_hash)
     if strategies.init.tells:
         _check_room(backbone, strategies, prompts, choices)
     identity = {
@@ -178,7 +179,7 @@ def plan(cfg: DictConfig, choices: dict[str, str], multirun: bool = False) -> Pl
             {"sampling": "splitmix64"} if strategies.unmask.temperature > 0 else {}
         ),  # runs of other draws have no such entry
         "task": task.identity(),
-        "questions": questions_sha256(questions),
+        "questions": questions_hash,
         "seed": int(cfg.seed),
         **({"turns": [backbone.template_start, backbone.template_turn_end]} if conversations else {}),
     }
@@ -342,10 +343,12 @@ def _identity_of(strategy: Any) -> dict[str, Any]:
 _encoded: dict[str, dict[str, tuple[int, ...]]] = {}
 
 
-def _prompts(backbone: Checkpoint, canvas_length: int, questions: list[TaskQuestion]) -> dict[str, tuple[int, ...]]:
+def _prompts(
+    backbone: Checkpoint, canvas_length: int, questions: list[TaskQuestion], questions_hash: str
+) -> dict[str, tuple[int, ...]]:
     """Prompt ids by question id; a prompt that leaves no room for the canvas is refused before weights are loaded."""
     limit = backbone.config.max_sequence_length
-    prompts = _encode(backbone, questions)
+    prompts = _encode(backbone, questions, questions_hash)
     for question, ids in prompts.items():
         if len(ids) + canvas_length > limit:
             raise UserError(
@@ -373,10 +376,8 @@ def _check_room(
         )
 
 
-def _encode(backbone: Checkpoint, questions: list[TaskQuestion]) -> dict[str, tuple[int, ...]]:
-    key = json.dumps(
-        [backbone.identity(), backbone.template_start, backbone.template_turn_end, questions_sha256(questions)]
-    )
+def _encode(backbone: Checkpoint, questions: list[TaskQuestion], questions_hash: str) -> dict[str, tuple[int, ...]]:
+    key = json.dumps([backbone.identity(), backbone.template_start, backbone.template_turn_end, questions_hash])
     if key not in _encoded:
         _encoded.clear()
         _encoded[key] = {q.id: tuple(backbone.tokenizer.encode_turns(q.turns or (q.prompt,))) for q in questions}

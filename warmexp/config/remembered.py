@@ -10,10 +10,13 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import hydra._internal.config_loader_impl as hydra_loader
+import omegaconf._utils as omegaconf_utils
+import omegaconf.base as omegaconf_base
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import CachingConfigRepository
 from hydra._internal.defaults_list import DefaultsList, Overrides
@@ -76,6 +79,14 @@ class Repository(CachingConfigRepository):
 class RememberingLoader(ConfigLoaderImpl):
     """Hydra's loader; everything that does not depend on values is composed once."""
 
+    def get_group_options(self, group_name: str, *more: Any, **named: Any) -> list[str]:
+        """Folders are listed anew every time, so whether files have changed does not matter here; help and completion
+        ask for a hundred groups."""
+        kept = _REPOSITORIES.get((None, str(self.config_search_path)))
+        if kept is None or more[1:] or set(named) - {"results_filter"}:
+            return super().get_group_options(group_name, *more, **named)
+        return kept.get_group_options(group_name, *more, **named)
+
     def _parse_overrides_and_create_caching_repo(self, config_name: str | None, overrides: list[str]) -> Any:
         parsed = OverridesParser.create().parse_overrides(overrides=overrides)
         typed = [word.input_line for word in parsed if word.get_key_element() == "hydra.searchpath"]
@@ -116,8 +127,12 @@ def defaults_list(repo: Any, config_name: str | None, overrides_list: Any, *more
 
 
 def install() -> None:
-    """Hydra's loader takes its lists of defaults from here. Calling it again changes nothing."""
+    """Hydra's loader takes its lists of defaults from here, and OmegaConf parses a text with `${…}` once, whose tree it
+    only reads. Calling it again changes nothing."""
     hydra_loader.create_defaults_list = defaults_list
+    for module in (omegaconf_base, omegaconf_utils):
+        if not hasattr(module.parse, "cache_info"):
+            module.parse = lru_cache(maxsize=4096)(module.parse)
 
 
 def _stamp(place: str) -> tuple[int, ...] | None:

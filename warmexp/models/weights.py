@@ -84,9 +84,20 @@ def check_weights(folder: Path, layout: Layout, config: ModelConfig) -> dict[str
     if table in stored and stored[table].shape != (config.embedding_size, config.d_model):
         wanted: dict[str, tuple[int, ...]] = {table: (config.embedding_size, config.d_model)}
     else:
-        wanted = {name: shape for name, (_, shape) in _wanted(layout, config)[0].items()}
+        wanted = _shapes(layout, config)
     _check_tensors(folder, layout, config, wanted, stored)
     return stored
+
+
+_last: list[tuple[Layout, ModelConfig, dict[str, tuple[int, ...]]]] = []
+
+
+def _shapes(layout: Layout, config: ModelConfig) -> dict[str, tuple[int, ...]]:
+    """Published name -> shape. Those of the last model are kept: the points of a study ask for them again and again."""
+    if not _last or _last[0][0] is not layout or _last[0][1] != config:
+        shapes = {name: shape for name, (_, shape) in _wanted(layout, config)[0].items()}
+        _last[:] = [(layout, config, shapes)]
+    return _last[0][2]
 
 
 def _wanted(layout: Layout, config: ModelConfig) -> tuple[dict[str, tuple[str, tuple[int, ...]]], Transformer]:

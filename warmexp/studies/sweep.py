@@ -5,19 +5,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import HydraException
 from hydra.plugins.sweeper import Sweeper
-from omegaconf import OmegaConf, open_dict
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from warmexp.analysis.paired import fewest_questions
 from warmexp.config.keys import baseline_of, margin_of
 from warmexp.config.messages import explain
 from warmexp.config.plan import plan
+from warmexp.config.points import Points
 from warmexp.console import complain, show
 from warmexp.errors import UserError
 from warmexp.runs.circumstances import other_seconds
@@ -43,7 +45,8 @@ def sweep(sweeper: Sweeper, overrides: Sequence[Sequence[str]]) -> list[Any]:
     Raises:
         UserError: no point can be run, and all for the same reason.
     """
-    points, folded = fold([point_of(sweeper, tuple(words)) for words in overrides])
+    composing = Points(partial(sweeper.hydra_context.config_loader.load_sweep_config, sweeper.config))
+    points, folded = fold([point_of(sweeper, tuple(words), composing) for words in overrides])
     problems = {point.problem for point in points}
     if len(problems) == 1 and None not in problems:
         raise UserError(problems.pop())
@@ -169,15 +172,16 @@ def forecast_of(sweeper: Sweeper, overrides: Sequence[Sequence[str]]) -> list[An
     return []
 
 
-def point_of(sweeper: Sweeper, words: tuple[str, ...]) -> Point:
+def point_of(sweeper: Sweeper, words: tuple[str, ...], composing: Points | None = None) -> Point:
     """What a command line would run. It is composed and checked, so that a mistake is known before the first job
-    starts."""
+    starts.
+
+    composing: of all points that are asked for together.
+    """
+    load = partial(sweeper.hydra_context.config_loader.load_sweep_config, sweeper.config)
     try:
-        cfg = sweeper.hydra_context.config_loader.load_sweep_config(sweeper.config, list(words))
-        choices = dict(OmegaConf.to_container(cfg.hydra.runtime.choices))
-        with open_dict(cfg):
-            del cfg["hydra"]
-        planned = plan(cfg, choices, multirun=True)
+        with (composing or Points(load)).composed(words) as (cfg, choices):
+            planned = plan(cfg, choices, multirun=True)
         asked = {"batch_size": planned.batch_size, "engine": planned.engine, "share": planned.share}
         seconds = other_seconds(planned.folder, asked) if finished(planned.folder) is not None else None
         return Point(words, planned.run_id, planned.folder, len(planned.questions), planned.choices, seconds=seconds)

@@ -22,6 +22,7 @@ from warmexp.locks import Lock
 optuna = pytest.importorskip("optuna", minversion="5.0", reason="optuna is not installed")
 
 from warmexp.studies.search.queue import RUN, WORKER, Queue  # noqa: E402
+from warmexp.studies.search.space import at, space_of  # noqa: E402
 from warmexp.studies.search.storage import JOURNAL, opened  # noqa: E402
 
 PLAIN = ["-m", "hydra/sweeper=search", "study.name=s", "task.limit=2"]
@@ -201,6 +202,19 @@ def test_a_space_that_the_schema_does_not_allow_is_refused_before_the_first_tria
     assert text.count("\n") == 1 and re.search(sentence, text), text
     assert "SECRETWORD" not in text
     assert not summaries(quiet_home / "out")
+
+
+def test_a_range_has_the_values_that_it_has_in_a_grid(recwarn):
+    words = ["tau=range(0.2,0.7,step=0.2)", "seed=range(1,6,step=2)", "rho=tag(log,interval(0.1,1))", "p=0,0.5,0"]
+    varied = space_of([*words, "lambda=0.5,0.6", "lambda=0.3"]).varied
+    assert varied == {
+        "tau": optuna.distributions.FloatDistribution(0.2, 0.6, step=0.2),
+        "seed": optuna.distributions.IntDistribution(1, 5, step=2),
+        "rho": optuna.distributions.FloatDistribution(0.1, 1.0, log=True),
+        "p": optuna.distributions.CategoricalDistribution(["0", "0.5"]),
+    }
+    assert [at(varied["tau"], share) for share in (0, 0.4, 1)] == [0.2, 0.4, 0.6] and at(varied["seed"], 0.5) == 3
+    assert not recwarn.list
 
 
 def test_a_file_that_asks_for_the_old_sweeper_hears_of_the_new_one():

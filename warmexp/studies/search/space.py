@@ -58,7 +58,7 @@ def _distribution(word: Override) -> BaseDistribution:
         low, high, step = min(values), max(values), abs(value.step)
         if all(isinstance(one, int) for one in values):
             return IntDistribution(low, high, step=step)
-        return FloatDistribution(float(low), float(high), step=float(step))
+        return FloatDistribution(round(float(low), 12), round(float(high), 12), step=float(step))  # 0.6, not 0.6…01
     if word.is_discrete_sweep() and (choices := list(dict.fromkeys(word.sweep_string_iterator()))):
         return CategoricalDistribution(choices)
     raise UserError(f"{word.input_line} cannot be searched: write KEY=a,b,c or KEY=interval(low,high).")
