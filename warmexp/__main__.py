@@ -86,7 +86,7 @@ def main() -> None:
 
     Exit status: 0; 1 (a job of a study failed, or a defect); 2 (a user's mistake); 130 (interrupted).
     """
-    register()
+    register(sys.argv[1:])
     allowed.install()
     parser.install()
     outcome.clear()

@@ -62,17 +62,18 @@ def everything(remasks: list[str]) -> list[frozenset[str]]:
 
 
 def grid(remasks: list[str]) -> list[frozenset[str]]:
-    """Thirty points that somebody would lay out who knows the methods and not the answer; fifteen without remasking."""
-    wide, cold = ["0.5", "0.7", "0.9"], {"init": ["mask"], "remask": ["none"]}
-    inject = {"init": ["token_inject"], "tau": wide, "rho": ["0.1", "0.4"]}
-    hint = {"init": ["embed_interp"], "remask": ["none"], "tau": wide, "lambda": ["0.2", "0.6"]}
+    """Thirty points that somebody would lay out who knows the methods and not the answer."""
+    wide, cold = ["0.5", "0.7", "0.9"], {"init": ["mask"], "remask": ["none"], "tau": TAUS}
+    hint = {"init": ["embed_interp"], "remask": ["none"], "tau": wide, "lambda": ["0.2", "0.6"], "p": PS}
     if remasks == ["none"]:
-        return [*settings(**cold, tau=wide), *settings(**inject, remask=remasks), *settings(**hint, p=["0.0"])]
+        inject = {"init": ["token_inject"], "remask": ["none"]}
+        dense, more = settings(**inject, tau=TAUS, rho=["0.1", "0.4"]), settings(**inject, tau=wide, rho=["0.2"])
+        return [*settings(**cold), *settings(**hint), *dense, *more]
     return [
-        *settings(**cold, tau=TAUS),
+        *settings(**cold),
+        *settings(**hint),
         *settings(init=["mask"], remask=["linear"], tau=["0.7"]),
-        *settings(**inject, remask=remasks),
-        *settings(**hint, p=PS),
+        *settings(init=["token_inject"], remask=remasks, tau=wide, rho=["0.1", "0.4"]),
     ]
 
 
@@ -139,14 +140,14 @@ def main() -> None:
     parser.add_argument("--outputs", default="outputs")
     parser.add_argument("--questions", type=int, default=96)
     parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--without-remasking", action="store_true", help="60 settings and a grid of 15: cheaper")
+    parser.add_argument("--without-remasking", action="store_true", help="60 settings instead of 120: cheaper")
     parser.add_argument("--samplers", default=",".join(NAMES))
     asked = parser.parse_args()
     running._figures = lambda folder, records: []
     remasks = ["none"] if asked.without_remasking else ["none", "linear"]
     laid_out = grid(remasks)
     table = decoded(everything(remasks), asked.outputs, asked.questions)
-    assert set(laid_out) <= set(table) and len(set(laid_out)) == len(laid_out) == 15 * len(remasks)
+    assert set(laid_out) <= set(table) and len(set(laid_out)) == len(laid_out) == 30
     space = [word for word in SPACE if len(remasks) > 1 or not word.startswith("remask")]
     space += [] if len(remasks) > 1 else ["remask=none"]
     sweeper.point_of, sweeper.show = looked_up(table), lambda *_: None

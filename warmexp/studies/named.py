@@ -11,6 +11,8 @@ import hashlib
 import re
 from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
+from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
@@ -26,15 +28,34 @@ _UNSAFE = re.compile(r"[^\w.,=+-]")  # in a folder's name
 _READABLE = 60  # characters of a name that is spelled out; beyond, a hash stands for the overrides
 
 
-@cache
-def register() -> tuple[str, ...]:
-    """Make the shipped studies known to Hydra; their names."""
-    files = sorted(sweeps_dir().glob("*.yaml"))
+def register(words: Sequence[str] | None = None) -> tuple[str, ...]:
+    """Make the shipped studies known to Hydra; their names.
+
+    words: of a command line, whose study alone is read; the others have their names. None: all are read.
+    """
+    files = _files()
+    named = [word.partition("=")[2] for word in words or () if word.lstrip("+").startswith("sweep=")]
     for file in files:
-        ConfigStore.instance().store(
-            group="sweep", name=file.stem, node=OmegaConf.load(file), package="_global_", provider="sweeps"
-        )
+        if words is None or file.stem in named:
+            _store(file)
     return tuple(file.stem for file in files)
+
+
+@cache
+def _files() -> tuple[Path, ...]:
+    files = tuple(sorted(sweeps_dir().glob("*.yaml")))
+    for file in files:
+        _node(file.stem, {})
+    return files
+
+
+@cache
+def _store(file: Path) -> None:
+    _node(file.stem, OmegaConf.load(file))
+
+
+def _node(name: str, node: Any) -> None:
+    ConfigStore.instance().store(group="sweep", name=name, node=node, package="_global_", provider="sweeps")
 
 
 def is_neutral(word: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import optuna
 from optuna.samplers import BaseSampler
 
@@ -20,14 +21,13 @@ def sampler(name: str, seed: int, number: int) -> BaseSampler:
     hypervolume improvement (needs torch and scipy, which are there). NSGA-II: K. Deb et al., IEEE TEC 6 (2002). QMC: a
     scrambled Sobol sequence.
     """
+    own = int(np.random.SeedSequence((seed, number)).generate_state(1)[0])
     if name == "tpe":
-        return optuna.samplers.TPESampler(seed=seed + number, multivariate=True, group=True)
+        return optuna.samplers.TPESampler(seed=own, multivariate=True, group=True)
     if name == "gp":
-        return optuna.samplers.GPSampler(
-            seed=seed + number, deterministic_objective=True, warn_independent_sampling=False
-        )
+        return optuna.samplers.GPSampler(seed=own, deterministic_objective=True, warn_independent_sampling=False)
     if name == "nsgaii":
-        return optuna.samplers.NSGAIISampler(seed=seed + number, population_size=_POPULATION)
+        return optuna.samplers.NSGAIISampler(seed=own, population_size=_POPULATION)
     if name == "qmc":  # one sequence, of which the storage knows how far it is
         return optuna.samplers.QMCSampler(seed=seed, scramble=True, warn_independent_sampling=False)
-    return optuna.samplers.RandomSampler(seed=seed + number)
+    return optuna.samplers.RandomSampler(seed=own)
