@@ -20,6 +20,7 @@ from warmexp.decode.strategy import Strategies
 from warmexp.methods.anchor.edit import EditAnchor
 from warmexp.methods.anchor.none import NoAnchor
 from warmexp.methods.cache.dual import DualCache
+from warmexp.methods.cache.exact import ExactCache
 from warmexp.methods.cache.freecache import FreeCache
 from warmexp.methods.cache.none import NoCache
 from warmexp.methods.cache.prefix import PrefixCache
@@ -58,7 +59,7 @@ BUILDERS = {
     "anchor none": NoAnchor,
     "anchor edit": EditAnchor,
 }
-CACHES = {"none": NoCache, "prefix": PrefixCache, "dual": DualCache, "freecache": FreeCache}
+CACHES = {"none": NoCache, "exact": ExactCache, "prefix": PrefixCache, "dual": DualCache, "freecache": FreeCache}
 COLD = {"name": "mask"}
 FROZEN = {"name": "none"}
 CLEAR = 1e-9  # two float64 implementations may differ where a decision is closer to its boundary than this
@@ -171,7 +172,7 @@ def facts(done: Decoded | Answer) -> dict:
     """What two decoders must agree on."""
     return {
         "ids": list(done.ids),
-        "nfe": done.nfe if isinstance(done, Answer) else done.cost.nfe,
+        "nfe": done.nfe + done.silent if isinstance(done, Answer) else done.cost.nfe,
         "commit_iteration": list(done.commit_iteration),
         "source": list(done.source),
         "revocations": sorted(tuple(event) for event in done.revocations),

@@ -14,7 +14,7 @@ A policy is a plain dict, `{"name": ..., field: value}`:
 - remask: `none`; `linear` bias, slope, scope; `exponential` bias, floor, base, span, scope; `budget` threshold, most,
   score in (visible, shadow), scope; scope in (injected, decoded, all)
 - anchor: `none`; `edit` window, within, reach, abort, verify
-- cache: `none`; `prefix`, `dual` refresh (block, revocation, or a number), first_token (refresh, window); `freecache`
+- cache: `none`; `exact` commit (separate, fused), first_token (commit, window), for a model that sees blocks; `prefix`, `dual` refresh (block, revocation, or a number), first_token (refresh, window); `freecache`
   settle
 
 Sources: LLaDA (arXiv 2502.09992) for blocks and top-k; Fast-dLLM (2505.22618) for the threshold rule; Context-Aware
@@ -63,6 +63,7 @@ class Answer:
     nfe: int = 0
     forwards: list[Forward] = field(default_factory=list)
     token_forwards: int = 0
+    silent: int = 0  # forwards besides these that read nothing
 
 
 def softmax(z: np.ndarray) -> np.ndarray:
@@ -117,7 +118,8 @@ def decode_one(
     anchor: dict | None = None,
 ) -> Answer:
     """Decode one question on `canvas` response positions in blocks of `block_length`."""
-    memory = Memory(cache or {"name": "none"}, len(question.prompt), canvas, block_length, shifted)
+    sees = model.sizes.attention_block if isinstance(model, ReferenceTransformer) else 0
+    memory = Memory(cache or {"name": "none"}, len(question.prompt), canvas, block_length, shifted, sees)
     answer = Answer(
         ids=[mask_id] * canvas, commit_iteration=[-1] * canvas, source=[MASK] * canvas, confidence=[None] * canvas
     )
@@ -158,8 +160,11 @@ def decode_one(
         return forwards > 0
 
     begin(question, 0, bool(question.proposal))
-    for block in range(canvas // block_length):
-        positions = range(block * block_length, (block + 1) * block_length)
+    # Blocks are counted from the canvas's first position; those of attention from the prompt's.
+    ahead = len(question.prompt) % block_length if sees else 0
+    for block in range(-(-(canvas + ahead) // block_length)):
+        begins = block * block_length - ahead
+        positions = range(max(0, begins), min(canvas, begins + block_length))
         k = 0
         while True:
             masked = [i for i in positions if answer.ids[i] == mask_id]
@@ -181,13 +186,22 @@ def decode_one(
                 for i in soft
                 if answer.ids[i] == mask_id
             }
-            first, last, only = memory.span(block, k, answer.ids, mask_id, weight)
+            if memory.cache["name"] == "exact":
+                for first, last in memory.finished(positions.start, answer.ids, mask_id):
+                    embedded = model.embed([*question.prompt, *answer.ids])
+                    model.logits(embedded[first:last], first, memory.kept)
+                    memory.costs.append(last - first)
+                    answer.silent += 1
+                first, last, only = memory.beside(positions.start, answer.ids, mask_id)
+            else:
+                first, last, only = memory.span(block, k, answer.ids, mask_id, weight)
             memory.costs.append(last - first)
             match = init.get("norm") == "match"
             logits = response_logits(
                 model, question.prompt, answer.ids, soft, weight, match, mask_id, shifted, first, last, memory.kept
             )
             masked = [i for i in masked if i in logits][: 1 if only else None]
+            revocable = [i for i in revocable if not only or i == positions.start]
             if init.get("by_entropy"):
                 doubt |= {i: entropy(logits[i]) for i in masked}
             revocable = [i for i in revocable if i in logits]
@@ -343,23 +357,54 @@ class Memory:
     canvas: int
     width: int
     shifted: bool
+    sees: int = 0
     kept: Kept = field(default_factory=dict)
     age: int = 0  # forwards since the last full one, itself included
     seen: set[int] = field(default_factory=set)  # response positions that were visible in it
     fed: dict[int, float] = field(default_factory=dict)  # the prior's weights in it
     block: int = 0  # of the last forward
     costs: list[int] = field(default_factory=list)  # positions computed, per forward
+    settled: int | None = None  # exact: so many positions of the sequence have keys and values that stay
+
+    def reads_first(self, start: int, ids: list[int], mask_id: int) -> bool:
+        """Whether the block's first token, at `start`, is to be read from the state before the block alone."""
+        published = self.shifted and self.cache["commit"] == "separate" and self.cache["first_token"] == "commit"
+        return published and (self.prompt + start) % self.sees == 0 and ids[start] == mask_id
+
+    def finished(self, start: int, ids: list[int], mask_id: int) -> list[tuple[int, int]]:
+        """What has to be computed, once its tokens stand, before the block that holds response position `start`, when
+        nothing is to be read from it."""
+        block = (self.prompt + start) // self.sees * self.sees
+        waits = self.settled is not None and self.settled < block and self.cache["commit"] == "separate"
+        if not waits or self.reads_first(start, ids, mask_id):
+            return []
+        begin, self.settled = self.settled, block
+        return [(begin, block)]
+
+    def beside(self, start: int, ids: list[int], mask_id: int) -> tuple[int, int, bool]:
+        """As `span`, for exact keys and values."""
+        block = (self.prompt + start) // self.sees * self.sees
+        end = min(block + self.sees, self.prompt + self.canvas)
+        before, self.settled = self.settled, block
+        if before is None:
+            return 0, end, False
+        alone = self.reads_first(start, ids, mask_id)
+        if before < block:
+            return (before, block, True) if self.cache["commit"] == "separate" else (before, end, False)
+        always = self.shifted and (self.cache["commit"] == "fused" or self.cache["first_token"] == "window")
+        return max(0, block - (alone or always)), end, False
 
     def span(self, block: int, k: int, ids: list[int], mask_id: int, weight: dict[int, float]) -> tuple[int, int, bool]:
         """First position, the one after the last, and whether only the block's first position may be committed."""
         name, end = self.cache["name"], self.prompt + self.canvas
+        if name == "none":
+            self.kept = {}
+            return 0, end, False
         begin = self.prompt + block * self.width
         first_masked = ids[block * self.width] == mask_id
         published = self.shifted and self.cache.get("first_token") == "refresh" and self.cache["refresh"] != 1
         visible = {i for i, token in enumerate(ids) if token != mask_id}
-        if name == "none":
-            full = True
-        elif name == "freecache":
+        if name == "freecache":
             full = not self.costs
         else:
             full = (

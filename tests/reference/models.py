@@ -26,7 +26,7 @@ def reference_of(transformer: Transformer) -> ReferenceTransformer:
     """The independent model with the same weights."""
     c = transformer.config
     return ReferenceTransformer(
-        published_state(transformer), Sizes(c.n_heads, c.n_kv_heads, c.rope_theta, c.rms_norm_eps)
+        published_state(transformer), Sizes(c.n_heads, c.n_kv_heads, c.rope_theta, c.rms_norm_eps, c.attention_block)
     )
 
 
@@ -41,6 +41,7 @@ def random_models(
     bias: bool = False,
     tying: bool = False,
     loud_mask: bool = False,
+    attention_block: int = 0,
 ) -> tuple[Transformer, ReferenceTransformer]:
     """A float64 model of width 16 with 4 heads; `padded` extra embedding rows. The mask is token vocab_size - 1, the
     end token 0.
@@ -63,6 +64,7 @@ def random_models(
         include_qkv_bias=qkv_bias,
         include_bias=bias,
         weight_tying=tying,
+        attention_block=attention_block,
     )
     generator = torch.Generator().manual_seed(seed)
     transformer = Transformer(config).double().eval().requires_grad_(False)

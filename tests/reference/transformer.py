@@ -19,12 +19,14 @@ Kept = dict[str, tuple[np.ndarray, np.ndarray]]
 
 @dataclass(frozen=True)
 class Sizes:
-    """What a state dict does not tell: head counts, the rotary base, the norm's epsilon."""
+    """What a state dict does not tell: head counts, the rotary base, the norm's epsilon, and how many positions see
+    each other and nothing behind them (0: all see all)."""
 
     n_heads: int
     n_kv_heads: int
     rope_theta: float = 500_000.0
     eps: float = 1e-5
+    attention_block: int = 0
 
 
 class ReferenceTransformer:
@@ -60,7 +62,7 @@ class ReferenceTransformer:
         return out
 
     def _attention(self, layer: str, x: np.ndarray, first: int, kept: Kept) -> np.ndarray:
-        """x [T, d] -> [T, d]: every position looks at every position, one head at a time."""
+        """x [T, d] -> [T, d]: every position looks at every position that it may see, one head at a time."""
         size = x.shape[1] // self.sizes.n_heads
         q, k, v = (self._linear(f"{layer}.{name}", x) for name in ("q_proj", "k_proj", "v_proj"))
         if layer in kept:
@@ -76,6 +78,9 @@ class ReferenceTransformer:
         for h in range(self.sizes.n_heads):
             query = self._rotate(q[:, h * size : (h + 1) * size], first)
             scores = query @ keys[h // group].T / np.sqrt(size)
+            if block := self.sizes.attention_block:
+                for t in range(len(x)):
+                    scores[t, [j for j in range(len(k)) if j // block > (first + t) // block]] = -np.inf
             weights = np.exp(scores - scores.max(axis=1, keepdims=True))
             heads.append(weights / weights.sum(axis=1, keepdims=True) @ values[h // group])
         return self._linear(f"{layer}.attn_out", np.concatenate(heads, axis=1))

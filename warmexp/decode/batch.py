@@ -97,7 +97,16 @@ class Batch:
         length, backbone, before = self.s.length, self.backbone, len(self)
         starts = self.prepared(questions, self.starts(questions))
         width = checked_rows.width(self.s.schedule, self.s.schedule.width(length), length.canvas_length)
-        new = Canvas(questions, starts, backbone.mask_id, width, self.s.columns, backbone.vocabulary, backbone.device)
+        new = Canvas(
+            questions,
+            starts,
+            backbone.mask_id,
+            width,
+            self.s.columns,
+            backbone.vocabulary,
+            backbone.device,
+            backbone.attention_block,
+        )
         if self._canvas is None:
             self._canvas = new
         else:

@@ -74,9 +74,12 @@ class Canvas:
     ids [B, L] int64. source [B, L] int8, of SOURCES. committed_at [B, L] int32, the forward of the last commit, or
     after which a token was laid; -1 for masks and for what began there. confidence [B, L] float64, the probability with
     which a token was committed, NaN for what no forward committed. prior [B, L] int64, trust [B, L] float64 (NaN where
-    there is none), weight [B, L] float64 (Start.weight): the proposal. start [B] int64, where the window begins; visits
-    [B] int64, forwards run in it (the k of Eq. 11); forwards [B] int64, run for the question. ended [B] bool, whether a
-    watcher has finished it. columns: what strategies remember. vocabulary: how many tokens there are.
+    there is none), weight [B, L] float64 (Start.weight): the proposal. start [B] int64, where the window begins, and
+    block_start [B] int64, where the block begins of which it shows what is on the canvas (windows.py): the same, but
+    for a backbone whose attention ends at blocks; visits [B] int64, forwards run in it (the k of Eq. 11); forwards [B]
+    int64, run for the question, those not counted that read nothing. ended [B] bool, whether a watcher has finished it.
+    columns: what strategies remember. vocabulary: how many tokens there are. attention_block: of the backbone
+    (ModelConfig).
 
     By question, until it leaves: revocations; nats, the information that each forward has committed; notes, what a
     watcher has said of each forward.
@@ -91,6 +94,7 @@ class Canvas:
         "trust",
         "weight",
         "start",
+        "block_start",
         "visits",
         "forwards",
         "ended",
@@ -106,7 +110,9 @@ class Canvas:
         columns: Mapping[str, Column],
         vocabulary: int = 0,
         device: torch.device | None = None,
+        attention_block: int = 0,
     ):
+        self.attention_block = attention_block
         self.questions, self.mask_id, self.width, self.vocabulary = list(questions), mask_id, width, vocabulary
         tokens = np.stack([s.tokens for s in starts])
         injected = np.stack([s.injected for s in starts])
@@ -125,6 +131,8 @@ class Canvas:
         self.forwards = np.array([s.forwards for s in starts], dtype=np.int64)
         self.ended = np.zeros(rows, dtype=bool)
         self.prompt_length = np.array([len(q.prompt) for q in questions], dtype=np.int64)
+        # Such blocks are counted from the prompt's first position: the canvas's first may begin in the prompt.
+        self.block_start = -(self.prompt_length % width) if attention_block else np.zeros(rows, dtype=np.int64)
         self.rows = _rows(questions, length)
         self.columns = Columns(columns, rows, length, vocabulary, device)
         for row, one in enumerate(starts):

@@ -127,14 +127,18 @@ def listened(owner: object, idle: np.ndarray, questions: Sequence[Question]) -> 
 
 
 def span(owner: Any, value: Any, view: View) -> Span:
-    """What `plan` returned: computed is what is read, and more than that only if it has been kept."""
+    """What `plan` returned: computed is what is read, and more than that only if it has been kept. Where attention ends
+    at blocks it may also be finished blocks alone, and nothing that stands behind a block is ever needed."""
     name, rows = hook_of(owner, "plan"), view.rows.shape
     if not isinstance(value, Span):
         raise UserError(f"{name} has to return a Span; it returned {came(value)}.")
     array(owner, "plan, start:", value.start, rows, "int64")
     array(owner, "plan, end:", value.end, rows, "int64")
     array(owner, "plan, first_only:", value.first_only, rows, "bool")
+    blocks = view.canvas.attention_block
     wrong = (value.start < 0) | (value.start >= view.last) | (value.end < view.last) | (value.end > view.row_length)
+    if blocks:
+        wrong &= (value.start < 0) | (value.start >= value.end) | (value.end != view.seen_from)
     if wrong.any():
         i = int(wrong.argmax())
         raise UserError(
@@ -142,7 +146,7 @@ def span(owner: Any, value: Any, view: View) -> Span:
             f" {view.row_length[i]} positions, and begins before its end; it returned {value.start[i]} to"
             f" {value.end[i]}."
         )
-    part = value.end - value.start < view.row_length
+    part = value.start > 0 if blocks else value.end - value.start < view.row_length
     if part.any() and not owner.keeps:
         raise UserError(
             f"{name} computes a part of a row, and its class keeps nothing: say keeps = True, or compute everything."

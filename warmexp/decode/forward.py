@@ -127,9 +127,7 @@ class Forward:
             lane=None if self.lane is None else self.lane[rows],
             embeddings=None if self.embeddings is None else self.embeddings[here, width],
             mixed=None if self.mixed is None else self.mixed[rows, width],
-            window=self.window.of(rows, torch.from_numpy(self.lengths[rows]))
-            if self.window and isinstance(rows, slice)
-            else None,
+            window=self.window.of(rows) if self.window and isinstance(rows, slice) else None,
         )
 
 
@@ -167,9 +165,12 @@ def forward_of(
     kind = "full"
     if not view.full:
         kind = "block" if (span.end == view.last).all() else "window"
+        if view.canvas.attention_block:
+            kind = "commit" if view.ahead(span).any() else "full" if view.anew(span).all() else "block"
         columns = np.minimum(span.start[:, None] + np.arange(counts.max()), ids.shape[1] - 1)
         ids = np.take_along_axis(ids, columns, 1)
-    window = kept.window(view.rows.tolist(), *map(_host, (span.start, counts, lengths))) if kept else None
+    seen = span.end if view.canvas.attention_block else lengths
+    window = kept.window(view.rows.tolist(), *map(_host, (span.start, counts, seen))) if kept else None
     ids = np.ascontiguousarray(ids[:, : counts.max()])
     return Forward(upload(ids, device), lengths, counts, row, position, kind=kind, window=window)
 

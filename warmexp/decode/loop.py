@@ -40,8 +40,8 @@ from warmexp.decode.meter import Meter
 from warmexp.decode.reading import Asked, Reading, Word
 from warmexp.decode.reanchor import reanchor
 from warmexp.decode.sight import Outlook, Sight
-from warmexp.decode.strategy import Strategies
-from warmexp.decode.view import View
+from warmexp.decode.strategy import Strategies, Strategy
+from warmexp.decode.view import Span, View
 from warmexp.decode.windows import CAP, advance
 from warmexp.models.backbone import Backbone
 from warmexp.models.wanted import upload
@@ -97,10 +97,15 @@ def _step(batch: Batch, view: View) -> None:
     if mixture is not None:
         view = view.with_mixture(checked_rows.shares(s.init, "mixture", mixture, (len(view.rows), view.canvas.length)))
     span = checked_rows.span(s.cache, s.cache.plan(view), view)
-    full = span.end - span.start == view.row_length
-    if full.any() and not full.all():
-        view, span = view.take(full.nonzero()[0]), span.take(full.nonzero()[0])
+    anew, ahead = view.anew(span), view.ahead(span)
+    first = anew if anew.any() else ahead
+    if first.any() and not first.all():
+        view, span = view.take(first.nonzero()[0]), span.take(first.nonzero()[0])
         rows = view.rows
+    if span.silent is not None and span.silent.any():
+        silent = span.silent.nonzero()[0]
+        _keep(batch, view.take(silent), span.take(silent))
+        return
     view = view.within(span)
     if view.lane is None:
         checked_rows.something_read(s.cache, view)
@@ -132,13 +137,30 @@ def _step(batch: Batch, view: View) -> None:
         edit = edit.ending(Finish(over, sight.token, sight.confidence))
         view.canvas.note(view.rows, checked.notes(s.watch, s.watch.note(view, sight), view))
     for one in s:
-        for name, value in checked.named(one, "remember", one.remember(view, reading, edit), one.columns).items():
-            checked.column(one, name, value, one.columns[name], view)
-            view.canvas.columns.store(name, view.rows, view.positions, value)
+        _remember(one, view, reading, edit)
     view.canvas.apply(edit)
     if view.laid is not None:
         batch.canvas.adopt(view.canvas, view.rows, view.laid)
     batch.charge(rows)
+
+
+def _keep(batch: Batch, view: View, span: Span) -> None:
+    """A forward over finished blocks, for their keys and values. It reads nothing (but one hidden state in a row, which
+    tells whether numbers are finite): no strategy but the cache hears of it, and it is no iteration of the question."""
+    view = view.within(span)
+    request = forward_of(view, span, batch.kept, batch.backbone.device)
+    request.row, request.position = np.arange(len(view.rows)), span.end - 1 + view.shift
+    batch.meter.forward(request, view.questions)
+    reading = Reading.of(view, np.empty(0, dtype=np.int64), np.empty(0))
+    edit = Edit(view.rows, view.positions, view.masked, reading.token, reading.confidence)
+    _remember(batch.s.cache, view, reading, edit)
+    batch.charge(view.rows)
+
+
+def _remember(one: Strategy, view: View, reading: Reading, edit: Edit) -> None:
+    for name, value in checked.named(one, "remember", one.remember(view, reading, edit), one.columns).items():
+        checked.column(one, name, value, one.columns[name], view)
+        view.canvas.columns.store(name, view.rows, view.positions, value)
 
 
 def _read(

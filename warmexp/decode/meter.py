@@ -21,7 +21,9 @@ from warmexp.models.backbone import Backbone
 from warmexp.models.shadow import leave_one_out
 from warmexp.models.wanted import download, upload
 
-KINDS = ("full", "window", "block", "aux")
+# full: everything that is seen is computed. window, block: a part of it beside what was kept. commit: finished blocks,
+# for their keys and values. aux: what is no forward of the loop.
+KINDS = ("full", "window", "block", "commit", "aux")
 # Positions that are computed at once; a forward of more goes through the backbone in groups of rows, which bounds its
 # activations. On a CPU arithmetic takes the time whatever the group, and a small one stays in its caches; a GPU needs
 # some thousand positions to be busy.
@@ -196,12 +198,13 @@ def _not_finite(question: str, n: int, dtype: torch.dtype) -> str:
 
 @dataclass
 class QuestionSums:
-    """nfe: backbone forwards of the decode loop (every kind but aux); rows: the same, where a question has several
-    candidates in a forward each of them; no_op: those forwards that could change nothing; full_forward_equivalents: Σ
-    query tokens / full row length; token_forwards: Σ query tokens, both over all rows; aux_forwards: the rest, which
-    also counts in those two sums; forward_seconds: the question's shares of the time inside the backbone, aux left out
-    (its time is part of the seconds of whatever asked for it, such as a proposal's); choosing_seconds: of the time
-    spent on logits by the meter; remembered: how many of all these forwards were answered from memory."""
+    """nfe: backbone forwards of the decode loop (every kind but aux); commits: those among them that computed finished
+    blocks for their keys and values; rows: as nfe, where a question has several candidates in a forward each of them;
+    no_op: those forwards that could change nothing; full_forward_equivalents: Σ query tokens / full row length;
+    token_forwards: Σ query tokens, both over all rows; aux_forwards: the rest, which also counts in those two sums;
+    forward_seconds: the question's shares of the time inside the backbone, aux left out (its time is part of the
+    seconds of whatever asked for it, such as a proposal's); choosing_seconds: of the time spent on logits by the meter;
+    remembered: how many of all these forwards were answered from memory."""
 
     nfe: int = 0
     rows: int = 0
@@ -212,6 +215,7 @@ class QuestionSums:
     forward_seconds: float = 0.0
     choosing_seconds: float = 0.0
     remembered: int = 0
+    commits: int = 0
 
     def add(self, row: LedgerRow, i: int) -> None:
         first = not row.lane or row.lane[i] == 0
@@ -220,6 +224,7 @@ class QuestionSums:
         else:
             self.nfe += first
             self.rows += 1
+            self.commits += int(row.kind == "commit")
             self.forward_seconds += row.seconds / len(row.questions)
             self.choosing_seconds += row.choosing / len(row.questions)
         self.remembered += int(row.remembered and first)

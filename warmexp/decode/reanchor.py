@@ -26,7 +26,7 @@ def reanchor(batch: Batch, view: View) -> bool:
     """
     if not batch.s.anchor.moves:
         return False
-    canvas, start = view.canvas, view.start
+    canvas, start = view.canvas, view.block_start.clip(0)
     entered = canvas.columns.values["entered"]
     entered[:] = np.where(entered < 0, start, entered)
     rows = (start > entered).nonzero()[0].tolist()

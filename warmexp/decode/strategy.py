@@ -50,6 +50,11 @@ class Setup:
         """How many positions a window has."""
         return self.parts["schedule"].width(self.parts["length"])
 
+    @property
+    def attention_block(self) -> int:
+        """How many positions of the backbone see each other and nothing behind them; 0: all see all."""
+        return getattr(self.parts.get("backbone"), "attention_block", 0)
+
     def said(self, group: str) -> str:
         """How a user writes what was chosen."""
         name = self.names[group]
@@ -295,6 +300,11 @@ class Remask(Strategy, ABC):
         return None
 
     def check(self, setup: Setup) -> None:
+        if self.shadows and setup.attention_block:
+            raise UserError(
+                f"{setup.said('remask')} reads tokens from masks beside the row, which is defined where every position"
+                f" sees every position, and {setup.said('backbone')} has blocks: choose another remask."
+            )
         if self.shadows and setup.parts["cache"].keeps:
             raise UserError(
                 f"{setup.said('remask')} reads tokens from masks beside the row, for which {setup.said('cache')} keeps"
@@ -322,9 +332,20 @@ def in_scope(source: np.ndarray, scope: str) -> np.ndarray:
 class Schedule(Strategy, ABC):
     """Which positions are eligible: a window of fixed width that moves over the canvas."""
 
+    def check(self, setup: Setup) -> None:
+        size, width = setup.attention_block, setup.width
+        if size and size % width:
+            at_most = [n for n in range(1, size + 1) if size % n == 0]
+            raise UserError(
+                f"{setup.said('backbone')} sees blocks of {size} positions, and {setup.said('schedule')} makes windows"
+                f" of {width} that do not divide them: choose schedule=blocks with length.block_length={size}, or for"
+                f" parts of a block one of {', '.join(map(str, at_most[:-1]))}."
+            )
+
     @abstractmethod
     def width(self, length: Length) -> int:
-        """W, in tokens, at most the canvas."""
+        """W, in tokens, at most the canvas. Where the backbone sees blocks (Setup.attention_block), it divides
+        these."""
 
     @abstractmethod
     def advance(self, start: np.ndarray, todo: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
@@ -332,15 +353,26 @@ class Schedule(Strategy, ABC):
 
         Args:
             start: [n] int64, where they began. todo: [n, L] bool, what is masked, or waits for a look by the remask
-            policy.
+            policy. Where the backbone sees blocks both begin with a block, so there is nothing to do in front of the
+            canvas and behind it.
         """
 
 
 class Cache(Strategy):
-    """Which positions a forward computes. keeps: whether keys and values are kept from one forward to the next at
-    all."""
+    """Which positions a forward computes. keeps: whether keys and values are kept from one forward to the next at all.
+    blocks: whether what it keeps are the blocks of a backbone that sees nothing behind them, and no other's."""
 
     keeps: bool = False
+    blocks: bool = False
+
+    def check(self, setup: Setup) -> None:
+        if self.keeps and self.blocks != bool(setup.attention_block):
+            kind = "sees blocks" if setup.attention_block else "has no blocks: every position sees every position"
+            other = "exact" if setup.attention_block else "prefix, dual, freecache"
+            raise UserError(
+                f"{setup.said('backbone')} {kind}, for which {setup.said('cache')} is not made: choose"
+                f" cache=none, {other}."
+            )
 
     def plan(self, view: View) -> Span:
         """What the next forward computes in each row. Rows that need everything get it before the others go on."""
@@ -486,6 +518,11 @@ class Watch(Strategy):
         return None
 
     def check(self, setup: Setup) -> None:
+        if self.looks and setup.attention_block:
+            raise UserError(
+                f"{setup.said('watch')} reads the whole canvas in every forward, and {setup.said('backbone')} cannot"
+                " read behind an unfinished block: choose watch=none."
+            )
         if self.looks and setup.parts["cache"].keeps:
             raise UserError(
                 f"{setup.said('watch')} reads the whole canvas in every forward, of which {setup.said('cache')}"

@@ -18,13 +18,14 @@ from warmexp.rng import bits, uniform
 @dataclass(frozen=True)
 class Span:
     """The positions that a forward computes in each of n rows, start … end-1, counted prompt first; keys and values of
-    all others are those that were kept. first_only: nothing but the window's first position may be committed by it. All
-    [n]; int64, int64, bool.
+    all others are those that were kept. first_only: nothing but the block's first position may be committed by it.
+    silent: nothing is read, it is for the keys and values alone; None: no row. All [n]; int64, int64, bool, bool.
     """
 
     start: np.ndarray
     end: np.ndarray
     first_only: np.ndarray
+    silent: np.ndarray | None = None
 
     @classmethod
     def of(cls, start: Any, end: Any, rows: int, first_only: Any = False) -> Span:
@@ -32,7 +33,8 @@ class Span:
         return cls(*(np.array(np.broadcast_to(value, (rows,))) for value in (start, end, first_only)))
 
     def take(self, index: np.ndarray) -> Span:
-        return Span(self.start[index], self.end[index], self.first_only[index])
+        silent = None if self.silent is None else self.silent[index]
+        return Span(self.start[index], self.end[index], self.first_only[index], silent)
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,16 @@ class View:
     lane: np.ndarray | None = None
     laid: np.ndarray | None = None
 
+    def anew(self, span: Span) -> np.ndarray:
+        """[n] bool, of which rows everything is computed that anything in the window sees."""
+        if not self.canvas.attention_block:
+            return span.end - span.start == self.row_length
+        return (span.start == 0) & (span.end >= self.last)
+
+    def ahead(self, span: Span) -> np.ndarray:
+        """[n] bool, of which rows nothing but what stands before the window's block is computed."""
+        return span.end < self.last
+
     def take(self, index: np.ndarray) -> View:
         """Some of its rows."""
         given = {name: getattr(self, name) for name in ("mixture", "lane", "laid")}
@@ -71,14 +83,18 @@ class View:
         return self if mixture is None else self._with(mixture=mixture)
 
     def within(self, span: Span) -> View:
-        """Eligible is only what the forward reads: not what stands before its span, nor what it may not commit."""
+        """Eligible is only what the forward reads: not what stands before or behind its span, nor what it may not
+        commit."""
         full = bool((span.end - span.start == self.row_length).all())
-        unread = span.start + self.shift - self.first
-        if not span.first_only.any() and (unread <= 0).all():
+        width = self.masked.shape[1]
+        unread, until = (place + self.shift - self.first for place in (span.start, span.end))
+        if span.silent is None and not span.first_only.any() and (unread <= 0).all() and (until >= width).all():
             return self._with(full=full)
-        column = np.arange(self.masked.shape[1])
-        read = column >= unread[:, None]
-        free = ~span.first_only[:, None] | (column == 0)
+        column = np.arange(width)
+        read = (column >= unread[:, None]) & (column < until[:, None])
+        if span.silent is not None:
+            read &= ~span.silent[:, None]
+        free = ~span.first_only[:, None] | (column == self.lead[:, None])
         return self._with(masked=self.masked & read & free, revocable=self.revocable & read, full=full)
 
     def _with(self, **changes: Any) -> View:
@@ -98,6 +114,18 @@ class View:
     def start(self) -> np.ndarray:
         """[n] int64, the response position at which the window begins."""
         return self.canvas.start[self.rows]
+
+    @cached_property
+    def block_start(self) -> np.ndarray:
+        """[n] int64, where the block begins of which the window shows what is on the canvas: `start`, but where blocks
+        are those of the backbone's attention. Then it may be before the canvas, or behind the window's first columns,
+        which are finished."""
+        return self.canvas.block_start[self.rows]
+
+    @cached_property
+    def lead(self) -> np.ndarray:
+        """[n] int64, the column in which the block's first position stands."""
+        return (self.block_start - self.start).clip(0)
 
     @cached_property
     def positions(self) -> np.ndarray:
@@ -121,8 +149,21 @@ class View:
 
     @cached_property
     def last(self) -> np.ndarray:
-        """[n] int64, where it ends there (past the last position)."""
-        return self.first + self.canvas.width
+        """[n] int64, where what may be eligible in it ends there (past the last position)."""
+        return self.first + self.canvas.width + np.minimum(self.block_start - self.start, 0)
+
+    @cached_property
+    def seen_from(self) -> np.ndarray:
+        """[n] int64, where in its row the block of attention begins in which the window stands; 0 without such
+        blocks."""
+        size = self.canvas.attention_block
+        return (self.first + self.lead) // size * size if size else np.zeros_like(self.first)
+
+    @cached_property
+    def seen_until(self) -> np.ndarray:
+        """[n] int64, where it ends (past the last position): nothing in the window sees what stands there or behind."""
+        size = self.canvas.attention_block
+        return np.minimum(self.seen_from + size, self.row_length) if size else self.row_length
 
     @cached_property
     def row_length(self) -> np.ndarray:

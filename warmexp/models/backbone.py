@@ -98,9 +98,8 @@ class Backbone:
         """
         lengths, row, position = lengths.cpu(), row.cpu(), position.cpu()
         column = position - self.shift - (window.starts[row] if window else 0)
-        valid = np.arange(window.width if window else ids.shape[1]) < lengths.numpy()[:, None]
-        mask = None if valid.all() else upload(valid[:, None, None], ids.device)
         width, extra = ids.shape[1], self._padding(*ids.shape)
+        mask = self._mask(lengths.numpy(), window, width, extra, ids.device)
         x = pad(self.embed(ids) if embeddings is None else embeddings, (0, 0, 0, extra))
         wanted = Wanted.of(row, column, len(lengths), x.device, self._rows)
         if window is not None:
@@ -112,6 +111,28 @@ class Backbone:
         else:
             hidden = self.transformer(x, mask, wanted=wanted)
         return self.transformer.head(hidden)[: len(row)]
+
+    def _mask(
+        self, lengths: np.ndarray, window: Window | None, width: int, extra: int, device: torch.device
+    ) -> Tensor | None:
+        """Who sees whom, [B, 1, 1 or T, keys] bool on the device; None where everybody sees everything."""
+        keys = np.arange(window.width if window else width)
+        valid = keys < lengths[:, None]
+        size = self.attention_block
+        if not size:
+            return None if valid.all() else upload(valid[:, None, None], device)
+        starts = window.starts.numpy() if window else np.zeros_like(lengths)
+        block = (starts[:, None] + np.arange(width + extra)) // size
+        if valid.all() and (block[:, 0] >= keys[-1] // size).all():
+            return None  # the row's last block, beside what stands before it
+        seen = upload(keys // size, device) <= upload(block, device)[:, None, :, None]
+        return seen if valid.all() else seen & upload(valid[:, None, None], device)
+
+    @property
+    def attention_block(self) -> int:
+        """How many positions see each other and nothing behind them; 0: every position sees every position."""
+        config = getattr(self.transformer, "config", None)
+        return 0 if config is None else config.attention_block
 
     @property
     def _rows(self) -> int:

@@ -51,20 +51,21 @@ class KeysValues:
     def window(self, rows: list[int], starts: Tensor, counts: Tensor, lengths: Tensor) -> Window:
         """What one forward of `rows` computes and reads.
 
-        Args (on the host, [B] long): the positions starts … starts + counts - 1 of each row are computed, all `lengths`
-        are attended to.
+        Args (on the host, [B] long): the positions starts … starts + counts - 1 of each row are computed, nothing
+        behind its first `lengths` is attended to.
         """
         start, count, reach = starts.numpy(), counts.numpy(), self.keys.shape[2]
         columns = np.minimum(start[:, None] + np.arange(count.max()), reach - 1)
         same = bool((start == start[0]).all() and (count == count[0]).all())
         full = bool((count == lengths.numpy()).all())
         common = slice(int(start[0]), int(start[0] + count[0])) if same else None
-        return Window(self, rows, starts, counts, upload(columns, self.keys.device), int(lengths.max()), full, common)
+        columns_there = upload(columns, self.keys.device)
+        return Window(self, rows, starts, counts, lengths, columns_there, int(lengths.max()), full, common)
 
 
 @dataclass(frozen=True)
 class Window:
-    """One forward's share of the buffers. starts, counts: [B] on the host; columns: [B, Q], where the computed
+    """One forward's share of the buffers. starts, counts, lengths: [B] on the host; columns: [B, Q], where the computed
     positions are kept, which is also where they stand (but for padding); width: columns that are attended to. full:
     nothing is left to read. common: the columns all rows have in common, if they have all of them in common."""
 
@@ -72,6 +73,7 @@ class Window:
     rows: list[int]
     starts: Tensor
     counts: Tensor
+    lengths: Tensor
     columns: Tensor
     width: int
     full: bool
@@ -86,9 +88,9 @@ class Window:
         """`columns` and so many more on the right, whose keys and values nobody reads."""
         return pad(self.columns, (0, extra), value=self.reach - 1) if extra else self.columns
 
-    def of(self, part: slice, lengths: Tensor) -> Window:
-        """Some of its rows, which have `lengths`."""
-        return self.store.window(self.rows[part], self.starts[part], self.counts[part], lengths)
+    def of(self, part: slice) -> Window:
+        """Some of its rows."""
+        return self.store.window(self.rows[part], self.starts[part], self.counts[part], self.lengths[part])
 
     def layers(self) -> list[Keep]:
         """By layer, what writes this forward's [B, H, Q, D] where they belong and gives back [B, H, width, D]. More

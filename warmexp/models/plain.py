@@ -29,8 +29,8 @@ class PlainForward:
         self.transformer = transformer
         weight, config = transformer.wte.weight, transformer.config
         wide = torch.promote_types(weight.dtype, torch.float32)
-        tables = rotary_tables(torch.arange(length, device=weight.device), config.head_dim, config.rope_theta)
-        self.cos, self.sin = (table[:, : config.head_dim // 2].to(wide) for table in tables)
+        tables = rotary_tables(torch.arange(length, device=weight.device), config.rotary_dim, config.rope_theta)
+        self.cos, self.sin = (table[:, : config.rotary_dim // 2].to(wide) for table in tables)
 
     def logits(self, x: Tensor, start: int, kept: KeysValues | None = None, keep: KeysValues | None = None) -> Tensor:
         """The input embeddings [Q, d] of the positions from `start` on -> [Q, V] logits, computed from these positions
@@ -38,23 +38,29 @@ class PlainForward:
 
         kept: per layer keys (not rotated) and values, [H, T, D] each, T = start (what follows the window is in the
         window) or the whole sequence's (the window's are overwritten). keep: an empty list that is filled with those of
-        the window.
+        the window and of what stands before it.
         """
+        size = self.transformer.config.attention_block
         for n, layer in enumerate(cast("Iterable[Block]", self.transformer.blocks)):
             a = layer.attn_norm(x)
             q, keys, values = (self._heads(p(a)) for p in (layer.q_proj, layer.k_proj, layer.v_proj))
-            if keep is not None:
-                keep.append((keys, values))
+            q, keys = _normed(layer.q_norm, q), _normed(layer.k_norm, keys)
             if kept is not None:
                 keys, values = _merged(kept[n], keys, values, start)
+            if keep is not None:
+                keep.append((keys, values))
+            seen = None if not size else _seen(start, len(x), keys.shape[1], size, x.device)
             groups = q.shape[0] // keys.shape[0]
             q, keys = self._rotated(q, start), self._rotated(keys, 0)
             if groups > 1:
                 keys, values = keys.repeat_interleave(groups, 0), values.repeat_interleave(groups, 0)
-            mixed = F.scaled_dot_product_attention(q[None], keys[None], values[None])[0]
+            mixed = F.scaled_dot_product_attention(q[None], keys[None], values[None], attn_mask=seen)[0]
             x = x + layer.attn_out(mixed.transpose(0, 1).flatten(1))
             a = layer.ff_norm(x)
-            x = x + layer.ff_out(F.silu(layer.ff_proj(a)) * layer.up_proj(a))
+            if layer.experts is None:
+                x = x + layer.ff_out(F.silu(layer.ff_proj(a)) * layer.up_proj(a))
+            else:
+                x = x + torch.stack([layer.experts.one(position) for position in a])
         return self.transformer.head(self.transformer.ln_f(x))
 
     def _heads(self, x: Tensor) -> Tensor:
@@ -62,18 +68,31 @@ class PlainForward:
         return x.unflatten(-1, (-1, self.transformer.config.head_dim)).transpose(0, 1)
 
     def _rotated(self, x: Tensor, start: int) -> Tensor:
-        """Rotary embedding of [H, T, D] at positions start, start + 1, …; the two halves of D are the coordinates of
-        D/2 planes."""
+        """Rotary embedding of [H, T, D] at positions start, start + 1, …; the two halves of the first R of D are the
+        coordinates of R/2 planes."""
         cos, sin = self.cos[start : start + x.shape[1]], self.sin[start : start + x.shape[1]]
-        a, b = x.to(cos.dtype).chunk(2, dim=-1)
-        return torch.cat((a * cos - b * sin, b * cos + a * sin), -1).to(x.dtype)
+        size = cos.shape[1]
+        a, b, rest = x.to(cos.dtype).split([size, size, x.shape[2] - 2 * size], dim=-1)
+        return torch.cat((a * cos - b * sin, b * cos + a * sin, rest), -1).to(x.dtype)
+
+
+def _normed(norm: torch.nn.Module | None, x: Tensor) -> Tensor:
+    return x if norm is None else norm(x)
+
+
+def _seen(start: int, queries: int, keys: int, size: int, device: torch.device) -> Tensor:
+    """[queries, keys] bool: what is in a query's block of `size` positions or before it."""
+    made = torch.zeros(queries, keys, dtype=torch.bool, device=device)
+    for i in range(queries):
+        made[i, : ((start + i) // size + 1) * size] = True
+    return made
 
 
 def _merged(old: tuple[Tensor, Tensor], keys: Tensor, values: Tensor, start: int) -> tuple[Tensor, Tensor]:
     """The whole sequence's keys and values: put behind the kept prefix in new tensors, or written over the window's in
     place."""
-    if old[0].shape[1] == start:
-        return torch.cat((old[0], keys), 1), torch.cat((old[1], values), 1)
+    if old[0].shape[1] < start + keys.shape[1]:
+        return torch.cat((old[0][:, :start], keys), 1), torch.cat((old[1][:, :start], values), 1)
     for whole, new in zip(old, (keys, values), strict=True):
         whole[:, start : start + new.shape[1]] = new
     return old
@@ -111,7 +130,6 @@ class PlainBackbone(Backbone):
         forward = PlainForward(self.transformer, length)
         if slot is None:
             return forward.logits(x, start)
-        if len(x) < length:
-            return forward.logits(x, start, kept=self.kept[slot])
-        self.kept[slot] = []
-        return forward.logits(x, start, keep=self.kept[slot])
+        anew = len(x) == length or (start == 0 and self.attention_block > 0)
+        before, self.kept[slot] = None if anew else self.kept[slot], []
+        return forward.logits(x, start, kept=before, keep=self.kept[slot])

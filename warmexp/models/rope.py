@@ -42,5 +42,5 @@ def stretched(config: ModelConfig, factor: float) -> ModelConfig:
     """
     if factor == 1:
         return config
-    length = ntk_length(factor, config.max_sequence_length, config.rope_theta, config.head_dim)
+    length = ntk_length(factor, config.max_sequence_length, config.rope_theta, config.rotary_dim)
     return replace(config, rope_theta=factor * config.rope_theta, max_sequence_length=length)

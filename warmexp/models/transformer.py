@@ -1,11 +1,12 @@
-"""The one transformer: a bidirectional decoder block stack that LLaDA, Dream and the lab's models share.
+"""The one transformer: a decoder block stack without a causal mask that LLaDA, Dream, SDAR, LLaDA2 and the lab's models
+share.
 
-RMSNorm, rotary positions, grouped-query attention, SwiGLU. It knows nothing about masks, prompts, tokenizers or
-decoding; which position's hidden state predicts which token (aligned or shifted logits) is decided by the caller that
-picks rows for the head.
+RMSNorm, rotary positions, grouped-query attention, SwiGLU or experts (experts.py). It knows nothing about prompts,
+tokenizers or decoding; who sees whom is an attention mask from outside, and which position's hidden state predicts
+which token (aligned or shifted logits) is decided by the caller that picks rows for the head.
 
 Sources: LLaDA (arXiv 2502.09992, its published `config.json`), Dream (arXiv 2508.15487), Qwen2 for biases and grouped
-queries.
+queries, Qwen3 for norms of queries and keys, LLaDA2 (arXiv 2512.15745) for rotary positions of a part of a head.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from warmexp.models.experts import Experts, ExpertsConfig
 from warmexp.models.linear import FEWEST, ROWS, Linear, packs
 from warmexp.models.wanted import Rotary, Wanted
 
@@ -32,6 +34,12 @@ class ModelConfig:
 
     `vocab_size` counts the tokens that have a meaning, `embedding_size` the rows of the embedding table (padded for
     speed). `end_token_ids`: further tokens that end a text, where `eos_token_id` is a list of several.
+
+    attention_block: 0, every position sees every position; B, a position sees those of its own block of B and of the
+    blocks before it, counted from the first position of the row. head_size: of one head; 0 is d_model / n_heads.
+    rotary_size: how many of a head's numbers, from the first on, turn with the position; 0 is all. qk_norm: whether
+    queries and keys are normalised, head by head, before they turn. experts: what stands in the place of the
+    feed-forward, in the layers that are not among its `dense` ones.
     """
 
     d_model: int
@@ -50,10 +58,19 @@ class ModelConfig:
     include_bias: bool = False
     weight_tying: bool = False
     end_token_ids: tuple[int, ...] = ()
+    attention_block: int = 0
+    head_size: int = 0
+    rotary_size: int = 0
+    qk_norm: bool = False
+    experts: ExpertsConfig | None = None
 
     @property
     def head_dim(self) -> int:
-        return self.d_model // self.n_heads
+        return self.head_size or self.d_model // self.n_heads
+
+    @property
+    def rotary_dim(self) -> int:
+        return self.rotary_size or self.head_dim
 
 
 def rotary_tables(positions: Tensor, head_dim: int, theta: float) -> tuple[Tensor, Tensor]:
@@ -71,9 +88,13 @@ def rotary_tables(positions: Tensor, head_dim: int, theta: float) -> tuple[Tenso
 
 
 def _rotate(x: Tensor, rotary: Rotary) -> Tensor:
-    """Rotary embedding; computed in at least float32, returned in x's dtype. x: [B, H, T, D]."""
+    """Rotary embedding; computed in at least float32, returned in x's dtype. x: [B, H, T, D], of which as many numbers
+    turn as there are angles."""
     cos, sin = rotary
-    return (x * cos + x.roll(x.shape[-1] // 2, -1) * sin).to(x.dtype)
+    size = cos.shape[-1]
+    if size < x.shape[-1]:
+        return torch.cat((_rotate(x[..., :size], rotary), x[..., size:]), -1)
+    return (x * cos + x.roll(size // 2, -1) * sin).to(x.dtype)
 
 
 class RMSNorm(nn.Module):
@@ -87,20 +108,25 @@ class RMSNorm(nn.Module):
 
 
 class Block(nn.Module):
-    """Pre-norm attention and SwiGLU. `ff_proj` is the gate, `up_proj` the value, `ff_out` the way down (LLaDA's
-    names)."""
+    """Pre-norm attention and SwiGLU, or experts. `ff_proj` is the gate, `up_proj` the value, `ff_out` the way down
+    (LLaDA's names)."""
 
-    def __init__(self, c: ModelConfig):
+    def __init__(self, c: ModelConfig, layer: int = 0):
         super().__init__()
-        kv = c.n_kv_heads * c.head_dim
+        heads, kv = c.n_heads * c.head_dim, c.n_kv_heads * c.head_dim
         qkv_bias = c.include_qkv_bias or c.include_bias
         self.n_heads, self.n_kv_heads, self.head_dim = c.n_heads, c.n_kv_heads, c.head_dim
         self.attn_norm = RMSNorm(c.d_model, c.rms_norm_eps)
-        self.q_proj = Linear(c.d_model, c.d_model, bias=qkv_bias)
+        self.q_proj = Linear(c.d_model, heads, bias=qkv_bias)
         self.k_proj = Linear(c.d_model, kv, bias=qkv_bias)
         self.v_proj = Linear(c.d_model, kv, bias=qkv_bias)
-        self.attn_out = Linear(c.d_model, c.d_model, bias=c.include_bias)
+        self.attn_out = Linear(heads, c.d_model, bias=c.include_bias)
+        self.q_norm = RMSNorm(c.head_dim, c.rms_norm_eps) if c.qk_norm else None
+        self.k_norm = RMSNorm(c.head_dim, c.rms_norm_eps) if c.qk_norm else None
         self.ff_norm = RMSNorm(c.d_model, c.rms_norm_eps)
+        self.experts = Experts(c.d_model, c.experts) if c.experts and layer not in c.experts.dense else None
+        if self.experts is not None:
+            return
         self.ff_proj = Linear(c.d_model, c.mlp_hidden_size, bias=c.include_bias)
         self.up_proj = Linear(c.d_model, c.mlp_hidden_size, bias=c.include_bias)
         self.ff_out = Linear(c.mlp_hidden_size, c.d_model, bias=c.include_bias)
@@ -117,8 +143,23 @@ class Block(nn.Module):
         feed-forward."""
         x, mixed = self._attended(x, rotary, attention_mask, keep, wanted)
         x = x + self.attn_out(mixed)
-        h = self.ff_norm(x)
-        return x + self.ff_out(F.silu(self.ff_proj(h)) * self.up_proj(h))
+        return x + self.forwarded(self.ff_norm(x))
+
+    def forwarded(self, h: Tensor) -> Tensor:
+        """[..., d] -> [..., d], the feed-forward."""
+        if self.experts is not None:
+            return self.experts(h)
+        return self.ff_out(F.silu(self.ff_proj(h)) * self.up_proj(h))
+
+    def queries(self, h: Tensor) -> Tensor:
+        """[B, T, d] -> [B, H, T, D], not rotated."""
+        q = self._heads(self.q_proj(h))
+        return q if self.q_norm is None else self.q_norm(q)
+
+    def keys_values(self, h: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, T, d] -> [B, H, T, D] each, not rotated."""
+        k = self._heads(self.k_proj(h))
+        return k if self.k_norm is None else self.k_norm(k), self._heads(self.v_proj(h))
 
     def _attended(
         self, x: Tensor, rotary: Rotary, attention_mask: Tensor | None, keep: Keep | None, wanted: Wanted | None
@@ -126,12 +167,14 @@ class Block(nn.Module):
         """What came in and what attention makes of it. On its own, so that queries, keys and values are gone before the
         feed-forward, whose activations are the largest, begins."""
         h = self.attn_norm(x)
-        k, v = _rotate(self._heads(self.k_proj(h)), rotary), self._heads(self.v_proj(h))
+        k, v = self.keys_values(h)
+        k = _rotate(k, rotary)
         if keep is not None:
             k, v = keep(k, v)
         if wanted is not None:
             x, h, rotary = wanted.states_of(wanted.columns_of(x)), wanted.columns_of(h), wanted.rotary_of(rotary)
-        q = _rotate(self._heads(self.q_proj(h)), rotary)
+            attention_mask = wanted.mask_of(attention_mask)
+        q = _rotate(self.queries(h), rotary)
         if self.n_kv_heads != self.n_heads:
             repeat = self.n_heads // self.n_kv_heads
             k, v = k.repeat_interleave(repeat, dim=1), v.repeat_interleave(repeat, dim=1)
@@ -156,7 +199,7 @@ class Transformer(nn.Module):
         if not table.is_meta:  # where there is nothing to draw, torch would import its compiler for it: seconds
             nn.init.normal_(table)
         self.wte = nn.Embedding.from_pretrained(table, freeze=False)
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layers))
+        self.blocks = nn.ModuleList(Block(config, n) for n in range(config.n_layers))
         self.ln_f = RMSNorm(config.d_model, config.rms_norm_eps)
         if not config.weight_tying:
             self.ff_out = Linear(config.d_model, config.embedding_size, bias=False)
@@ -180,8 +223,7 @@ class Transformer(nn.Module):
 
         Args:
             embeddings: [B, T, d_model].
-            attention_mask: boolean, broadcastable to [B, heads, T, keys], True where a query may look; None means
-            everywhere.
+            attention_mask: boolean, [B, 1, T or 1, keys], True where a query may look; None means everywhere.
             positions: [T] or [B, T] rotary positions; 0 … T-1 by default.
             keep: per layer, what supplies the keys and values of the positions that are not among these T.
             reach: more than the largest of `positions`; without it a GPU is waited for to know.
@@ -213,8 +255,8 @@ class Transformer(nn.Module):
     @torch.inference_mode(False)
     def _made(self, reach: int, x: Tensor) -> Rotary:
         positions = torch.arange(-(-reach // ROTARY_STEP) * ROTARY_STEP, device=x.device)
-        cos, sin = rotary_tables(positions, self.config.head_dim, self.config.rope_theta)
-        sin[:, : self.config.head_dim // 2].neg_()
+        cos, sin = rotary_tables(positions, self.config.rotary_dim, self.config.rope_theta)
+        sin[:, : self.config.rotary_dim // 2].neg_()
         wide = torch.promote_types(x.dtype, torch.float32)
         return cos.to(wide), sin.to(wide)
 

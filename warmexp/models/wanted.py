@@ -57,6 +57,12 @@ class Wanted:
         cos, sin = (t[self.columns] if t.dim() == 2 else self.columns_of(t[:, 0]) for t in rotary)
         return cos[:, None], sin[:, None]
 
+    def mask_of(self, mask: Tensor | None) -> Tensor | None:
+        """[B, 1, T, keys] bool -> [B, 1, Q, keys]; one that is the same for all queries stays."""
+        if mask is None or mask.shape[2] == 1:
+            return mask
+        return mask[:, 0].gather(1, self.columns[..., None].expand(-1, -1, mask.shape[-1]))[:, None]
+
     def states_of(self, x: Tensor) -> Tensor:
         """[B, Q, d] -> [R, d]."""
         x = x.flatten(0, 1)

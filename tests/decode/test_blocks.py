@@ -1,0 +1,157 @@
+"""Backbones that see blocks and nothing behind them: every decision equals the slow decoder's, with exact keys and values
+and without, and what is exact changes no token."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.decode.cases import EXPONENTIAL, FROZEN, LINEAR, SOFT, VERIFIED, WARM, Case, cases, check, facts, some
+from tests.reference.models import random_models
+from warmexp.decode.canvas import Question
+from warmexp.decode.loop import decode
+from warmexp.decode.meter import Meter
+from warmexp.decode.strategy import Strategies
+from warmexp.methods.anchor.none import NoAnchor
+from warmexp.methods.cache.exact import ExactCache
+from warmexp.methods.cache.none import NoCache
+from warmexp.methods.init.mask import MaskInit
+from warmexp.methods.length.eos_stop import EosStop
+from warmexp.methods.length.fixed import FixedLength
+from warmexp.methods.remask.none import NoRemask
+from warmexp.methods.schedule.blocks import Blocks
+from warmexp.methods.unmask.threshold import Threshold
+from warmexp.models.backbone import Backbone
+from warmexp.models.plain import PlainBackbone
+
+NONE = {"name": "none"}
+# The canvas, the window, and how many windows a block of attention holds.
+GRIDS = st.sampled_from([(8, 4, 1), (8, 4, 2), (12, 4, 1), (4, 4, 1), (9, 3, 1), (12, 2, 3), (6, 6, 1), (8, 2, 4)])
+CACHES = st.sampled_from([("separate", "commit"), ("separate", "window"), ("fused", "commit")])
+REVISING = st.one_of(st.just(FROZEN), LINEAR, EXPONENTIAL)
+INITS = st.one_of(st.just({"name": "mask"}), WARM, SOFT, VERIFIED)
+
+
+def exact(commit: str, first_token: str) -> dict:
+    return {"name": "exact", "commit": commit, "first_token": first_token}
+
+
+@st.composite
+def blocky(draw, **kinds) -> Case:
+    canvas, window, windows = draw(GRIDS)
+    case = draw(cases(grids=st.just((canvas, window)), **kinds))
+    return case.but(model=case.model | {"attention_block": window * windows})
+
+
+@some(40)
+@given(case=blocky(inits=INITS, remasks=REVISING), cache=st.one_of(st.just(NONE), CACHES.map(lambda c: exact(*c))))
+def test_as_the_slow_decoder(case, cache):
+    check(case.but(cache=cache))
+
+
+@some(40)
+@given(case=blocky(inits=INITS, remasks=REVISING), commit=CACHES)
+def test_exact_is_exact(case, commit):
+    """Tokens, order and revisions are those of no cache; where a shifted model's commit forward writes a token, as
+    published, that is one iteration more, so they are not."""
+    cached = case.but(cache=exact(*commit), shifted=case.shifted and commit != ("separate", "commit"))
+    plain = cached.but(cache=NONE)
+    free = ("nfe", "token_forwards")
+    ours, theirs = (
+        [{k: v for k, v in facts(one).items() if k not in free} for one in c.decode()] for c in (cached, plain)
+    )
+    assert ours == theirs
+    for one, other in zip(cached.decode(), plain.decode(), strict=True):
+        assert one.confidence == pytest.approx(other.confidence, abs=1e-9, nan_ok=True)
+        assert one.cost.nfe - one.cost.commits == other.cost.nfe or commit[0] == "fused"
+        assert commit[0] != "fused" or (one.cost.nfe, one.cost.commits) == (other.cost.nfe, 0)
+
+
+def strategies(cache, canvas=12, window=4, tau=0.5, stop=False) -> Strategies:
+    length = (EosStop if stop else FixedLength)(canvas, window)
+    return Strategies(MaskInit(), Threshold(tau), NoRemask(), Blocks(), cache, length, NoAnchor())
+
+
+def questions(count: int = 4) -> list[Question]:
+    draw = np.random.default_rng(3)
+    return [Question(f"q{i}", tuple(draw.integers(1, 14, 3 + i).tolist())) for i in range(count)]
+
+
+def backbone(block: int = 4, logits: str = "aligned", kind=Backbone, seed: int = 0) -> Backbone:
+    return kind(random_models(seed, n_layers=2, attention_block=block)[0], mask_id=15, eos_id=0, logits=logits)
+
+
+@pytest.mark.parametrize("logits", ["aligned", "shifted"])
+@pytest.mark.parametrize("cache", [ExactCache(), ExactCache("fused"), ExactCache("separate", "window"), NoCache()])
+def test_batches_and_the_plain_engine_say_the_same(cache, logits):
+    made = decode(backbone(logits=logits), questions(), strategies(cache))
+    alone = [decode(backbone(logits=logits), [q], strategies(cache))[0] for q in questions()]
+    plain = [decode(backbone(logits=logits, kind=PlainBackbone), [q], strategies(cache))[0] for q in questions()]
+    assert [facts(one) for one in made] == [facts(one) for one in alone] == [facts(one) for one in plain]
+
+
+@pytest.mark.parametrize("prompt", [1, 3, 4, 5, 8])
+def test_windows_are_the_blocks_of_the_row(prompt):
+    """The first ends where the prompt's last block does, the last where the canvas ends; commits stay in them."""
+    meter = Meter(backbone())
+    question = Question("q", tuple(range(1, prompt + 1)))
+    (done,) = decode(meter.backbone, [question], strategies(NoCache(), tau=1.1), meter=meter)
+    order = np.array(done.commit_iteration)
+    blocks = (prompt + np.arange(12)) // 4
+    assert all(order[blocks < b].max() < order[blocks == b].min() for b in set(blocks.tolist()) - {blocks[0]})
+
+
+def test_what_every_forward_computes():
+    """Prompt and first block, then a block beside what was kept, and between two blocks the finished one once more."""
+    question = Question("q", (1, 2, 3, 4, 5, 6))
+    two, four = [("block", 2)], [("block", 4)]
+    for commit, expected in (
+        ("separate", [("full", 8), *four, ("commit", 4), *four * 4, ("commit", 4), *two * 2]),
+        ("fused", [("full", 8), *four, ("block", 8), *four * 3, ("block", 6), *two]),
+    ):
+        meter = Meter(backbone())
+        (done,) = decode(meter.backbone, [question], strategies(ExactCache(commit), 8, tau=1.1), meter=meter)
+        shown = [(row.kind, row.query_tokens[0]) for row in meter.ledger]
+        assert shown == expected
+        assert done.cost.commits == Counter(kind for kind, _ in shown)["commit"]
+        assert done.cost.nfe == len(shown) and len(done.nats) == done.cost.nfe - done.cost.commits
+
+
+def test_a_shifted_model_reads_a_block_s_first_token_from_the_commit():
+    question = Question("q", (1, 2, 3, 4))
+    meter = Meter(backbone(logits="shifted"))
+    (done,) = decode(meter.backbone, [question], strategies(ExactCache(), 8, tau=1.1), meter=meter)
+    assert Counter(row.kind for row in meter.ledger) == {"full": 1, "commit": 1, "block": 6}
+    assert done.commit_iteration[4] == 4 and meter.ledger[4].kind == "commit"
+
+
+def test_a_block_that_was_laid_whole_is_committed_with_the_next():
+    """Nothing is to be done in it, so no forward is of it: one commit forward is of both."""
+    case = Case(
+        (Question("q", (1, 2, 3, 4), tuple(range(1, 9))),), {"name": "token_inject", "rho": 1.0},
+        {"name": "threshold", "tau": 1.1, "temperature": 0.0}, FROZEN, 12, 4, False, 0,
+        {"seed": 1, "vocab_size": 16, "attention_block": 4}, exact("separate", "commit"),
+    )  # fmt: skip
+    check(case)
+    assert case.decode()[0].cost.commits == 0  # the first forward computes all that stands before the window
+
+
+def test_it_stops_at_the_end_of_the_answer():
+    """In the block in which an end token stands behind nothing but tokens; up to it nothing changes."""
+    found = 0
+    for seed in range(3):
+        b = backbone(seed=seed)
+        ends = replace(b, end_ids=(0, 3, 5))
+        for question in questions(2):
+            (whole,) = decode(ends, [question], strategies(ExactCache()))
+            for cache in (ExactCache(), ExactCache("fused"), NoCache()):
+                (done,) = decode(ends, [question], strategies(cache, stop=True))
+                end = next((i for i, token in enumerate(whole.ids) if token in ends.end_ids), 12)
+                assert done.ids[: end + 1] == whole.ids[: end + 1]
+                found += done.cost.nfe < whole.cost.nfe
+    assert found > 2
