@@ -3,6 +3,8 @@ and without, and what is exact changes no token."""
 
 from __future__ import annotations
 
+import json
+import re
 from collections import Counter
 from dataclasses import replace
 
@@ -13,10 +15,13 @@ from hypothesis import strategies as st
 
 from tests.decode.cases import EXPONENTIAL, FROZEN, LINEAR, SOFT, VERIFIED, WARM, Case, cases, check, facts, some
 from tests.reference.models import random_models
+from warmexp.api import composed, run_overrides
+from warmexp.config.plan import plan
 from warmexp.decode.canvas import Question
 from warmexp.decode.loop import decode
 from warmexp.decode.meter import Meter
 from warmexp.decode.strategy import Strategies
+from warmexp.errors import UserError
 from warmexp.methods.anchor.none import NoAnchor
 from warmexp.methods.cache.exact import ExactCache
 from warmexp.methods.cache.none import NoCache
@@ -62,11 +67,12 @@ def test_exact_is_exact(case, commit):
     cached = case.but(cache=exact(*commit), shifted=case.shifted and commit != ("separate", "commit"))
     plain = cached.but(cache=NONE)
     free = ("nfe", "token_forwards")
+    made, expected = cached.decode(), plain.decode()
     ours, theirs = (
-        [{k: v for k, v in facts(one).items() if k not in free} for one in c.decode()] for c in (cached, plain)
+        [{k: v for k, v in facts(one).items() if k not in free} for one in done] for done in (made, expected)
     )
     assert ours == theirs
-    for one, other in zip(cached.decode(), plain.decode(), strict=True):
+    for one, other in zip(made, expected, strict=True):
         assert one.confidence == pytest.approx(other.confidence, abs=1e-9, nan_ok=True)
         assert one.cost.nfe - one.cost.commits == other.cost.nfe or commit[0] == "fused"
         assert commit[0] != "fused" or (one.cost.nfe, one.cost.commits) == (other.cost.nfe, 0)
@@ -137,8 +143,9 @@ def test_a_block_that_was_laid_whole_is_committed_with_the_next():
         {"name": "threshold", "tau": 1.1, "temperature": 0.0}, FROZEN, 12, 4, False, 0,
         {"seed": 1, "vocab_size": 16, "attention_block": 4}, exact("separate", "commit"),
     )  # fmt: skip
-    check(case)
-    assert case.decode()[0].cost.commits == 0  # the first forward computes all that stands before the window
+    (done,) = case.decode()
+    assert facts(done) == facts(case.reference(case.questions[0]))
+    assert done.cost.commits == 0  # the first forward computes all that stands before the window
 
 
 def test_it_stops_at_the_end_of_the_answer():
@@ -155,3 +162,44 @@ def test_it_stops_at_the_end_of_the_answer():
                 assert done.ids[: end + 1] == whole.ids[: end + 1]
                 found += done.cost.nfe < whole.cost.nfe
     assert found > 2
+
+
+LINES = {
+    "schedule=canvas": "schedule=canvas makes windows of 12 that do not divide them",
+    "length.block_length=6": "schedule=blocks makes windows of 6 that do not divide them: choose schedule=blocks with",
+    "cache=prefix": "sees blocks, for which cache=prefix is not made: choose cache=none, exact",
+    "cache=dual": "cache=dual is not made",
+    "cache=freecache": "cache=freecache is not made",
+    "watch=prophet": "watch=prophet reads the whole canvas in every forward",
+    "remask=wino": "remask=wino reads tokens from masks beside the row",
+    "init=verified init.score=shadow": "init.score=shadow reads tokens from masks beside the row",
+}
+
+
+@pytest.mark.parametrize(("line", "said"), LINES.items())
+def test_what_needs_the_canvas_to_the_right_is_refused(line, said):
+    words = [
+        "backbone.attention_block=4",
+        "length.canvas_length=12",
+        "length.block_length=4",
+        "proposer=oracle",
+        "proposer.tail=eos",
+    ]
+    with pytest.raises(UserError, match=re.escape(said)):
+        plan(*composed([*words, *line.split()]))
+
+
+def test_exact_needs_blocks():
+    with pytest.raises(UserError, match="has no blocks: every position sees every position, for which cache=exact"):
+        plan(*composed(["cache=exact"]))
+
+
+def test_a_run_says_how_many_forwards_were_commits(tmp_path):
+    words = ["backbone.attention_block=16", "cache=exact", "task.limit=2", f"outputs={tmp_path}", "device=cpu"]
+    summary, folder = run_overrides(words)
+    records = [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
+    assert all(0 < record["commit_forwards"] < record["nfe"] for record in records)
+    without = sum(record["nfe"] - record["commit_forwards"] for record in records) / 2
+    assert summary["nfe_without_commits_mean"] == without
+    identity = json.loads((folder / "identity.json").read_text()) if (folder / "identity.json").exists() else None
+    assert identity is None or identity["backbone"]["attention_block"] == 16

@@ -12,6 +12,7 @@ import traceback
 from typing import Any
 
 from warmexp.api import composed
+from warmexp.check_method.problems import Stand, model_config
 from warmexp.check_method.suite import conform
 from warmexp.config.instantiate import parts
 from warmexp.config.keys import options
@@ -39,6 +40,8 @@ def compositions(words: list[str]) -> list[tuple[str, dict[str, Any]]]:
         try:
             cfg, choices = composed(line)
             made = parts(cfg, (*BASES, "proposer"))
+            width = made["schedule"].width(made["length"])
+            made["backbone"] = Stand(model_config(width * made["cache"].blocks))
             setup = Setup(made, {group: str(choices.get(group)) for group in made}, options)
             for group in BASES:
                 for one in made[group] if group in LISTS else (made[group],):

@@ -106,7 +106,10 @@ def problems(nodes: dict[str, Any], seeds: Sequence[int]) -> Iterator[Problem]:
     """A problem per seed for what the nodes compose, the same at every call; logits are aligned for even seeds, shifted
     for odd ones."""
     for seed in seeds:
-        yield Problem(_backbone(seed), [_question(Random(f"{seed} {i}"), i) for i in range(QUESTIONS)], nodes, seed)
+        blocks = BLOCK * parts(nodes, BASES)["cache"].blocks
+        yield Problem(
+            _backbone(seed, blocks), [_question(Random(f"{seed} {i}"), i) for i in range(QUESTIONS)], nodes, seed
+        )
 
 
 def _question(draw: Random, index: int) -> Question:
@@ -120,9 +123,16 @@ def _question(draw: Random, index: int) -> Question:
     return Question(f"q{index}", tokens(draw.randint(1, 7)), proposal, trust, written, numeric)
 
 
-def _backbone(seed: int) -> Backbone:
-    """Random weights so large that confidences spread over (0, 1) and no two of them are equal."""
-    config = ModelConfig(
+@dataclass(frozen=True)
+class Stand:
+    """What a method's `check` asks of a backbone that is not there yet: its config."""
+
+    config: ModelConfig
+
+
+def model_config(attention_block: int = 0) -> ModelConfig:
+    """Of the models of the problems."""
+    return ModelConfig(
         d_model=16,
         n_layers=2,
         n_heads=4,
@@ -134,8 +144,13 @@ def _backbone(seed: int) -> Backbone:
         mask_token_id=MASK,
         eos_token_id=END,
         rope_theta=100.0,
+        attention_block=attention_block,
     )
-    transformer = Transformer(config).double().eval().requires_grad_(False)
+
+
+def _backbone(seed: int, attention_block: int) -> Backbone:
+    """Random weights so large that confidences spread over (0, 1) and no two of them are equal."""
+    transformer = Transformer(model_config(attention_block)).double().eval().requires_grad_(False)
     generator = torch.Generator().manual_seed(seed)
     for name, weight in transformer.state_dict().items():
         drawn = torch.randn(weight.shape, generator=generator, dtype=torch.float64)

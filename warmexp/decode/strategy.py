@@ -53,7 +53,8 @@ class Setup:
     @property
     def attention_block(self) -> int:
         """How many positions of the backbone see each other and nothing behind them; 0: all see all."""
-        return getattr(self.parts.get("backbone"), "attention_block", 0)
+        config = getattr(self.parts.get("backbone"), "config", None)
+        return 0 if config is None else config.attention_block
 
     def said(self, group: str) -> str:
         """How a user writes what was chosen."""

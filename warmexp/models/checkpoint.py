@@ -8,7 +8,7 @@ executed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,8 @@ class Checkpoint:
 
     path: `lab:backbone`, a local folder or a hub name; revision: hub revision. dtype: of weights and activations.
     logits: `aligned` (LLaDA), `shifted` by one (Dream; the lab's backbone), or `auto`: the layout's own.
+    attention_block: how many positions see each other and nothing behind them (ModelConfig): `auto`, what the layout or
+    its config.json says, or a number, for a model that was trained with another; 0 is full attention.
     rope_factor: λ ≥ 1 multiplies the rotary base, for prompts longer than the model was trained on (rope.py); 1 changes
     nothing.
     template: the text around a prompt; special tokens in it are recognised, those in the prompt itself are not.
@@ -48,6 +50,7 @@ class Checkpoint:
     revision: str | None = None
     dtype: str = "float32"
     logits: str = "auto"
+    attention_block: Any = "auto"
     rope_factor: float = 1.0
     template: str = "{prompt}"
     template_start: str = ""
@@ -66,6 +69,10 @@ class Checkpoint:
             1e6,
             "λ, by which the rotary base is multiplied; 1 leaves it alone",
         )
+        if self.attention_block != "auto":
+            check_range(
+                "backbone.attention_block", self.attention_block, 0, 2**20, "positions that see each other; 0: all do"
+            )
         if self.template.count("{prompt}") != 1:
             raise UserError(f"backbone.template={self.template!r} must contain {{prompt}} exactly once.")
 
@@ -83,7 +90,10 @@ class Checkpoint:
 
     @cached_property
     def config(self) -> ModelConfig:
-        return stretched(self._read[1], self.rope_factor)
+        config = self._read[1]
+        if self.attention_block != "auto":
+            config = replace(config, attention_block=int(self.attention_block))
+        return stretched(config, self.rope_factor)
 
     @cached_property
     def _model(self) -> str:
@@ -129,6 +139,7 @@ class Checkpoint:
             "dtype": self.dtype,
             "logits": self.alignment,
             "rope_factor": float(self.rope_factor),
+            **({"attention_block": self.config.attention_block} if self.config.attention_block else {}),
             "template": self.template,
             "end": self.end_tokens or [],
             # Which of its files' settings are not followed, where there are any: earlier versions followed them.

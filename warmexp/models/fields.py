@@ -11,7 +11,7 @@ from warmexp.models.files import shown
 
 _MOST = 2**31 - 1
 # Keys of a rotary description that say nothing beyond the plain one.
-_PLAIN_ROPE = {"rope_type": "default", "type": "default", "partial_rotary_factor": 1}
+_PLAIN_ROPE = {"rope_type": "default", "type": "default"}
 
 
 @dataclass(frozen=True)
@@ -58,12 +58,14 @@ class Fields:
             raise self.refuse(name, "which is neither true nor false: check the checkpoint")
         return value
 
-    def token(self, name: str, rows: int) -> int:
-        return self._token(name, self.raw.get(name), rows)
+    def token(self, name: str, rows: int, default: int | None = None) -> int:
+        value = self.raw.get(name)
+        return self._token(name, default if value is None else value, rows)
 
-    def tokens(self, name: str, rows: int) -> tuple[int, ...]:
+    def tokens(self, name: str, rows: int, default: int | None = None) -> tuple[int, ...]:
         """One token or a list of some, each once."""
         value = self.raw.get(name)
+        value = default if value is None else value
         listed = value if isinstance(value, list) else [value]
         if not listed:
             raise self.refuse(name, "which names no token: check the checkpoint")
@@ -72,19 +74,22 @@ class Fields:
     def _token(self, name: str, value: Any, rows: int) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < rows:
             raise self.refuse(
-                name, f"which is not a token: the ids are the whole numbers from 0 to {rows - 1}: check the checkpoint"
+                name,
+                f"which is not a token: the ids are the whole numbers from 0 to {rows - 1}: check the checkpoint",
+                value,
             )
         return value
 
-    def rope_theta(self) -> float:
-        """The rotary base: `rope_theta`, or what transformers 5 writes in its place, `rope_parameters`.
+    def rope_theta(self, share: float = 1) -> float:
+        """The rotary base: `rope_theta`, or what transformers 5 writes in its place, `rope_parameters`. share: the part
+        of a head that turns.
 
         Raises:
             UserError: none, two that differ, or rotary positions that are stretched in some way (`rope_scaling`, any
             `rope_type` but default), which this transformer does not implement.
         """
-        if self.raw.get("partial_rotary_factor", 1) not in (None, 1):
-            raise self.refuse("partial_rotary_factor", "only 1 is implemented")
+        if self.raw.get("partial_rotary_factor", share) not in (None, share):
+            raise self.refuse("partial_rotary_factor", f"only {share:g} is implemented")
         found = {"rope_theta": self.raw.get("rope_theta")}
         for name in ("rope_parameters", "rope_scaling"):
             value = self.raw.get(name)
@@ -95,7 +100,8 @@ class Fields:
                 if isinstance(value, dict)
                 else None
             )
-            if rest is None or any(k not in _PLAIN_ROPE or v != _PLAIN_ROPE[k] for k, v in rest.items()):
+            plain = _PLAIN_ROPE | {"partial_rotary_factor": share}
+            if rest is None or any(k not in plain or v != plain[k] for k, v in rest.items()):
                 raise self.refuse(name, "only plain rotary positions (rope_type default) are implemented")
             found[f"{name}.rope_theta"] = value.get("rope_theta")
         bases = {name: self._real(name, value, 1, 1e15) for name, value in found.items() if value is not None}

@@ -62,7 +62,7 @@ class GraphedBackbone(Backbone):
             UserError: the forward cannot be recorded.
         """
         shape = recorded_shape(window)
-        if window is None or shape is None:
+        if window is None or shape is None or self.attention_block:  # a mask per query is made anew in each forward
             return super().__call__(ids, lengths, row, position, embeddings, window)
         lengths, row, position = lengths.cpu(), row.cpu(), position.cpu()
         hidden = self._recording(window.store, shape)(

@@ -6,90 +6,22 @@ the same architecture is adding one `Layout`. A field that would make it another
 ignored.
 
 Sources: config.json and the key lists of GSAI-ML/LLaDA-8B-Instruct (LLaDA, arXiv 2502.09992) and
-Dream-org/Dream-v0-Instruct-7B (Dream, arXiv 2508.15487, whose tensors have Qwen2's names).
+Dream-org/Dream-v0-Instruct-7B (Dream, arXiv 2508.15487, whose tensors have Qwen2's names). The others: families.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from warmexp.errors import UserError
+from warmexp.models.families import FAST_DLLM_V2, LLADA2, LLADA_MOE, SDAR
 from warmexp.models.fields import Fields
 from warmexp.models.files import named, read_json
+from warmexp.models.layout import Layout, common_fields, qwen_sizes
 from warmexp.models.transformer import ModelConfig
 
-
-@dataclass(frozen=True)
-class Layout:
-    """How one family publishes its checkpoints.
-
-    logits: the family's alignment (backbone.py). model_type, architecture: how config.json says that it is this one.
-    required: config.json fields without which nothing can be built. fixed: fields that may only have this value (or be
-    absent).
-    sizes: config.json -> ModelConfig's fields. tensors: names outside the blocks, ours -> theirs; block: the prefix of
-    block {n}; parts: names inside a block, ours -> theirs.
-    """
-
-    name: str
-    logits: str
-    model_type: str
-    architecture: str
-    required: tuple[str, ...]
-    fixed: dict[str, Any]
-    sizes: Callable[[Fields], dict[str, Any]]
-    tensors: dict[str, str]
-    block: str
-    parts: dict[str, str] = field(default_factory=dict)
-
-    def published(self, name: str) -> str:
-        """The published name of one of the Transformer's tensors, e.g. `blocks.3.q_proj.weight`."""
-        stem, _, kind = name.rpartition(".")
-        if stem.startswith("blocks."):
-            _, n, part = stem.split(".")
-            return f"{self.block.format(n=n)}{self.parts[part]}.{kind}"
-        return f"{self.tensors[stem]}.{kind}"
-
-    def config(self, raw: dict[str, Any], where: str) -> ModelConfig:
-        """ModelConfig from a parsed config.json; `where` names the checkpoint in messages.
-
-        Raises:
-            UserError: a field is missing, or has a value that this transformer does not implement.
-        """
-        fields = Fields(raw, where)
-        for name, value in self.fixed.items():
-            if raw.get(name, value) != value:
-                raise fields.refuse(name, f"only {value!r} is implemented")
-        for name in _PLAIN:
-            if raw.get(name):  # null and false are absence
-                raise fields.refuse(name, "which is not implemented")
-        missing = [name for name in self.required if name not in fields]
-        if missing:
-            raise UserError(
-                f"{where}: config.json lacks {', '.join(missing)}: give a checkpoint in {self.name}'s published layout."
-            )
-        config = ModelConfig(**self.sizes(fields))
-        if config.d_model % config.n_heads or config.n_heads % config.n_kv_heads or config.head_dim % 2:
-            raise UserError(
-                f"{where}: config.json has {config.n_heads} heads and {config.n_kv_heads} key-value heads for a width"
-                f" of {config.d_model}, which do not divide: check the checkpoint."
-            )
-        if fields.whole("head_dim", config.head_dim) != config.head_dim:
-            raise fields.refuse("head_dim", f"only its width divided by its heads, {config.head_dim}, is implemented")
-        if config.vocab_size > config.embedding_size:
-            raise fields.refuse(
-                "vocab_size", f"which is more than the {config.embedding_size} rows of its embedding table: check it"
-            )
-        ends = (config.eos_token_id, *config.end_token_ids)
-        if config.mask_token_id in ends:
-            raise fields.refuse("mask_token_id", "which is also the end of text: check the checkpoint")
-        if max(ends) >= config.vocab_size:
-            raise fields.refuse(
-                "eos_token_id", f"which is beyond its vocab_size={config.vocab_size}: check the checkpoint"
-            )
-        return config
+__all__ = ["DREAM", "LAYOUTS", "LLADA", "Layout", "read_layout"]
 
 
 def _llada_sizes(c: Fields) -> dict[str, Any]:
@@ -104,44 +36,15 @@ def _llada_sizes(c: Fields) -> dict[str, Any]:
         "include_bias": c.flag("include_bias", False),
         "include_qkv_bias": c.flag("include_qkv_bias", False),
         "weight_tying": c.flag("weight_tying", False),
-        **_common(c, rows),
+        **common_fields(c, rows),
     }
 
 
 def _dream_sizes(c: Fields) -> dict[str, Any]:
-    rows, kinds = c.whole("vocab_size"), c.raw.get("layer_types")
-    if kinds is not None and (not isinstance(kinds, list) or any(kind != "full_attention" for kind in kinds)):
-        raise c.refuse("layer_types", "only full_attention is implemented")
-    return {
-        "d_model": c.whole("hidden_size"),
-        "n_layers": c.whole("num_hidden_layers"),
-        "n_heads": c.whole("num_attention_heads"),
-        "n_kv_heads": c.whole("num_key_value_heads", c.whole("num_attention_heads")),
-        "mlp_hidden_size": c.whole("intermediate_size"),
-        "vocab_size": rows,
-        "embedding_size": rows,
-        "max_sequence_length": c.whole("max_position_embeddings"),
-        "include_qkv_bias": True,  # Qwen2's blocks always have them and its config.json has no field for it
-        "weight_tying": c.flag("tie_word_embeddings", False),
-        **_common(c, rows),
-    }
+    # Qwen2's blocks always have these biases and its config.json has no field for them
+    return {**qwen_sizes(c), "include_qkv_bias": True}
 
 
-def _common(c: Fields, rows: int) -> dict[str, Any]:
-    """What both families call the same. eos_token_id may be a list: the first fills up a response, each of them ends
-    it."""
-    eos, *others = c.tokens("eos_token_id", rows)
-    return {
-        "mask_token_id": c.token("mask_token_id", rows),
-        "eos_token_id": eos,
-        "end_token_ids": tuple(others),
-        "rope_theta": c.rope_theta(),
-        "rms_norm_eps": c.real("rms_norm_eps", 0, 1),
-    }
-
-
-# Fields of either family that would make it another network, or its stored numbers other numbers.
-_PLAIN = ("clip_qkv", "use_mrope", "quantization_config")
 _LLADA_PARTS = ("attn_norm", "q_proj", "k_proj", "v_proj", "attn_out", "ff_norm", "ff_proj", "up_proj", "ff_out")
 
 LLADA = Layout(
@@ -199,7 +102,14 @@ DREAM = Layout(
     },
 )  # fmt: skip
 
-LAYOUTS = {"llada": LLADA, "dream": DREAM}
+LAYOUTS = {
+    "llada": LLADA,
+    "dream": DREAM,
+    "sdar": SDAR,
+    "fast_dllm_v2": FAST_DLLM_V2,
+    "llada_moe": LLADA_MOE,
+    "llada2": LLADA2,
+}
 
 
 def read_layout(folder: Path) -> tuple[Layout, ModelConfig]:
@@ -212,10 +122,14 @@ def read_layout(folder: Path) -> tuple[Layout, ModelConfig]:
     where = f"backbone.path={folder}"
     architectures = raw.get("architectures")
     architectures = architectures if isinstance(architectures, list) else [architectures]
+    # LLaDA-MoE says model_type llada, too: its architecture tells.
     for layout in LAYOUTS.values():
-        if raw.get("model_type") == layout.model_type or layout.architecture in architectures:
+        if layout.architecture in architectures:
             return layout, layout.config(raw, where)
-    known = " and ".join(f"{layout.name} (model_type {layout.model_type})" for layout in LAYOUTS.values())
+    for layout in LAYOUTS.values():
+        if raw.get("model_type") == layout.model_type:
+            return layout, layout.config(raw, where)
+    known = ", ".join(f"{layout.name} (model_type {layout.model_type})" for layout in LAYOUTS.values())
     raise UserError(
         f"{where}: config.json has model_type={named(raw.get('model_type'))}; the layouts that can be read are {known}."
     )

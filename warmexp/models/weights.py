@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 
 from warmexp.errors import UserError, out_of_memory
 from warmexp.models.files import shards, unreadable
-from warmexp.models.layouts import Layout
+from warmexp.models.layout import Layout, Target, targets
 from warmexp.models.transformer import ModelConfig, Transformer
 
 DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -54,7 +54,7 @@ def load_transformer(
         try:
             with safe_open(shard, framework="pt", device=str(device)) as file:
                 for name in (name for name in wanted if stored[name].shard == shard):
-                    loaded[wanted[name][0]] = file.get_tensor(name).to(dtype)
+                    _lay(file.get_tensor(name), wanted[name], loaded, transformer, dtype)
         except (SafetensorError, OSError, RuntimeError, MemoryError) as error:
             if out_of_memory(error):
                 raise UserError(_too_large(folder, dtype, device)) from None
@@ -63,6 +63,27 @@ def load_transformer(
             raise unreadable("backbone.path", shard, error) from None
     transformer.load_state_dict(loaded, assign=True)
     return transformer.requires_grad_(False).eval()
+
+
+def _lay(
+    tensor: torch.Tensor,
+    target: Target,
+    loaded: dict[str, torch.Tensor],
+    transformer: Transformer,
+    dtype: torch.dtype,
+) -> None:
+    """Put a published tensor where it belongs: as it is, a part of its rows, or among those that ours has stacked."""
+    for place in target.places:
+        part = tensor if len(target.places) == 1 else tensor[place.rows].clone()
+        # What is added to a router's scores decides between experts: it stays as exact as the scores.
+        part = part.to(torch.promote_types(dtype, torch.float32) if place.name.endswith("router.bias") else dtype)
+        if place.index is None:
+            loaded[place.name] = part
+            continue
+        if place.name not in loaded:
+            shape = transformer.get_parameter(place.name).shape
+            loaded[place.name] = torch.empty(shape, dtype=dtype, device=part.device)
+        loaded[place.name][place.index] = part
 
 
 def check_weights(folder: Path, layout: Layout, config: ModelConfig) -> dict[str, Stored]:
@@ -80,6 +101,11 @@ def check_weights(folder: Path, layout: Layout, config: ModelConfig) -> dict[str
             f"backbone.path={folder}: config.json has {config.n_layers} layers and the weights {layers}: one is"
             " another model's."
         )
+    if config.experts is not None and config.experts.count > len(stored):
+        raise UserError(
+            f"backbone.path={folder}: config.json has {config.experts.count} experts, more than the weights have"
+            " tensors: one is another model's."
+        )
     table = layout.published("wte.weight")
     if table in stored and stored[table].shape != (config.embedding_size, config.d_model):
         wanted: dict[str, tuple[int, ...]] = {table: (config.embedding_size, config.d_model)}
@@ -95,18 +121,16 @@ _last: list[tuple[Layout, ModelConfig, dict[str, tuple[int, ...]]]] = []
 def _shapes(layout: Layout, config: ModelConfig) -> dict[str, tuple[int, ...]]:
     """Published name -> shape. Those of the last model are kept: the points of a study ask for them again and again."""
     if not _last or _last[0][0] is not layout or _last[0][1] != config:
-        shapes = {name: shape for name, (_, shape) in _wanted(layout, config)[0].items()}
+        shapes = {name: target.shape for name, target in _wanted(layout, config)[0].items()}
         _last[:] = [(layout, config, shapes)]
     return _last[0][2]
 
 
-def _wanted(layout: Layout, config: ModelConfig) -> tuple[dict[str, tuple[str, tuple[int, ...]]], Transformer]:
-    """Published name -> (our name, shape), and the transformer without its weights."""
+def _wanted(layout: Layout, config: ModelConfig) -> tuple[dict[str, Target], Transformer]:
+    """What is published, by name, and the transformer without its weights."""
     with torch.device("meta"):
         transformer = Transformer(config)
-    return {
-        layout.published(name): (name, tuple(tensor.shape)) for name, tensor in transformer.state_dict().items()
-    }, transformer
+    return targets(layout, {name: tensor.shape for name, tensor in transformer.state_dict().items()}), transformer
 
 
 def _headers(folder: Path) -> dict[str, Stored]:

@@ -12,6 +12,7 @@ from warmexp.tasks.score import INVALID
 COSTS = (
     "nfe",
     "rows",
+    "commit_forwards",
     "no_op",
     "aux_forwards",
     "full_forward_equivalents",
@@ -45,5 +46,5 @@ def merged(records: Sequence[dict[str, Any]], same: Callable[[str, str], bool]) 
         {"answer": answer, "correct": record["correct"]["flexible"], "nfe": record["nfe"]}
         for answer, record in zip(answers, records, strict=True)
     ]
-    total = {name: sum(record[name] for record in records) for name in COSTS}
+    total = {name: sum(record[name] for record in records) for name in COSTS if name in records[0]}
     return {**records[winner], **total, "winner": winner, "members": members}

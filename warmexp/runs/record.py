@@ -46,6 +46,7 @@ def record_of(
         "right_tokens": _right_tokens(plan, question, result.ids),
         "nfe": result.cost.nfe,
         "rows": result.cost.rows,
+        **({"commit_forwards": result.cost.commits} if plan.strategies.cache.blocks else {}),
         "no_op": result.cost.no_op,
         "aux_forwards": result.cost.aux_forwards,
         "full_forward_equivalents": result.cost.full_forward_equivalents,

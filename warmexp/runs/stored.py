@@ -90,6 +90,7 @@ class Record(TypedDict, total=False):
     right_tokens: Count | None
     nfe: Cost
     rows: Cost
+    commit_forwards: Count
     no_op: Count
     aux_forwards: Cost
     full_forward_equivalents: Cost

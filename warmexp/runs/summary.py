@@ -22,10 +22,12 @@ def summarise(run_id: str, records: list[dict[str, Any]], oracle: bool, question
     like the others, were taken from memory (decode/memory.py). tokens_per_nfe and tokens_per_second count response
     tokens before the first end token. `…_given_proposal_right` is the accuracy on the questions whose proposal was
     right, `…_wrong` on the others: a prior that is merely copied gives 1 and 0. `accuracy_watched` is that of the
-    answers that a watcher concludes, where one does.
+    answers that a watcher concludes, where one does; `nfe_without_commits_mean` leaves out the forwards over finished
+    blocks that a cache of exact keys and values runs, where there is one.
     """
     n = len(records)
     nfe = [r["nfe"] for r in records]
+    commits = [r["commit_forwards"] for r in records if "commit_forwards" in r]
     tokens = sum(r["response_tokens"] for r in records)
     decode = sum(r["seconds"] for r in records)
     proposals = [r["proposal"] for r in records if r["proposal"]]
@@ -39,6 +41,7 @@ def summarise(run_id: str, records: list[dict[str, Any]], oracle: bool, question
         "nfe_mean": sum(nfe) / n,
         "nfe_ci95": list(bootstrap_mean(nfe)),
         "rows_mean": sum(r.get("rows", r["nfe"]) for r in records) / n,
+        **({"nfe_without_commits_mean": (sum(nfe) - sum(commits)) / n} if commits else {}),
         "no_op_mean": sum(r["no_op"] for r in records) / n,
         "full_forward_equivalents_mean": sum(r["full_forward_equivalents"] for r in records) / n,
         "token_forwards_mean": sum(r["token_forwards"] for r in records) / n,

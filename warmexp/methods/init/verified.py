@@ -17,8 +17,8 @@ import numpy as np
 from warmexp.decode.canvas import Question, Start
 from warmexp.decode.columns import Column
 from warmexp.decode.meter import Meter
-from warmexp.decode.strategy import Init
-from warmexp.errors import check_choice, check_range
+from warmexp.decode.strategy import Init, Setup
+from warmexp.errors import UserError, check_choice, check_range
 from warmexp.methods.init.token_inject import slots
 from warmexp.methods.init.verify import SCORES, confirmed, scores
 
@@ -73,6 +73,14 @@ class Verified(Init):
             1,
             "the probability that its author gives to the whole of a proposal that is read",
         )
+
+    def check(self, setup: Setup) -> None:
+        super().check(setup)
+        if self.score == "shadow" and setup.attention_block:
+            raise UserError(
+                f"init.score=shadow reads tokens from masks beside the row, which is defined where every position sees"
+                f" every position, and {setup.said('backbone')} has blocks: choose init.score=visible or halves."
+            )
 
     def start(self, question: Question, length: int, seed: int) -> Start:
         tokens, covered = slots(question, length)

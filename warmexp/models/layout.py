@@ -1,0 +1,178 @@
+"""What a layout is: how one family's config.json is read, and which of its tensors is which of ours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from warmexp.errors import UserError
+from warmexp.models.fields import Fields
+from warmexp.models.transformer import ModelConfig
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How one family publishes its checkpoints.
+
+    logits: the family's alignment (backbone.py). model_type, architecture: how config.json says that it is this one.
+    required: config.json fields without which nothing can be built. fixed: fields that may only have this value, or be
+    absent (null). refused: fields that may not be there at all (null, false, 0).
+    sizes: config.json -> ModelConfig's fields. tensors: names outside the blocks, ours -> theirs; block: the prefix of
+    block {n}; parts: names inside a block, ours -> theirs, without `.weight` or `.bias` unless ours has it. Several of
+    ours with one name of theirs are its rows, one after the other; {e} in theirs are experts, which ours has in one.
+    """
+
+    name: str
+    logits: str
+    model_type: str
+    architecture: str
+    required: tuple[str, ...]
+    fixed: dict[str, Any]
+    sizes: Callable[[Fields], dict[str, Any]]
+    tensors: dict[str, str]
+    block: str
+    parts: dict[str, str] = field(default_factory=dict)
+    refused: tuple[str, ...] = ()
+
+    def published(self, name: str) -> str:
+        """The published name of one of the Transformer's tensors, e.g. `blocks.3.q_proj.weight`."""
+        stem, _, kind = name.rpartition(".")
+        if stem.startswith("blocks."):
+            _, n, part = stem.split(".", 2)
+            if f"{part}.{kind}" in self.parts:
+                return f"{self.block.format(n=n)}{self.parts[f'{part}.{kind}']}"
+            return f"{self.block.format(n=n)}{self.parts[part]}.{kind}"
+        return f"{self.tensors[stem]}.{kind}"
+
+    def config(self, raw: dict[str, Any], where: str) -> ModelConfig:
+        """ModelConfig from a parsed config.json; `where` names the checkpoint in messages.
+
+        Raises:
+            UserError: a field is missing, or has a value that this transformer does not implement.
+        """
+        fields = Fields(raw, where)
+        for name, value in self.fixed.items():
+            if name in fields and raw[name] != value:
+                raise fields.refuse(name, f"only {value!r} is implemented")
+        for name in (*_PLAIN, *self.refused):
+            if raw.get(name):  # null and false are absence
+                raise fields.refuse(name, "which is not implemented")
+        missing = [name for name in self.required if name not in fields]
+        if missing:
+            raise UserError(
+                f"{where}: config.json lacks {', '.join(missing)}: give a checkpoint in {self.name}'s published layout."
+            )
+        config = ModelConfig(**self.sizes(fields))
+        divides = config.head_size or config.d_model % config.n_heads == 0
+        if not divides or config.n_heads % config.n_kv_heads or config.head_dim % 2 or config.rotary_dim % 2:
+            raise UserError(
+                f"{where}: config.json has {config.n_heads} heads and {config.n_kv_heads} key-value heads for a width"
+                f" of {config.d_model}, which do not divide: check the checkpoint."
+            )
+        if fields.whole("head_dim", config.head_dim) != config.head_dim:
+            raise fields.refuse("head_dim", f"only its width divided by its heads, {config.head_dim}, is implemented")
+        if config.experts is not None:
+            self._check_experts(config, fields)
+        if config.vocab_size > config.embedding_size:
+            raise fields.refuse(
+                "vocab_size", f"which is more than the {config.embedding_size} rows of its embedding table: check it"
+            )
+        ends = (config.eos_token_id, *config.end_token_ids)
+        if config.mask_token_id in ends:
+            raise fields.refuse("mask_token_id", "which is also the end of text: check the checkpoint")
+        if max(ends) >= config.vocab_size:
+            raise fields.refuse(
+                "eos_token_id", f"which is beyond its vocab_size={config.vocab_size}: check the checkpoint"
+            )
+        return config
+
+    def _check_experts(self, config: ModelConfig, fields: Fields) -> None:
+        e = config.experts
+        assert e is not None
+        of = e.count // e.groups
+        if (
+            e.count % e.groups
+            or e.chosen_groups > e.groups
+            or e.chosen > of * e.chosen_groups
+            or (e.groups > 1 and of < 2)
+        ):
+            raise fields.refuse(
+                "num_experts_per_tok",
+                f"which cannot be chosen of {e.count} experts in {e.groups} groups of which {e.chosen_groups} are"
+                " taken: check the checkpoint",
+            )
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a part of a published tensor belongs. name: our tensor. rows: these of the published one. index: as which
+    of our stacked ones; None: ours is not stacked."""
+
+    name: str
+    rows: slice
+    index: int | None = None
+
+
+@dataclass
+class Target:
+    """A published tensor: its shape and what it holds of ours."""
+
+    shape: tuple[int, ...]
+    places: list[Place]
+
+
+def targets(layout: Layout, shapes: Mapping[str, Sequence[int]]) -> dict[str, Target]:
+    """What is published for a transformer, by published name. shapes: of our tensors."""
+    made: dict[str, Target] = {}
+    for name, shape in shapes.items():
+        published = layout.published(name)
+        if "{e}" in published:
+            for e in range(shape[0]):
+                made[published.format(e=e)] = Target(tuple(shape[1:]), [Place(name, slice(0, shape[1]), e)])
+            continue
+        target = made.setdefault(published, Target((0, *shape[1:]), []))
+        first = target.shape[0]
+        target.places.append(Place(name, slice(first, first + shape[0])))
+        target.shape = (first + shape[0], *shape[1:])
+    return made
+
+
+# Fields of any family that would make it another network, or its stored numbers other numbers.
+_PLAIN = ("clip_qkv", "use_mrope", "quantization_config")
+
+
+def common_fields(
+    c: Fields, rows: int, mask: int | None = None, eos: int | None = None, rotary_share: float = 1
+) -> dict[str, Any]:
+    """What all families call the same. eos_token_id may be a list: the first fills up a response, each of them ends it.
+
+    mask, eos: where the family's config.json says nothing of them. rotary_share: the share of a head that turns.
+    """
+    first, *others = c.tokens("eos_token_id", rows, eos)
+    return {
+        "mask_token_id": c.token("mask_token_id", rows, mask),
+        "eos_token_id": first,
+        "end_token_ids": tuple(others),
+        "rope_theta": c.rope_theta(rotary_share),
+        "rms_norm_eps": c.real("rms_norm_eps", 0, 1),
+    }
+
+
+def qwen_sizes(c: Fields, **ids: int) -> dict[str, Any]:
+    """ModelConfig's fields from those that transformers' Qwen2 and Qwen3 have."""
+    rows, kinds = c.whole("vocab_size"), c.raw.get("layer_types")
+    if kinds is not None and (not isinstance(kinds, list) or any(kind != "full_attention" for kind in kinds)):
+        raise c.refuse("layer_types", "only full_attention is implemented")
+    return {
+        "d_model": c.whole("hidden_size"),
+        "n_layers": c.whole("num_hidden_layers"),
+        "n_heads": c.whole("num_attention_heads"),
+        "n_kv_heads": c.whole("num_key_value_heads", c.whole("num_attention_heads")),
+        "mlp_hidden_size": c.whole("intermediate_size"),
+        "vocab_size": rows,
+        "embedding_size": rows,
+        "max_sequence_length": c.whole("max_position_embeddings"),
+        "weight_tying": c.flag("tie_word_embeddings", False),
+        **common_fields(c, rows, **ids),
+    }
