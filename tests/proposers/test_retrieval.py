@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from warmexp.api import planned
+from warmexp.api import planned, run_overrides
 from warmexp.errors import UserError
 from warmexp.io import read_lines
 from warmexp.proposers.proposal import Asked
@@ -98,6 +98,44 @@ def test_gsm8k_gives_its_training_questions(tmp_path):
     with pytest.raises(UserError, match="no training split"):
         alone.training(3)
     assert len(GSM8K(path=str(tmp_path / "train.jsonl"), split="train").training(9)) == 5
+
+
+def test_a_jsonl_task_gives_the_training_file_that_it_names(tmp_path):
+    """Whose first line is not left out for the first question, although neither has an id of its own."""
+    for name, asked in (("test", ["Nadia reads 15 pages."]), ("train", ["Nadia reads 15 pages a day.", *POOL[:2]])):
+        lines = [json.dumps({"question": q, "answer": f"{name} {i} #### {i}"}) for i, q in enumerate(asked)]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(lines))
+    words = [
+        "task=jsonl", f"task.path={tmp_path}/test.jsonl", "proposer=retrieval", "init=token_inject", "rho=1",
+        f"outputs={tmp_path}/out",
+    ]  # fmt: skip
+    plan = planned([*words, f"task.training_path={tmp_path}/train.jsonl"])
+    assert [q.id for q in plan.task.training(2)] == ["jsonl-train-00000", "jsonl-train-00001"]
+    asked = [Asked(q.id, q.prompt, q.solution, q.question) for q in plan.questions]
+    found = dict(plan.proposer.propose(asked, "cpu", 0, lambda *_: None))
+    assert found["jsonl-00000"].text == "train 0 #### 0"
+    with pytest.raises(UserError, match=r"task=jsonl has no training split: give task\.training_path=FILE\.jsonl"):
+        planned(words)
+    with pytest.raises(UserError, match=r"task\.training_path"):
+        planned([*words, f"task.training_path={tmp_path}/missing.jsonl"])
+
+
+@pytest.mark.parametrize("remask", ["joint_threshold", "t2m", "tolerator"])
+def test_a_retrieved_draft_stands_whole_and_is_revised(remask, tmp_path):
+    words = [
+        "proposer=retrieval",
+        "proposer.pool=200",
+        "init=token_inject",
+        "rho=1",
+        "task.limit=4",
+        f"remask={remask}",
+    ]
+    words += ["remask.rounds=2"] if remask == "tolerator" else []
+    summary, folder = run_overrides([*words, f"outputs={tmp_path}"])
+    records = list(read_lines(folder / "records.jsonl"))
+    assert summary["n"] == 4 and any(record["revocations"] for record in records)
+    _, other = run_overrides([*words, "batch_size=1", f"outputs={tmp_path}/again"])
+    assert [one["ids"] for one in records] == [one["ids"] for one in read_lines(other / "records.jsonl")]
 
 
 def test_a_task_without_a_training_split_says_so():

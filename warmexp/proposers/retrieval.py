@@ -55,8 +55,8 @@ class RetrievalProposer(Proposer):
         training = getattr(self._task, "training", None)
         if training is None:
             raise UserError(
-                "proposer=retrieval needs a task with a training split: choose task=lab or task=gsm8k, or another"
-                " proposer."
+                "proposer=retrieval needs a task with a training split: choose task=lab, task=gsm8k, or task=jsonl with"
+                " task.training_path, or another proposer."
             )
         found = training(self.pool)
         if not found:

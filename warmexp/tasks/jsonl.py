@@ -26,6 +26,9 @@ class JsonlTask:
     difference of capital letters.
 
     A question's id is its field `id` where it has one, else its line's number; the draws of a run are keyed by it.
+
+    training_path: a file of the same form that is the training split, from which proposer=retrieval and
+    python -m warmexp.frequencies read; it changes nothing else.
     """
 
     path: str
@@ -36,6 +39,7 @@ class JsonlTask:
     subset_seed: int | None = None
     prompt: str = "Question: {question}\nAnswer:"
     stop: list[str] = field(default_factory=lambda: ["Question:"])
+    training_path: str | None = None
 
     def __post_init__(self) -> None:
         check_prompt("task.prompt", self.prompt)
@@ -55,19 +59,35 @@ class JsonlTask:
         return {"kind": "jsonl", "pattern": self.pattern, "prompt": self.prompt, "stop": list(self.stop)}
 
     def load(self) -> list[TaskQuestion]:
-        rows = read_file("task.path", self.path, (self.question_field, self.answer_field))
-        numbered = [self._question(i, row) for i, row in enumerate(rows)]
+        return subset(self._read("task.path", self.path, "jsonl-"), self.limit, self.subset_seed)
+
+    def training(self, limit: int) -> list[TaskQuestion]:
+        """The first `limit` questions of `training_path`.
+
+        Raises:
+            UserError: there is none.
+        """
+        if self.training_path is None:
+            raise UserError(
+                "task=jsonl has no training split: give task.training_path=FILE.jsonl, whose lines are like those of"
+                " task.path."
+            )
+        return self._read("task.training_path", self.training_path, "jsonl-train-")[:limit]
+
+    def _read(self, key: str, path: str, named: str) -> list[TaskQuestion]:
+        rows = read_file(key, path, (self.question_field, self.answer_field))
+        numbered = [self._question(f"{named}{i:05d}", row) for i, row in enumerate(rows)]
         check_once(
             [(question.id, row) for question, row in zip(numbered, rows, strict=True)],
             "give every question one of its own",
         )
-        return subset(numbered, self.limit, self.subset_seed)
+        return numbered
 
-    def _question(self, i: int, row: Row) -> TaskQuestion:
+    def _question(self, numbered: str, row: Row) -> TaskQuestion:
         solution, question = row.text(self.answer_field), row.text(self.question_field)
         found = self._found(solution)
         prompt = self.prompt.replace("{question}", question)
-        name = row.text("id") if "id" in row.values else f"jsonl-{i:05d}"
+        name = row.text("id") if "id" in row.values else numbered
         if not 1 <= len(name) <= MOST_OF_AN_ID:
             raise UserError(
                 f'{row.where}: "id" has {len(name)} characters: give it 1 to {MOST_OF_AN_ID}, or leave it out.'

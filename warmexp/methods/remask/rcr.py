@@ -24,7 +24,8 @@ class RCR(Remask):
     none. Published with LLaDA's quota (unmask=topk), in the words: fill everything, keep the most confident. Equal
     confidences go by position, the first is revoked first. The released code also takes tokens of blocks that are
     finished; here a window's tokens compete with each other (with length.block_length = length.canvas_length there is
-    no difference).
+    no difference), and its quota rounds otherwise where steps do not divide a window. It keeps running confidence in 32
+    bits.
 
     scope: which visible tokens compete, as in remask=linear; others stay.
     """

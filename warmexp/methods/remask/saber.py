@@ -24,9 +24,11 @@ class Saber(Remask):
 
     Its forwards commit by unmask=saber, whose n is this one's; another rule may commit in its place. As released, Δ is
     about the most probable token of a position, not the one that stands there, and p before its first forward is 0.
-    Two differences from the released code. There, tokens that this forward commits can be among the m (their Δ is that
-    of the mask); here never. There, m is capped at r - 1, which can be more than is committed where fewer than n masks
-    are left; here at one less than is committed, so that every forward leaves one mask less.
+    Three differences from the released code; without them tokens and forwards are the same. There, tokens that this
+    forward commits can be among the m (their Δ is that of the mask); here never. There, m is capped at r - 1, which can
+    be more than is committed where fewer than n masks are left; here at one less than is committed, so that every
+    forward leaves one mask less. And there the n best of fewer than n masks are filled up with visible tokens, which are
+    overwritten by what is most probable now.
 
     least: n ≥ 1; 2 as published. scope: as in remask=linear; as published all but the prompt's.
     """

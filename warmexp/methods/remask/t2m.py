@@ -34,7 +34,9 @@ class T2M(UntilQuiet):
     code; the README beside it says low_prob at 0.1 and 3 times, the paper 0.5 and once (remask=t2m_readme, t2m_paper;
     neither bounds the share). after: 16 as released.
     The released logit_diff compares from a block's third forward on, and with another block's logits where one follows
-    on another; here it compares from the second on, within a window.
+    on another; here it compares from the second on, within a window. The released loop has no other end than `after`,
+    which bounds only forwards that begin without a mask; here the loop also stops asking after four per position of a
+    window (docs/add_a_method.md), which a model that goes on contradicting itself reaches.
     """
 
     score: str = "low_prob"
