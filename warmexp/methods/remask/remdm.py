@@ -22,9 +22,9 @@ class ReMDM(Process, Remask):
 
     With unmask=ancestral, which takes its keys from here, this is the published sampler; with any other rule it is its
     corrector. The released code skips forwards before which nothing has changed and ends with one more; here all T are
-    run, and count. Its times are 32-bit numbers, so that its loop may begin one forward later where t_on·T is whole, and
-    in `conf` its p_i are renormalised within top_p and rounded to bfloat16; but for that, tokens are the same draw for
-    draw. In `conf`, p_i of an injected token is its author's trust.
+    run, and count. Its times are 32-bit numbers, so that its loop may begin one forward later where t_on·T is whole,
+    and in `conf` its p_i are renormalised within top_p and rounded to bfloat16; but for that, tokens are the same draw
+    for draw. In `conf`, p_i of an injected token is its author's trust.
 
     process: `cap` (η 0.008 as published), `rescale` (η 0.015), `conf` (no η), `loop` (η 0.02, t_on 0.55, t_off 0.05,
     alpha_on 0.9). steps: T, 1,024 there. scope: as in remask=linear; as published all.

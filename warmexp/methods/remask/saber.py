@@ -27,8 +27,8 @@ class Saber(Remask):
     Three differences from the released code; without them tokens and forwards are the same. There, tokens that this
     forward commits can be among the m (their Δ is that of the mask); here never. There, m is capped at r - 1, which can
     be more than is committed where fewer than n masks are left; here at one less than is committed, so that every
-    forward leaves one mask less. And there the n best of fewer than n masks are filled up with visible tokens, which are
-    overwritten by what is most probable now.
+    forward leaves one mask less. And there the n best of fewer than n masks are filled up with visible tokens, which
+    are overwritten by what is most probable now.
 
     least: n ≥ 1; 2 as published. scope: as in remask=linear; as published all but the prompt's.
     """
