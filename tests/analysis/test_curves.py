@@ -19,11 +19,20 @@ def test_a_policy_without_a_threshold_has_a_curve(tmp_path):
         run_overrides(["unmask=topk", f"unmask.steps_per_block={steps}", *WORDS, f"outputs={tmp_path}"])
     for tau in (0.5, 0.9):
         run_overrides([f"tau={tau}", *WORDS, f"outputs={tmp_path}"])
+    for steps, algorithm in ((6, "entropy"), (9, "entropy"), (6, "maskgit_plus"), (9, "maskgit_plus")):
+        dream = ["unmask=dream", f"unmask.steps={steps}", f"unmask.algorithm={algorithm}", "unmask.temperature=0"]
+        run_overrides([*dream, *WORDS, f"outputs={tmp_path}"])
     points, left_out = collect(tmp_path)
     assert not left_out
-    assert {point.label for point in points} == {"mask τ=0.5", "mask τ=0.9", "mask topk s=2", "mask topk s=8"}
+    labels = {point.label for point in points if point.unmask != "dream"}
+    assert labels == {"mask τ=0.5", "mask τ=0.9", "mask topk s=2", "mask topk s=8"}
     (group,) = analyse(points).groups
-    assert sorted(len(curve.runs) for curve in group.curves) == [2, 2]
+    assert {curve.label: len(curve.runs) for curve in group.curves} == {
+        "mask": 2,
+        "mask topk": 2,
+        "mask dream (algorithm=entropy)": 2,
+        "mask dream (algorithm=maskgit_plus)": 2,
+    }
 
 
 def test_runs_from_before_have_the_labels_they_had(tmp_path):

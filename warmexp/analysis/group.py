@@ -3,6 +3,7 @@ run."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -15,7 +16,7 @@ from warmexp.analysis.family import adjusted
 from warmexp.analysis.indicators import aup, aup_refused, hypervolume, hypervolumes, non_dominated, undominated_shares
 from warmexp.analysis.measured import Measured
 from warmexp.analysis.methods import against_others, gathered, summaries
-from warmexp.analysis.points import apart
+from warmexp.analysis.points import DEFAULT_UNMASK, telling
 from warmexp.analysis.proposals import by_proposal
 from warmexp.analysis.resample import percentile_interval, replicate_means
 from warmexp.analysis.result import Curve, Group, Result
@@ -228,15 +229,29 @@ def _curves(together: Together, reference: float, best: float) -> tuple[Curve, .
         settings = tuple((key, value) for key, value in point.settings if key != point.curve)
         families.setdefault((point.questions, settings), []).append(int(i))
     curves = []
-    for members in families.values():
+    for label, members in zip(_names(together, families), families.values(), strict=True):
         mask = np.isin(np.arange(len(together.runs)), members)
         volume, interval = _volume(together, mask, reference)
         ordered = sorted(members, key=lambda i: together.cost[i])
-        point = together.runs[ordered[0]].point
-        source = "" if point.proposer == "none" else f"from {point.proposer}"
-        label = " ".join(filter(None, (point.variant, source, apart(point))))
         ids = tuple(together.runs[i].point.run_id for i in ordered)
         parallelism = _parallelism(together, ordered, best)
         own = bool(together.is_baseline[members].all())
         curves.append(Curve(label, ids, volume, interval, **parallelism, is_baseline=own))
     return tuple(curves)
+
+
+def _names(together: Together, families: Mapping[tuple, Sequence[int]]) -> list[str]:
+    """What each of the curves is called; no two alike: what shares a name has behind it in what it differs."""
+    names = []
+    for _, members in families.items():
+        point = together.runs[members[0]].point
+        policy = "" if point.unmask == DEFAULT_UNMASK else point.unmask
+        source = "" if point.proposer == "none" else f"from {point.proposer}"
+        names.append(" ".join(filter(None, (point.variant, policy, source))))
+    settings = [dict(kept) for _, kept in families]
+    made = []
+    for name, mine in zip(names, settings, strict=True):
+        keys = telling([other for other_name, other in zip(names, settings, strict=True) if other_name == name])
+        extra = ", ".join(f"{key.rpartition('.')[2]}={mine.get(key, '-')}" for key in keys)
+        made.append(f"{name} ({extra})" if extra else name)
+    return made

@@ -291,7 +291,7 @@ def _told_apart(points: list[Point]) -> list[Point]:
             out += group
             continue
         settings = [dict(point.settings) for point in group]
-        keys = _telling(settings)
+        keys = telling(settings)
         extra = [", ".join(f"{key}={one.get(key, '-')}" for key in keys) for one in settings]
         if len(set(extra)) < len(extra):
             extra = [
@@ -303,7 +303,7 @@ def _told_apart(points: list[Point]) -> list[Point]:
     return out
 
 
-def _telling(settings: list[dict[str, Setting]]) -> list[str]:
+def telling(settings: list[dict[str, Setting]]) -> list[str]:
     """Keys that together tell settings apart as far as any do, each of which is needed for it; what tells most comes
     first, and of equals what is a choice, then what is a number, then what is short."""
     values = {key: [str(one.get(key)) for one in settings] for one in settings for key in one}
