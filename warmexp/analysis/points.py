@@ -224,6 +224,8 @@ def _point(folder: Path, config: dict[str, Any], summary: dict[str, Any], accura
                     str(labels.get("init") or ""),
                     _named("+ {}", choices.get("evidence"), labels.get("evidence")),
                     "" if choices.get("anchor", "none") == "none" else "re-anchored",
+                    _named("+ {}", choices.get("length") if labels.get("length") else None, labels.get("length")),
+                    _named("+ {}", choices.get("feed"), labels.get("feed")),
                     _named("+ {}", choices.get("draft"), labels.get("draft")),
                     _named("+ {}", choices.get("ensemble"), labels.get("ensemble")),
                     _named("+ {}", choices.get("watch"), labels.get("watch")),

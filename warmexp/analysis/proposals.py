@@ -40,8 +40,11 @@ def fates(record: dict[str, Any]) -> list[tuple[int, bool, bool]]:
     the end.
 
     A position was injected where its final token is (source `injected`), where an injected token was revoked, or where
-    one was scored by an init that verifies and not kept. Tokens of a proposal that was moved later are left out.
+    one was scored by an init that verifies and not kept. Tokens of a proposal that was moved later are left out, and
+    all of a canvas whose positions have moved.
     """
+    if record.get("moves"):
+        return []
     ids, proposal = record["ids"], record["proposal"]
     n = proposal.get("written", len(ids)) + 1
     since = record.get("commit_iteration") or [-1] * len(ids)

@@ -172,6 +172,7 @@ def plan(cfg: DictConfig, choices: dict[str, str], multirun: bool = False) -> Pl
         **({"evidence": [_identity_of(one) for one in strategies.evidence]} if strategies.evidence else {}),
         **({"schedule": _identity_of(strategies.schedule)} if choices["schedule"] != "blocks" else {}),
         **({"anchor": _identity_of(strategies.anchor)} if strategies.anchor.moves else {}),
+        **({"feed": _identity_of(strategies.feed)} if strategies.feed.feeds else {}),
         **({"draft": _identity_of(strategies.draft)} if strategies.draft.several else {}),
         **({"ensemble": _identity_of(strategies.ensemble)} if strategies.ensemble.several else {}),
         **({"watch": _identity_of(strategies.watch)} if strategies.watch.looks else {}),

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from warmexp.decode import checked_rows
-from warmexp.decode.canvas import SOURCES, Canvas, Question, Start
+from warmexp.decode.canvas import SOURCES, Canvas, Move, Question, Size, Start, padded
 from warmexp.decode.meter import Meter, QuestionSums
 from warmexp.decode.strategy import Strategies
 from warmexp.errors import UserError
@@ -28,7 +28,8 @@ class Decoded:
     with, None where no forward committed it. revocations: (iteration, position, token, source, iteration of the commit
     that was undone); of a replaced token too. columns: what strategies have recorded, a number or one per position,
     None for NaN. nats: per forward, Σ -ln c over what it committed, which is the information that it added. notes: what
-    a watcher has noted, forward by forward.
+    a watcher has noted, forward by forward. moves: positions that have appeared or gone (canvas.Move); the positions of
+    all else are those of the end.
     """
 
     id: str
@@ -42,6 +43,7 @@ class Decoded:
     columns: Mapping[str, Any] = field(default_factory=dict)
     nats: tuple[float, ...] = ()
     notes: tuple[Any, ...] = ()
+    moves: tuple[Move, ...] = ()
 
     def with_seconds(self, outside: float) -> Decoded:
         """With what was spent outside forwards."""
@@ -95,18 +97,11 @@ class Batch:
         if not questions:
             return
         length, backbone, before = self.s.length, self.backbone, len(self)
-        starts = self.prepared(questions, self.starts(questions))
+        starts, sizes = self._sized(questions)
         width = checked_rows.width(self.s.schedule, self.s.schedule.width(length), length.canvas_length)
-        new = Canvas(
-            questions,
-            starts,
-            backbone.mask_id,
-            width,
-            self.s.columns,
-            backbone.vocabulary,
-            backbone.device,
-            backbone.attention_block,
-        )
+        device, block = backbone.device, backbone.attention_block
+        given = (self.s.columns, backbone.vocabulary, device, block, backbone.eos_id, sizes)
+        new = Canvas(questions, starts, backbone.mask_id, width, *given)
         if self._canvas is None:
             self._canvas = new
         else:
@@ -116,19 +111,42 @@ class Batch:
             self.kept.reserve(len(self), length.canvas_length + max(len(q.prompt) for q in questions))
         self.charge(range(before, len(self)))
 
-    def starts(self, questions: Sequence[Question]) -> list[Start]:
-        """What the init makes of them, before any forward."""
-        init, length = self.s.init, self.s.length.canvas_length
-        return self._lawful("start", [init.start(question, length, self.seed) for question in questions], questions)
+    def _sized(self, questions: Sequence[Question]) -> tuple[list[Start], list[Size]]:
+        """The starts, of canvas_length positions each, and how many of these the canvases have; () where all."""
+        length = self.s.length
+        if not length.resizes:
+            return self.prepared(questions, self.starts(questions)), []
+        longest = length.canvas_length
+        begun = [checked_rows.begins(length, length.begins(q), q, longest) for q in questions]
+        made: list[Start] = [None] * len(begun)  # type: ignore[list-item]  # filled, one length after the other
+        for size in sorted(set(begun)):
+            which = [i for i, one in enumerate(begun) if one == size]
+            some = [questions[i] for i in which]
+            for i, start in zip(which, self.prepared(some, self.starts(some, size), None, size), strict=True):
+                made[i] = start
+        laid = [np.where(one.injected, one.tokens, self.backbone.mask_id) for one in made]
+        sizes = checked_rows.sizes(length, length.prepare(self.meter, questions, laid), begun, longest)
+        return [padded(one, longest, self.s.columns) for one in made], sizes
+
+    def starts(self, questions: Sequence[Question], length: int | None = None) -> list[Start]:
+        """What the init makes of them, before any forward. length: of the canvases, canvas_length by default."""
+        init, length = self.s.init, length or self.s.length.canvas_length
+        made = [init.start(question, length, self.seed) for question in questions]
+        return self._lawful("start", made, questions, length)
 
     def prepared(
-        self, questions: Sequence[Question], starts: list[Start], given: Sequence[int] | None = None
+        self,
+        questions: Sequence[Question],
+        starts: list[Start],
+        given: Sequence[int] | None = None,
+        length: int | None = None,
     ) -> list[Start]:
         """The starts after the init's own forwards."""
-        return self._lawful("prepare", self.s.init.prepare(self.meter, questions, starts, given), questions)
+        made = self.s.init.prepare(self.meter, questions, starts, given)
+        return self._lawful("prepare", made, questions, length or self.s.length.canvas_length)
 
-    def _lawful(self, hook: str, starts: Any, questions: Sequence[Question]) -> list[Start]:
-        backbone, length = self.backbone, self.s.length.canvas_length
+    def _lawful(self, hook: str, starts: Any, questions: Sequence[Question], length: int) -> list[Start]:
+        backbone = self.backbone
         return checked_rows.starts(self.s.init, hook, starts, questions, length, backbone.mask_id, backbone.vocabulary)
 
     def _check(self, question: Question) -> None:
@@ -167,18 +185,21 @@ class Batch:
         canvas = self.canvas
         question = canvas.questions[row]
         cost = self.meter.cost(question.id)
-        ids, nats = canvas.ids[row], canvas.nats.pop(question.id, {})
+        here = slice(int(canvas.extent[row]))
+        ids, nats = canvas.ids[row, here], canvas.nats.pop(question.id, {})
+        columns = canvas.columns.recorded(row, self.s.length.resizes)
         return Decoded(
             id=question.id,
             ids=tuple(np.where(ids == canvas.mask_id, self.backbone.eos_id, ids).tolist()),
-            commit_iteration=tuple(canvas.committed_at[row].tolist()),
-            source=tuple(SOURCES[i] for i in canvas.source[row].tolist()),
-            confidence=_known(canvas.confidence[row].tolist()),
+            commit_iteration=tuple(canvas.committed_at[row, here].tolist()),
+            source=tuple(SOURCES[i] for i in canvas.source[row, here].tolist()),
+            confidence=_known(canvas.confidence[row, here].tolist()),
             revocations=tuple(canvas.revocations.pop(question.id, ())),
             notes=tuple(canvas.notes.pop(question.id, ())),
+            moves=tuple(canvas.moves.pop(question.id, ())),
             cost=cost,
             seconds=cost.forward_seconds + cost.choosing_seconds,
-            columns={name: _known(v) if isinstance(v, list) else v for name, v in canvas.columns.recorded(row).items()},
+            columns={name: _known(v) if isinstance(v, list) else v for name, v in columns.items()},
             nats=tuple(nats.get(n, 0.0) for n in range(canvas.forwards[row])),
         )
 

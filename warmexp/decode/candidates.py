@@ -28,6 +28,9 @@ def candidates(view: View, lanes: Lanes, s: Strategies, backbone: Backbone, seed
     empty = np.zeros((own, view.canvas.length))
     token = np.concatenate((empty.astype(np.int64), lanes.token))[order]
     canvas = view.canvas.copies(view.rows[of[order]])
+    if lanes.blind:
+        prompt = np.arange(canvas.rows.shape[1]) < canvas.prompt_length[:, None]
+        canvas.rows[prompt & (order >= own)[:, None]] = canvas.mask_id
     canvas.lay(laid, token, np.concatenate((empty, lanes.confidence))[order], lanes.source)
     made, live = advance(canvas, s, backbone, seed)
     stays = np.flatnonzero(live | (order < own) | s.draft.completes)

@@ -28,6 +28,9 @@ _LEAST = 1e-300  # a probability whose logarithm is counted
 
 # (iteration, position, token, its source, iteration of the commit that was undone)
 Revocation = tuple[int, int, int, str, int]
+# (iteration, position, how many appear before it, or go from it on: below 0). Those of one iteration stand from the
+# last position to the first, so that each says where it is on the canvas that the ones before it have made.
+Move = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,17 @@ class Question:
     trust: tuple[float, ...] = ()
     written: int = 0
     numeric: tuple[bool, ...] = ()
+
+
+@dataclass(frozen=True)
+class Size:
+    """How many positions a canvas begins with. begun: those that an init has laid; positions: all; ends: how many of
+    them, at the end, are end tokens that stay; forwards: run to know."""
+
+    begun: int
+    positions: int
+    ends: int = 0
+    forwards: int = 0
 
 
 @dataclass
@@ -81,8 +95,12 @@ class Canvas:
     columns: what strategies remember. vocabulary: how many tokens there are. attention_block: of the backbone
     (ModelConfig).
 
+    A canvas may have fewer positions than L: extent [B] int64 says how many. What is behind them is no part of it; it
+    is never masked, and looks like fixed end tokens. born [B, L] int64: a number that a position keeps wherever it
+    moves, which keys its draws; births [B] int64, how many there have been.
+
     By question, until it leaves: revocations; nats, the information that each forward has committed; notes, what a
-    watcher has said of each forward.
+    watcher has said of each forward; moves, positions that have appeared or gone.
     """
 
     ARRAYS = (
@@ -99,6 +117,9 @@ class Canvas:
         "forwards",
         "ended",
         "prompt_length",
+        "extent",
+        "born",
+        "births",
     )
 
     def __init__(
@@ -111,8 +132,10 @@ class Canvas:
         vocabulary: int = 0,
         device: torch.device | None = None,
         attention_block: int = 0,
+        end_id: int = 0,
+        sizes: Sequence[Size] = (),
     ):
-        self.attention_block = attention_block
+        self.attention_block, self.end_id = attention_block, end_id
         self.questions, self.mask_id, self.width, self.vocabulary = list(questions), mask_id, width, vocabulary
         tokens = np.stack([s.tokens for s in starts])
         injected = np.stack([s.injected for s in starts])
@@ -126,6 +149,9 @@ class Canvas:
         self.confidence = np.full(tokens.shape, np.nan)
         self.prior = tokens
         self.trust = np.stack([_trust(q, length) for q in questions])
+        self.extent = np.full(rows, length)
+        self.born = np.tile(np.arange(length), (rows, 1))
+        self.births = np.full(rows, length)
         self.weight = np.stack([_weight(s) for s in starts])
         self.start, self.visits = np.zeros(rows, dtype=np.int64), np.zeros(rows, dtype=np.int64)
         self.forwards = np.array([s.forwards for s in starts], dtype=np.int64)
@@ -140,6 +166,12 @@ class Canvas:
         self.revocations: dict[str, list[Revocation]] = {}
         self.nats: dict[str, dict[int, float]] = {}
         self.notes: dict[str, list[Any]] = {}
+        self.moves: dict[str, list[Move]] = {}
+        for row, size in enumerate(sizes):
+            self.extent[row] = size.positions
+            self.trust[row, size.begun :] = np.nan
+            self.forwards[row] += size.forwards
+            self._close(row, size.positions - size.ends)
 
     def __len__(self) -> int:
         return len(self.questions)
@@ -148,6 +180,11 @@ class Canvas:
     def length(self) -> int:
         """L."""
         return self.ids.shape[1]
+
+    @property
+    def inside(self) -> np.ndarray:
+        """[B, L] bool, positions that the canvas has."""
+        return np.arange(self.length) < self.extent[:, None]
 
     @property
     def masked(self) -> np.ndarray:
@@ -196,8 +233,54 @@ class Canvas:
             self._fill(edit.rows, edit.finish)
         if lost is not None:
             self.columns.reset(*(index[lost] for index in np.broadcast_arrays(*where)))
+        if edit.resize is not None:
+            for i in np.flatnonzero((edit.resize.insert > 0).any(1) | edit.resize.delete.any(1)):
+                self._resize(int(edit.rows[i]), edit.resize.insert[i], edit.resize.delete[i])
         self.forwards[edit.rows] += 1
         self.visits[edit.rows] += 1
+
+    def _resize(self, row: int, insert: np.ndarray, delete: np.ndarray) -> None:
+        """Positions of a row that appear and go. Those that are cut off at the end, and come back there, are the same.
+
+        Raises:
+            ValueError: the canvas would have more than L positions, or none.
+        """
+        extent, length = int(self.extent[row]), self.length
+        come: list[int] = []
+        moves: list[Move] = []
+        now = int(self.forwards[row])
+        for position in range(extent):
+            come += [-1] * int(insert[position])
+            come += [] if delete[position] else [position]
+            moves += [(now, position, int(insert[position]))] if insert[position] else []
+            moves += [(now, position, -1)] if delete[position] else []
+        cut = extent - int(np.flatnonzero(~delete[:extent]).max(initial=-1)) - 1  # from the end
+        behind = list(range(extent - cut, length))
+        more = int(insert[extent])
+        now_has = len(come) + more
+        if not 1 <= now_has <= length:
+            raise ValueError(f"a canvas of {now_has} positions, where there are 1 to {length}")
+        moves += [(now, extent, more)] if more else []
+        moved = np.array([*come, *behind, *[-1] * length][:length])
+        anew = moved < 0
+        for name in ("ids", "source", "committed_at", "confidence", "prior", "trust", "weight", "born"):
+            array = getattr(self, name)
+            array[row] = array[row, moved.clip(0)]
+        fresh = anew.copy()
+        fresh[len(come) : now_has] = True
+        self._wipe(np.full(fresh.sum(), row), np.flatnonzero(fresh))
+        self.prior[row, anew], self.trust[row, anew], self.weight[row, anew] = 0, np.nan, 0.0
+        self.born[row, anew] = self.births[row] + np.arange(anew.sum())
+        self.births[row] += anew.sum()
+        self.columns.move(row, moved)
+        self.extent[row] = now_has
+        self._close(row, now_has)
+        self.moves.setdefault(self.questions[row].id, []).extend(_joined(moves[::-1]))
+
+    def _close(self, row: int, first: int) -> None:
+        """From a position on nothing is masked, and nothing changes."""
+        self.ids[row, first:], self.source[row, first:] = self.end_id, FIXED
+        self.committed_at[row, first:], self.confidence[row, first:] = -1, np.nan
 
     def _fill(self, rows: np.ndarray, finish: Finish) -> None:
         """Every mask of the rows that are over."""
@@ -337,6 +420,29 @@ def _rows(questions: Sequence[Question], length: int) -> np.ndarray:
     made = np.zeros((len(questions), length + max(len(q.prompt) for q in questions)), dtype=np.int64)
     for row, question in zip(made, questions, strict=True):
         row[: len(question.prompt)] = question.prompt
+    return made
+
+
+def padded(start: Start, length: int, columns: Mapping[str, Column]) -> Start:
+    """The start with masks behind it, `length` positions in all."""
+    more = (0, length - len(start.tokens))
+    told = {
+        name: np.pad(value, more, constant_values=columns[name].fill) if np.ndim(value) else value
+        for name, value in start.columns.items()
+    }
+    arrays = (np.pad(start.tokens, more), np.pad(start.injected, more))
+    rest = (None if value is None else np.pad(value, more) for value in (start.weight, start.fixed))
+    return Start(*arrays, *rest, told, start.forwards)
+
+
+def _joined(moves: list[Move]) -> list[Move]:
+    """Neighbouring positions that go are one move; from the last position to the first."""
+    made: list[Move] = []
+    for now, position, count in moves:
+        if count < 0 and made and made[-1][2] < 0 and made[-1][1] == position + 1:
+            made[-1] = (now, position, made[-1][2] + count)
+        else:
+            made.append((now, position, count))
     return made
 
 

@@ -9,7 +9,8 @@ import numpy as np
 from torch import Tensor
 
 from warmexp.decode.columns import Column
-from warmexp.decode.edit import Replacement
+from warmexp.decode.edit import Replacement, Resize
+from warmexp.decode.mixture import Mixture
 from warmexp.decode.reading import Word
 from warmexp.decode.view import View
 from warmexp.errors import UserError
@@ -84,6 +85,56 @@ def replacement(owner: object, value: Any, view: View) -> Replacement | None:
             f"{hook_of(owner, 'replace')} has to put tokens from 0 to {vocabulary - 1}; it put {value.token[wrong][0]}."
         )
     return value if value.where.any() else None
+
+
+def fed(owner: object, value: Any, view: View) -> Mixture | None:
+    """What `mixture` of a feed returned: tokens of the vocabulary, at masks."""
+    if value is None:
+        return None
+    if not isinstance(value, Mixture):
+        raise UserError(f"{hook_of(owner, 'mixture')} has to return a Mixture or None; it returned {came(value)}.")
+    where = (len(view.rows), view.canvas.length)
+    count = value.token.shape[-1] if isinstance(value.token, np.ndarray) and value.token.ndim == 3 else 1
+    token = array(owner, "mixture, token:", value.token, (*where, count), "int64")
+    weight = array(owner, "mixture, weight:", value.weight, (*where, count), "float64")
+    mask = array(owner, "mixture, mask:", value.mask, where, "float64")
+    some = (weight > 0).any(-1)
+    if not (np.isfinite(weight).all() and (weight >= 0).all() and np.isfinite(mask).all()):
+        raise UserError(f"{hook_of(owner, 'mixture')} has to return finite shares of at least 0.")
+    if (some & ~view.whole("masked")).any():
+        raise UserError(f"{hook_of(owner, 'mixture')} has to feed masked positions alone.")
+    if ((token < 0) | (token >= (view.canvas.vocabulary or np.inf)))[weight > 0].any():
+        raise UserError(f"{hook_of(owner, 'mixture')} has to feed tokens of the vocabulary.")
+    return value if some.any() else None
+
+
+def resize(owner: object, value: Any, view: View) -> Resize | None:
+    """What `resize` returned: positions appear in the window or behind it, and only those that the canvas has go."""
+    if value is None:
+        return None
+    name, rows, length = hook_of(owner, "resize"), len(view.rows), view.canvas.length
+    if not isinstance(value, Resize):
+        raise UserError(f"{name} has to return a Resize or None; it returned {came(value)}.")
+    insert = array(owner, "resize, insert:", value.insert, (rows, length + 1), "int64")
+    delete = array(owner, "resize, delete:", value.delete, (rows, length), "bool")
+    extent, at = view.canvas.extent[view.rows], np.arange(length + 1)
+    wrong = (insert != 0) & ((at < view.start[:, None]) | (at > extent[:, None])) | (insert < 0)
+    if wrong.any():
+        i, j = (int(index[0]) for index in wrong.nonzero())
+        raise UserError(
+            f"{name} has to let masks appear from the window to the canvas's end, positions {view.start[i]} to"
+            f" {extent[i]}; it returned {insert[i, j]} before position {j}."
+        )
+    if (delete & ~view.whole("inside")).any():
+        raise UserError(f"{name} has to delete positions that the canvas has.")
+    now = extent + insert.sum(1) - delete.sum(1)
+    if ((now < 1) | (now > length)).any():
+        i = int(((now < 1) | (now > length)).argmax())
+        raise UserError(
+            f"{name} has to leave a canvas of 1 to {length} positions; question {view.questions[i]} would have"
+            f" {now[i]}."
+        )
+    return value if insert.any() or delete.any() else None
 
 
 def word(owner: object, value: Any, before: Word) -> Word:

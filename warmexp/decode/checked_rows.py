@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from warmexp.decode.canvas import Question, Start
+from warmexp.decode.canvas import Question, Size, Start
 from warmexp.decode.checked import array, came, hook_of, named
 from warmexp.decode.columns import Column
 from warmexp.decode.view import Span, View
@@ -124,6 +124,30 @@ def listened(owner: object, idle: np.ndarray, questions: Sequence[Question]) -> 
             f"{hook_of(owner, 'again')} asks for another look at question {questions[int(idle.argmax())].id}, where"
             " `may_fire` says that nothing can be revised: let them agree."
         )
+
+
+def begins(owner: object, value: Any, question: Question, longest: int) -> int:
+    """What `begins` returned."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 1 <= value <= longest:
+        said = value if isinstance(value, int | float) else came(value)
+        raise UserError(
+            f"{hook_of(owner, 'begins')} has to return a number of positions from 1 to {longest}; it returned {said}"
+            f" for question {question.id}."
+        )
+    return int(value)
+
+
+def sizes(owner: object, values: Any, begun: Sequence[int], longest: int) -> list[Size]:
+    """What `prepare` of a length returned."""
+    name = hook_of(owner, "prepare")
+    if not isinstance(values, list) or len(values) != len(begun) or not all(isinstance(one, Size) for one in values):
+        raise UserError(f"{name} has to return a list of {len(begun)} Sizes; it returned {came(values)}.")
+    for one, first in zip(values, begun, strict=True):
+        if one.begun != first or not first <= one.positions - one.ends <= one.positions <= longest:
+            raise UserError(
+                f"{name} has to return sizes from the {first} positions that were laid to {longest}; it returned {one}."
+            )
+    return values
 
 
 def span(owner: Any, value: Any, view: View) -> Span:

@@ -102,9 +102,15 @@ class Columns:
                 )
                 value[at] = column.fill
 
-    def recorded(self, row: int) -> dict[str, Any]:
-        """What is given out of a row: numbers, or lists of them."""
-        return {name: self.values[name][row].tolist() for name, column in self.declared.items() if column.recorded}
+    def recorded(self, row: int, moved: bool = False) -> dict[str, Any]:
+        """What is given out of a row: numbers, or lists of them. moved: without the lists, since positions are no
+        longer those of the start."""
+        given = [
+            name
+            for name, column in self.declared.items()
+            if column.recorded and not (moved and column.per == "position")
+        ]
+        return {name: self.values[name][row].tolist() for name in given}
 
     def copies(self, index: np.ndarray) -> Columns:
         """Of these rows, which may be there several times; edits of the copies leave these alone."""
@@ -117,6 +123,20 @@ class Columns:
         """All rows become these of the other's."""
         self.values = dict(other.values)
         self.keep(rows)
+
+    def move(self, row: int, come: np.ndarray) -> None:
+        """Position j has what stood at come[j], or begins anew where that is -1. come: [L] int64."""
+        for name, column in self.declared.items():
+            value = self.values[name]
+            if column.per == "position":
+                new = come < 0
+                at, anew = (
+                    (upload(come.clip(0), value.device), upload(np.flatnonzero(new), value.device))
+                    if isinstance(value, Tensor)
+                    else (come.clip(0), new)
+                )
+                value[row] = value[row, at]
+                value[row, anew] = column.fill
 
     def keep(self, index: np.ndarray) -> None:
         for name, value in self.values.items():

@@ -19,6 +19,15 @@ class Replacement:
 
 
 @dataclass(frozen=True)
+class Resize:
+    """Positions that appear or go, of n canvases. insert: [n, L+1] int64, how many masks appear before each position
+    (at the canvas's end: behind it). delete: [n, L] bool, positions that go, whatever stands there."""
+
+    insert: np.ndarray
+    delete: np.ndarray
+
+
+@dataclass(frozen=True)
 class Finish:
     """Questions that are over: `rows` [n] bool, in which every mask of the whole canvas becomes `token` [n, L] int64
     with `confidence` [n, L] float64."""
@@ -35,7 +44,8 @@ class Edit:
     rows: [n] int64. positions: [n, W] int64. commit: [n, W] bool, masked positions that become `token` [n, W] with
     `confidence` [n, W].
     revoke: [n, W] bool, visible positions that become masked, or None. replace: visible tokens that become others, or
-    None. finish: questions that end with this forward, or None.
+    None. finish: questions that end with this forward, or None. resize: positions that appear or go after all that,
+    counted as they stood before, or None.
     """
 
     rows: np.ndarray
@@ -46,6 +56,7 @@ class Edit:
     revoke: np.ndarray | None = None
     replace: Replacement | None = None
     finish: Finish | None = None
+    resize: Resize | None = None
 
     def ending(self, finish: Finish) -> Edit:
         """The same, but for the rows that are over: there the masks are filled, and nothing else happens."""

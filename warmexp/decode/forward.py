@@ -48,29 +48,42 @@ class Forward:
     block: tuple[np.ndarray, int] | None = None
     lane: np.ndarray | None = None
 
-    def mix(self, backbone: Backbone, prior: np.ndarray, weight: np.ndarray, match: bool = False) -> None:
-        """Feed (1-w)·e_M + w·E(x̂) where w > 0 (Eq. 6).
+    def mix(
+        self,
+        backbone: Backbone,
+        prompts: np.ndarray,
+        token: np.ndarray,
+        weight: np.ndarray,
+        mask: np.ndarray | None = None,
+        match: bool = False,
+    ) -> None:
+        """Feed m·e_M + Σ w_j·E(v_j) where any w_j > 0 (Eq. 6, with k tokens in the place of one).
 
         Args:
-            prior: x̂, [B, L] int64. weight: w, [B, L] float64 in [0, 1]. match: give the mixture the length of e_M.
+            prompts: [B] int64, where the canvases begin. token: v, [B, L, k] int64. weight: w, [B, L, k] float64.
+            mask: m, [B, L] float64; None: 1 - Σ w_j. match: give the mixture the length of e_M.
         """
-        device, length = self.ids.device, prior.shape[1]
+        device, length = self.ids.device, token.shape[1]
         first = self.window.starts.numpy() if self.window else np.zeros_like(self.lengths)
-        columns = (first - (self.lengths - length))[:, None] + np.arange(self.ids.shape[1])
+        columns = (first - prompts)[:, None] + np.arange(self.ids.shape[1])
         inside = (columns >= 0) & (columns < length)
         columns = columns.clip(0, length - 1)
-        share = np.where(inside, np.take_along_axis(weight, columns, 1), 0.0)
-        self.mixed = share > 0
-        if not self.mixed.any():
-            self.mixed = None
+        row = np.arange(len(columns))[:, None]
+        share = np.where(inside[..., None], weight[row, columns], 0.0)
+        mixed = (share > 0).any(-1)
+        if not mixed.any():
             return
-        embeddings = backbone.embed(self.ids)
+        embeddings = backbone.embed(self.ids) if self.embeddings is None else self.embeddings
         w = upload(share, device)[..., None].to(embeddings.dtype)
-        mask = backbone.embed(torch.full((), backbone.mask_id, device=device))
-        blend = (1 - w) * mask + w * backbone.embed(upload(np.take_along_axis(prior, columns, 1), device))
+        alone = backbone.embed(torch.full((), backbone.mask_id, device=device))
+        m = 1 - w.sum(-2) if mask is None else upload(mask[row, columns], device)[..., None].to(embeddings.dtype)
+        blend = m * alone
+        for j in range(token.shape[2]):
+            blend = blend + w[..., j, :] * backbone.embed(upload(np.ascontiguousarray(token[row, columns, j]), device))
         if match:
-            blend = blend * (mask.norm() / blend.norm(dim=-1, keepdim=True).clamp(min=torch.finfo(blend.dtype).tiny))
-        self.embeddings = torch.where(upload(self.mixed, device)[..., None], blend, embeddings)
+            blend = blend * (alone.norm() / blend.norm(dim=-1, keepdim=True).clamp(min=torch.finfo(blend.dtype).tiny))
+        self.embeddings = torch.where(upload(mixed, device)[..., None], blend, embeddings)
+        self.mixed = mixed if self.mixed is None else self.mixed | mixed
 
     def hide(self, hidden: np.ndarray, copies: int, block: tuple[np.ndarray, int] | None = None) -> None:
         """Read these of the wanted tokens, [R] bool, from shadows, each of which is so many more positions to compute;
@@ -132,16 +145,22 @@ class Forward:
 
 
 def whole_forward(
-    prompts: Sequence[Sequence[int]], ids: np.ndarray, wanted: np.ndarray, device: torch.device
+    prompts: Sequence[Sequence[int]],
+    ids: np.ndarray,
+    wanted: np.ndarray,
+    device: torch.device,
+    extent: np.ndarray | None = None,
 ) -> Forward:
-    """Everything computed. ids: [B, L] int64, canvases. wanted: [B, L] bool, the positions of which logits are."""
+    """Everything computed. ids: [B, L] int64, canvases. wanted: [B, L] bool, the positions of which logits are. extent:
+    [B] int64, how many of the L positions a canvas has; None: all."""
     length = ids.shape[1]
     first = np.array([len(prompt) for prompt in prompts])
     rows = np.zeros((len(ids), length + first.max()), dtype=np.int64)
     for row, prompt, canvas in zip(rows, prompts, ids, strict=True):
         row[: len(prompt)], row[len(prompt) : len(prompt) + length] = prompt, canvas
     row, column = wanted.nonzero()
-    return Forward(upload(rows, device), first + length, first + length, row, first[row] + column)
+    ends = first + (length if extent is None else extent)
+    return Forward(upload(np.ascontiguousarray(rows[:, : ends.max()]), device), ends, ends, row, first[row] + column)
 
 
 def forward_of(

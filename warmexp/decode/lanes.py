@@ -14,13 +14,15 @@ from warmexp.decode.canvas import DECODED
 class Lanes:
     """M candidates besides the canvases as they are. row: [M] int64, the rows of the view that they are of. where:
     [M, L] bool, masks on which something is laid. token: [M, L] int64. confidence: [M, L] float64, with which a token
-    was proposed, NaN where no forward has. source: of canvas.SOURCES, DECODED or INJECTED."""
+    was proposed, NaN where no forward has. source: of canvas.SOURCES, DECODED or INJECTED. blind: whether they are fed
+    masks in the place of their prompts."""
 
     row: np.ndarray
     where: np.ndarray
     token: np.ndarray
     confidence: np.ndarray
     source: int = DECODED
+    blind: bool = False
 
 
 @dataclass(frozen=True)

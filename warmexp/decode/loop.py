@@ -14,6 +14,7 @@
                 + remask(view, reading)     never what was committed in this iteration
         watch(view, sight)                  may record, or finish a question: all its masks are filled at once
         columns ← what strategies remember
+        length  ← resize(view, reading)     positions that appear or go
         canvas.apply(edit)                  the only writer; columns that say so begin anew where a token goes
 
 Rows are questions. A row has its own window, and nothing in a row depends on its neighbours, so a question's tokens and
@@ -111,13 +112,20 @@ def _step(batch: Batch, view: View) -> None:
         checked_rows.something_read(s.cache, view)
     unseen = checked.optional(s.remask, "hides", s.remask.hides(view), view.revocable, view, "revocable")
     wanted = checked.wanted(s.watch, s.watch.wanted(view), view) if s.watch.looks else None
-    asked = checked_lanes.asked(s.draft, s.draft.asks(view), view) if s.draft.several else None
+    asked = None
+    if s.draft.several or s.length.resizes:  # never both
+        asker = s.draft if s.draft.several else s.length
+        asked = checked_lanes.asked(asker, asker.asks(view), view)
     if asked is not None:
         wanted = asked >= 0 if wanted is None else wanted | (asked >= 0)
     outlook = None if wanted is None else Outlook.of(view, wanted)
     request = forward_of(view, span, batch.kept, backbone.device, unseen, outlook)
     if view.mixture is not None:
-        request.mix(backbone, view.whole("prior"), view.mixture, match=s.init.norm == "match")
+        prompts = view.canvas.prompt_length[view.rows]
+        prior = (view.whole("prior")[..., None], view.mixture[..., None])
+        request.mix(backbone, prompts, *prior, match=s.init.norm == "match")
+    if s.feed.feeds and (fed := checked.fed(s.feed, s.feed.mixture(view), view)) is not None:
+        request.mix(backbone, view.canvas.prompt_length[view.rows], fed.token, fed.weight, fed.mask)
     if s.remask.shadows and view.any_revocable:
         block = (view.first, view.canvas.width) if s.remask.together else None
         hidden = view.revocable[view.at]
@@ -132,6 +140,8 @@ def _step(batch: Batch, view: View) -> None:
         view, reading, commit = chosen(view, choice), reading.take(choice.row), commit[choice.row]
         sight = None if sight is None else sight.take(choice.row)
     edit = _edit(s, view, reading, commit)
+    if s.length.resizes:
+        edit = replace(edit, resize=checked.resize(s.length, s.length.resize(view, reading, edit), view))
     if sight is not None:
         over = checked.array(s.watch, "finish", s.watch.finish(view, sight), (len(view.rows),), "bool")
         edit = edit.ending(Finish(over, sight.token, sight.confidence))
@@ -178,6 +188,8 @@ def _read(
         seen += outlook.answers(logits, asked, batch.backbone.mask_id)
     if outlook is not None:
         logits = logits[upload(np.flatnonzero(outlook.inner), logits.device)]
+    if s.draft.combines and view.lane is not None:
+        logits = s.draft.combine(view, logits)
     word = Word.of(logits, view, s.unmask.temperature, s.unmask.drawn_from)
     for evidence in s.evidence:
         word = checked.word(evidence, evidence.weigh(view, word), word)

@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 import numpy as np
 from torch import Tensor
 
-from warmexp.decode.canvas import DECODED, INJECTED, Canvas, Question, Start
+from warmexp.decode.canvas import DECODED, INJECTED, Canvas, Question, Size, Start
 from warmexp.decode.columns import Column
-from warmexp.decode.edit import Edit, Replacement
+from warmexp.decode.edit import Edit, Replacement, Resize
 from warmexp.decode.lanes import Chosen, Lanes
+from warmexp.decode.mixture import Mixture
 from warmexp.decode.reading import Reading, Word
 from warmexp.decode.view import Span, View
 from warmexp.errors import UserError
@@ -137,7 +138,8 @@ class Init(Strategy, ABC):
     reads_proposal: whether a proposer has to run at all. injects: whether it writes revocable tokens. verifies: whether
     `prepare` runs forwards that read what it injects. needs_tail: what has to follow a proposal (proposer.tail), or
     None. tells: whether it puts the proposal into the prompt. rules_out: tokens that no forward may write on its
-    canvases. norm: `match` gives mixtures of embeddings the length of the mask's.
+    canvases. norm: `match` gives mixtures of embeddings the length of the mask's. fixes: whether it lays tokens that
+    stay where they are.
     """
 
     reads_proposal: bool = False
@@ -147,6 +149,7 @@ class Init(Strategy, ABC):
     tells: bool = False
     rules_out: Sequence[int] = ()
     norm: str = "none"
+    fixes: bool = False
 
     @abstractmethod
     def start(self, question: Question, length: int, seed: int) -> Start:
@@ -191,6 +194,20 @@ class Init(Strategy, ABC):
                 f"{setup.said('init')} uses what follows a proposal: set proposer.tail={self.needs_tail} (it is"
                 f" {proposer.tail})."
             )
+
+
+class Feed(Strategy):
+    """What masked positions are fed besides the mask, from what earlier forwards said of them. Where an init mixes a
+    prior in, too, this stands in its place.
+
+    feeds: whether it ever does anything.
+    """
+
+    feeds: bool = False
+
+    def mixture(self, view: View) -> Mixture | None:
+        """For the next forward; None: the mask alone, everywhere."""
+        return None
 
 
 class Unmask(Strategy, ABC):
@@ -383,12 +400,52 @@ class Cache(Strategy):
 class Length(Strategy):
     """How long a canvas is and where decoding stops: has canvas_length and block_length, in tokens.
 
-    stops: whether a question can be finished before its canvas is full.
+    stops: whether a question can be finished before its canvas is full. resizes: whether a canvas may begin with fewer
+    positions than canvas_length, which is then the most it may have, and positions come and go. reads_prior: whether it
+    has no use without a proposal.
     """
 
     canvas_length: int
     block_length: int
     stops: bool = False
+    resizes: bool = False
+    reads_prior: bool = False
+
+    def begins(self, question: Question) -> int:
+        """With how many positions a question's canvas begins; an init lays these."""
+        return self.canvas_length
+
+    def prepare(self, meter: Meter, questions: Sequence[Question], canvases: Sequence[np.ndarray]) -> list[Size]:
+        """How many positions the canvases have before the first forward of the loop, after forwards of its own, which
+        count like all others. canvases: [positions] int64 each, as an init has laid them."""
+        return [Size(len(canvas), len(canvas)) for canvas in canvases]
+
+    def asks(self, view: View) -> np.ndarray | None:
+        """As Draft.asks, for `resize`."""
+        return None
+
+    def resize(self, view: View, reading: Reading, edit: Edit) -> Resize | None:
+        """Positions that appear or go after the edit, counted as they stand now; None: none."""
+        return None
+
+    def check(self, setup: Setup) -> None:
+        if self.resizes and setup.attention_block:
+            raise UserError(
+                f"{setup.said('length')} reads the end of the canvas while its beginning is decoded, and"
+                f" {setup.said('backbone')} does not see so far: choose length=fixed, or another backbone."
+            )
+        if self.resizes:
+            for group, why, instead in _MOVES_NOT:
+                if why(setup.parts[group]):
+                    raise UserError(
+                        f"{setup.said('length')} moves positions, and {setup.said(group)} counts on where they are:"
+                        f" choose {instead}, or length=fixed."
+                    )
+        if self.reads_prior and not setup.parts["init"].reads_proposal:
+            raise UserError(
+                f"{setup.said('length')} begins with the length of a proposal and {setup.said('init')} reads none:"
+                " choose length.initial=64, or another init."
+            )
 
     def finished(self, ends: np.ndarray, final: np.ndarray) -> np.ndarray:
         """[n] bool, which questions are.
@@ -397,6 +454,17 @@ class Length(Strategy):
             ends: [n, L] bool, an end token stands there. final: [n, L] bool, nothing can change it any more.
         """
         return np.zeros(len(ends), dtype=bool)
+
+
+# What cannot go on when positions move: a group, how to tell, and what to choose instead.
+_MOVES_NOT: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
+    ("cache", lambda cache: cache.keeps, "cache=none"),
+    ("remask", lambda remask: remask.revises, "remask=none"),
+    ("anchor", lambda anchor: anchor.moves, "anchor=none"),
+    ("draft", lambda draft: draft.several, "draft=none"),
+    ("watch", lambda watch: watch.looks, "watch=none"),
+    ("init", lambda init: init.fixes, "another init"),
+)
 
 
 class Anchor(Strategy):
@@ -436,10 +504,12 @@ class Draft(Strategy):
 
     several: whether it ever has any. most: how many there are at most, the canvas as it is included. completes: whether
     it reads candidates in which nothing is masked. reads_canvas: whether it asks about more than the windows.
-    reads_prior: whether it has no use without a proposal.
+    reads_prior: whether it has no use without a proposal. combines: whether what one candidate's forward says depends
+    on another's.
     """
 
     several: bool = False
+    combines: bool = False
     completes: bool = False
     reads_canvas: bool = False
     reads_prior: bool = False
@@ -457,6 +527,11 @@ class Draft(Strategy):
         """[n, L] int64, the tokens whose probability is read besides what is read in the windows (the mask's id: the
         most probable one), -1 where nothing is asked; None: nowhere. The answers are `reading.asked`."""
         return None
+
+    def combine(self, view: View, logits: Tensor) -> Tensor:
+        """[R, V] float64, the logits of all candidates (rows of `view`, positions `view.at`) in the place of those that
+        the forward gave."""
+        return logits
 
     def choose(self, view: View, reading: Reading, commit: np.ndarray) -> Chosen:
         """Which candidate each question goes on with. view, reading: of all candidates, a question's together, the
@@ -541,6 +616,7 @@ BASES: dict[str, type[Strategy]] = {
     "cache": Cache,
     "length": Length,
     "anchor": Anchor,
+    "feed": Feed,
     "draft": Draft,
     "ensemble": Ensemble,
     "watch": Watch,
@@ -561,6 +637,7 @@ class Strategies:
     length: Length
     anchor: Anchor
     evidence: tuple[Evidence, ...] = ()
+    feed: Feed = field(default_factory=Feed)
     draft: Draft = field(default_factory=Draft)
     ensemble: Ensemble = field(default_factory=Ensemble)
     watch: Watch = field(default_factory=Watch)
@@ -575,6 +652,7 @@ class Strategies:
             self.cache,
             self.length,
             self.anchor,
+            self.feed,
             self.draft,
             self.ensemble,
             self.watch,
@@ -583,7 +661,8 @@ class Strategies:
     @property
     def reads_logits(self) -> bool:
         """Whether a strategy needs more than the most probable tokens, the visible ones and their probabilities."""
-        return self.unmask.temperature > 0 or bool(self.init.rules_out) or any(one.reads_logits for one in self)
+        drawn = self.unmask.temperature > 0 or bool(self.init.rules_out) or self.draft.combines
+        return drawn or any(one.reads_logits for one in self)
 
     @property
     def columns(self) -> dict[str, Column]:

@@ -150,7 +150,8 @@ class View:
     @cached_property
     def last(self) -> np.ndarray:
         """[n] int64, where what may be eligible in it ends there (past the last position)."""
-        return self.first + self.canvas.width + np.minimum(self.block_start - self.start, 0)
+        end = self.first + self.canvas.width + np.minimum(self.block_start - self.start, 0)
+        return np.minimum(end, self.row_length)
 
     @cached_property
     def seen_from(self) -> np.ndarray:
@@ -168,7 +169,7 @@ class View:
     @cached_property
     def row_length(self) -> np.ndarray:
         """[n] int64, prompt and canvas."""
-        return self.canvas.prompt_length[self.rows] + self.canvas.length
+        return self.canvas.prompt_length[self.rows] + self.canvas.extent[self.rows]
 
     # What stands there.
 
@@ -205,7 +206,8 @@ class View:
         return np.where(np.isnan(confidence), np.nan_to_num(self.trust, nan=1.0), confidence)
 
     def whole(self, name: str) -> np.ndarray:
-        """[n, L] of the canvas: ids, masked, source, committed_at, prior, trust, weight, or a column per position."""
+        """[n, L] of the canvas: ids, masked, inside, source, committed_at, prior, trust, weight, or a column per
+        position."""
         columns = self.canvas.columns.values
         return (columns[name] if name in columns else getattr(self.canvas, name))[self.rows]
 
@@ -248,19 +250,31 @@ class View:
         """float64 draws from U[0, 1), keyed by (seed, question, purpose, forward index), position by position."""
         # A draw belongs to a response position: draw the canvas up to the window's end and keep the window.
         width = self.canvas.width
+        if self._moved:
+            births, born = self.canvas.births[self.rows].tolist(), self._window(self.canvas.born)
+            rows = zip(self.questions, self.forwards.tolist(), births, born, strict=True)
+            return np.stack([uniform(self.seed, q, purpose, count, step=n)[at] for q, n, count, at in rows])
         keys = zip(self.questions, self.forwards.tolist(), (self.start + width).tolist(), strict=True)
         return np.stack([uniform(self.seed, q, purpose, end, step=n)[-width:] for q, n, end in keys])
+
+    @property
+    def _moved(self) -> bool:
+        """Whether a position's draws may be those of another place."""
+        return bool(self.canvas.moves)
 
     def bits(self, purpose: str) -> np.ndarray:
         """[R] int64, 64 random bits for every position that is read, keyed by (seed, question, purpose, forward index,
         position)."""
-        ends = (self.start + self.canvas.width).tolist()
+        ends = (self.canvas.births[self.rows] if self._moved else self.start + self.canvas.width).tolist()
         drawn = [
             bits(self.seed, q, purpose, end, step=n)
             for q, n, end in zip(self.questions, self.forwards.tolist(), ends, strict=True)
         ]
         row, column = self.at
-        found = [drawn[i][j] for i, j in zip(row.tolist(), self.positions[row, column].tolist(), strict=True)]
+        places = self.positions[row, column]
+        if self._moved:
+            places = self.canvas.born[self.rows[row], places]
+        found = [drawn[i][j] for i, j in zip(row.tolist(), places.tolist(), strict=True)]
         return np.array(found, dtype=np.uint64).view(np.int64)
 
 

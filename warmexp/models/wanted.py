@@ -84,7 +84,15 @@ def download(tensors: Sequence[Tensor]) -> list[Tensor]:
         return list(tensors)
     # Widest entries first: every part then begins at a multiple of its entries' width, as views of other types demand.
     order = sorted(range(len(tensors)), key=lambda i: -tensors[i].element_size())
-    parts = [tensors[i].contiguous().view(-1).view(torch.uint8) for i in order]
+    parts = [_bytes(tensors[i]) for i in order]
     read = torch.cat(parts).cpu().split([len(part) for part in parts])
     found = {i: part.view(tensors[i].dtype).view(tensors[i].shape) for i, part in zip(order, read, strict=True)}
     return [found[i] for i in range(len(tensors))]
+
+
+def _bytes(tensor: Tensor) -> Tensor:
+    """[numbers of bytes] uint8, in order."""
+    flat = tensor.contiguous().view(-1)
+    # A single number out of a column counts as contiguous whatever its stride, which a view of another type does not
+    # take.
+    return (flat if flat.stride(0) == 1 else flat.clone(memory_format=torch.contiguous_format)).view(torch.uint8)

@@ -62,7 +62,8 @@ def record_of(
         "revocations": [list(event) for event in result.revocations],
         "nats": [round(value, 4) for value in result.nats],
     }
-    return without_a_secret(record | _watched(plan, question, result), tokenizer)
+    moves = {"moves": [list(move) for move in result.moves]} if plan.strategies.length.resizes else {}
+    return without_a_secret(record | moves | _watched(plan, question, result), tokenizer)
 
 
 def _watched(plan: Plan, question: TaskQuestion, result: Decoded) -> dict[str, Any]:

@@ -105,6 +105,7 @@ class Record(TypedDict, total=False):
     confidence: list[Share | None]
     revocations: list[tuple[Forward, Count, Count, Source, Forward]]
     nats: list[Cost]
+    moves: list[tuple[Forward, Count, Annotated[int, Field(ge=-_MOST, le=_MOST)]]]
     watched: WatchedPart
 
 
@@ -131,7 +132,7 @@ class Summary(TypedDict, total=False):
 _record, _summary = TypeAdapter(Record), TypeAdapter(Summary)
 # What a record of this format has; a run that goes on counts with all of it. (Those excepted were added to it.)
 _WRITTEN = (
-    *sorted(set(Record.__annotations__) - {"rows", "remembered_forwards", "nats", "watched"}),
+    *sorted(set(Record.__annotations__) - {"rows", "remembered_forwards", "nats", "moves", "watched"}),
     *("correct.strict", "correct.flexible", "proposal.correct_strict", "proposal.correct_flexible", "proposal.seconds"),
 )
 # What a front takes of a summary; a run is finished where it is there.
@@ -296,7 +297,7 @@ def _unfit_proposal(record: Record, proposal: ProposalPart | None) -> str | None
             return f"has a proposal.{key} that is not as long as its ids"
     if proposal.get("score") and (ids is None or len(proposal["score"]) > len(record.get("ids", ()))):
         return "has a proposal.score that is longer than ids"
-    if trust := proposal.get("trust"):
+    if (trust := proposal.get("trust")) and not record.get("moves"):  # positions are those of the end
         written = proposal.get("written", longest)
         there = [i for i, source in enumerate(record.get("source", ())[: written + 1]) if source == "injected"]
         there += [

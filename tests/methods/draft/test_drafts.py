@@ -21,6 +21,7 @@ from warmexp.decode.loop import decode
 from warmexp.decode.meter import Meter
 from warmexp.decode.strategy import Draft
 from warmexp.errors import UserError
+from warmexp.methods.draft.cfg import Guidance
 from warmexp.methods.draft.freedave import FreeDave
 from warmexp.methods.draft.lopa import LoPA
 from warmexp.methods.draft.warm import Warm
@@ -116,6 +117,32 @@ def test_lopa_as_it_is_described(case, k, alpha, share, by):
         assert [facts(one) for one in done] == [facts(one) for one in case.decode()]
 
 
+@some(30)
+@given(case=PROBLEMS, weight=st.sampled_from([0.0, 0.5, 2.0]))
+def test_guidance_as_it_is_described(case, weight):
+    """The logits of a game that reads every canvas a second time behind a prompt of masks."""
+
+    class Guided(slow.Game):
+        def logits(self, canvas):
+            conditional, prompt = super().logits(canvas), self.prompt
+            self.prompt = (self.mask_id,) * len(prompt)
+            free, self.prompt = super().logits(canvas), prompt
+            with np.errstate(invalid="ignore"):
+                made = free + (weight + 1) * (conditional - free)
+            made[:, self.mask_id] = -np.inf
+            return made
+
+    def guided(question):
+        made = game(case, question)
+        return Guided(**{name: getattr(made, name) for name in made.__dataclass_fields__ if name != "done"})
+
+    done = drafted(case, Guidance(weight))
+    same(done, [slow.freedave(guided(q), 1, "exact", False, False) for q in case.questions], case)
+    if weight == 0:
+        for one, other in zip(done, case.decode(), strict=True):
+            assert (one.ids, one.commit_iteration, one.cost.nfe) == (other.ids, other.commit_iteration, other.cost.nfe)
+
+
 @some(60)
 @given(
     case=PROBLEMS, k=st.integers(1, 6), theta=st.sampled_from([0.001, 0.05, 0.3, 0.9]), weight=st.sampled_from([0.0, 0.5]),
@@ -189,6 +216,8 @@ def test_one_token_per_forward_by_quota(checked_case):
         ("draft=freedave draft.graph=[[0],[]]", r"draft\.graph=.*is not a list of lists"),
         ("draft=freedave draft.accept=all", r"draft\.accept=all is not one of exact, subset"),
         ("draft=lopa draft.share=0", r"draft\.share=0"),
+        ("draft=cfg draft.weight=-1", r"draft\.weight=-1"),
+        ("draft=cfg cache=dual", "draft=cfg reads several canvases"),
         ("draft=warm draft.judge=me", r"draft\.judge=me is not one of visible, next"),
     ],
 )

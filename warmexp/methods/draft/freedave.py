@@ -155,6 +155,11 @@ class FreeDave(Remembered):
                 f"{setup.said('draft')} follows a rule that says the same of a canvas whenever it is asked, and"
                 f" {setup.said('evidence')} remembers: choose evidence=[], or draft=none."
             )
+        if setup.parts["feed"].feeds:
+            raise UserError(
+                f"{setup.said('draft')} follows a rule that says the same of a canvas whenever it is asked, and"
+                f" {setup.said('feed')} feeds what the last forward said: choose feed=none, or draft=none."
+            )
         if self.eager and setup.parts["anchor"].moves:
             raise UserError(
                 f"draft.eager=true drafts behind the window, where {setup.said('anchor')} lays the proposal anew:"

@@ -37,6 +37,7 @@ class Hints(Init):
     last: str = "free"
     symbols = {"rate": "η"}
     reads_proposal = True
+    fixes = True
 
     def __post_init__(self) -> None:
         check_range("init.rate", self.rate, 0, 1, "the share of the solution's chunks that is shown")

@@ -39,6 +39,7 @@ class Scaffold(Init):
     schema: str | None = None
     slot: int = 16
     without: str = ""
+    fixes = True
 
     def __post_init__(self) -> None:
         check_range("init.slot", self.slot, 1, 2**20, "the number of tokens of a field")

@@ -43,4 +43,30 @@ def _row(place: int, record: dict[str, Any], number: Callable[[int], int]) -> di
     ]
     if record.get("confidence"):
         row["confidence"] = [None if c is None else round(100 * c) for c in record["confidence"]]
-    return row
+    return _with_gone(row, record["moves"]) if record.get("moves") else row
+
+
+def _with_gone(row: dict[str, Any], moves: list[list[int]]) -> dict[str, Any]:
+    """With the positions that have gone among the others, as masks, and `life`, per position: the first state of the
+    canvas that has it and the last, null for the end. State s is the canvas after s forwards."""
+    order: list[dict[str, Any]] = [{"at": i, "life": [0, None]} for i in range(len(row["ids"]))]
+    there = list(order)
+    for n, place, count in reversed(moves):
+        if count > 0:
+            for slot in there[place : place + count]:
+                slot["life"][0] = n + 1
+            del there[place : place + count]
+        else:
+            gone: list[dict[str, Any]] = [{"at": None, "life": [0, n]} for _ in range(-count)]
+            behind = _index(order, there[place]) if place < len(there) else len(order)
+            order[behind:behind] = gone
+            there[place:place] = gone
+    for name, other in (("ids", 0), ("at", -1), ("confidence", None)):
+        if name in row:
+            row[name] = [other if slot["at"] is None else row[name][slot["at"]] for slot in order]
+    row["source"] = "".join("m" if slot["at"] is None else row["source"][slot["at"]] for slot in order)
+    return {**row, "life": [slot["life"] for slot in order]}
+
+
+def _index(order: list[dict[str, Any]], one: dict[str, Any]) -> int:
+    return next(i for i, slot in enumerate(order) if slot is one)

@@ -22,6 +22,8 @@ function timeline(row) {
   return { steps, spans };
 }
 
+// Whether a position is on the canvas; where its length does not change, always.
+const alive = (row, i, step) => !row.life || (row.life[i][0] <= step && (row.life[i][1] === null || step <= row.life[i][1]));
 const visible = (spans, step) => spans.find((span) => span.from <= step && step <= span.to);
 
 async function decodeView(main, id, question, query) {
@@ -74,12 +76,13 @@ function stepThrough(main, { row, tokens, block, turn, address }, asked) {
     history.replaceState(null, "", `${address}?step=${step}`);
   };
   const show = () => {
-    const states = spans.map((list) => visible(list, step));
-    const left = states.filter((span) => !span).length, fresh = states.filter((span) => span?.from === step && step > 0).length;
+    const states = spans.map((list) => visible(list, step)), here = spans.map((_, i) => alive(row, i, step));
+    const came = step ? here.filter((is, i) => is && !alive(row, i, step - 1)).length : 0, went = step ? here.filter((is, i) => !is && alive(row, i, step - 1)).length : 0;
+    const left = states.filter((span, i) => !span && here[i]).length, fresh = states.filter((span) => span?.from === step && step > 0).length;
     const lost = step ? spans.filter((list) => list.some((span) => span.cut && span.to === step - 1)).length : 0;
-    out.textContent = step ? `forward ${step} of ${steps}: ${fresh} committed${lost ? `, ${lost} revoked` : ""}, ${left} masked` : `the start: ${left} masked of ${spans.length}`;
-    flow.replaceChildren(...flowing(states, tokens, step));
-    blocks.show(step, states);
+    out.textContent = step ? `forward ${step} of ${steps}: ${fresh} committed${lost ? `, ${lost} revoked` : ""}${came ? `, ${came} appeared` : ""}${went ? `, ${went} gone` : ""}, ${left} masked` : `the start: ${left} masked of ${here.filter(Boolean).length}`;
+    flow.replaceChildren(...flowing(states.filter((_, i) => here[i]), tokens, step));
+    blocks.show(step, states, here);
   };
   const keys = (event) => {
     if (event.altKey || event.ctrlKey || event.metaKey || event.target.matches("select, textarea, input:not([type=range])")) return;
@@ -144,15 +147,17 @@ function grid(spans, steps, block, tokens, goTo) {
     for (let i = start; i < Math.min(start + block, spans.length); i++) {
       const token = h("span", {}), sure = h("em", {});
       const bars = spans[i].map((span) => h("i", { class: span.cut ? "cut" : null, "data-kind": span.kind, title: described(span, tokens[span.token]), style: { "--kind": `var(${KINDS[span.kind][0]})`, left: `${(100 * span.from) / columns}%`, width: `${(100 * (span.to - span.from + 1)) / columns}%`, "--n": span.to - span.from + 1 } }));
-      rows.append(h("div", { class: "row" }, h("b", {}, String(i)), token, h("div", { class: "track", onclick: click }, bars), sure));
-      lines.push({ token, sure });
+      const line = h("div", { class: "row" }, h("b", {}, String(i)), token, h("div", { class: "track", onclick: click }, bars), sure);
+      rows.append(line);
+      lines.push({ token, sure, line });
     }
     element.append(h("section", { class: "block" }, h("h3", {}, spans.length > block ? `block ${start / block + 1}` : "canvas"), h("div", { class: "ticks" }, h("span"), h("span"), h("div", {}, ticks), h("span")), rows));
   }
-  const show = (step, states) => {
+  const show = (step, states, here) => {
     element.style.setProperty("--step", step);
     states.forEach((span, i) => {
-      const { token, sure } = lines[i], text = span ? shownToken(tokens[span.token]) : "▢";
+      const { token, sure, line } = lines[i], text = span ? shownToken(tokens[span.token]) : "▢";
+      line.style.opacity = here[i] ? "" : "0.2"; // not there yet, or gone
       if (token.textContent !== text) token.textContent = text;
       token.style.color = span ? "" : "var(--soft)";
       sure.textContent = known(span?.confidence) ? String(span.confidence) : "";
