@@ -544,6 +544,11 @@ class Draft(Strategy):
                 f"{setup.said('draft')} reads several canvases of a question at once, for which"
                 f" {setup.said('cache')} keeps one place: choose cache=none."
             )
+        if self.reads_canvas and setup.attention_block:
+            raise UserError(
+                f"{setup.said('draft')} reads what stands behind the block, which {setup.said('backbone')} does not see"
+                " yet: choose draft=none, or another backbone."
+            )
         if self.reads_prior and not setup.parts["init"].reads_proposal:
             raise UserError(
                 f"{setup.said('draft')} reads a proposal and {setup.said('init')} reads none: choose"

@@ -193,6 +193,15 @@ def test_a_forward_of_candidates_is_one_ledger_row(checked_case):
         assert one.cost.rows == sum(row.questions.count(one.id) for row in meter.ledger) > one.cost.nfe
 
 
+@pytest.mark.parametrize("draft", [FreeDave(4), LoPA(1), Guidance(0.0)])
+def test_where_attention_ends_at_blocks(checked_case, draft):
+    case = checked_case.but(model=checked_case.model | {"attention_block": 4})
+    done, plain = drafted(case, draft), drafted(case, Draft())
+    for one, other in zip(done, plain, strict=True):
+        assert one.ids == other.ids and one.confidence == pytest.approx(other.confidence, abs=1e-12)
+    assert sum(one.cost.nfe for one in done) <= sum(one.cost.nfe for one in plain)
+
+
 def test_one_token_per_forward_by_quota(checked_case):
     quota = {"unmask": TopK(checked_case.block)}
     done, plain = drafted(checked_case, FreeDave(4), **quota), drafted(checked_case, Draft(), **quota)
@@ -216,6 +225,8 @@ def test_one_token_per_forward_by_quota(checked_case):
         ("draft=freedave draft.graph=[[0],[]]", r"draft\.graph=.*is not a list of lists"),
         ("draft=freedave draft.accept=all", r"draft\.accept=all is not one of exact, subset"),
         ("draft=lopa draft.share=0", r"draft\.share=0"),
+        ("draft=freedave draft.eager=true backbone.attention_block=16", "reads what stands behind the block"),
+        ("draft=warm backbone.attention_block=16", "reads what stands behind the block.*draft=none"),
         ("draft=cfg draft.weight=-1", r"draft\.weight=-1"),
         ("draft=cfg cache=dual", "draft=cfg reads several canvases"),
         ("draft=warm draft.judge=me", r"draft\.judge=me is not one of visible, next"),

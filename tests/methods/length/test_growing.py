@@ -234,6 +234,7 @@ def test_a_length_that_is_wrong_is_told(backbone, returns, sentence):  # noqa: F
         ("init=token_inject anchor=edit", "anchor=edit counts on.*anchor=none"),
         ("init=scaffold init.template='{work}'", "init=scaffold counts on.*another init"),
         ("length.initial=proposal", "begins with the length of a proposal and init=mask reads none"),
+        ("backbone.attention_block=16", "backbone=lab does not see so far: choose length=fixed"),
         ("length.initial=half", r"length\.initial=half is neither a number of positions nor proposal"),
         ("length.initial=0", r"length\.initial=0"),
         ("length.step=0", r"length\.step=0"),
