@@ -277,3 +277,40 @@ def test_the_lab_is_the_default_subject(tmp_path, capsys, monkeypatch):
     result = json.loads((tmp_path / "bench.json").read_text())
     assert result["model"]["name"] == "lab" and result["model"]["tau"] == 0.9 and result["model"]["canvas_length"] == 48
     assert result["speed"][1]["identical"] == 2 and "are taken from memory" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("model", "caches"), [("sdar", ["none", "exact"]), ("llada2", ["none", "exact"]), ("llada_moe", ["none", "dual"])]
+)
+def test_random_weights_of_the_newer_layouts(model, caches, tmp_path):
+    """Small ones here: the real size is the same command without --tiny. The plain decoder says the same tokens."""
+    words = [
+        "--model",
+        model,
+        "--tiny",
+        "--dtype",
+        "float64",
+        "--canvas",
+        "32",
+        "--steps",
+        "2",
+        "--questions",
+        "2",
+        "--batch",
+        "2",
+    ]
+    words += ["--repeats", "1", "--prompt", "13", "--parts", "speed", "--out", str(tmp_path)]
+    assert main(words) == 0
+    rows = json.loads((tmp_path / "bench.json").read_text())["speed"]
+    assert [row["cache"] for row in rows if row["who"] != "plain"] == caches
+    assert all(row["identical"] == 2 for row in rows if row["who"] != "plain" and row["cache"] == "none")
+
+
+def test_what_does_not_go_together_is_said(tmp_path, capsys):
+    for words, said in (
+        (["--model", "sdar", "--tiny", "--cache", "dual"], "--cache dual is not made for --model sdar"),
+        (["--model", "sdar", "--tiny", "--block", "3"], "--block 3 does not divide the 4 positions"),
+        (["--model", "100m", "--tiny"], "--tiny makes a published layout small"),
+    ):
+        assert main([*words, "--questions", "1", "--batch", "1", "--canvas", "12", "--out", str(tmp_path / "o")]) == 2
+        assert said in capsys.readouterr().err

@@ -240,7 +240,7 @@ def test_another_family_is_refused(tmp_path, kind):
     folder = write_checkpoint(tmp_path / "gpt", config=kind)
     with pytest.raises(
         UserError,
-        match=rf"model_type={kind['model_type']}; .* LLaDA \(model_type llada\) and Dream \(model_type Dream\)",
+        match=rf"model_type={kind['model_type']}; .* LLaDA \(model_type llada\), Dream \(model_type Dream\), SDAR",
     ):
         load(folder)
 

@@ -9,10 +9,12 @@ import torch
 from safetensors import safe_open
 
 from tests.checkpoints import dream_tensors, llada_tensors
+from tests.families import FAMILIES, shapes
 from warmexp.api import run_overrides
 from warmexp.models.checkpoint import Checkpoint
 from warmexp.models.layouts import LAYOUTS
-from warmexp.models.random_checkpoint import SHAPES, TOKENS, _config, main
+from warmexp.models.published import SHAPES, TOKENS, published_config
+from warmexp.models.random_checkpoint import main
 from warmexp.models.transformer import Transformer
 
 PUBLISHED = {"llada": llada_tensors, "dream": lambda: dream_tensors(heads=4, kv_heads=2)}
@@ -70,11 +72,23 @@ def test_a_table_that_is_long_enough_has_the_published_ids(layout, tmp_path):
     assert {name: tokenizer.tokenizer.token_to_id(name) for name in TOKENS[layout]} == TOKENS[layout]
 
 
-@pytest.mark.parametrize(("layout", "numbers"), [("llada", 8_015_581_184), ("dream", 7_615_616_512)])
+@pytest.mark.parametrize(
+    ("layout", "numbers"),
+    [
+        ("llada", 8_015_581_184),
+        ("dream", 7_615_616_512),
+        ("sdar", 1_720_574_976),
+        ("fast_dllm_v2", 1_543_714_304),
+        ("llada_moe", 7_356_880_896),
+        ("llada2", 16_255_643_392),
+    ],
+)
 def test_the_default_is_the_published_size(layout, numbers):
-    """LLaDA-8B's index says 16,031,162,368 bytes of bfloat16; Dream has the 7.62 billion numbers of Qwen2.5-7B."""
+    """LLaDA-8B's index says 16,031,162,368 bytes of bfloat16; Dream has the 7.62 billion numbers of Qwen2.5-7B, SDAR and
+    Fast-dLLM v2 the 1.72 and 1.54 of Qwen3-1.7B and Qwen2.5-1.5B; LLaDA-MoE says 7, LLaDA2.0-mini 16."""
     with torch.device("meta"):
-        model = Transformer(LAYOUTS[layout].config(_config(layout, SHAPES[layout], "bfloat16", TOKENS[layout]), ""))
+        published = published_config(layout, SHAPES[layout], "bfloat16", TOKENS[layout])
+        model = Transformer(LAYOUTS[layout].config(published, ""))
     assert sum(p.numel() for p in model.parameters()) == numbers
 
 
@@ -101,3 +115,37 @@ def test_what_cannot_be_written_is_said(tmp_path, capsys, change, said):
     assert main(tiny("llada", out, *change)) == 2
     assert said in capsys.readouterr().err
     assert [p.name for p in out.iterdir()] == ([] if change else ["something"])
+
+
+MORE = {
+    "sdar": ["--head_dim", "8"],
+    "fast_dllm_v2": [],
+    "llada_moe": ["--experts", "8", "--chosen", "2", "--expert_mlp", "8"],
+    "llada2": ["--experts", "16", "--chosen", "4", "--expert_mlp", "8", "--head_dim", "8"],
+}
+
+
+@pytest.mark.parametrize("layout", FAMILIES)
+def test_the_newer_layouts(layout, tmp_path):
+    """Their published names, and a run from the folder: block-causal ones with exact keys and values."""
+    assert main([*tiny(layout, tmp_path / "a"), *MORE[layout]]) == 0
+    found = {}
+    for file in tmp_path.glob("a/*.safetensors"):
+        with safe_open(file, "pt") as tensors:
+            found |= {name: tuple(tensors.get_slice(name).get_shape()) for name in tensors.keys()}  # noqa: SIM118
+    assert found == shapes(layout, json.loads((tmp_path / "a" / "config.json").read_text()))
+    block = Checkpoint(str(tmp_path / "a")).config.attention_block
+    words = [
+        "backbone=checkpoint",
+        f"backbone.path={tmp_path / 'a'}",
+        "backbone.dtype=float32",
+        "length.canvas_length=32",
+    ]
+    words += ["cache=exact", f"length.block_length={block}"] if block else ["length.block_length=8"]
+    summary, _ = run_overrides([*words, "task.limit=1", "device=cpu", f"outputs={tmp_path}/out"])
+    assert summary["n"] == 1 and ("nfe_without_commits_mean" in summary) == bool(block)
+
+
+def test_a_size_that_a_layout_has_not_is_refused(tmp_path, capsys):
+    assert main([*tiny("llada", tmp_path / "a"), "--experts", "8"]) == 2
+    assert "--experts is no size of --layout llada" in capsys.readouterr().err

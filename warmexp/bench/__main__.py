@@ -33,7 +33,7 @@ from warmexp.bench.picture import picture
 from warmexp.bench.report import text
 from warmexp.bench.sharing import tau_sweep
 from warmexp.bench.speed import speed
-from warmexp.bench.subject import SHAPES, Subject, build_cache, subject
+from warmexp.bench.subject import BLOCKS, PUBLISHED, SHAPES, Subject, build_cache, subject
 from warmexp.console import Parser, complain, ending, show
 from warmexp.errors import UserError, check_choice, check_range, out_of_memory
 from warmexp.io import write_json
@@ -150,6 +150,7 @@ def _arguments(words: list[str]) -> argparse.Namespace:
         default="lab",
         help=f"lab (default), {', '.join(SHAPES)} (random weights), or a checkpoint's folder or hub name",
     )
+    add("--tiny", action="store_true", help="random weights of a published layout: the same parts, few and small")
     add("--dtype", choices=sorted(DTYPES), default="float32")
     add("--device", default="auto", help="auto (default), cpu, cuda or cuda:N")
     add("--questions", type=int, default=64, help="how many (default 64)")
@@ -167,7 +168,8 @@ def _arguments(words: list[str]) -> argparse.Namespace:
         metavar="N,N,…",
         help="batch sizes of the loop (default 1,64); the plain decoder has 1",
     )
-    add("--cache", type=_names, default=["none", "dual"], metavar="NAME,…", help="caches (default none,dual)")
+    caches = "caches (default none,dual; none,exact for random weights of a model that sees blocks)"
+    add("--cache", type=_names, metavar="NAME,…", help=caches)
     add("--tau", type=float, default=0.9, help="confidence from which tokens are committed (default 0.9)")
     add(
         "--steps",
@@ -184,6 +186,10 @@ def _arguments(words: list[str]) -> argparse.Namespace:
 
 
 def _check(chosen: argparse.Namespace) -> None:
+    if chosen.cache is None:
+        chosen.cache = ["none", "exact"] if chosen.model in BLOCKS else ["none", "dual"]
+    if chosen.tiny and chosen.model not in PUBLISHED:
+        raise UserError(f"--tiny makes a published layout small and --model is {chosen.model}: leave it out.")
     if chosen.parts is None:
         chosen.parts = [part for part in PARTS if chosen.model == "lab" or part not in LAB_ONLY]
     for part in chosen.parts:

@@ -77,15 +77,17 @@ def plain_decode(
     cache: str = "none",
     trace: bool = False,
 ) -> Answer:
-    """Decode `canvas` masks after a prompt, `block` at a time (a divisor of `canvas`)."""
+    """Decode `canvas` masks after a prompt, `block` at a time (a divisor of `canvas`), counted from the prompt's first
+    position where the backbone sees blocks."""
     if cache not in CACHES:
         raise ValueError(f"cache={cache} is not one of {', '.join(CACHES)}")
     mask, first = backbone.mask_id, len(prompt)
     x = torch.tensor([*prompt, *[mask] * canvas], device=backbone.device)
     network = PlainForward(backbone.transformer, len(x))
     answer = Answer([], [-1] * canvas)
-    for start in range(first, len(x), block):
-        end = start + block
+    ahead = first % block if backbone.attention_block else 0
+    for begin in range(first - ahead, len(x), block):
+        start, end = max(begin, first), min(begin + block, len(x))
         kept: KeysValues | None = None
         k = 0
         while bool((x[start:end] == mask).any()):

@@ -30,7 +30,9 @@ from warmexp.methods.unmask.threshold import Threshold
 from warmexp.methods.unmask.topk import TopK
 from warmexp.models.backbone import Backbone
 from warmexp.models.checkpoint import Checkpoint
-from warmexp.models.random_checkpoint import SHAPES as PUBLISHED
+from warmexp.models.layouts import LAYOUTS
+from warmexp.models.published import SHAPES as PUBLISHED
+from warmexp.models.published import TOKENS, published_config
 from warmexp.models.transformer import ModelConfig, Transformer
 from warmexp.models.weights import DTYPES
 from warmexp.runs.environment import keep_float32, no_cudnn_attention
@@ -42,6 +44,21 @@ SHAPES = {
     "tiny": {"d_model": 64, "layers": 2, "heads": 4, "kv_heads": 2, "mlp": 128, "rows": 128},
     "100m": {"d_model": 768, "layers": 12, "heads": 12, "kv_heads": 12, "mlp": 2048, "rows": 8192},
     **PUBLISHED,
+}
+# How many positions see each other and nothing behind them.
+BLOCKS = {"sdar": 4, "fast_dllm_v2": 32, "llada2": 32}
+# What --tiny makes of a published size: the same parts, few and small.
+TINY = {
+    "d_model": 64,
+    "layers": 2,
+    "heads": 4,
+    "kv_heads": 2,
+    "mlp": 128,
+    "rows": 512,
+    "head_dim": 16,
+    "experts": 16,
+    "chosen": 4,
+    "expert_mlp": 32,
 }
 # Logits of standard deviation 4: confidences then spread over (0, 1), as a trained model's do, and decisions rarely
 # tie.
@@ -119,7 +136,9 @@ def subject(chosen: argparse.Namespace) -> Subject:
     keep_float32()
     no_cudnn_attention()
     lab = chosen.model == "lab"
-    length = FixedLength(chosen.canvas or (48 if lab else 256), chosen.block or (16 if lab else 32))
+    length = FixedLength(
+        chosen.canvas or (48 if lab else 256), chosen.block or (16 if lab else BLOCKS.get(chosen.model, 32))
+    )
     check_range("--tau", chosen.tau, 0, 100, "the confidence from which tokens are committed", open_low=True)
     if chosen.steps is not None:
         check_range("--steps", chosen.steps, 1, 10**6, "the number of forwards planned for a block")
@@ -128,7 +147,8 @@ def subject(chosen: argparse.Namespace) -> Subject:
             raise UserError(
                 f"--file holds text and --model {chosen.model}, random weights, has no tokenizer: leave --file out."
             )
-        backbone = random_backbone(chosen.model, DTYPES[chosen.dtype], device, chosen.seed)
+        backbone = random_backbone(chosen.model, DTYPES[chosen.dtype], device, chosen.seed, tiny=chosen.tiny)
+        _check_blocks(chosen, backbone, length.block_length)
         return Subject(
             chosen.model, backbone, length, Rule(chosen.tau, chosen.steps or 8), random_prompts(backbone, chosen.seed)
         )
@@ -140,13 +160,41 @@ def subject(chosen: argparse.Namespace) -> Subject:
 
 
 def random_backbone(
-    name: str, dtype: torch.dtype, device: torch.device, seed: int = 0, logits: str | None = None
+    name: str,
+    dtype: torch.dtype,
+    device: torch.device,
+    seed: int = 0,
+    logits: str | None = None,
+    tiny: bool = False,
 ) -> Backbone:
-    """Random weights of a size in SHAPES, made on the device; logits: by default Dream's are shifted and all others
-    aligned."""
+    """Random weights of a size in SHAPES, made on the device; logits: by default those of a layout are its own and all
+    others aligned. tiny: the parts of a published one, few and small."""
     shape = SHAPES[name]
+    if tiny:
+        shape = {key: TINY[key] for key in shape}
     rows = shape["rows"]
-    config = ModelConfig(
+    config = _config(name, shape)
+    with torch.device("meta"):
+        transformer = Transformer(config).to(dtype)
+    transformer = transformer.to_empty(device=device).eval().requires_grad_(False)
+    generator = torch.Generator(device).manual_seed(seed)
+    for key, weight in transformer.named_parameters():
+        if weight.dim() == 1:
+            weight.fill_(0.0 if key.endswith("bias") else 1.0)
+        else:
+            gain = HEAD_GAIN if key.startswith("ff_out") or (key == "wte.weight" and config.weight_tying) else 1.0
+            weight.normal_(0, gain / math.sqrt(weight.shape[-1]), generator=generator)
+    default = LAYOUTS[name].logits if name in LAYOUTS else "aligned"
+    return Backbone(transformer.pack(), rows - 1, rows - 2, logits or default)
+
+
+def _config(name: str, shape: dict[str, int]) -> ModelConfig:
+    rows = shape["rows"]
+    if name in PUBLISHED and name not in ("llada", "dream"):
+        ids = dict.fromkeys(TOKENS[name], rows - 3) | dict(zip(TOKENS[name], (rows - 2, rows - 1), strict=False))
+        config = LAYOUTS[name].config(published_config(name, shape, "bfloat16", ids), name)
+        return replace(config, max_sequence_length=CONTEXT)
+    return ModelConfig(
         d_model=shape["d_model"],
         n_layers=shape["layers"],
         n_heads=shape["heads"],
@@ -159,17 +207,18 @@ def random_backbone(
         eos_token_id=rows - 2,
         include_qkv_bias=name == "dream",
     )
-    with torch.device("meta"):
-        transformer = Transformer(config).to(dtype)
-    transformer = transformer.to_empty(device=device).eval().requires_grad_(False)
-    generator = torch.Generator(device).manual_seed(seed)
-    for key, weight in transformer.named_parameters():
-        if weight.dim() == 1:
-            weight.fill_(0.0 if key.endswith("bias") else 1.0)
-        else:
-            gain = HEAD_GAIN if key.startswith("ff_out") else 1.0
-            weight.normal_(0, gain / math.sqrt(weight.shape[1]), generator=generator)
-    return Backbone(transformer.pack(), rows - 1, rows - 2, logits or ("shifted" if name == "dream" else "aligned"))
+
+
+def _check_blocks(chosen: argparse.Namespace, backbone: Backbone, width: int) -> None:
+    """Raises a UserError where a model that sees blocks is to be measured with what is made for others, or the other
+    way round."""
+    size = backbone.attention_block
+    wrong = [cache for cache in chosen.cache if (made := build_cache(cache)).keeps and made.blocks != bool(size)]
+    if wrong:
+        good = ("none", "exact") if size else ("none", "prefix", "dual", "freecache")
+        raise UserError(f"--cache {wrong[0]} is not made for --model {chosen.model}: choose of {', '.join(good)}.")
+    if size and size % width:
+        raise UserError(f"--block {width} does not divide the {size} positions that --model {chosen.model} sees.")
 
 
 def random_prompts(backbone: Backbone, seed: int) -> Callable[[int, int | None], list[tuple[int, ...]]]:

@@ -1,5 +1,4 @@
-"""Backbones from checkpoints in a published Hugging Face layout: LLaDA's and Dream's (layouts.py), detected from
-config.json.
+"""Backbones from checkpoints in a published Hugging Face layout (layouts.py, families.py), detected from config.json.
 
 `config.json` says the sizes, `*.safetensors` hold the weights, the tokenizer files say the tokens. The lab's backbone
 is stored in exactly LLaDA's layout and read by exactly this code. Nothing that comes with a checkpoint is ever

@@ -16,7 +16,6 @@ import json
 import math
 import sys
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -25,34 +24,14 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from warmexp.console import Parser, complain, ending, show
 from warmexp.errors import UserError
 from warmexp.models.hub import INDEX
+from warmexp.models.layout import targets
 from warmexp.models.layouts import LAYOUTS
+from warmexp.models.published import SHAPES, TOKENS, published_config
 from warmexp.models.transformer import Transformer
 from warmexp.models.weights import DTYPES, GIB
 
-# The published sizes: LLaDA-8B's and Dream-7B's config.json.
-SHAPES = {
-    "llada": {"d_model": 4096, "layers": 32, "heads": 32, "kv_heads": 32, "mlp": 12288, "rows": 126464},
-    "dream": {"d_model": 3584, "layers": 28, "heads": 28, "kv_heads": 4, "mlp": 18944, "rows": 152064},
-}
-# Special tokens at their published ids; the first two are the end of text and the mask.
-TOKENS = {
-    "llada": {
-        "<|endoftext|>": 126081,
-        "<|mdm_mask|>": 126336,
-        "<|startoftext|>": 126080,
-        "<|start_header_id|>": 126346,
-        "<|end_header_id|>": 126347,
-        "<|eot_id|>": 126348,
-    },
-    "dream": {
-        "<|endoftext|>": 151643,
-        "<|mask|>": 151666,
-        "<|im_start|>": 151644,
-        "<|im_end|>": 151645,
-        "<|beginoftext|>": 151665,
-    },
-}
 BYTES = 256
+_SIZES = dict.fromkeys(name for shape in SHAPES.values() for name in shape)
 
 
 def write(
@@ -66,8 +45,7 @@ def write(
 ) -> int:
     """Write the checkpoint, one shard in memory at a time; returns the bytes of its weights.
 
-    shape: d_model, layers, heads, kv_heads, mlp (inner width), rows (of the embedding table). device: where the numbers
-    are drawn.
+    shape: as in published.SHAPES. device: where the numbers are drawn.
     Raises:
         UserError: a shape that is no transformer, or a folder that already holds something.
     """
@@ -80,14 +58,15 @@ def write(
         )
     published = max(TOKENS[layout].values()) < shape["rows"]
     tokens = {name: i if published else BYTES + n for n, (name, i) in enumerate(TOKENS[layout].items())}
-    config = _config(layout, shape, dtype, tokens)
+    config = published_config(layout, shape, dtype, tokens)
     with torch.device("meta"):
         transformer = Transformer(LAYOUTS[layout].config(config, f"--out {out}"))
-    shapes = {LAYOUTS[layout].published(name): tuple(tensor.shape) for name, tensor in transformer.state_dict().items()}
+    ours = {name: tensor.shape for name, tensor in transformer.state_dict().items()}
+    shapes = {name: target.shape for name, target in targets(LAYOUTS[layout], ours).items()}
     out.mkdir(parents=True, exist_ok=True)
     total = _write_shards(out, shapes, DTYPES[dtype], int(shard_gib * GIB), seed, device)
     (out / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    (_llada_tokenizer if layout == "llada" else _dream_tokenizer)(out, tokens)
+    (_dream_tokenizer if layout in ("dream", "sdar", "fast_dllm_v2") else _llada_tokenizer)(out, tokens)
     return total
 
 
@@ -120,55 +99,10 @@ def _random(name: str, shape: tuple[int, ...], dtype: torch.dtype, generator: to
     """Norms are ones; everything else is normal with the variance that keeps activations at scale."""
     if len(shape) == 1 and name.endswith("weight"):
         return torch.ones(shape, dtype=dtype)
+    if name.endswith("expert_bias"):
+        return torch.zeros(shape, dtype=torch.float32)
     drawn = torch.randn(shape, dtype=dtype, generator=generator, device=generator.device)
     return drawn.div_(math.sqrt(shape[-1])).cpu()
-
-
-def _config(layout: str, shape: dict[str, int], dtype: str, tokens: dict[str, int]) -> dict[str, Any]:
-    """config.json with the fields the family publishes."""
-    eos, mask = list(tokens.values())[:2]
-    ids = {"mask_token_id": mask, "eos_token_id": eos, "pad_token_id": eos, "torch_dtype": dtype, "use_cache": False}
-    if layout == "llada":
-        return {
-            "architectures": ["LLaDAModelLM"],
-            "model_type": "llada",
-            "activation_type": "silu",
-            "block_type": "llama",
-            "layer_norm_type": "rms",
-            "d_model": shape["d_model"],
-            "n_layers": shape["layers"],
-            "n_heads": shape["heads"],
-            "n_kv_heads": shape["kv_heads"],
-            "mlp_hidden_size": shape["mlp"],
-            "vocab_size": shape["rows"],
-            "embedding_size": shape["rows"],
-            "max_sequence_length": 4096,
-            "rope": True,
-            "rope_theta": 500000.0,
-            "rms_norm_eps": 1e-5,
-            "include_bias": False,
-            "include_qkv_bias": False,
-            "weight_tying": False,
-            **ids,
-        }
-    return {
-        "architectures": ["DreamModel"],
-        "model_type": "Dream",
-        "hidden_act": "silu",
-        "hidden_size": shape["d_model"],
-        "num_hidden_layers": shape["layers"],
-        "num_attention_heads": shape["heads"],
-        "num_key_value_heads": shape["kv_heads"],
-        "intermediate_size": shape["mlp"],
-        "vocab_size": shape["rows"],
-        "max_position_embeddings": 131072,
-        "rope_theta": 1000000.0,
-        "rope_scaling": None,
-        "rms_norm_eps": 1e-6,
-        "use_sliding_window": False,
-        "tie_word_embeddings": False,
-        **ids,
-    }
 
 
 def _alphabet() -> dict[str, int]:
@@ -198,8 +132,8 @@ def _arguments(words: list[str] | None) -> argparse.Namespace:
     parser = Parser(prog="python -m warmexp.models.random_checkpoint", description=__doc__.split("\n", 1)[0])
     parser.add_argument("--layout", choices=sorted(SHAPES), required=True)
     parser.add_argument("--out", type=Path, required=True, help="a new or empty folder")
-    for name in SHAPES["llada"]:
-        sizes = ", ".join(f"{shape[name]} for {layout}" for layout, shape in SHAPES.items())
+    for name in _SIZES:
+        sizes = ", ".join(f"{shape[name]} for {layout}" for layout, shape in SHAPES.items() if name in shape)
         parser.add_argument(f"--{name}", type=int, help=f"default {sizes}")
     parser.add_argument("--dtype", choices=sorted(DTYPES), default="bfloat16")
     parser.add_argument("--shard-gib", type=float, default=4.0, help="largest shard, in GiB")
@@ -210,8 +144,10 @@ def _arguments(words: list[str] | None) -> argparse.Namespace:
 
 def main(words: list[str] | None = None) -> int:
     options = _arguments(words)
-    given = {name: getattr(options, name) for name in SHAPES[options.layout] if getattr(options, name) is not None}
+    given = {name: value for name, value in vars(options).items() if name in _SIZES and value is not None}
     try:
+        for name in given.keys() - SHAPES[options.layout].keys():
+            raise UserError(f"--{name} is no size of --layout {options.layout}: leave it out.")
         total = write(
             options.layout,
             options.out,

@@ -15,10 +15,9 @@ from typing import Any
 
 from warmexp.errors import UserError
 from warmexp.models.hub import model_folder, offline_if_unreachable
-from warmexp.models.random_checkpoint import SHAPES
 
 # Of the models that the shipped options name: GiB of weights by their number of parameters, two bytes each, whether a
-# licence has to be accepted first, and the sizes they have (models/random_checkpoint.py). Used where the hub cannot be
+# licence has to be accepted first, and the sizes they have (models/published.py). Used where the hub cannot be
 # asked, which otherwise says it.
 PUBLISHED = {
     "GSAI-ML/LLaDA-8B-Instruct": (14.9, False, "llada"),
@@ -29,6 +28,13 @@ PUBLISHED = {
     "Dream-org/Dream-v0-Base-7B": (14.2, False, "dream"),
     "apple/DiffuCoder-7B-Instruct": (14.2, False, "dream"),
     "Zigeng/dParallel_Dream_7B_Instruct": (14.2, False, "dream"),
+    "JetLM/SDAR-1.7B-Chat": (3.2, False, "sdar"),
+    "JetLM/SDAR-4B-Chat": (8.2, False, None),
+    "JetLM/SDAR-8B-Chat": (15.3, False, None),
+    "Efficient-Large-Model/Fast_dLLM_v2_1.5B": (2.9, False, "fast_dllm_v2"),
+    "inclusionAI/LLaDA-MoE-7B-A1B-Instruct": (13.7, False, "llada_moe"),
+    "inclusionAI/LLaDA2.0-mini": (30.3, False, "llada2"),
+    "inclusionAI/LLaDA2.1-mini": (30.3, False, "llada2"),
     "meta-llama/Llama-2-7b-hf": (12.6, True, None),
     "meta-llama/Llama-3.1-8B-Instruct": (15.0, True, None),
     "Qwen/Qwen2.5-0.5B-Instruct": (0.9, False, None),
@@ -136,10 +142,10 @@ def questions(task: dict[str, Any]) -> Need:
     return Need("task.dataset", dataset, there or caches[0], there is not None, None, missing)
 
 
-def shape(path: str) -> dict[str, int] | None:
-    """The published sizes of a backbone that is not here; None where they are not known."""
-    kind = PUBLISHED.get(path, (None, None, None))[2]
-    return SHAPES[kind] if kind else None
+def layout(path: str) -> str | None:
+    """Of a backbone that is not here, the layout whose sizes it has (models/published.py); None where they are not
+    known."""
+    return PUBLISHED.get(path, (None, None, None))[2]
 
 
 def hub_cache() -> Path:

@@ -21,8 +21,9 @@ from warmexp.config.keys import METHODS
 from warmexp.console import show
 from warmexp.decode.strategy import Strategies
 from warmexp.errors import UserError
-from warmexp.models.layouts import read_layout
-from warmexp.models.transformer import ModelConfig
+from warmexp.models.layouts import LAYOUTS, read_layout
+from warmexp.models.published import SHAPES, TOKENS, published_config
+from warmexp.models.transformer import ModelConfig, Transformer
 from warmexp.models.weights import DTYPES, free_memory
 from warmexp.runs import needs
 from warmexp.runs.catalogue import FINISHED, Run, catalogue
@@ -127,24 +128,17 @@ def _config(job: Job) -> tuple[ModelConfig | None, int]:
     if need.here and need.place is not None:
         _, config = read_layout(need.place)
     else:
-        sizes = needs.shape(path)
-        if sizes is None:
+        kind = needs.layout(path)
+        if kind is None:
             return None, 0
-        config = ModelConfig(
-            sizes["d_model"], sizes["layers"], sizes["heads"], sizes["kv_heads"], sizes["mlp"],
-            sizes["rows"], sizes["rows"], 4096, 0, 1,
-        )  # fmt: skip
+        config = LAYOUTS[kind].config(published_config(kind, SHAPES[kind], "bfloat16", TOKENS[kind]), path)
     return config, _weights(config)
 
 
 def _weights(config: ModelConfig) -> int:
-    """Parameters: attention, feed-forward and norms of every layer, the embeddings and the head."""
-    kv = config.n_kv_heads * config.head_dim
-    layer = (
-        2 * config.d_model * (config.d_model + kv) + 3 * config.d_model * config.mlp_hidden_size + 2 * config.d_model
-    )
-    tables = 1 if config.weight_tying else 2
-    return config.n_layers * layer + tables * config.embedding_size * config.d_model + config.d_model
+    """Parameters; nothing is allocated."""
+    with torch.device("meta"):
+        return sum(parameter.numel() for parameter in Transformer(config).parameters())
 
 
 def _prompt(job: Job) -> tuple[int, int]:
