@@ -161,7 +161,10 @@ def mutate(folder: Path, rnd: random.Random) -> list[str]:
                 data = told.to_bytes(8, "little") + header + data[8 + size :]
             else:
                 data = mutated_bytes(data, rnd)
-        except (ValueError, RecursionError):  # the second change to a file that the first has left without JSON, or too deep
+        except (
+            ValueError,
+            RecursionError,
+        ):  # the second change to a file that the first has left without JSON, or too deep
             continue
         file.write_bytes(data)
     return names

@@ -426,8 +426,10 @@ def test_every_study_can_be_run_on_the_lab(name, study):
 def test_the_shipped_studies():
     assert set(register()) >= {
         "demo",
+        "drafts",
         "injection_rate",
         "interpolation",
+        "lengths",
         "remask",
         "smoke",
         "table1",
@@ -440,8 +442,9 @@ def test_the_shipped_studies():
 
 
 @pytest.mark.slow
-def test_every_published_method_can_be_composed(study):
-    status, said, _ = study("-m", "+sweep=zoo", "task.limit=1", "--dry-run")
+@pytest.mark.parametrize("name", ["zoo", "drafts", "lengths"])
+def test_every_published_method_can_be_composed(name, study):
+    status, said, _ = study("-m", f"+sweep={name}", "task.limit=1", "--dry-run")
     assert status == 0 and "cannot be run" not in said
 
 
