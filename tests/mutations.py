@@ -168,6 +168,6 @@ def damage(rng: random.Random, files: list[Path]) -> str:
     act = rng.choice(damages(file))
     try:
         act(rng, file)
-    except (ValueError, IsADirectoryError):  # a file that is empty, or damaged before
+    except (ValueError, IsADirectoryError, RecursionError, yaml.YAMLError):  # a file that is empty, or damaged before
         file.write_bytes(b"\xff")
     return f"{act.__name__} {file.name}"
