@@ -430,9 +430,8 @@ def padded(start: Start, length: int, columns: Mapping[str, Column]) -> Start:
         name: np.pad(value, more, constant_values=columns[name].fill) if np.ndim(value) else value
         for name, value in start.columns.items()
     }
-    arrays = (np.pad(start.tokens, more), np.pad(start.injected, more))
-    rest = (None if value is None else np.pad(value, more) for value in (start.weight, start.fixed))
-    return Start(*arrays, *rest, told, start.forwards)
+    weight, fixed = (None if value is None else np.pad(value, more) for value in (start.weight, start.fixed))
+    return Start(np.pad(start.tokens, more), np.pad(start.injected, more), weight, fixed, told, start.forwards)
 
 
 def _joined(moves: list[Move]) -> list[Move]:

@@ -62,7 +62,7 @@ def choice(owner: object, value: Any, view: View) -> Chosen:
     name = hook_of(owner, "choose")
     if not isinstance(value, Chosen):
         raise UserError(f"{name} has to return a Chosen; it returned {came(value)}.")
-    of = questions_of(view.lane)
+    of = questions_of(view.candidates)
     questions = int(of[-1]) + 1
     array(owner, "choose, row:", value.row, (questions,), "int64")
     inside = (value.row >= 0) & (value.row < len(of))

@@ -70,7 +70,7 @@ class Forward:
         columns = columns.clip(0, length - 1)
         row = np.arange(len(columns))[:, None]
         share = np.where(inside[..., None], weight[row, columns], 0.0)
-        mixed = (share > 0).any(-1)
+        mixed = np.asarray((share > 0).any(-1))
         if not mixed.any():
             return
         embeddings = backbone.embed(self.ids) if self.embeddings is None else self.embeddings

@@ -61,6 +61,13 @@ class View:
     lane: np.ndarray | None = None
     laid: np.ndarray | None = None
 
+    @property
+    def candidates(self) -> np.ndarray:
+        """`lane`, of a view of candidates."""
+        if self.lane is None:
+            raise ValueError("these rows are questions, not candidates")
+        return self.lane
+
     def anew(self, span: Span) -> np.ndarray:
         """[n] bool, of which rows everything is computed that anything in the window sees."""
         if not self.canvas.attention_block:
@@ -73,10 +80,10 @@ class View:
 
     def take(self, index: np.ndarray) -> View:
         """Some of its rows."""
-        given = {name: getattr(self, name) for name in ("mixture", "lane", "laid")}
-        some = {name: None if value is None else value[index] for name, value in given.items()}
+        given = self.mixture, self.lane, self.laid
+        mixture, lane, laid = (None if value is None else value[index] for value in given)
         rows, masked, revocable = self.rows[index], self.masked[index], self.revocable[index]
-        return replace(self, rows=rows, masked=masked, revocable=revocable, **some)
+        return replace(self, rows=rows, masked=masked, revocable=revocable, mixture=mixture, lane=lane, laid=laid)
 
     def with_mixture(self, mixture: np.ndarray | None) -> View:
         """With the shares of the prior's embeddings."""

@@ -40,7 +40,7 @@ class Guidance(Draft):
 
     def combine(self, view: View, logits: Tensor) -> Tensor:
         # Both of a question's candidates are read at the same positions, one candidate after the other.
-        blind = view.lane[view.at[0]] == 1
+        blind = view.candidates[view.at[0]] == 1
         seen, unseen = (upload(np.flatnonzero(which), logits.device) for which in (~blind, blind))
         conditional, free = logits[seen], logits[unseen]
         guided = torch.where(conditional.isfinite(), free + (self.weight + 1) * (conditional - free), conditional)

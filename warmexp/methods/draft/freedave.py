@@ -63,7 +63,7 @@ class FreeDave(Remembered):
         return self.graph if self.graph is not None else [list(range(count)) for count in range(1, self.d)]
 
     @property
-    def most(self) -> int:  # type: ignore[override]
+    def most(self) -> int:
         return 1 + len(self.nodes)
 
     @property
@@ -120,7 +120,7 @@ class FreeDave(Remembered):
         reached[i, view.positions[i, j]] = reading.token[i, j]
         sure = np.full(ids.shape, np.nan)
         sure[i, view.positions[i, j]] = reading.confidence[i, j]
-        question, rows = questions_of(view.lane), []
+        question, rows = questions_of(view.candidates), []
         for first, past in _stretches(question):
             here, at = np.arange(first, past), first
             while (after := self._after(here, at, ids, reached, view.canvas.mask_id)) is not None:

@@ -42,7 +42,7 @@ class LoPA(Remembered):
         check_choice("draft.measured_by", self.measured_by, MEASURES)
 
     @property
-    def most(self) -> int:  # type: ignore[override]
+    def most(self) -> int:
         return self.k
 
     @property
@@ -66,10 +66,11 @@ class LoPA(Remembered):
             sure = np.where(view.masked, reading.confidence, np.inf)
         count = np.ceil(self.share * view.masked.sum(1)).astype(int)
         lowest = np.where(np.arange(sure.shape[1]) < count[:, None], np.sort(sure, 1), 0.0)
-        laid = np.zeros(view.lane.shape, dtype=bool) if view.laid is None else view.laid.any(1)
-        born = np.where(laid, np.where(view.laid, view.whole("confidence"), 0.0).sum(1), 1.0)
+        born = np.ones(len(view.rows))
+        if view.laid is not None:
+            born = np.where(view.laid.any(1), np.where(view.laid, view.whole("confidence"), 0.0).sum(1), born)
         score = self.alpha * born + (1 - self.alpha) * lowest.sum(1) / count
-        question = questions_of(view.lane)
+        question = questions_of(view.candidates)
         best = np.full(question[-1] + 1, -np.inf)
         np.maximum.at(best, question, score)
         won = np.flatnonzero(score == best[question])

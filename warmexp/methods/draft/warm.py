@@ -61,7 +61,7 @@ class Warm(Draft):
         check_choice("draft.when", self.when, TIMES)
 
     @property
-    def most(self) -> int:  # type: ignore[override]
+    def most(self) -> int:
         return 1 + self.k
 
     def lanes(self, view: View) -> Lanes | None:
@@ -95,7 +95,7 @@ class Warm(Draft):
         if view.lane is None or view.laid is None:
             return None
         if self.judge == "visible":
-            last = np.append(view.lane[1:] == 0, True)
+            last = np.append(view.candidates[1:] == 0, True)
             return np.where(view.laid & last[:, None], view.whole("prior"), -1)
         after = np.append(
             view.laid[1:], view.laid[:1], 0
@@ -111,7 +111,7 @@ class Warm(Draft):
             np.nan_to_num(reading.asked.probability), view.whole("trust"), self.theta, self.weight, self.cap
         )
         failed = asked & ~passed
-        question = questions_of(view.lane)
+        question = questions_of(view.candidates)
         if self.judge == "visible":
             last = np.append(own[1:], len(question)) - 1
             first = np.where(failed[last].any(1), failed[last].argmax(1), failed.shape[1])
@@ -121,7 +121,7 @@ class Warm(Draft):
             goes = np.concatenate(([False], ~failed.any(1)[:-1]))  # from the candidate before
             fits = np.ones(len(question), dtype=bool)
             for i in range(1, len(fits)):
-                fits[i] = view.lane[i] == 0 or (goes[i] and fits[i - 1])
+                fits[i] = view.candidates[i] == 0 or (goes[i] and fits[i - 1])
         row = np.zeros(len(own), dtype=np.int64)
         np.maximum.at(row, question[fits], np.flatnonzero(fits))
         return Chosen(row)

@@ -50,7 +50,8 @@ class Daedal(Growing):
         extent, forwards = begun.copy(), np.zeros(len(begun), dtype=int)
         asked = np.arange(len(begun)) if self.target > 0 else np.arange(0)
         while len(asked):
-            found = self._read(meter, [questions[i] for i in asked], [canvases[i] for i in asked], extent[asked])
+            at = asked.tolist()
+            found = self._read(meter, [questions[i] for i in at], [canvases[i] for i in at], extent[asked])
             forwards[asked] += 1
             asked = asked[(found < self.target) & (extent[asked] < self.canvas_length)]
             extent[asked] = np.minimum(extent[asked] + self.step, self.canvas_length)
