@@ -201,7 +201,6 @@ def decode_one(
                 model, question.prompt, answer.ids, soft, weight, match, mask_id, shifted, first, last, memory.kept
             )
             masked = [i for i in masked if i in logits][: 1 if only else None]
-            revocable = [i for i in revocable if not only or i == positions.start]
             if init.get("by_entropy"):
                 doubt |= {i: entropy(logits[i]) for i in masked}
             revocable = [i for i in revocable if i in logits]

@@ -108,7 +108,7 @@ def test_runs_whose_decodes_were_not_kept(copied, tmp_path):
         rewrite(folder, lambda r: {key: r[key] for key in kept})
     data = unpacked(report(copied, tmp_path / "r.html"))
     assert data["run-0"]["rows"] and "ids" not in data["run-0"]["rows"][0]
-    assert [axis["key"] for axis in data["core"]["axes"]] == ["nfe", "seconds"]
+    assert [axis["key"] for axis in data["core"]["axes"]] == ["nfe", "rows", "seconds"]
 
 
 @pytest.mark.parametrize("which", ["nothing", "one run", "no baseline"])

@@ -180,10 +180,10 @@ def test_a_failed_job_is_its_own(study, monkeypatch):
 
     real, errors = module._run, {0.2: MemoryError(), 0.3: OSError(28, "No space left on device"), 0.4: KeyError("bug")}
 
-    def fails(plan, say):
+    def fails(plan, say, stop):
         if plan.strategies.init.rho in errors:
             raise errors[plan.strategies.init.rho]
-        return real(plan, say)
+        return real(plan, say, stop)
 
     monkeypatch.setattr(module, "_run", fails)
     words = [
@@ -267,9 +267,9 @@ def test_a_busy_run_is_left_for_later(study, monkeypatch):
     holder.stdout.readline()
     real, order, say = module._run, [], jobs.say
 
-    def noted(plan, say):
+    def noted(plan, say, stop):
         order.append((plan.strategies.unmask.tau, holder.poll() is None))
-        return real(plan, say)
+        return real(plan, say, stop)
 
     def lets_go(sentence):
         say(sentence)
@@ -294,11 +294,11 @@ def test_an_interrupt_stops_at_once_and_says_how_to_go_on(study, monkeypatch):
 
     real, calls = module._run, []
 
-    def interrupted(plan, say):
+    def interrupted(plan, say, stop):
         calls.append(plan)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return real(plan, say)
+        return real(plan, say, stop)
 
     monkeypatch.setattr(module, "_run", interrupted)
     words = ["-m", "tau=0.5,0.7,0.9", "task.limit=2"]

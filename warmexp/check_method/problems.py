@@ -125,9 +125,10 @@ def _question(draw: Random, index: int) -> Question:
 
 @dataclass(frozen=True)
 class Stand:
-    """What a method's `check` asks of a backbone that is not there yet: its config."""
+    """What a method's `check` asks of a backbone that is not there yet: its config. It has no tokenizer."""
 
     config: ModelConfig
+    tokenizer: None = None
 
 
 def model_config(attention_block: int = 0) -> ModelConfig:
@@ -148,7 +149,7 @@ def model_config(attention_block: int = 0) -> ModelConfig:
     )
 
 
-def _backbone(seed: int, attention_block: int) -> Backbone:
+def _backbone(seed: int, attention_block: int = 0) -> Backbone:
     """Random weights so large that confidences spread over (0, 1) and no two of them are equal."""
     transformer = Transformer(model_config(attention_block)).double().eval().requires_grad_(False)
     generator = torch.Generator().manual_seed(seed)

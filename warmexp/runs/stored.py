@@ -132,7 +132,9 @@ class Summary(TypedDict, total=False):
 _record, _summary = TypeAdapter(Record), TypeAdapter(Summary)
 # What a record of this format has; a run that goes on counts with all of it. (Those excepted were added to it.)
 _WRITTEN = (
-    *sorted(set(Record.__annotations__) - {"rows", "remembered_forwards", "nats", "moves", "watched"}),
+    *sorted(
+        set(Record.__annotations__) - {"rows", "commit_forwards", "remembered_forwards", "nats", "moves", "watched"}
+    ),
     *("correct.strict", "correct.flexible", "proposal.correct_strict", "proposal.correct_flexible", "proposal.seconds"),
 )
 # What a front takes of a summary; a run is finished where it is there.

@@ -48,8 +48,8 @@ class PcSampler(TopK):
         return {**dataclasses.asdict(self), "frequencies": self.table and self.table.sha256}
 
     def check(self, setup: Setup) -> None:
-        backbone = setup.parts.get("backbone")
-        if self.table and backbone and vocabulary_sha256(backbone.tokenizer) != self.table.vocabulary:
+        tokenizer = setup.parts["backbone"].tokenizer if "backbone" in setup.parts else None
+        if self.table and tokenizer and vocabulary_sha256(tokenizer) != self.table.vocabulary:
             words = f"{setup.said('backbone')} {setup.said('task')}"
             raise UserError(
                 f"unmask.frequencies={self.frequencies} was counted with another tokenizer than that of"
