@@ -65,6 +65,7 @@ def test_families():
         of(init="mask", evidence="['credit']") == "evidence" and of(remask="wino", evidence="['credit']") == "revision"
     )
     assert of(watch="prophet", remask="t2m") == "watchers" and of(ensemble="hex") == "ensembles"
+    assert of(draft="lopa", feed="lrd") == "drafts" and of(feed="lrd") == "feeds" and of(length="daedal") == "lengths"
     assert of(init="token_inject", ensemble="hex", remask="t2m") == "warm starts"
 
 

@@ -243,7 +243,7 @@ def _curves(together: Together, reference: float, best: float) -> tuple[Curve, .
 def _names(together: Together, families: Mapping[tuple, Sequence[int]]) -> list[str]:
     """What each of the curves is called; no two alike: what shares a name has behind it in what it differs."""
     names = []
-    for _, members in families.items():
+    for members in families.values():
         point = together.runs[members[0]].point
         policy = "" if point.unmask == DEFAULT_UNMASK else point.unmask
         source = "" if point.proposer == "none" else f"from {point.proposer}"

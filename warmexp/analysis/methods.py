@@ -15,12 +15,14 @@ from typing import Any
 import numpy as np
 import yaml
 
-from warmexp.analysis.points import COLD_START, Point
+from warmexp.analysis.points import COLD_START, FIXED_LENGTH, Point
 from warmexp.analysis.saving import MISS, Saved, savings
 from warmexp.config.keys import METHODS, conf_dir
 
 CHOSEN = ("proposer", *METHODS)
-FAMILIES = ("unmasking", "evidence", "revision", "watchers", "ensembles", "warm starts")
+FAMILIES = (
+    "unmasking", "evidence", "feeds", "lengths", "revision", "drafts", "watchers", "ensembles", "warm starts",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,9 @@ def family(settings: Mapping[str, Any]) -> str:
 
     added = {
         "evidence": chosen("evidence"),
+        "feeds": chosen("feed"),
+        "lengths": chosen("length", FIXED_LENGTH),
+        "drafts": chosen("draft"),
         "revision": chosen("remask"),
         "watchers": chosen("watch"),
         "ensembles": chosen("ensemble"),

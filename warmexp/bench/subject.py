@@ -45,8 +45,6 @@ SHAPES = {
     "100m": {"d_model": 768, "layers": 12, "heads": 12, "kv_heads": 12, "mlp": 2048, "rows": 8192},
     **PUBLISHED,
 }
-# How many positions see each other and nothing behind them.
-BLOCKS = {"sdar": 4, "fast_dllm_v2": 32, "llada2": 32}
 # What --tiny makes of a published size: the same parts, few and small.
 TINY = {
     "d_model": 64,
@@ -207,6 +205,10 @@ def _config(name: str, shape: dict[str, int]) -> ModelConfig:
         eos_token_id=rows - 2,
         include_qkv_bias=name == "dream",
     )
+
+
+# How many positions see each other and nothing behind them, of those whose attention ends at blocks.
+BLOCKS = {name: size for name in PUBLISHED if (size := _config(name, SHAPES[name]).attention_block)}
 
 
 def _check_blocks(chosen: argparse.Namespace, backbone: Backbone, width: int) -> None:

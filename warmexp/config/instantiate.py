@@ -6,8 +6,8 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import inspect
-import pickle
 from collections.abc import Iterable, Mapping
+from copy import deepcopy
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -71,7 +71,7 @@ def build(group: str, node: DictConfig | dict) -> Any:
 
 # What values were checked against a class, and what they became: the points of a study share most of their groups. By
 # the class itself, whose fields are then those that were looked at.
-_checked: dict[tuple[type, str], bytes] = {}
+_checked: dict[tuple[type, str], Any] = {}
 _KEPT = 4096
 
 
@@ -82,8 +82,8 @@ def _typed(cls: type, values: dict[str, Any]) -> dict[str, Any]:
         if len(_checked) >= _KEPT:
             _checked.clear()
         checked = OmegaConf.merge(OmegaConf.structured(cls), values)
-        _checked[key] = pickle.dumps(OmegaConf.to_container(checked, resolve=True))
-    return pickle.loads(_checked[key])  # a list of its own for each
+        _checked[key] = OmegaConf.to_container(checked, resolve=True)
+    return deepcopy(_checked[key])  # a list of its own for each
 
 
 def _class(group: str, target: str | None) -> type:

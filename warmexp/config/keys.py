@@ -15,8 +15,10 @@ from warmexp.config.devices import workers
 from warmexp.config.plugins import conf_folders
 
 # The kinds of strategies: those of decode/strategy.py, which needs torch and is not loaded for their names.
-METHODS = ("init", "unmask", "remask", "evidence", "schedule", "cache", "length")
-METHODS = (*METHODS, "anchor", "feed", "draft", "ensemble", "watch")
+METHODS = (
+    "init", "unmask", "remask", "evidence", "schedule", "cache", "length",
+    "anchor", "feed", "draft", "ensemble", "watch",
+)  # fmt: skip
 LISTS = ("evidence",)  # groups of which several options can be chosen at once
 DECIDING = ("backbone", "proposer", *METHODS, "task")  # what results depend on
 GROUPS = (*DECIDING, "tracker")

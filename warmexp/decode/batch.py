@@ -99,9 +99,18 @@ class Batch:
         length, backbone, before = self.s.length, self.backbone, len(self)
         starts, sizes = self._sized(questions)
         width = checked_rows.width(self.s.schedule, self.s.schedule.width(length), length.canvas_length)
-        device, block = backbone.device, backbone.attention_block
-        given = (self.s.columns, backbone.vocabulary, device, block, backbone.eos_id, sizes)
-        new = Canvas(questions, starts, backbone.mask_id, width, *given)
+        new = Canvas(
+            questions,
+            starts,
+            backbone.mask_id,
+            width,
+            self.s.columns,
+            vocabulary=backbone.vocabulary,
+            device=backbone.device,
+            attention_block=backbone.attention_block,
+            end_id=backbone.eos_id,
+            sizes=sizes,
+        )
         if self._canvas is None:
             self._canvas = new
         else:
@@ -118,12 +127,12 @@ class Batch:
             return self.prepared(questions, self.starts(questions)), []
         longest = length.canvas_length
         begun = [checked_rows.begins(length, length.begins(q), q, longest) for q in questions]
-        made: list[Start] = [None] * len(begun)  # type: ignore[list-item]  # filled, one length after the other
+        found: dict[int, Start] = {}
         for size in sorted(set(begun)):
             which = [i for i, one in enumerate(begun) if one == size]
             some = [questions[i] for i in which]
-            for i, start in zip(which, self.prepared(some, self.starts(some, size), None, size), strict=True):
-                made[i] = start
+            found |= dict(zip(which, self.prepared(some, self.starts(some, size), None, size), strict=True))
+        made = [found[i] for i in range(len(begun))]
         laid = [np.where(one.injected, one.tokens, self.backbone.mask_id) for one in made]
         sizes = checked_rows.sizes(length, length.prepare(self.meter, questions, laid), begun, longest)
         return [padded(one, longest, self.s.columns) for one in made], sizes

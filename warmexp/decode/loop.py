@@ -110,29 +110,9 @@ def _step(batch: Batch, view: View) -> None:
     view = view.within(span)
     if view.lane is None:
         checked_rows.something_read(s.cache, view)
-    unseen = checked.optional(s.remask, "hides", s.remask.hides(view), view.revocable, view, "revocable")
-    wanted = checked.wanted(s.watch, s.watch.wanted(view), view) if s.watch.looks else None
-    asked = None
-    if s.draft.several or s.length.resizes:  # never both
-        asker = s.draft if s.draft.several else s.length
-        asked = checked_lanes.asked(asker, asker.asks(view), view)
-    if asked is not None:
-        wanted = asked >= 0 if wanted is None else wanted | (asked >= 0)
-    outlook = None if wanted is None else Outlook.of(view, wanted)
-    request = forward_of(view, span, batch.kept, backbone.device, unseen, outlook)
-    if view.mixture is not None:
-        prompts = view.canvas.prompt_length[view.rows]
-        prior = (view.whole("prior")[..., None], view.mixture[..., None])
-        request.mix(backbone, prompts, *prior, match=s.init.norm == "match")
-    if s.feed.feeds and (fed := checked.fed(s.feed, s.feed.mixture(view), view)) is not None:
-        request.mix(backbone, view.canvas.prompt_length[view.rows], fed.token, fed.weight, fed.mask)
-    if s.remask.shadows and view.any_revocable:
-        block = (view.first, view.canvas.width) if s.remask.together else None
-        hidden = view.revocable[view.at]
-        request.hide(hidden if outlook is None else outlook.among_all(hidden), 1 + backbone.shift, block)
+    request, outlook, asked = _request(batch, view, span)
     # A forward is a no-op for a question if nothing is masked and nothing can be revoked; the window never lets that
     # happen.
-    request.lane = view.lane
     reading, sight = _read(batch, view, request, outlook, asked)
     commit = _commit(s, view, reading)
     if view.lane is not None:
@@ -152,6 +132,34 @@ def _step(batch: Batch, view: View) -> None:
     if view.laid is not None:
         batch.canvas.adopt(view.canvas, view.rows, view.laid)
     batch.charge(rows)
+
+
+def _request(batch: Batch, view: View, span: Span) -> tuple[Forward, Outlook | None, np.ndarray | None]:
+    """What the forward is fed and what is read of it: the windows; besides them, of the whole canvas, what a watcher
+    wants (Outlook) and the tokens that a draft or a length asks about, [n, L] int64, -1 where it does not."""
+    s, device = batch.s, batch.backbone.device
+    unseen = checked.optional(s.remask, "hides", s.remask.hides(view), view.revocable, view, "revocable")
+    wanted = checked.wanted(s.watch, s.watch.wanted(view), view) if s.watch.looks else None
+    asked = None
+    if s.draft.several or s.length.resizes:  # never both
+        asker = s.draft if s.draft.several else s.length
+        asked = checked_lanes.asked(asker, asker.asks(view), view)
+    if asked is not None:
+        wanted = asked >= 0 if wanted is None else wanted | (asked >= 0)
+    outlook = None if wanted is None else Outlook.of(view, wanted)
+    request = forward_of(view, span, batch.kept, device, unseen, outlook)
+    if view.mixture is not None:
+        prompts = view.canvas.prompt_length[view.rows]
+        prior = (view.whole("prior")[..., None], view.mixture[..., None])
+        request.mix(batch.backbone, prompts, *prior, match=s.init.norm == "match")
+    if s.feed.feeds and (fed := checked.fed(s.feed, s.feed.mixture(view), view)) is not None:
+        request.mix(batch.backbone, view.canvas.prompt_length[view.rows], fed.token, fed.weight, fed.mask)
+    if s.remask.shadows and view.any_revocable:
+        block = (view.first, view.canvas.width) if s.remask.together else None
+        hidden = view.revocable[view.at]
+        request.hide(hidden if outlook is None else outlook.among_all(hidden), 1 + view.shift, block)
+    request.lane = view.lane
+    return request, outlook, asked
 
 
 def _keep(batch: Batch, view: View, span: Span) -> None:

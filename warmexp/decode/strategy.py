@@ -54,8 +54,8 @@ class Setup:
     @property
     def attention_block(self) -> int:
         """How many positions of the backbone see each other and nothing behind them; 0: all see all."""
-        config = getattr(self.parts.get("backbone"), "config", None)
-        return 0 if config is None else config.attention_block
+        backbone = self.parts.get("backbone")
+        return 0 if backbone is None else backbone.config.attention_block
 
     def said(self, group: str) -> str:
         """How a user writes what was chosen."""
@@ -116,6 +116,11 @@ class Strategy:
         """Told once, while the configuration is checked, what text and an answer are to this backbone and task, and how
         many positions a canvas has; for those that have to know."""
 
+    def replays(self, setup: Setup) -> bool:
+        """Whether what it does on a canvas follows from the canvas and one forward of it alone, and not from the number
+        of the forward, a draw or what it remembers: what a draft may foresee. Asked of what acts before a commit."""
+        return not self.columns
+
     def shown(self) -> str:
         """What labels say of it besides its name, such as `ρ=0.5`."""
         return " ".join(f"{sign}={vars(self)[name]:.4g}" for name, sign in self.symbols.items())
@@ -166,7 +171,6 @@ class Init(Strategy, ABC):
         return list(starts)
 
     def replays(self, setup: Setup) -> bool:
-        """Whether a canvas is fed the same whatever the number of the forward."""
         return True
 
     def mixture(self, view: View) -> np.ndarray | None:
@@ -228,9 +232,7 @@ class Unmask(Strategy, ABC):
         return logits
 
     def replays(self, setup: Setup) -> bool:
-        """Whether what it commits on a canvas follows from the reading alone, and not from the number of the forward, a
-        draw or what it remembers."""
-        return not self.columns and not self.idles and self.temperature == 0
+        return super().replays(setup) and not self.idles and self.temperature == 0
 
     @abstractmethod
     def select(self, view: View, reading: Reading) -> np.ndarray:
@@ -254,10 +256,6 @@ class Evidence(Strategy, ABC):
 
     reads_prior: bool = False
     reads_logits = True
-
-    def replays(self, setup: Setup) -> bool:
-        """Whether what it says of a canvas is the same whatever the number of the forward."""
-        return not self.columns
 
     @abstractmethod
     def weigh(self, view: View, word: Word) -> Word:

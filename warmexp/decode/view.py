@@ -63,7 +63,7 @@ class View:
 
     @property
     def candidates(self) -> np.ndarray:
-        """`lane`, of a view of candidates."""
+        """[n] int64, `lane`, of a view of candidates."""
         if self.lane is None:
             raise ValueError("these rows are questions, not candidates")
         return self.lane

@@ -12,29 +12,15 @@ from typing import Any
 
 from warmexp.models.experts import ExpertsConfig
 from warmexp.models.fields import Fields
-from warmexp.models.layout import Layout, common_fields, qwen_sizes
+from warmexp.models.layout import QWEN, QWEN_ATTENTION, QWEN_FEED_FORWARD, QWEN_REQUIRED, Layout, qwen_sizes
 
-_QWEN = {"wte": "model.embed_tokens", "ln_f": "model.norm", "ff_out": "lm_head"}
-_QWEN_ATTENTION = {
-    "attn_norm": "input_layernorm",
-    "q_proj": "self_attn.q_proj",
-    "k_proj": "self_attn.k_proj",
-    "v_proj": "self_attn.v_proj",
-    "attn_out": "self_attn.o_proj",
-    "ff_norm": "post_attention_layernorm",
-}
 _QWEN_NORMS = {"q_norm": "self_attn.q_norm", "k_norm": "self_attn.k_norm"}
-_FEED_FORWARD = {"ff_proj": "mlp.gate_proj", "up_proj": "mlp.up_proj", "ff_out": "mlp.down_proj"}
 _EXPERTS = {
     "experts.router": "mlp.gate",
     "experts.ff_proj": "mlp.experts.{e}.gate_proj",
     "experts.up_proj": "mlp.experts.{e}.up_proj",
     "experts.ff_out": "mlp.experts.{e}.down_proj",
 }
-_QWEN_REQUIRED = (
-    "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size",
-    "max_position_embeddings", "rms_norm_eps",
-)  # fmt: skip
 
 
 def _sdar_sizes(c: Fields) -> dict[str, Any]:
@@ -51,12 +37,12 @@ SDAR = Layout(
     logits="aligned",
     model_type="sdar",
     architecture="SDARForCausalLM",
-    required=_QWEN_REQUIRED,
+    required=QWEN_REQUIRED,
     fixed={"hidden_act": "silu", "use_sliding_window": False, "attention_bias": False},
     sizes=_sdar_sizes,
-    tensors=_QWEN,
+    tensors=QWEN,
     block="model.layers.{n}.",
-    parts=_QWEN_ATTENTION | _QWEN_NORMS | _FEED_FORWARD,
+    parts=QWEN_ATTENTION | _QWEN_NORMS | QWEN_FEED_FORWARD,
 )
 
 
@@ -70,17 +56,17 @@ FAST_DLLM_V2 = Layout(
     logits="shifted",
     model_type="Fast_dLLM_Qwen",
     architecture="Fast_dLLM_QwenForCausalLM",
-    required=_QWEN_REQUIRED,
+    required=QWEN_REQUIRED,
     fixed={"hidden_act": "silu", "use_sliding_window": False},
     sizes=_fast_dllm_sizes,
-    tensors=_QWEN,
+    tensors=QWEN,
     block="model.layers.{n}.",
-    parts=_QWEN_ATTENTION | _FEED_FORWARD,
+    parts=QWEN_ATTENTION | QWEN_FEED_FORWARD,
 )
 
 
 def _llada_moe_sizes(c: Fields) -> dict[str, Any]:
-    rows, layers = c.whole("vocab_size"), c.whole("num_hidden_layers")
+    layers = c.whole("num_hidden_layers")
     kinds = c.raw.get("moe_layer_freq")
     if not isinstance(kinds, list) or len(kinds) != layers or any(kind not in (0, 1) for kind in kinds):
         raise c.refuse("moe_layer_freq", f"which has to be {layers} times 0 or 1, one for every layer")
@@ -91,20 +77,8 @@ def _llada_moe_sizes(c: Fields) -> dict[str, Any]:
         shared=c.whole("shared_expert_intermediate_size", 0, least=0),
         dense=tuple(n for n, kind in enumerate(kinds) if not kind),
     )
-    return {
-        "d_model": c.whole("hidden_size"),
-        "n_layers": layers,
-        "n_heads": c.whole("num_attention_heads"),
-        "n_kv_heads": c.whole("num_key_value_heads", c.whole("num_attention_heads")),
-        "mlp_hidden_size": c.whole("dense_intermediate_size"),
-        "vocab_size": rows,
-        "embedding_size": rows,
-        "max_sequence_length": c.whole("max_position_embeddings"),
-        "weight_tying": c.flag("tie_word_embeddings", False),
-        "qk_norm": c.flag("qk_layernorm", False),
-        "experts": experts,
-        **common_fields(c, rows, mask=156895, eos=156892),
-    }
+    sizes = qwen_sizes(c, "dense_intermediate_size", mask=156895, eos=156892)
+    return {**sizes, "qk_norm": c.flag("qk_layernorm", False), "experts": experts}
 
 
 LLADA_MOE = Layout(
@@ -126,9 +100,9 @@ LLADA_MOE = Layout(
         "routed_scaling_factor": 1,
     },
     sizes=_llada_moe_sizes,
-    tensors=_QWEN,
+    tensors=QWEN,
     block="model.layers.{n}.",
-    parts=_QWEN_ATTENTION | _QWEN_NORMS | _FEED_FORWARD | _EXPERTS | {
+    parts=QWEN_ATTENTION | _QWEN_NORMS | QWEN_FEED_FORWARD | _EXPERTS | {
         "experts.shared.ff_proj": "shared_expert.gate_proj",
         "experts.shared.up_proj": "shared_expert.up_proj",
         "experts.shared.ff_out": "shared_expert.down_proj",
@@ -137,8 +111,7 @@ LLADA_MOE = Layout(
 
 
 def _llada2_sizes(c: Fields) -> dict[str, Any]:
-    rows, heads = c.whole("vocab_size"), c.whole("num_attention_heads")
-    head = c.whole("head_dim", c.whole("hidden_size") // heads)
+    head = c.whole("head_dim", c.whole("hidden_size") // c.whole("num_attention_heads"))
     share = 0.5 if c.raw.get("partial_rotary_factor") is None else c.real("partial_rotary_factor", 0, 1)
     turning, width, chosen = int(head * share), c.whole("moe_intermediate_size"), c.whole("num_experts_per_tok")
     if c.whole("rotary_dim", turning) != turning:
@@ -159,24 +132,16 @@ def _llada2_sizes(c: Fields) -> dict[str, Any]:
         scale=2.5 if c.raw.get("routed_scaling_factor") is None else c.real("routed_scaling_factor", 0, 1e6),
     )
     pad = c.raw.get("pad_token_id")
+    # The published config.json names neither mask nor end of text, which is what it pads with.
+    sizes = qwen_sizes(c, rotary_share=share, mask=156895, eos=156892 if pad is None else pad)
     return {
-        "d_model": c.whole("hidden_size"),
-        "n_layers": c.whole("num_hidden_layers"),
-        "n_heads": heads,
-        "n_kv_heads": c.whole("num_key_value_heads", heads),
-        "mlp_hidden_size": c.whole("intermediate_size"),
-        "vocab_size": rows,
-        "embedding_size": rows,
-        "max_sequence_length": c.whole("max_position_embeddings"),
+        **sizes,
         "include_qkv_bias": c.flag("use_qkv_bias", False),
-        "weight_tying": c.flag("tie_word_embeddings", False),
         "head_size": head,
         "rotary_size": turning,
         "qk_norm": True,
         "attention_block": 32,  # config.json says nothing of it: the published generation's block_length
         "experts": experts,
-        # The published config.json names neither; its end of text is what it pads with.
-        **common_fields(c, rows, mask=156895, eos=156892 if pad is None else pad, rotary_share=share),
     }
 
 
@@ -214,7 +179,7 @@ LLADA2 = Layout(
         "k_norm": "attention.key_layernorm",
         "attn_out": "attention.dense",
         "ff_norm": "post_attention_layernorm",
-        **_FEED_FORWARD,
+        **QWEN_FEED_FORWARD,
         **_EXPERTS,
         "experts.router.bias": "mlp.gate.expert_bias",
         "experts.shared.ff_proj": "mlp.shared_experts.gate_proj",

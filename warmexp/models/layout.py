@@ -11,7 +11,7 @@ from warmexp.models.fields import Fields
 from warmexp.models.transformer import ModelConfig
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Layout:
     """How one family publishes its checkpoints.
 
@@ -159,8 +159,26 @@ def common_fields(
     }
 
 
-def qwen_sizes(c: Fields, **ids: int) -> dict[str, Any]:
-    """ModelConfig's fields from those that transformers' Qwen2 and Qwen3 have."""
+# Names of transformers' Qwen2, which most families have taken over.
+QWEN = {"wte": "model.embed_tokens", "ln_f": "model.norm", "ff_out": "lm_head"}
+QWEN_ATTENTION = {
+    "attn_norm": "input_layernorm",
+    "q_proj": "self_attn.q_proj",
+    "k_proj": "self_attn.k_proj",
+    "v_proj": "self_attn.v_proj",
+    "attn_out": "self_attn.o_proj",
+    "ff_norm": "post_attention_layernorm",
+}
+QWEN_FEED_FORWARD = {"ff_proj": "mlp.gate_proj", "up_proj": "mlp.up_proj", "ff_out": "mlp.down_proj"}
+QWEN_REQUIRED = (
+    "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size",
+    "max_position_embeddings", "rms_norm_eps",
+)  # fmt: skip
+
+
+def qwen_sizes(c: Fields, inner: str = "intermediate_size", rotary_share: float = 1, **ids: int) -> dict[str, Any]:
+    """ModelConfig's fields from those that transformers' Qwen2 and Qwen3 have. inner: the field of the feed-forward's
+    inner width. rotary_share, ids: as for `common_fields`."""
     rows, kinds = c.whole("vocab_size"), c.raw.get("layer_types")
     if kinds is not None and (not isinstance(kinds, list) or any(kind != "full_attention" for kind in kinds)):
         raise c.refuse("layer_types", "only full_attention is implemented")
@@ -169,10 +187,10 @@ def qwen_sizes(c: Fields, **ids: int) -> dict[str, Any]:
         "n_layers": c.whole("num_hidden_layers"),
         "n_heads": c.whole("num_attention_heads"),
         "n_kv_heads": c.whole("num_key_value_heads", c.whole("num_attention_heads")),
-        "mlp_hidden_size": c.whole("intermediate_size"),
+        "mlp_hidden_size": c.whole(inner),
         "vocab_size": rows,
         "embedding_size": rows,
         "max_sequence_length": c.whole("max_position_embeddings"),
         "weight_tying": c.flag("tie_word_embeddings", False),
-        **common_fields(c, rows, **ids),
+        **common_fields(c, rows, rotary_share=rotary_share, **ids),
     }

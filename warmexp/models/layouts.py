@@ -18,7 +18,15 @@ from warmexp.errors import UserError
 from warmexp.models.families import FAST_DLLM_V2, LLADA2, LLADA_MOE, SDAR
 from warmexp.models.fields import Fields
 from warmexp.models.files import named, read_json
-from warmexp.models.layout import Layout, common_fields, qwen_sizes
+from warmexp.models.layout import (
+    QWEN,
+    QWEN_ATTENTION,
+    QWEN_FEED_FORWARD,
+    QWEN_REQUIRED,
+    Layout,
+    common_fields,
+    qwen_sizes,
+)
 from warmexp.models.transformer import ModelConfig
 
 __all__ = ["DREAM", "LAYOUTS", "LLADA", "Layout", "read_layout"]
@@ -81,26 +89,13 @@ DREAM = Layout(
     logits="shifted",
     model_type="Dream",
     architecture="DreamModel",
-    required=(
-        "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size", "max_position_embeddings",
-        "rms_norm_eps", "mask_token_id", "eos_token_id",
-    ),
+    required=(*QWEN_REQUIRED, "mask_token_id", "eos_token_id"),
     fixed={"hidden_act": "silu", "use_sliding_window": False},
     sizes=_dream_sizes,
-    tensors={"wte": "model.embed_tokens", "ln_f": "model.norm", "ff_out": "lm_head"},
+    tensors=QWEN,
     block="model.layers.{n}.",
-    parts={
-        "attn_norm": "input_layernorm",
-        "q_proj": "self_attn.q_proj",
-        "k_proj": "self_attn.k_proj",
-        "v_proj": "self_attn.v_proj",
-        "attn_out": "self_attn.o_proj",
-        "ff_norm": "post_attention_layernorm",
-        "ff_proj": "mlp.gate_proj",
-        "up_proj": "mlp.up_proj",
-        "ff_out": "mlp.down_proj",
-    },
-)  # fmt: skip
+    parts=QWEN_ATTENTION | QWEN_FEED_FORWARD,
+)
 
 LAYOUTS = {
     "llada": LLADA,

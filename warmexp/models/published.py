@@ -53,48 +53,30 @@ def published_config(layout: str, shape: dict[str, int], dtype: str, tokens: dic
     """config.json with the fields the family publishes."""
     eos, mask = list(tokens.values())[:2]
     ids = {"mask_token_id": mask, "eos_token_id": eos, "pad_token_id": eos, "torch_dtype": dtype, "use_cache": False}
-    if layout == "llada":
-        return {
-            "architectures": ["LLaDAModelLM"],
-            "model_type": "llada",
-            "activation_type": "silu",
-            "block_type": "llama",
-            "layer_norm_type": "rms",
-            "d_model": shape["d_model"],
-            "n_layers": shape["layers"],
-            "n_heads": shape["heads"],
-            "n_kv_heads": shape["kv_heads"],
-            "mlp_hidden_size": shape["mlp"],
-            "vocab_size": shape["rows"],
-            "embedding_size": shape["rows"],
-            "max_sequence_length": 4096,
-            "rope": True,
-            "rope_theta": 500000.0,
-            "rms_norm_eps": 1e-5,
-            "include_bias": False,
-            "include_qkv_bias": False,
-            "weight_tying": False,
-            **ids,
-        }
-    if layout in _MORE:
-        return {**_MORE[layout](shape), **ids}
+    return {**_CONFIGS[layout](shape), **ids}
+
+
+def _llada(shape: dict[str, int]) -> dict[str, Any]:
     return {
-        "architectures": ["DreamModel"],
-        "model_type": "Dream",
-        "hidden_act": "silu",
-        "hidden_size": shape["d_model"],
-        "num_hidden_layers": shape["layers"],
-        "num_attention_heads": shape["heads"],
-        "num_key_value_heads": shape["kv_heads"],
-        "intermediate_size": shape["mlp"],
+        "architectures": ["LLaDAModelLM"],
+        "model_type": "llada",
+        "activation_type": "silu",
+        "block_type": "llama",
+        "layer_norm_type": "rms",
+        "d_model": shape["d_model"],
+        "n_layers": shape["layers"],
+        "n_heads": shape["heads"],
+        "n_kv_heads": shape["kv_heads"],
+        "mlp_hidden_size": shape["mlp"],
         "vocab_size": shape["rows"],
-        "max_position_embeddings": 131072,
-        "rope_theta": 1000000.0,
-        "rope_scaling": None,
-        "rms_norm_eps": 1e-6,
-        "use_sliding_window": False,
-        "tie_word_embeddings": False,
-        **ids,
+        "embedding_size": shape["rows"],
+        "max_sequence_length": 4096,
+        "rope": True,
+        "rope_theta": 500000.0,
+        "rms_norm_eps": 1e-5,
+        "include_bias": False,
+        "include_qkv_bias": False,
+        "weight_tying": False,
     }
 
 
@@ -116,6 +98,11 @@ def _qwen(shape: dict[str, int]) -> dict[str, Any]:
     }
 
 
+def _dream(shape: dict[str, int]) -> dict[str, Any]:
+    named = {"architectures": ["DreamModel"], "model_type": "Dream", "max_position_embeddings": 131072}
+    return {**_qwen(shape), **named, "use_sliding_window": False, "tie_word_embeddings": False}
+
+
 def _sdar(shape: dict[str, int]) -> dict[str, Any]:
     named = {"architectures": ["SDARForCausalLM"], "model_type": "sdar", "attention_bias": False, "block_size": 4}
     return {**_qwen(shape), **named, "head_dim": shape["head_dim"], "use_sliding_window": False}
@@ -133,11 +120,12 @@ def _experts(shape: dict[str, int]) -> dict[str, Any]:
 
 def _llada_moe(shape: dict[str, int]) -> dict[str, Any]:
     made = _experts(shape)
+    dense = made.pop("intermediate_size")
     return {
         **made,
         "architectures": ["LLaDAMoEModelLM"],
         "model_type": "llada",
-        "dense_intermediate_size": made.pop("intermediate_size"),
+        "dense_intermediate_size": dense,
         "expert_intermediate_size": shape["expert_mlp"],
         "max_position_embeddings": 8192,
         "moe_layer_freq": [1] * shape["layers"],
@@ -173,4 +161,11 @@ def _llada2(shape: dict[str, int]) -> dict[str, Any]:
     }
 
 
-_MORE = {"sdar": _sdar, "fast_dllm_v2": _fast_dllm_v2, "llada_moe": _llada_moe, "llada2": _llada2}
+_CONFIGS = {
+    "llada": _llada,
+    "dream": _dream,
+    "sdar": _sdar,
+    "fast_dllm_v2": _fast_dllm_v2,
+    "llada_moe": _llada_moe,
+    "llada2": _llada2,
+}

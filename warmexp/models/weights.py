@@ -10,6 +10,7 @@ import os
 import re
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -115,15 +116,10 @@ def check_weights(folder: Path, layout: Layout, config: ModelConfig) -> dict[str
     return stored
 
 
-_last: list[tuple[Layout, ModelConfig, dict[str, tuple[int, ...]]]] = []
-
-
+@lru_cache(maxsize=1)
 def _shapes(layout: Layout, config: ModelConfig) -> dict[str, tuple[int, ...]]:
     """Published name -> shape. Those of the last model are kept: the points of a study ask for them again and again."""
-    if not _last or _last[0][0] is not layout or _last[0][1] != config:
-        shapes = {name: target.shape for name, target in _wanted(layout, config)[0].items()}
-        _last[:] = [(layout, config, shapes)]
-    return _last[0][2]
+    return {name: target.shape for name, target in _wanted(layout, config)[0].items()}
 
 
 def _wanted(layout: Layout, config: ModelConfig) -> tuple[dict[str, Target], Transformer]:

@@ -47,12 +47,14 @@ class ExactCache(Cache):
 
     def plan(self, view: View) -> Span:
         settled, block, end = view.recall("settled"), view.seen_from, view.seen_until
+        behind = (settled >= 0) & (settled < block)  # a finished block waits for its keys and values
         # A shifted backbone reads the first position of its block from the one before it.
-        first = (view.first + view.lead == block) & view.masked[np.arange(len(block)), view.lead]
-        reads = first & (view.shift > 0 and self.commit == "separate" and self.first_token == "commit")
-        more = reads if self.commit == "separate" and self.first_token == "commit" else view.shift
-        behind = (settled >= 0) & (settled < block)
-        start = np.where(settled < 0, 0, np.where(behind, settled, block - more)).clip(0)
+        before, reads = np.full_like(block, view.shift), np.zeros_like(behind)
+        if self.commit == "separate" and self.first_token == "commit":
+            first = (view.first + view.lead == block) & view.masked[np.arange(len(block)), view.lead]
+            reads = first & (view.shift > 0)
+            before = reads.astype(np.int64)
+        start = np.where(settled < 0, 0, np.where(behind, settled, block - before)).clip(0)
         if self.commit == "fused":
             return Span.of(start, end, len(block))
         return Span(start, np.where(behind, block, end), np.zeros_like(behind), behind & ~reads)

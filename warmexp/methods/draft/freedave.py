@@ -11,7 +11,7 @@ import numpy as np
 from warmexp.decode.edit import Edit
 from warmexp.decode.lanes import Chosen, Lanes, questions_of
 from warmexp.decode.reading import Reading
-from warmexp.decode.strategy import Setup
+from warmexp.decode.strategy import LISTS, Setup
 from warmexp.decode.view import View
 from warmexp.errors import UserError, check_choice, check_range
 from warmexp.methods.draft.remembered import Remembered
@@ -143,23 +143,14 @@ class FreeDave(Remembered):
 
     def check(self, setup: Setup) -> None:
         super().check(setup)
-        for group in ("unmask", "init"):
-            if not setup.parts[group].replays(setup):
+        for group, instead in _INSTEAD.items():
+            chosen = setup.parts[group]
+            if not all(one.replays(setup) for one in (chosen if group in LISTS else (chosen,))):
                 raise UserError(
                     f"{setup.said('draft')} follows a rule that says the same of a canvas whenever it is asked, and"
                     f" {setup.said(group)} as it is set goes by the number of the forward, by draws or by what it"
-                    f" remembers: choose {_INSTEAD[group]}, or draft=none."
+                    f" remembers: choose {instead}, or draft=none."
                 )
-        if not all(one.replays(setup) for one in setup.parts["evidence"]):
-            raise UserError(
-                f"{setup.said('draft')} follows a rule that says the same of a canvas whenever it is asked, and"
-                f" {setup.said('evidence')} remembers: choose evidence=[], or draft=none."
-            )
-        if setup.parts["feed"].feeds:
-            raise UserError(
-                f"{setup.said('draft')} follows a rule that says the same of a canvas whenever it is asked, and"
-                f" {setup.said('feed')} feeds what the last forward said: choose feed=none, or draft=none."
-            )
         if self.eager and setup.parts["anchor"].moves:
             raise UserError(
                 f"draft.eager=true drafts behind the window, where {setup.said('anchor')} lays the proposal anew:"
@@ -167,7 +158,12 @@ class FreeDave(Remembered):
             )
 
 
-_INSTEAD = {"unmask": "unmask=threshold with unmask.temperature=0", "init": "init=mask, or init.duration=masked"}
+_INSTEAD = {
+    "unmask": "unmask=threshold with unmask.temperature=0",
+    "init": "init=mask, or init.duration=masked",
+    "evidence": "evidence=[]",
+    "feed": "feed=none",
+}
 
 
 def _check_graph(graph: object) -> None:

@@ -97,9 +97,8 @@ class Warm(Draft):
         if self.judge == "visible":
             last = np.append(view.candidates[1:] == 0, True)
             return np.where(view.laid & last[:, None], view.whole("prior"), -1)
-        after = np.append(
-            view.laid[1:], view.laid[:1], 0
-        )  # a question's last candidate is followed by one with nothing
+        # What the next candidate has; a question's last one is followed by a canvas on which nothing is laid.
+        after = np.roll(view.laid, -1, 0)
         return np.where(after & ~view.laid, view.whole("prior"), -1)
 
     def choose(self, view: View, reading: Reading, commit: np.ndarray) -> Chosen:

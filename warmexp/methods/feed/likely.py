@@ -17,6 +17,8 @@ from warmexp.decode.strategy import Feed
 from warmexp.decode.view import View
 from warmexp.errors import check_range
 
+_READ = "likely_read_"  # before what is measured: a column of the same name would be stored where it was computed
+
 
 @dataclass
 class Likely(Feed):
@@ -51,19 +53,17 @@ class Likely(Feed):
 
     def measure(self, view: View, word: Word) -> Mapping[str, Tensor]:
         probability, token = top(word.logits, min(self.k, word.logits.shape[1]))
-        told = {f"at_{name}": value for name, value in self._named(probability.unbind(1), token.unbind(1)).items()}
-        return {**told, "at_likely_entropy": self.doubt(word.logits)}
-
-    def _named(self, probability: tuple[Tensor, ...], token: tuple[Tensor, ...]) -> dict[str, Tensor]:
-        return {f"likely_{j}": one for j, one in enumerate(probability)} | {
-            f"likely_token_{j}": one for j, one in enumerate(token)
-        }
+        found = {"entropy": self.doubt(word.logits)}
+        for j, (p, v) in enumerate(zip(probability.unbind(1), token.unbind(1), strict=True)):
+            found |= {f"{j}": p, f"token_{j}": v}
+        return {f"{_READ}{name}": value for name, value in found.items()}
 
     def remember(self, view: View, reading: Reading, edit: Edit) -> Mapping[str, np.ndarray]:
-        found = {
-            name.removeprefix("at_"): value for name, value in reading.measured.items() if name[3:] in self.columns
+        return {
+            f"likely_{name.removeprefix(_READ)}": np.where(view.masked, value, 0)
+            for name, value in reading.measured.items()
+            if name.startswith(_READ)
         }
-        return {name: np.where(view.masked, value, 0) for name, value in found.items()}
 
     def mixture(self, view: View) -> Mixture | None:
         token = np.stack([view.whole(f"likely_token_{j}") for j in range(self.k)], -1)
