@@ -24,6 +24,17 @@ FEWER = {
     "t2m_readme": ["remask.after=6"],
     "t2m_paper": ["remask.after=6"],
 }
+# What some options cannot be without.
+WITH = {
+    "self": ["evidence=[flashdlm]", "unmask=accepted"],
+    "accepted": ["evidence=[apd]", "guide=self"],
+    "edlm": ["guide=self", "unmask.temperature=1"],
+    **{name: ["guide=self", "unmask=accepted"] for name in ("flashdlm", "flashdlm_topk", "flashdlm_relative", "apd")},
+}
+
+
+def words(group: str, option: str, more: list[str] | None = None) -> list[str]:
+    return [f"{group}={option}", *WITH.get(option, []), *(more or [])]
 
 
 def conforms(name: str, nodes: dict, group: str, seeds: range) -> None:
@@ -35,14 +46,14 @@ def conforms(name: str, nodes: dict, group: str, seeds: range) -> None:
 def test_a_method_conforms(group, option):
     """Aligned logits cold and shifted ones warm, or the other way round; many more problems are marked slow."""
     first = METHODS.index((group, option)) % 2
-    for i, (name, nodes) in enumerate(compositions([f"{group}={option}", *FEWER.get(option, [])])):
+    for i, (name, nodes) in enumerate(compositions(words(group, option, FEWER.get(option, [])))):
         conforms(name, nodes, group, [(first + i) % 2])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("group", "option"), METHODS)
 def test_a_method_conforms_on_many_problems(group, option):
-    for name, nodes in compositions([f"{group}={option}"]):
+    for name, nodes in compositions(words(group, option)):
         conforms(name, nodes, group, range(12))
 
 

@@ -221,6 +221,11 @@ def _general(runs: list[Result], groups: list[Group], asked: Asked) -> list[str]
         {"nfe", "rows"} <= r.measured.x.keys() and r.measured.x["rows"].sum() > r.measured.x["nfe"].sum() for r in runs
     ):
         found.append("NFE counts a forward of several candidates of a question as one: x=rows counts each of them.")
+    if asked.x in ("nfe", "token_forwards") and any(
+        "guide_forwards" in r.measured.x and r.measured.x["guide_forwards"].any() for r in runs
+    ):
+        other = {"nfe": "NFE leaves", "token_forwards": "Token-forwards leave"}[asked.x]
+        found.append(f"{other} out what a guide computes: x=all_{asked.x.replace('nfe', 'forwards')} counts it.")
     return found
 
 

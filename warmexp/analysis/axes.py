@@ -36,6 +36,21 @@ AXES = {
     "token_forwards": Axis(
         "token-forwards per question, auxiliary ones included", "token-forwards", 0, lambda r: r["token_forwards"]
     ),
+    "guide_forwards": Axis(
+        "forwards of a guide per question", "guide forwards", 2, lambda r: r.get("guide_forwards", 0)
+    ),
+    "all_forwards": Axis(
+        "forwards per question, a guide's included",
+        "forwards and guide forwards",
+        2,
+        lambda r: r["nfe"] + r.get("guide_forwards", 0),
+    ),
+    "all_token_forwards": Axis(
+        "token-forwards per question, a guide's included",
+        "token-forwards and a guide's",
+        0,
+        lambda r: r["token_forwards"] + r.get("guide_token_forwards", 0),
+    ),
     "seconds": Axis("seconds per question, proposals included", "seconds", 3, _seconds),
 }
 

@@ -125,9 +125,11 @@ def _question(draw: Random, index: int) -> Question:
 
 @dataclass(frozen=True)
 class Stand:
-    """What a method's `check` asks of a backbone that is not there yet: its config. It has no tokenizer."""
+    """What a method's `check` asks of a backbone that is not there yet: its config and how its logits stand. It has no
+    tokenizer."""
 
     config: ModelConfig
+    alignment: str = "shifted"
     tokenizer: None = None
 
 

@@ -34,6 +34,8 @@ def facts(done: Decoded) -> tuple[Any, ...]:
         cost.nfe,
         cost.aux_forwards,
         cost.token_forwards,
+        cost.guide_forwards,
+        cost.guide_token_forwards,
     )
 
 

@@ -176,6 +176,7 @@ def plan(cfg: DictConfig, choices: dict[str, str], multirun: bool = False) -> Pl
         **({"draft": _identity_of(strategies.draft)} if strategies.draft.several else {}),
         **({"ensemble": _identity_of(strategies.ensemble)} if strategies.ensemble.several else {}),
         **({"watch": _identity_of(strategies.watch)} if strategies.watch.looks else {}),
+        **({"guide": _identity_of(strategies.guide)} if strategies.guide.guides else {}),
         **(
             {"sampling": "splitmix64"} if strategies.unmask.temperature > 0 else {}
         ),  # runs of other draws have no such entry

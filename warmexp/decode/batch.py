@@ -11,6 +11,7 @@ import numpy as np
 
 from warmexp.decode import checked_rows
 from warmexp.decode.canvas import SOURCES, Canvas, Move, Question, Size, Start, padded
+from warmexp.decode.guided import Guided
 from warmexp.decode.meter import Meter, QuestionSums
 from warmexp.decode.strategy import Strategies
 from warmexp.errors import UserError
@@ -53,7 +54,7 @@ class Decoded:
 @dataclass
 class Batch:
     """The unfinished questions. Row i of the canvas has its keys and values, where the cache keeps any, in slot i of
-    `kept`.
+    `kept`, and those of a guide in slot i of `guided`.
 
     Every second between `begin` and the last question that leaves is charged to somebody: to those who were worked on,
     or in whose forward it was spent.
@@ -64,6 +65,7 @@ class Batch:
     seed: int
     meter: Meter
     kept: KeysValues | None = None
+    guided: Guided | None = None
     seconds: dict[str, float] = field(default_factory=dict)  # outside the meter, by question, of all questions so far
     _canvas: Canvas | None = None  # before the first question
     _since: float = 0.0
@@ -118,6 +120,9 @@ class Batch:
         if self.s.cache.keeps:
             self.kept = self.kept or KeysValues(backbone.transformer.config, backbone.dtype, backbone.device)
             self.kept.reserve(len(self), length.canvas_length + max(len(q.prompt) for q in questions))
+        if self.s.guide.guides:
+            self.guided = self.guided or Guided(self.s.guide.model(backbone), self.meter, self.s.init.rules_out)
+            self.guided.admit(before, len(self), length.canvas_length + max(len(q.prompt) for q in questions))
         self.charge(range(before, len(self)))
 
     def _sized(self, questions: Sequence[Question]) -> tuple[list[Start], list[Size]]:
@@ -185,6 +190,8 @@ class Batch:
             order[target] = source
             if self.kept is not None:
                 self.kept.move(source, target)
+            if self.guided is not None:
+                self.guided.move(source, target)
         self.canvas.keep(order)
         share = (self.meter.clock() - self._since) / len(gone)
         return [one.with_seconds(self.seconds[i] + share) for i, one in zip(seconds, ended, strict=True)]
@@ -207,7 +214,7 @@ class Batch:
             notes=tuple(canvas.notes.pop(question.id, ())),
             moves=tuple(canvas.moves.pop(question.id, ())),
             cost=cost,
-            seconds=cost.forward_seconds + cost.choosing_seconds,
+            seconds=cost.forward_seconds + cost.choosing_seconds + cost.guide_seconds,
             columns={name: _known(v) if isinstance(v, list) else v for name, v in columns.items()},
             nats=tuple(nats.get(n, 0.0) for n in range(canvas.forwards[row])),
         )

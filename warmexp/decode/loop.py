@@ -200,9 +200,15 @@ def _read(
         logits = s.draft.combine(view, logits)
     word = Word.of(logits, view, s.unmask.temperature, s.unmask.drawn_from)
     for evidence in s.evidence:
-        word = checked.word(evidence, evidence.weigh(view, word), word)
+        if evidence.consults and batch.guided is not None:
+            heard = evidence.consult(view, word, batch.guided.asking(view))
+        else:
+            heard = evidence.weigh(view, word)
+        word = checked.word(evidence, heard, word)
     columns, (row, column) = view.canvas.columns, view.at
     measured: dict[str, Tensor] = {}
+    if word.accepted is not None:
+        measured["accepted"] = word.accepted.long()
     for one in s:
         if one.reads_logits:
             measured |= checked.measured(one, one.measure(view, word), word.logits, measured, columns.declared)

@@ -22,8 +22,8 @@ from warmexp.models.shadow import leave_one_out
 from warmexp.models.wanted import download, upload
 
 # full: everything that is seen is computed. window, block: a part of it beside what was kept. commit: finished blocks,
-# for their keys and values. aux: what is no forward of the loop.
-KINDS = ("full", "window", "block", "commit", "aux")
+# for their keys and values. aux: what is no forward of the loop. guide: of a model that is consulted (guide.py).
+KINDS = ("full", "window", "block", "commit", "aux", "guide")
 # Positions that are computed at once; a forward of more goes through the backbone in groups of rows, which bounds its
 # activations. On a CPU arithmetic takes the time whatever the group, and a small one stays in its caches; a GPU needs
 # some thousand positions to be busy.
@@ -85,9 +85,11 @@ class Meter:
     _doubted: list[tuple[int, np.ndarray, Tensor]] = field(default_factory=list)
 
     @torch.inference_mode()
-    def forward(self, request: Forward, questions: tuple[str, ...]) -> Tensor:
+    def forward(self, request: Forward, questions: tuple[str, ...], model: Backbone | None = None) -> Tensor:
         """Run one forward for `questions` (one per row of the request) and enter it in the ledger.
 
+        Args:
+            model: whose, the backbone's by default.
         Returns:
             [R, vocabulary] float64 logits with minus infinity for what is never committed: the mask, and ids that no
             token has.
@@ -95,21 +97,22 @@ class Meter:
             UserError: by the next `fetch`, if the logits are not finite.
         """
         started = time.perf_counter()
-        device, vocabulary = self.backbone.device, self.backbone.vocabulary
+        model = self.backbone if model is None else model
+        device, vocabulary = model.device, model.vocabulary
         groups = list(request.groups(POSITIONS.get(device.type, POSITIONS["cuda"])))
         if len(groups) == 1:
-            logits = self._run(request).double()
+            logits = self._run(request, model).double()
         else:
             logits = torch.empty(len(request.row), vocabulary, dtype=torch.float64, device=device)
             for wanted, group in groups:
                 where = wanted if isinstance(wanted, slice) else upload(wanted, device)
-                logits[where] = self._run(group).double()
+                logits[where] = self._run(group, model).double()
         seconds = time.perf_counter() - started
         computed, lengths = tuple(request.computed.tolist()), tuple(request.lengths.tolist())
         no_op, lane = (False,) * len(questions), () if request.lane is None else tuple(request.lane.tolist())
         self._enter(LedgerRow(request.kind, questions, computed, lengths, no_op, seconds, lane=lane))
         self._doubted.append((len(self.ledger), request.row, logits.sum(-1)))  # one NaN or infinity, and the sum is one
-        return self.backbone.rule_out(logits)
+        return model.rule_out(logits)
 
     def fetch(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """Tensors on the host, and with them, in the same copy, whether what forwards have said since the last time was
@@ -122,9 +125,12 @@ class Meter:
         values = download([*tensors, *(total for *_, total in doubted)])
         for (length, row, _), total in zip(doubted, values[len(tensors) :], strict=True):
             if not total.isfinite().all():
-                question = self.ledger[length - 1].questions[int(row[~total.isfinite().numpy()][0])]
-                n = sum(question in one.questions for one in self.ledger[:length])
-                raise UserError(_not_finite(question, n, self.backbone.dtype))
+                last = self.ledger[length - 1]
+                question = last.questions[int(row[~total.isfinite().numpy()][0])]
+                alike = [one for one in self.ledger[:length] if (one.kind == "guide") == (last.kind == "guide")]
+                n = sum(question in one.questions for one in alike)
+                whose = "guide" if last.kind == "guide" else "backbone"
+                raise UserError(_not_finite(question, n, self.backbone.dtype, whose))
         return values[: len(tensors)]
 
     @torch.inference_mode()
@@ -150,13 +156,13 @@ class Meter:
         """Seconds on a clock that stands still in forwards and in choosing."""
         return time.perf_counter() - self.spent
 
-    def _run(self, r: Forward) -> Tensor:
+    def _run(self, r: Forward, model: Backbone) -> Tensor:
         lengths, row, position = (torch.from_numpy(array) for array in (r.lengths, r.row, r.position))
         if r.hidden is not None and r.hidden.any():
             block = None if r.block is None else (torch.from_numpy(r.block[0]), r.block[1])
             hidden = torch.from_numpy(r.hidden)
-            return leave_one_out(self.backbone, r.ids, lengths, row, position, hidden, r.embeddings, block)
-        return self.backbone(r.ids, lengths, row, position, r.embeddings, r.window)
+            return leave_one_out(model, r.ids, lengths, row, position, hidden, r.embeddings, block)
+        return model(r.ids, lengths, row, position, r.embeddings, r.window)
 
     def _enter(self, row: LedgerRow) -> None:
         self.ledger.append(row)
@@ -180,7 +186,7 @@ class Meter:
         return self._sums.get(question, QuestionSums())
 
 
-def _not_finite(question: str, n: int, dtype: torch.dtype) -> str:
+def _not_finite(question: str, n: int, dtype: torch.dtype, whose: str = "backbone") -> str:
     if dtype == torch.float16:
         remedy = (
             "float16 ends at 65504 and larger numbers are infinite in it: choose backbone.dtype=bfloat16 or float32"
@@ -191,20 +197,21 @@ def _not_finite(question: str, n: int, dtype: torch.dtype) -> str:
             " again, or another"
         )
     return (
-        f"{question}: the backbone's logits at its forward {n} are not finite; {remedy}. What was decoded before is"
+        f"{question}: the {whose}'s logits at its forward {n} are not finite; {remedy}. What was decoded before is"
         " kept."
     )
 
 
 @dataclass
 class QuestionSums:
-    """nfe: backbone forwards of the decode loop (every kind but aux); commits: those among them that computed finished
-    blocks for their keys and values; rows: as nfe, where a question has several candidates in a forward each of them;
-    no_op: those forwards that could change nothing; full_forward_equivalents: Σ query tokens / full row length;
-    token_forwards: Σ query tokens, both over all rows; aux_forwards: the rest, which also counts in those two sums;
+    """nfe: backbone forwards of the decode loop (every kind but aux and guide); commits: those among them that computed
+    finished blocks for their keys and values; rows: as nfe, where a question has several candidates in a forward each
+    of them; no_op: those forwards that could change nothing; full_forward_equivalents: Σ query tokens / full row
+    length; token_forwards: Σ query tokens, both over all rows; aux_forwards: the rest, which also counts in those two sums;
     forward_seconds: the question's shares of the time inside the backbone, aux left out (its time is part of the
     seconds of whatever asked for it, such as a proposal's); choosing_seconds: of the time spent on logits by the meter;
-    remembered: how many of all these forwards were answered from memory."""
+    remembered: how many of all these forwards were answered from memory. guide_forwards, guide_token_forwards,
+    guide_seconds: of a guide, its forwards, the positions it computed and its time; in none of the others."""
 
     nfe: int = 0
     rows: int = 0
@@ -216,8 +223,16 @@ class QuestionSums:
     choosing_seconds: float = 0.0
     remembered: int = 0
     commits: int = 0
+    guide_forwards: int = 0
+    guide_token_forwards: int = 0
+    guide_seconds: float = 0.0
 
     def add(self, row: LedgerRow, i: int) -> None:
+        if row.kind == "guide":
+            self.guide_forwards += 1
+            self.guide_token_forwards += row.query_tokens[i]
+            self.guide_seconds += row.seconds / len(row.questions)
+            return
         first = not row.lane or row.lane[i] == 0
         if row.kind == "aux":
             self.aux_forwards += 1

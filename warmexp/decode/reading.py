@@ -27,12 +27,17 @@ class Word:
 
     logits: [R, V] float64, the mask token at -inf. token: [R] long, the proposed token at masked positions, the visible
     one elsewhere.
-    confidence: [R] float64, the softmax probability of `token`.
+    confidence: [R] float64, the softmax probability of `token`. accepted: [R] bool, what a guide lets pass, which
+    strategies find as `reading.measured["accepted"]`; None where nobody has judged. temperature, drawn_from: how the
+    backbone's tokens were proposed.
     """
 
     logits: Tensor
     token: Tensor
     confidence: Tensor
+    accepted: Tensor | None = None
+    temperature: float = 0.0
+    drawn_from: Callable[[Tensor], Tensor] = field(default=lambda z: z, repr=False)
 
     @classmethod
     def of(
@@ -45,7 +50,13 @@ class Word:
             choice = sampled(drawn_from(logits), temperature, upload(view.bits("gumbel"), logits.device))
         masked, there = view.on_device(view.masked, logits.device), view.on_device(view.ids, logits.device)
         said = TokenProbabilities.of(logits, torch.where(masked, choice, there))
-        return cls(logits, said.token, said.probability)
+        return cls(logits, said.token, said.probability, temperature=temperature, drawn_from=drawn_from)
+
+    def another(self, view: View, purpose: str) -> Tensor:
+        """[R] long, tokens drawn as those of the backbone were, with draws of their own for each purpose; what is
+        visible stays."""
+        drawn = sampled(self.drawn_from(self.logits), self.temperature, upload(view.bits(purpose), self.logits.device))
+        return torch.where(view.on_device(view.masked, drawn.device), drawn, self.token)
 
 
 @dataclass(frozen=True)

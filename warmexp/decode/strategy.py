@@ -30,8 +30,10 @@ from warmexp.decode.view import Span, View
 from warmexp.errors import UserError
 
 if TYPE_CHECKING:
+    from warmexp.decode.guided import Asking
     from warmexp.decode.meter import Meter
     from warmexp.decode.sight import Sight
+    from warmexp.models.backbone import Backbone
 
 
 @dataclass(frozen=True)
@@ -218,12 +220,14 @@ class Unmask(Strategy, ABC):
     """Which masked positions a forward commits.
 
     temperature: of the proposed tokens; confidence is untempered. reads_prior: whether it has no use without a
-    proposal. idles: whether a row may go without a commit though something is masked; the loop still ends it, by
-    committing in every forward of a window that has had four times as many as it has positions.
+    proposal. reads_accepted: whether it has none without evidence that says which tokens pass. idles: whether a row may
+    go without a commit though something is masked; the loop still ends it, by committing in every forward of a window
+    that has had four times as many as it has positions.
     """
 
     temperature: float = 0.0
     reads_prior: bool = False
+    reads_accepted: bool = False
     idles: bool = False
 
     def drawn_from(self, logits: Tensor) -> Tensor:
@@ -245,27 +249,82 @@ class Unmask(Strategy, ABC):
                 f"{setup.said('unmask')} compares with a proposal and {setup.said('init')} reads none:"
                 " choose init=token_inject rho=0 for a cold canvas, or unmask=threshold."
             )
+        if self.reads_accepted and not any(one.accepts for one in setup.parts["evidence"]):
+            raise UserError(
+                f"{setup.said('unmask')} commits what a guide lets pass and {setup.said('evidence')} asks none: choose"
+                " evidence=[flashdlm] guide=self, or unmask=threshold."
+            )
 
 
 class Evidence(Strategy, ABC):
     """What else speaks for a token than the backbone: evidence=[a,b], asked in that order.
 
     Every one sees what the one before has made of the backbone's word. reads_prior: whether it has no use without a
-    proposal.
+    proposal. consults: whether it asks a guide; then `consult` is called in the place of `weigh`. accepts: whether it
+    says which tokens pass (Word.accepted), which unmask=accepted commits.
     """
 
     reads_prior: bool = False
+    consults: bool = False
+    accepts: bool = False
     reads_logits = True
 
-    @abstractmethod
     def weigh(self, view: View, word: Word) -> Word:
         """Other tokens and confidences in the place of the backbone's, [R] each, on the device."""
+        return word
+
+    def consult(self, view: View, word: Word, guide: Asking) -> Word:
+        """The same, of one that asks a guide: `guide(token)` takes [R] long, a token for every position that is read,
+        and gives [R, V] float64, the natural logarithms of the probabilities of every token there when the masked
+        positions before it hold these tokens and all others what the canvas holds (zeros where nothing is masked).
+        Each call is a forward of the guide."""
+        return word
 
     def check(self, setup: Setup) -> None:
+        if self.consults:
+            self._check_guide(setup)
         if self.reads_prior and not setup.parts["init"].reads_proposal:
             raise UserError(
                 f"{setup.said('evidence')} speaks for a proposal and {setup.said('init')} reads none:"
                 " choose init=token_inject rho=0 for a cold canvas, or evidence=[]."
+            )
+
+    def _check_guide(self, setup: Setup) -> None:
+        if not setup.parts["guide"].guides:
+            raise UserError(f"{setup.said('evidence')} consults a guide and {setup.said('guide')}: choose guide=self.")
+        if setup.parts["draft"].several:
+            raise UserError(
+                f"{setup.said('evidence')} consults a guide about one canvas, and {setup.said('draft')} reads several"
+                " of a question at once: choose draft=none."
+            )
+        if self.accepts and not setup.parts["unmask"].reads_accepted:
+            raise UserError(
+                f"{setup.said('evidence')} says which tokens a guide lets pass, which {setup.said('unmask')} does not"
+                " look at: choose unmask=accepted."
+            )
+        if self.accepts and sum(one.accepts for one in setup.parts["evidence"]) > 1:
+            raise UserError(
+                f"{setup.said('evidence')} has two that say which tokens a guide lets pass: choose one of them."
+            )
+
+
+class Guide(Strategy):
+    """An autoregressive model that evidence may consult about the tokens that the backbone proposes (decode/guided.py).
+
+    guides: whether there is one. Its forwards are in the ledger under a kind of their own and never in NFE.
+    """
+
+    guides: bool = False
+
+    def model(self, backbone: Backbone) -> Backbone:
+        """It, loaded, where the backbone is, with the backbone's vocabulary."""
+        return backbone.read_causally()
+
+    def check(self, setup: Setup) -> None:
+        if self.guides and not any(one.consults for one in setup.parts["evidence"]):
+            raise UserError(
+                f"{setup.said('guide')} is consulted by nothing chosen here: choose evidence=[flashdlm]"
+                " unmask=accepted, or guide=none."
             )
 
 
@@ -623,6 +682,7 @@ BASES: dict[str, type[Strategy]] = {
     "draft": Draft,
     "ensemble": Ensemble,
     "watch": Watch,
+    "guide": Guide,
 }
 # Groups of which several options can be chosen at once.
 LISTS = ("evidence",)
@@ -644,6 +704,7 @@ class Strategies:
     draft: Draft = field(default_factory=Draft)
     ensemble: Ensemble = field(default_factory=Ensemble)
     watch: Watch = field(default_factory=Watch)
+    guide: Guide = field(default_factory=Guide)
 
     def __iter__(self) -> Iterator[Strategy]:
         yield from (
@@ -659,6 +720,7 @@ class Strategies:
             self.draft,
             self.ensemble,
             self.watch,
+            self.guide,
         )
 
     @property

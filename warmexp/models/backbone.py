@@ -7,7 +7,7 @@ policies.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -31,6 +31,7 @@ class Backbone:
     end_ids: tokens that end a response (end of text, end of turn); the text after the first of them is not part of the
     answer.
     textless: runs [first, past the last) of ids that stand for no token: rows that fill up the embedding table.
+    causal: every position sees itself and what stands before it, whatever the transformer was made for.
     """
 
     transformer: Transformer
@@ -39,6 +40,7 @@ class Backbone:
     logits: str = "aligned"
     end_ids: tuple[int, ...] = ()
     textless: tuple[tuple[int, int], ...] = ()
+    causal: bool = False
 
     def __post_init__(self) -> None:
         if self.logits not in ALIGNMENTS:
@@ -62,6 +64,10 @@ class Backbone:
     def vocabulary(self) -> int:
         """Entries of the embedding table, of which some may be no token."""
         return self.transformer.wte.weight.shape[0]
+
+    def read_causally(self) -> Backbone:
+        """The same weights as an autoregressive model: from left to right, the hidden state at i-1 predicts token i."""
+        return replace(self, logits="shifted", causal=True)
 
     def rule_out(self, logits: Tensor) -> Tensor:
         """Minus infinity, in place, for what is never committed: the mask and the ids that no token has. logits: [R,
@@ -131,6 +137,8 @@ class Backbone:
     @property
     def attention_block(self) -> int:
         """How many positions see each other and nothing behind them; 0: every position sees every position."""
+        if self.causal:
+            return 1
         config = getattr(self.transformer, "config", None)
         return 0 if config is None else config.attention_block
 

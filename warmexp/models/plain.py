@@ -8,7 +8,7 @@ kept as the layers' projections gave them, and rotated only where they are used.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 import torch
@@ -25,8 +25,10 @@ KeysValues = list[tuple[Tensor, Tensor]]
 class PlainForward:
     """A transformer's own layers, put together for one sequence of `length` positions and windows of it."""
 
-    def __init__(self, transformer: Transformer, length: int):
+    def __init__(self, transformer: Transformer, length: int, attention_block: int | None = None):
+        """attention_block: as in ModelConfig, where it is not the transformer's own."""
         self.transformer = transformer
+        self.attention_block = transformer.config.attention_block if attention_block is None else attention_block
         weight, config = transformer.wte.weight, transformer.config
         wide = torch.promote_types(weight.dtype, torch.float32)
         tables = rotary_tables(torch.arange(length, device=weight.device), config.rotary_dim, config.rope_theta)
@@ -40,7 +42,7 @@ class PlainForward:
         window) or the whole sequence's (the window's are overwritten). keep: an empty list that is filled with those of
         the window and of what stands before it.
         """
-        size = self.transformer.config.attention_block
+        size = self.attention_block
         for n, layer in enumerate(cast("Iterable[Block]", self.transformer.blocks)):
             a = layer.attn_norm(x)
             q, keys, values = (self._heads(p(a)) for p in (layer.q_proj, layer.k_proj, layer.v_proj))
@@ -104,6 +106,9 @@ class PlainBackbone(Backbone):
 
     kept: dict[int, KeysValues] = field(default_factory=dict)
 
+    def read_causally(self) -> Backbone:
+        return replace(self, logits="shifted", causal=True, kept={})
+
     def __call__(
         self,
         ids: Tensor,
@@ -127,7 +132,7 @@ class PlainBackbone(Backbone):
     def _row(self, x: Tensor, start: int, length: int, slot: int | None) -> Tensor:
         """[Q, d] input embeddings of a row's positions from `start` on -> [Q, V] logits. slot: the canvas's; None where
         nothing is kept."""
-        forward = PlainForward(self.transformer, length)
+        forward = PlainForward(self.transformer, length, self.attention_block)
         if slot is None:
             return forward.logits(x, start)
         anew = len(x) == length or (start == 0 and self.attention_block > 0)

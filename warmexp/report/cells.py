@@ -20,6 +20,9 @@ _NAMES = {
     "rows": "rows",
     "full_forward_equivalents": "full forwards",
     "token_forwards": "token-forwards",
+    "guide_forwards": "guide forwards",
+    "all_forwards": "forwards and guide's",
+    "all_token_forwards": "token-forwards and guide's",
     "seconds": "s per question",
 }
 
@@ -29,6 +32,7 @@ def run_columns(front: Front) -> tuple[str, ...]:
     return (
         *RUN_COLUMNS,
         *cost,
+        *(["guide"] if guided(front) else []),
         "median, 95th",
         f"strict % {_CI}",
         f"flexible % {_CI}",
@@ -39,15 +43,26 @@ def run_columns(front: Front) -> tuple[str, ...]:
     )
 
 
+def guided(front: Front) -> bool:
+    """Whether a run has consulted a guide, whose forwards then have a column beside NFE."""
+    return any(_guide_forwards(run) > 0 for run in front.runs)
+
+
+def _guide_forwards(run: Result) -> float:
+    """Of a question, on average."""
+    return float(run.measured.x["guide_forwards"].mean()) if "guide_forwards" in run.measured.x else 0.0
+
+
 def run_cells(front: Front, run: Result) -> tuple[str, ...]:
     point = run.point
     cost = [with_interval(point.nfe, point.nfe_ci95, 1.0, 2)]
     if front.x != "nfe":
         cost.append(with_interval(run.x, run.x_ci95, 1.0, axis(front.x).digits))
-    digits = 0 if front.x in ("nfe", "token_forwards") else axis(front.x).digits
+    digits = 0 if front.x in ("nfe", "token_forwards", "all_token_forwards") else axis(front.x).digits
     return (
         *names(run),
         *cost,
+        *([f"{_guide_forwards(run):.2f}"] if guided(front) else []),
         f"{run.x_median:.{digits}f}, {run.x_p95:.{digits}f}",
         with_interval(point.accuracy_strict, point.accuracy_strict_ci95, 100.0, 1),
         with_interval(point.accuracy_flexible, point.accuracy_flexible_ci95, 100.0, 1),

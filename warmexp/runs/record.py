@@ -51,6 +51,7 @@ def record_of(
         "aux_forwards": result.cost.aux_forwards,
         "full_forward_equivalents": result.cost.full_forward_equivalents,
         "token_forwards": result.cost.token_forwards,
+        **(_guided(result) if plan.strategies.guide.guides else {}),
         "response_tokens": len(tokenizer.until_end(result.ids)),
         "seconds": round(result.seconds, 6),
         "seconds_forward": round(result.cost.forward_seconds, 6),
@@ -64,6 +65,16 @@ def record_of(
     }
     moves = {"moves": [list(move) for move in result.moves]} if plan.strategies.length.resizes else {}
     return without_a_secret(record | moves | _watched(plan, question, result), tokenizer)
+
+
+def _guided(result: Decoded) -> dict[str, Any]:
+    """What a guide has cost."""
+    cost = result.cost
+    return {
+        "guide_forwards": cost.guide_forwards,
+        "guide_token_forwards": cost.guide_token_forwards,
+        "seconds_guide": round(cost.guide_seconds, 6),
+    }
 
 
 def _watched(plan: Plan, question: TaskQuestion, result: Decoded) -> dict[str, Any]:

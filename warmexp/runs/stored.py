@@ -95,6 +95,9 @@ class Record(TypedDict, total=False):
     aux_forwards: Cost
     full_forward_equivalents: Cost
     token_forwards: Cost
+    guide_forwards: Count
+    guide_token_forwards: Cost
+    seconds_guide: Seconds
     response_tokens: Count
     seconds: Seconds
     seconds_forward: Seconds
@@ -131,10 +134,12 @@ class Summary(TypedDict, total=False):
 
 _record, _summary = TypeAdapter(Record), TypeAdapter(Summary)
 # What a record of this format has; a run that goes on counts with all of it. (Those excepted were added to it.)
+_ADDED = {
+    "rows", "commit_forwards", "guide_forwards", "guide_token_forwards", "seconds_guide", "remembered_forwards", "nats",
+    "moves", "watched",
+}  # fmt: skip
 _WRITTEN = (
-    *sorted(
-        set(Record.__annotations__) - {"rows", "commit_forwards", "remembered_forwards", "nats", "moves", "watched"}
-    ),
+    *sorted(set(Record.__annotations__) - _ADDED),
     *("correct.strict", "correct.flexible", "proposal.correct_strict", "proposal.correct_flexible", "proposal.seconds"),
 )
 # What a front takes of a summary; a run is finished where it is there.

@@ -23,7 +23,9 @@ def summarise(run_id: str, records: list[dict[str, Any]], oracle: bool, question
     tokens before the first end token. `…_given_proposal_right` is the accuracy on the questions whose proposal was
     right, `…_wrong` on the others: a prior that is merely copied gives 1 and 0. `accuracy_watched` is that of the
     answers that a watcher concludes, where one does; `nfe_without_commits_mean` leaves out the forwards over finished
-    blocks that a cache of exact keys and values runs, where there is one.
+    blocks that a cache of exact keys and values runs, where there is one. `guide_forwards_mean`,
+    `guide_token_forwards_mean` and `seconds_guide` are a guide's; they are in no other count but `all_forwards_mean`
+    and `all_token_forwards_mean`, and its seconds are part of `decode`.
     """
     n = len(records)
     nfe = [r["nfe"] for r in records]
@@ -46,6 +48,7 @@ def summarise(run_id: str, records: list[dict[str, Any]], oracle: bool, question
         "full_forward_equivalents_mean": sum(r["full_forward_equivalents"] for r in records) / n,
         "token_forwards_mean": sum(r["token_forwards"] for r in records) / n,
         "aux_forwards_mean": sum(r["aux_forwards"] for r in records) / n,
+        **_guides(records),
         "revocations_mean": sum(len(r["revocations"]) for r in records) / n,
     }
     for name in ("strict", "flexible", "strict_uncut", "flexible_uncut"):
@@ -74,3 +77,18 @@ def summarise(run_id: str, records: list[dict[str, Any]], oracle: bool, question
         "remembered_forwards": sum(r.get("remembered_forwards", 0) for r in records),
     }
     return summary
+
+
+def _guides(records: list[dict[str, Any]]) -> dict[str, float]:
+    """What guides have cost, and what all forwards have with theirs."""
+    n = len(records)
+    forwards, tokens, seconds = (
+        sum(r.get(name, 0) for r in records) for name in ("guide_forwards", "guide_token_forwards", "seconds_guide")
+    )
+    return {
+        "guide_forwards_mean": forwards / n,
+        "guide_token_forwards_mean": tokens / n,
+        "all_forwards_mean": (sum(r["nfe"] for r in records) + forwards) / n,
+        "all_token_forwards_mean": (sum(r["token_forwards"] for r in records) + tokens) / n,
+        "seconds_guide": seconds,
+    }

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 FILE = "wandb_workspace.json"  # in the study's folder: the address of the saved view
 _COST = {
     "nfe": "nfe_mean", "rows": "rows_mean", "full_forward_equivalents": "full_forward_equivalents_mean", "token_forwards": "token_forwards_mean",
+    "guide_forwards": "guide_forwards_mean", "all_forwards": "all_forwards_mean",
+    "all_token_forwards": "all_token_forwards_mean",
     "seconds": "seconds_total",
 }  # fmt: skip
 _MOST_RUNS = 1000

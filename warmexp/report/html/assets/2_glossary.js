@@ -5,6 +5,7 @@ const GLOSSARY = {
   "rows": "Forwards of one canvas: where a draft has several candidates of a question read in one forward, each of them counts.",
   "full forwards": "Full-forward equivalents: forwards weighted by the share of positions that they computed, auxiliary ones included. A cache makes a forward cheaper than one.",
   "token-forwards": "Positions computed, summed over all forwards of a question: the cost that a cache really saves.",
+  "guide forwards": "Forwards of an autoregressive model that is consulted about the diffusion model's tokens. They are in no other count; the last axes add them.",
   "seconds": "Wall-clock time per question, the proposal's included. It compares only where machine, batch size and threads are the same.",
   "accuracy": "Share of questions whose answer is right, by the filter that the front was made with: strict (the asked-for form) or flexible (the last number in the text).",
   "95 % interval": "The range that holds the true value in 95 of 100 such measurements. ∞ says that nothing bounds it on that side: nobody measured there.",
@@ -34,7 +35,7 @@ const GLOSSARY = {
   "seed": "The number that keys every random draw. Runs that differ in it alone are one point; spread is the standard deviation between them.",
 };
 
-const ALIASES = { "full_forward_equivalents": "full forwards", "token_forwards": "token-forwards", "nfe": "NFE" };
+const ALIASES = { "full_forward_equivalents": "full forwards", "token_forwards": "token-forwards", "nfe": "NFE", "guide_forwards": "guide forwards" };
 
 // A word with its meaning behind it; the word as it is where nothing is known of it.
 function term(word, text = word) {

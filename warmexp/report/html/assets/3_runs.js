@@ -57,4 +57,4 @@ const missing = (what, asked, instead) => (asked && asked !== instead ? h("p", {
 const BOUNDS = { at_least: "≥ ", at_most: "≤ " };
 const savedText = (saved, digits) => (saved ? (BOUNDS[saved.bound] || "") + signed(saved.saved, digits) : NONE);
 const shareText = (saved) => (known(saved?.saved_share) ? (BOUNDS[saved.bound] || "") + signed(100 * saved.saved_share, 0) : NONE);
-const countDigits = (ax) => (["nfe", "token_forwards"].includes(ax.key) ? 0 : ax.digits); // of a median, which is one question's
+const countDigits = (ax) => (["nfe", "token_forwards", "all_token_forwards"].includes(ax.key) ? 0 : ax.digits); // of a median, which is one question's

@@ -38,7 +38,7 @@ function frontView(main, unknown) {
   }));
 }
 
-const AXIS_NAMES = { nfe: "NFE", rows: "rows", full_forward_equivalents: "full forwards", token_forwards: "token-forwards", seconds: "seconds" };
+const AXIS_NAMES = { nfe: "NFE", rows: "rows", full_forward_equivalents: "full forwards", token_forwards: "token-forwards", guide_forwards: "guide forwards", all_forwards: "forwards and guide's", all_token_forwards: "token-forwards and guide's", seconds: "seconds" };
 const costName = (ax) => AXIS_NAMES[ax.key] || ax.key;
 const fileName = () => ["front", axis().key, core.groups.length > 1 ? core.groups[state.group].name : ""].join(" ").trim().replace(/[^\w]+/g, "-");
 

@@ -1,0 +1,230 @@
+"""What a guide is asked and what follows from it, beside a slow description; and where it must change nothing."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from tests.decode.cases import CLEAR, cases, facts, some
+from tests.decode.test_seams import COLD, questions
+from tests.reference import guides as slow
+from tests.reference.models import random_models
+from tests.reference.transformer import Sizes
+from warmexp.api import planned, run_overrides
+from warmexp.decode.guided import Guided
+from warmexp.decode.loop import decode
+from warmexp.decode.meter import Meter
+from warmexp.decode.strategy import Evidence
+from warmexp.errors import UserError
+from warmexp.front.__main__ import main
+from warmexp.methods.evidence.apd import AdaptiveParallel
+from warmexp.methods.evidence.edlm import EnergyResampling
+from warmexp.methods.evidence.flashdlm import FlashDLM
+from warmexp.methods.guide.itself import SelfGuide
+from warmexp.methods.unmask.accepted import Accepted
+from warmexp.methods.unmask.threshold import Threshold
+from warmexp.models.backbone import Backbone
+from warmexp.models.plain import PlainBackbone
+
+TAUS = st.fixed_dictionaries({"name": st.just("threshold"), "tau": st.sampled_from([0.4, 0.8, 1.1])})
+WARM = st.one_of(
+    st.just({"name": "mask"}),
+    st.fixed_dictionaries({"name": st.just("token_inject"), "rho": st.sampled_from([0.3, 0.7])}),
+)
+PROBLEMS = cases(inits=WARM, unmasks=TAUS, remasks=st.just({"name": "none"}), most=3)
+FLASH = st.builds(lambda *a: (FlashDLM(*a), slow.flashdlm(*a)), st.sampled_from([1, 2, 5, 99]), st.sampled_from([0.0, 0.1, 0.5]), st.sampled_from(["ar", "dlm"]))  # fmt: skip
+APD = st.builds(lambda *a: (AdaptiveParallel(*a), slow.apd(*a)), st.sampled_from([0.0, 0.3, 0.7, 1.0]), st.sampled_from([1, 2, 100]), st.booleans())  # fmt: skip
+EDLM = st.builds(lambda n, span, t: (EnergyResampling(n, *span, t), slow.edlm(n, *span, t)), st.integers(1, 4), st.sampled_from([(1.0, 0.0), (0.9, 0.4), (0.5, 0.5)]), st.sampled_from([0.3, 1.0]))  # fmt: skip
+
+
+def guided(case, evidence, backbone=None, **changes):
+    accepts = evidence.accepts
+    unmask = (Accepted if accepts else Threshold)(case.unmask["tau"], case.unmask["temperature"])
+    s = replace(case.strategies(), evidence=(evidence,), guide=SelfGuide(), unmask=unmask, **changes)
+    return decode(backbone or case.backbone(), list(case.questions), s, case.seed)
+
+
+def described(case, rule):
+    made, model = [], random_models(**case.model)[1]
+    injected = [case.strategies().init.start(q, case.canvas, case.seed) for q in case.questions]
+    for question, start in zip(case.questions, injected, strict=True):
+        ids = [int(v) if there else None for v, there in zip(start.tokens, start.injected, strict=True)]
+        done = slow.Told(ids, [-1] * case.canvas, [None] * case.canvas)
+        where = (case.block, case.mask_id, case.shifted, case.seed, case.unmask["tau"], case.unmask["temperature"])
+        made.append(slow.decode_one(slow.Guided(model, question.id, question.prompt, *where, done), rule))
+    return made
+
+
+def compared(case, evidence, rule):
+    expected = described(case, rule)
+    assume(all(margin > CLEAR for one in expected for margin in one.margins))
+    for one, other in zip(guided(case, evidence), expected, strict=True):
+        assert list(one.ids) == other.ids and list(one.commit_iteration) == other.commit_iteration
+        assert one.cost.nfe == other.nfe
+        assert list(one.confidence) == [None if c is None else pytest.approx(c, abs=1e-9) for c in other.confidence]
+        assert one.cost.guide_forwards == other.guide_forwards
+        assert one.cost.guide_token_forwards == other.guide_tokens
+
+
+@some(90)
+@given(case=PROBLEMS, pair=FLASH)
+def test_flashdlm_as_it_is_described(case, pair):
+    compared(case, *pair)
+
+
+@some(70)
+@given(case=PROBLEMS, pair=APD)
+def test_apd_as_it_is_described(case, pair):
+    compared(case, *pair)
+
+
+@some(60)
+@given(case=PROBLEMS, pair=EDLM, temperature=st.sampled_from([0.7, 1.0, 1.5]))
+def test_edlm_as_it_is_described(case, pair, temperature):
+    compared(case.but(unmask=case.unmask | {"temperature": temperature}), *pair)
+
+
+@some(16)
+@given(case=PROBLEMS)
+def test_where_a_guide_changes_nothing(case):
+    """One candidate is the draw itself, and asks nobody; a product of the backbone alone lets a whole window pass."""
+    drawn = case.but(unmask=case.unmask | {"temperature": 1.0})
+    assert [facts(one) for one in guided(drawn, EnergyResampling(1))] == [facts(one) for one in drawn.decode()]
+    assert all(one.cost.guide_forwards == 0 for one in guided(drawn, EnergyResampling(1)))
+    at_once = case.but(unmask=case.unmask | {"tau": 1e-9, "temperature": 0.0})
+    for one, other in zip(guided(at_once, AdaptiveParallel(1.0)), at_once.decode(), strict=True):
+        assert facts(one) == facts(other)
+
+
+@some(16)
+@given(case=PROBLEMS, pair=st.one_of(FLASH, APD))
+def test_batch_and_engine_do_not_matter(case, pair):
+    together = guided(case, pair[0])
+    for one, question in zip(together, case.questions, strict=True):
+        for backbone in (case.backbone(), PlainBackbone(**vars(case.backbone()))):
+            alone = guided(case.but(questions=(question,)), pair[0], backbone)[0]
+            assert facts(alone) == facts(one)
+            assert (alone.cost.guide_forwards, alone.cost.guide_token_forwards) == (
+                one.cost.guide_forwards, one.cost.guide_token_forwards,
+            )  # fmt: skip
+
+
+def test_what_agrees_with_its_guide_everywhere_is_greedy():
+    """With k = 1 and the guide's token at a misfit, every token is the guide's own: the text that it writes alone."""
+    transformer, model = random_models(3, vocab_size=20, n_layers=2)
+    causal = type(model)(model.state, Sizes(4, 2, 100.0, attention_block=1))
+    backbone = Backbone(transformer, 19, 0, "shifted")
+    s = replace(COLD, evidence=(FlashDLM(),), guide=SelfGuide(), unmask=Accepted())
+    asked = questions()
+    for one, question in zip(decode(backbone, asked, s), asked, strict=True):
+        ids = list(question.prompt)
+        for _ in one.ids:
+            z = causal.logits(causal.embed(ids))[-1].copy()
+            z[19] = -np.inf
+            ids.append(0 if 0 in ids[len(question.prompt) :] else int(z.argmax()))
+        assert list(one.ids) == ids[len(question.prompt) :]
+
+
+def test_only_what_is_new_is_computed():
+    """A kept prefix is that of the tokens that stand there: a second question in the same place begins anew."""
+    transformer, _ = random_models(1, vocab_size=20)
+    backbone = Backbone(transformer, 19, 0, "shifted")
+    guide = Guided(backbone.read_causally(), Meter(backbone))
+    guide.admit(0, 2, 12)
+    assert guide.known.shape == (2, 12) and (guide.known == -1).all()
+    guide.known[0, :5] = 3
+    guide.admit(1, 4, 20)
+    assert guide.known.shape == (4, 20) and (guide.known[0, :5] == 3).all() and (guide.known[1:] == -1).all()
+    guide.kept.keys[:, 0] = 7.0
+    guide.move(0, 3)
+    assert (guide.known[3] == guide.known[0]).all() and (guide.kept.keys[:, 3] == 7.0).all()
+    guide.admit(0, 4, 20)
+    assert (guide.known == -1).all()
+
+
+def test_numbers_that_are_not_finite_are_the_guides():
+    transformer, _ = random_models(1, vocab_size=20)
+    backbone = Backbone(transformer, 19, 0, "shifted")
+
+    class Broken(SelfGuide):
+        def model(self, backbone):
+            made = random_models(2, vocab_size=20)[0]
+            other = type(made)(made.config).double()
+            other.load_state_dict(made.state_dict())
+            with torch.no_grad():
+                other.ln_f.weight.fill_(torch.nan)
+            return Backbone(other.eval().requires_grad_(False), 19, 0, "shifted", causal=True)
+
+    s = replace(COLD, evidence=(FlashDLM(),), guide=Broken(), unmask=Accepted())
+    with pytest.raises(UserError, match="the guide's logits at its forward 1 are not finite"):
+        decode(backbone, questions(), s)
+
+
+def test_evidence_that_returns_no_word_is_told():
+    class Bad(Evidence):
+        consults = True
+
+        def consult(self, view, word, guide):
+            return 3
+
+    backbone = Backbone(random_models(1, vocab_size=20)[0], 19, 0, "shifted")
+    with pytest.raises(UserError, match="has to return a Word"):
+        decode(backbone, questions(), replace(COLD, evidence=(Bad(),), guide=SelfGuide()))
+
+
+def test_a_record_has_what_a_guide_cost(tmp_path, capsys):
+    words = ["guide=self", "evidence=[flashdlm]", "unmask=accepted", "task.limit=6", f"outputs={tmp_path}"]
+    summary, _ = run_overrides(words)
+    (file,) = tmp_path.glob("lab-*/records.jsonl")
+    records = [json.loads(line) for line in file.read_text().splitlines()]
+    for r in records:
+        assert r["guide_forwards"] == r["nfe"] and r["aux_forwards"] == 0 and r["full_forward_equivalents"] == r["nfe"]
+        assert 0 < r["guide_token_forwards"] < r["token_forwards"] and 0 < r["seconds_guide"] < r["seconds"]
+    assert summary["guide_forwards_mean"] == sum(r["guide_forwards"] for r in records) / 6
+    assert summary["all_forwards_mean"] == summary["nfe_mean"] + summary["guide_forwards_mean"]
+    assert summary["all_token_forwards_mean"] == summary["token_forwards_mean"] + summary["guide_token_forwards_mean"]
+    cold, _ = run_overrides(["task.limit=6", f"outputs={tmp_path}"])
+    assert cold["guide_forwards_mean"] == 0 and cold["all_forwards_mean"] == cold["nfe_mean"]
+    # A run that was broken off goes on, and a front can be drawn by what a guide costs.
+    (file.parent / "summary.json").unlink()
+    file.write_text("".join(f"{json.dumps(r)}\n" for r in records[:4]))
+    again, _ = run_overrides(words)
+    assert again["guide_token_forwards_mean"] == summary["guide_token_forwards_mean"]
+    main([str(tmp_path), "--x", "all_forwards"])
+    assert "forwards and guide's" in capsys.readouterr().out
+
+
+WORDS = "evidence=[flashdlm] guide=self unmask=accepted"
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (f"{WORDS} evidence.flashdlm.k=0", r"evidence\.flashdlm\.k=0"),
+        (f"{WORDS} evidence.flashdlm.share=2", r"evidence\.flashdlm\.share=2"),
+        (f"{WORDS} evidence.flashdlm.on_reject=both", r"evidence\.flashdlm\.on_reject=both"),
+        (f"{WORDS} tau=0", "tau=0"),
+        ("evidence=[apd] guide=self unmask=accepted evidence.apd.r=1.5", r"evidence\.apd\.r=1\.5"),
+        ("evidence=[apd] guide=self unmask=accepted evidence.apd.lookahead=0", r"evidence\.apd\.lookahead=0"),
+        ("evidence=[edlm] guide=self unmask.temperature=1 evidence.edlm.n=0", r"evidence\.edlm\.n=0"),
+        ("evidence=[edlm] guide=self unmask.temperature=1 evidence.edlm.temperature=0", r"evidence\.edlm\.temperature=0"),
+        ("evidence=[edlm] guide=self unmask.temperature=1 evidence.edlm.first=0.2", "last=0.4 is above .*first=0.2"),
+        ("evidence=[edlm] guide=self", "unmask.temperature=0 draws none: set unmask.temperature=1"),
+        ("evidence=[flashdlm] unmask=accepted", "consults a guide and guide=none: choose guide=self"),
+        ("evidence=[flashdlm] guide=self", "unmask=threshold does not look at: choose unmask=accepted"),
+        ("guide=self", "guide=self is consulted by nothing chosen here"),
+        ("unmask=accepted", r"evidence=\[none\] asks none: choose evidence=\[flashdlm\] guide=self"),
+        ("evidence=[flashdlm,apd] guide=self unmask=accepted", "two that say which tokens"),
+        (f"{WORDS} draft=lopa", "reads several of a question at once: choose draft=none"),
+        (f"{WORDS} backbone.logits=aligned", "backbone=lab has aligned ones.*choose guide=none"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_is_refused(words, sentence, tmp_path):
+    with pytest.raises(UserError, match=sentence):
+        planned([*words.split(), "task.limit=1", f"outputs={tmp_path}"])
