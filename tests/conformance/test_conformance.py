@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+from tests.beside import BESIDE
 from warmexp.check_method.__main__ import compositions, main
 from warmexp.check_method.suite import conform
 from warmexp.config.keys import options
@@ -24,17 +25,11 @@ FEWER = {
     "t2m_readme": ["remask.after=6"],
     "t2m_paper": ["remask.after=6"],
 }
-# What some options cannot be without.
-WITH = {
-    "self": ["evidence=[flashdlm]", "unmask=accepted"],
-    "accepted": ["evidence=[apd]", "guide=self"],
-    "edlm": ["guide=self", "unmask.temperature=1"],
-    **{name: ["guide=self", "unmask=accepted"] for name in ("flashdlm", "flashdlm_topk", "flashdlm_relative", "apd")},
-}
 
 
 def words(group: str, option: str, more: list[str] | None = None) -> list[str]:
-    return [f"{group}={option}", *WITH.get(option, []), *(more or [])]
+    word = f"{group}={option}"
+    return [word, *BESIDE.get(word, []), *(more or [])]
 
 
 def conforms(name: str, nodes: dict, group: str, seeds: range) -> None:

@@ -128,7 +128,7 @@ def apd(r: float, lookahead: int, released: bool) -> Rule:
         for j, i in enumerate(masked[:lookahead]):
             product = z[i] if r == 1 else said[i] if r == 0 else r * z[i] + (1 - r) * said[i]
             target = int(product.argmax()) if released else g.drawn(product, i, n)
-            if target != drawn[i]:
+            if target != drawn[i] and j > 0:
                 break
             passes = masked[: j + 1]
         return {i: (drawn[i], float(softmax(z[i])[drawn[i]])) for i in masked}, passes

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from tests.beside import BESIDE
 from tests.reference.models import random_models
 from warmexp.api import composed
 from warmexp.check_method.problems import Letters
@@ -40,14 +41,16 @@ VARIANTS = {
     "freecache, as released": [INJECT, "cache=freecache", "cache.settle=false"],
     "anchored": ["init=verified", "anchor=edit", "anchor.within=0.8", "init.theta=0.1", "init.weight=0"],
     "anchored, dual": [INJECT, "anchor=edit", "anchor.within=0.8", "cache=dual"],
+    "guided draws": ["evidence=[apd]", "guide=self", "unmask=accepted", "unmask.temperature=0.7"],
+    "guided, dual": [INJECT, "evidence=[flashdlm]", "guide=self", "unmask=accepted", "cache=dual"],
     "whole canvas": ["length.block_length=${length.canvas_length}"],
 }
 
 
 def methods() -> dict[str, list[str]]:
     """Words of a command line, by name: every option of every group that makes a method, and the variants."""
-    words = [f"{g}=[{o}]" if g in LISTS else f"{g}={o}" for g in BASES for o in options(g)]
-    found = {word: [word] for word in words}
+    named = {f"{g}=[{o}]" if g in LISTS else f"{g}={o}": f"{g}={o}" for g in BASES for o in options(g)}
+    found = {word: [word, *BESIDE.get(name, [])] for word, name in named.items()}
     found["init=scaffold"] += ["init.template='{work}#{answer:3}'"]  # on a canvas of ten
     return {
         name: words if words[0].startswith("init=") else [INJECT, *words] for name, words in found.items()

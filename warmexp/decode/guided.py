@@ -97,9 +97,8 @@ class Guided:
         over = self._over(fed, upload(prompts, device))[index, place]
         found = logits.log_softmax(-1)
         if self.model.eos_id not in self.rules_out:
-            end = torch.full((vocabulary,), -torch.inf, dtype=torch.float64, device=device)
-            end[self.model.eos_id] = 0.0
-            found = torch.where(over[:, None], end, found)
+            others = torch.arange(vocabulary, device=device) != self.model.eos_id
+            found = torch.where(over[:, None], torch.where(others, -torch.inf, 0.0).double(), found)
         said[upload(masked, device)] = found
         return said
 

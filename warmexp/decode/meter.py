@@ -207,8 +207,8 @@ class QuestionSums:
     """nfe: backbone forwards of the decode loop (every kind but aux and guide); commits: those among them that computed
     finished blocks for their keys and values; rows: as nfe, where a question has several candidates in a forward each
     of them; no_op: those forwards that could change nothing; full_forward_equivalents: Σ query tokens / full row
-    length; token_forwards: Σ query tokens, both over all rows; aux_forwards: the rest, which also counts in those two sums;
-    forward_seconds: the question's shares of the time inside the backbone, aux left out (its time is part of the
+    length; token_forwards: Σ query tokens, both over all rows; aux_forwards: the rest, which also counts in those two
+    sums; forward_seconds: the question's shares of the time inside the backbone, aux left out (its time is part of the
     seconds of whatever asked for it, such as a proposal's); choosing_seconds: of the time spent on logits by the meter;
     remembered: how many of all these forwards were answered from memory. guide_forwards, guide_token_forwards,
     guide_seconds: of a guide, its forwards, the positions it computed and its time; in none of the others."""

@@ -21,8 +21,8 @@ from warmexp.models.wanted import upload
 class AdaptiveParallel(Evidence):
     """The backbone draws x_i = argmax (z_i / T + g_i) at every masked position of the window with Gumbel noise g_i. One
     forward of the guide reads all of them; the target is y_i = argmax ((R·z_i + (1-R)·log q_i) / T + g_i) with the same
-    noise, and what stands before the first x_i ≠ y_i passes. The first always does. T is unmask.temperature; at 0 there
-    is no noise.
+    noise, and what stands before the first x_i ≠ y_i passes, where the first masked position is not asked: it always
+    passes. T is unmask.temperature; at 0 there is no noise.
 
     r: the backbone's share R in [0, 1] of the product; 1 lets everything pass. lookahead: M ≥ 1, how many masked
     positions are judged. released: the target without noise at any temperature, as in the released code, where a draw
@@ -51,6 +51,6 @@ class AdaptiveParallel(Evidence):
             target = product.argmax(-1)
         else:
             target = sampled(product, word.temperature, upload(view.bits("gumbel"), z.device))
-        near = np.cumsum(view.masked, axis=1) <= self.lookahead
-        passes, misfit, first = passed(view, (target == word.token) & view.on_device(near, z.device))
-        return replace(word, accepted=passes | (misfit & first))
+        rank = np.cumsum(view.masked, axis=1)
+        first, near = (view.on_device(where, z.device) for where in (rank == 1, rank <= self.lookahead))
+        return replace(word, accepted=passed(view, ((target == word.token) | first) & near)[0])
