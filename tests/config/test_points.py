@@ -40,6 +40,14 @@ WORDS = [
     ["seed=3", "study.baseline='init=mask'"],
     ["hydra/launcher=local", "hydra.launcher.n_jobs=3", "tau=0.5"],
     ["init=nonsense"],
+    ["+sweep=trust", "init=token_inject", "tau=0.5"],
+    ["+sweep=trust", "init=token_inject", "tau=0.6", "task.limit=3", "hydra.sweeper.dry_run=true"],
+    ["tau=0.6", "+sweep=smoke"],
+    ["+sweep=nonsense", "tau=0.6"],
+    ["remask=linear", "remask.bias=0.2", "nonsense=3", "remask.nonsense=1"],
+    ["remask=linear", "remask.bias=0.2", "remask.scope=nonsense"],
+    ["remask=linear", "remask.bias=0.2", "tau=0.5", "remask.bias=0.3"],
+    ["remask=linear", "tau=0.5", "remask.bias=0.2"],
 ]
 
 
@@ -90,9 +98,9 @@ def test_options_are_composed_once_for_all_points(load):
     points = Points(lambda words: asked.append(words) or load(words))
     for init in ("token_inject", "mask"):
         for tau in (0.5, 0.6, 0.7):
-            with points.composed([f"init={init}", f"tau={tau}", "task.limit=2"]) as (cfg, _):
+            with points.composed(["+sweep=trust", f"init={init}", f"tau={tau}", "task.limit=2"]) as (cfg, _):
                 assert (cfg.tau, cfg.task.limit) == (tau, 2)
-    assert asked == [["init=token_inject"], ["init=mask"]]
+    assert asked == [["+sweep=trust", "init=token_inject"], ["+sweep=trust", "init=mask"]]
 
 
 def test_what_a_class_takes_is_looked_at_once_and_belongs_to_nobody(monkeypatch):

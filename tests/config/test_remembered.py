@@ -6,7 +6,7 @@ import os
 
 import pytest
 from hydra import compose, initialize_config_dir
-from hydra._internal import config_loader_impl, hydra
+from hydra._internal import config_loader_impl, defaults_list, hydra
 from hydra._internal.defaults_list import create_defaults_list
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
@@ -49,12 +49,10 @@ def by(loader: type, words: list[str], name: str = "config", folder: str | None 
 
 def own(words: list[str], **named):
     """Without any memory."""
-    before = config_loader_impl.create_defaults_list
-    config_loader_impl.create_defaults_list = create_defaults_list
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(config_loader_impl, "create_defaults_list", create_defaults_list)
+        patch.setattr(defaults_list, "_create_interpolation_map", remembered._create_interpolation_map)
         return by(config_loader_impl.ConfigLoaderImpl, words, **named)
-    finally:
-        config_loader_impl.create_defaults_list = before
 
 
 @pytest.fixture(autouse=True)
@@ -123,6 +121,21 @@ def test_a_change_is_seen(tmp_path):
     (conf / "more").mkdir()
     (conf / "more" / "c.yaml").write_text("name: c\n")
     assert now()["more"] == {"name": "c"}
+
+
+def test_an_option_that_another_one_decides(tmp_path):
+    """A list of defaults may refer to choices; what those are is only then put together."""
+    conf = folder(tmp_path)
+    (conf / "main.yaml").write_text("defaults: [{kind: a}, {more: '${kind}_c'}, _self_]\nvalue: 1\n")
+    (conf / "kind" / "b.yaml").write_text("# @package _global_\nname: b\nlist: [1]\n")
+    (conf / "more").mkdir()
+    for name in ("a_c", "b_c"):
+        (conf / "more" / f"{name}.yaml").write_text(f"name: {name}\n")
+    for words in ([], ["kind=b"], ["kind=b", "value=2", "list=[2]"], ["kind=b"], []):
+        named = {"name": "main", "folder": str(conf)}
+        made = by(remembered.RememberingLoader, words, **named)
+        assert made == own(words, **named)
+        assert made["more"] == {"name": "b_c" if words else "a_c"}
 
 
 def test_an_option_that_comes_to_stand_before_another(tmp_path):

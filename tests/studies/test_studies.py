@@ -355,6 +355,32 @@ def test_points_that_differ_in_values_are_composed_once(study, monkeypatch):
     assert status == 0 and "10 jobs" in said and composed == [["init=mask"], ["init=token_inject"]]
 
 
+def test_a_named_study_composes_a_choice_and_looks_at_a_model_once(study, monkeypatch):
+    from warmexp.config.allowed import CheckedLoader
+    from warmexp.models.checkpoint import Checkpoint
+
+    composed, load = [], CheckedLoader.load_sweep_config
+    monkeypatch.setattr(CheckedLoader, "load_sweep_config", lambda *a: composed.append(a[2]) or load(*a))
+    looked, identity = [], Checkpoint.identity
+    monkeypatch.setattr(Checkpoint, "identity", lambda self: looked.append(self.path) or identity(self))
+    status, said, _ = study("-m", "+sweep=smoke", "seed=range(0,3)", "task.limit=1", "--dry-run")
+    assert status == 0 and "12 jobs" in said
+    assert len(composed) == len({tuple(words) for words in composed}) == 2
+    assert all("+sweep=smoke" in words and not any(word.startswith("seed") for word in words) for words in composed)
+    assert looked == ["lab:backbone"] * 2  # its own, and whose prompts are kept
+
+
+def test_labels_ask_what_is_secret_once_for_every_word(monkeypatch):
+    from warmexp.studies import named
+    from warmexp.studies.folder import labels
+
+    asked, clean = [], named.clean_text
+    monkeypatch.setattr(named, "clean_text", lambda text: asked.append(text) or clean(text))
+    lines = [["init=mask", f"tau={tau}", f"seed={seed}", "outputs=x"] for tau in (1, 2, 3) for seed in range(4)]
+    assert labels(lines)[:2] == ["tau=1 seed=0", "tau=1 seed=1"]
+    assert sorted(asked) == sorted({word for line in lines for word in line} - {"outputs=x"})
+
+
 def test_a_dry_run_runs_nothing(study, monkeypatch):
     monkeypatch.setattr("warmexp.models.checkpoint.load_transformer", refuse)
     monkeypatch.setattr("warmexp.runs.run._run", refuse)

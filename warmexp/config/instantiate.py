@@ -83,7 +83,8 @@ def _typed(cls: type, values: dict[str, Any]) -> dict[str, Any]:
             _checked.clear()
         checked = OmegaConf.merge(OmegaConf.structured(cls), values)
         _checked[key] = OmegaConf.to_container(checked, resolve=True)
-    return deepcopy(_checked[key])  # a list of its own for each
+    # A list of its own for each.
+    return {k: deepcopy(v) if isinstance(v, list | dict) else v for k, v in _checked[key].items()}
 
 
 def _class(group: str, target: str | None) -> type:

@@ -5,9 +5,10 @@ Nothing here needs torch, so that help, completion and mistakes are answered at 
 
 from __future__ import annotations
 
-import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
@@ -124,7 +125,36 @@ def reads(cfg: DictConfig, key: str) -> bool:
 
 def keys_read(cfg: DictConfig) -> set[str]:
     """The shared keys that the chosen options look up."""
-    return set(_TOP.findall(json.dumps({group: OmegaConf.to_container(cfg[group], resolve=False) for group in GROUPS})))
+    return {key for group in GROUPS for text in _texts(cfg._get_node(group)) for key in _TOP.findall(text)}
+
+
+def resolved(cfg: DictConfig) -> dict[str, Any]:
+    """`OmegaConf.to_container(cfg, resolve=True)`, in a fraction of its time: few of the nodes refer to others."""
+    nodes = {key: cfg._get_node(key) for key in cfg}
+    if any("${" in str(node._value()) for node in nodes.values() if not isinstance(node, DictConfig | ListConfig)):
+        return OmegaConf.to_container(cfg, resolve=True)
+    return {
+        key: OmegaConf.to_container(node, resolve=True) if any("${" in text for text in _texts(node)) else _plain(node)
+        for key, node in nodes.items()
+    }
+
+
+def _plain(node: Any) -> Any:
+    """What stands under a node that refers to nothing."""
+    below = node._value()
+    if isinstance(below, dict):
+        return {key: _plain(one) for key, one in below.items()}
+    return [_plain(one) for one in below] if isinstance(below, list) else below
+
+
+def _texts(node: Any) -> Iterator[str]:
+    """The texts under a node, as they are written; what is a reference itself is one."""
+    below = node._value()
+    if isinstance(below, str):
+        yield below
+    elif isinstance(below, dict | list):
+        for one in below.values() if isinstance(below, dict) else below:
+            yield from _texts(one)
 
 
 def readers(key: str) -> str:

@@ -10,7 +10,9 @@ import dataclasses
 import hashlib
 import json
 import re
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,7 @@ from warmexp.config.keys import (
     keys_read,
     options,
     readers,
+    resolved,
 )
 from warmexp.config.plugins import source_sha256
 from warmexp.decode.strategy import Setup, Strategies
@@ -111,11 +114,17 @@ class Plan:
         return self.strategies.init.reads_proposal and self.proposer.oracle
 
 
-def plan(cfg: DictConfig, choices: dict[str, str], multirun: bool = False) -> Plan:
+def plan(
+    cfg: DictConfig,
+    choices: dict[str, str],
+    multirun: bool = False,
+    once: Callable[[Hashable, Callable[[], Any]], Any] = lambda key, make: make(),
+) -> Plan:
     """Check a composed configuration and build what it names.
 
     multirun: in a sweep, a key that the chosen groups do not read is a warning (the runs are identical and fold into
-    one).
+    one). once: what is made under a key, which plans of one study may share: models, questions, and what tells them
+    from others.
     Raises:
         UserError: one sentence that names the key, the value and the remedy.
     """
@@ -127,7 +136,12 @@ def plan(cfg: DictConfig, choices: dict[str, str], multirun: bool = False) -> Pl
         if not multirun:
             raise UserError(complaint)
         warnings.append(complaint)
-    built = parts(cfg, GROUPS)
+    config = resolved(cfg)
+    config.pop("hydra", None)
+    built = parts(config, GROUPS)
+    told = {group: (group, repr(config[group])) for group in ("backbone", "proposer", "task")}
+    for group in ("backbone", "task"):
+        built[group] = once(told[group], partial(built.get, group))
     strategies = Strategies(**{name: built[name] for name in METHODS})
     vacuous = _check_methods(built, choices)
     if vacuous:
@@ -149,24 +163,21 @@ def plan(cfg: DictConfig, choices: dict[str, str], multirun: bool = False) -> Pl
     backbone, task = built["backbone"], built["task"]
     if not strategies.init.reads_proposal:
         choices["proposer"] = "none"
-    proposer = built["proposer"]
+    proposer, proposer_identity = built["proposer"], None
+    canvas_length = strategies.length.canvas_length
     if strategies.init.reads_proposal:
-        proposer.bind(backbone, strategies.length.canvas_length, task)
-    proposer_identity = _proposer_identity(proposer) if strategies.init.reads_proposal else None
+        bound = partial(_bound, proposer, backbone, canvas_length, task)
+        proposer, proposer_identity = once((canvas_length, *told.values()), bound)
     for one in strategies:
-        one.bind(TaskTexts(backbone, task), strategies.length.canvas_length)
-    questions = task.load()
-    _check_ids(questions)
+        one.bind(TaskTexts(backbone, task), canvas_length)
+    asked = (canvas_length, told["backbone"], told["task"])
+    questions, questions_hash, prompts = once(asked, partial(_questions, backbone, canvas_length, task))
     conversations = any(q.turns for q in questions)
-    if conversations:
-        backbone.check_turns()
-    questions_hash = questions_sha256(questions)
-    prompts = _prompts(backbone, strategies.length.canvas_length, questions, questions_hash)
     if strategies.init.tells:
         _check_room(backbone, strategies, prompts, choices)
     identity = {
         "format": RECORD_FORMAT,
-        "backbone": backbone.identity(),
+        "backbone": once(("identity", told["backbone"]), backbone.identity),
         "proposer": proposer_identity,
         **{name: _identity_of(getattr(strategies, name)) for name in STRATEGIES},
         **({"evidence": [_identity_of(one) for one in strategies.evidence]} if strategies.evidence else {}),
@@ -185,8 +196,6 @@ def plan(cfg: DictConfig, choices: dict[str, str], multirun: bool = False) -> Pl
         "seed": int(cfg.seed),
         **({"turns": [backbone.template_start, backbone.template_turn_end]} if conversations else {}),
     }
-    config = OmegaConf.to_container(cfg, resolve=True)
-    config.pop("hydra", None)
     config["device"] = written(cfg.device)
     return Plan(
         backbone=backbone,
@@ -208,6 +217,24 @@ def plan(cfg: DictConfig, choices: dict[str, str], multirun: bool = False) -> Pl
         identity=identity,
         warnings=warnings,
     )
+
+
+def _bound(proposer: Proposer, backbone: Checkpoint, canvas_length: int, task: Task) -> tuple[Proposer, dict[str, Any]]:
+    """A proposer that knows whom it is asked for, and its identity."""
+    proposer.bind(backbone, canvas_length, task)
+    return proposer, _proposer_identity(proposer)
+
+
+def _questions(
+    backbone: Checkpoint, canvas_length: int, task: Task
+) -> tuple[list[TaskQuestion], str, dict[str, tuple[int, ...]]]:
+    """A task's questions, a hash of them, and their prompts as tokens by id."""
+    questions = task.load()
+    _check_ids(questions)
+    if any(q.turns for q in questions):
+        backbone.check_turns()
+    sha256 = questions_sha256(questions)
+    return questions, sha256, _prompts(backbone, canvas_length, questions, sha256)
 
 
 def _check_ids(questions: list[TaskQuestion]) -> None:
@@ -238,6 +265,9 @@ def _check_keys(cfg: DictConfig) -> None:
                 f"{group}={cfg.get(group)} is not a list: write {group}=[] or {group}=[{','.join(options(group)[:2])}]."
             )
     for group in set(GROUPS) - set(LISTS):
+        node = cfg._get_node(group)
+        if isinstance(node, DictConfig) and isinstance(node._value(), dict):  # neither missing, null nor a reference
+            continue
         if OmegaConf.is_missing(cfg, group) or not isinstance(cfg.get(group), DictConfig):
             raise UserError(f"{group}={cfg.get(group)} is not an option: choose one of {', '.join(options(group))}.")
     for key in SHARED:
@@ -291,7 +321,12 @@ def _check_study(study: Any) -> None:
         raise UserError(
             f"study.name={study.name} cannot name a folder: use letters, digits and . , _ = + - (not first a dot)."
         )
-    for word in baseline_of(study).replace("|", " ").split():
+    _check_baseline(baseline_of(study))
+
+
+@lru_cache(maxsize=64)  # options are listed anew for every check, and a study has one baseline
+def _check_baseline(selectors: str) -> None:
+    for word in selectors.replace("|", " ").split():
         if not _SELECTOR.fullmatch(word):
             raise UserError(f"study.baseline: '{word}' selects no run: write words key=value, such as {BASELINE}.")
         key, _, value = word.partition("=")

@@ -7,18 +7,20 @@ that choose options, which are composed as ever, and are taken back when the poi
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
+from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, Node, OmegaConf, open_dict
 
 from warmexp.config.keys import GROUPS
 
 _KEPT = 64  # choices of options
+_NODES, _MADE = 4096, 4096
 _CHOOSING = (*GROUPS, "experiment")
 Composed = tuple[DictConfig, dict[str, str]]  # without Hydra's own node; the option chosen in each group
 
@@ -32,6 +34,16 @@ class Points:
     def __init__(self, load: Callable[[list[str]], DictConfig]):
         self._load = load
         self._bases: dict[tuple[str, ...], Composed] = {}
+        self._made: dict[Hashable, Any] = {}
+        self._nodes: dict[tuple[Any, ...], Node | None] = {}
+
+    def once(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """What `make` returns, made for the first point that asks for it under this key; what it raises is not kept."""
+        if key not in self._made:
+            if len(self._made) >= _MADE:
+                self._made.clear()
+            self._made[key] = make()
+        return self._made[key]
 
     @contextmanager
     def composed(self, words: Sequence[str]) -> Iterator[Composed]:
@@ -48,13 +60,31 @@ class Points:
                 self._bases.clear()
             self._bases[chosen] = self._compose(chosen)
         cfg, choices = self._bases[chosen]
-        heads = {word.key_or_group.partition(".")[0] for word in values}
-        before = {head: copy.deepcopy(cfg._get_node(head)) for head in heads if head in cfg}
+        content = cfg.__dict__["_content"]
+        before = {head: content[head] for head in map(_head, values) if head in content}
         try:
-            ConfigLoaderImpl._apply_overrides_to_config(values, cfg)
+            self._apply(chosen, values, cfg)
             yield cfg, dict(choices)
         finally:
-            cfg.__dict__["_content"].update(before)
+            content.update(before)
+
+    def _apply(self, chosen: tuple[str, ...], values: Sequence[Override], cfg: DictConfig) -> None:
+        """Set values in a configuration, whose own nodes stay as they are: a copy takes the place of each that is to
+        change, and serves again for the next point that sets the same in it."""
+        content = cfg.__dict__["_content"]
+        said: dict[str, tuple[str | None, ...]] = {}
+        for word in values:
+            head = _head(word)
+            said[head] = (*said.get(head, ()), word.input_line)
+            key = (chosen, head, said[head])
+            if key not in self._nodes:
+                if len(self._nodes) >= _NODES:
+                    self._nodes.clear()
+                if head in content:
+                    content[head] = copy.deepcopy(content[head])
+                ConfigLoaderImpl._apply_overrides_to_config([word], cfg)
+                self._nodes[key] = content[head]
+            content[head] = self._nodes[key]
 
     def _compose(self, words: tuple[str, ...]) -> Composed:
         cfg = self._load(list(words))
@@ -73,16 +103,26 @@ def _parsed(word: str) -> Override:
 def _sets_a_value(word: Override) -> bool:
     """Whether a word can be applied to what others compose: it neither adds nor deletes, chooses no option, and looks
     nothing up."""
-    head = word.key_or_group.partition(".")[0]
     return (
         word.type == OverrideType.CHANGE
         and word.package is None
         and word.key_or_group not in _CHOOSING
-        and head not in ("hydra", "sweep")
+        and _head(word) not in ("hydra", "sweep")
         and "/" not in word.key_or_group
         and "${" not in str(word.input_line)
     )
 
 
+def _head(word: Override) -> str:
+    return word.key_or_group.partition(".")[0]
+
+
 def _chooses(word: Override) -> bool:
-    return word.type == OverrideType.CHANGE and word.key_or_group in _CHOOSING and "${" not in str(word.input_line)
+    """Whether a word chooses an option or a named study, or is about Hydra itself, which no point shows."""
+    if "${" in str(word.input_line):
+        return False
+    if word.key_or_group == "sweep":
+        return word.type in (OverrideType.CHANGE, OverrideType.ADD)
+    return word.type == OverrideType.CHANGE and (
+        word.key_or_group in _CHOOSING or word.key_or_group.startswith(("hydra.", "hydra/"))
+    )

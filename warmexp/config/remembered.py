@@ -15,17 +15,21 @@ from pathlib import Path
 from typing import Any
 
 import hydra._internal.config_loader_impl as hydra_loader
+import hydra._internal.defaults_list as hydra_defaults
 import omegaconf._utils as omegaconf_utils
 import omegaconf.base as omegaconf_base
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import CachingConfigRepository
 from hydra._internal.defaults_list import DefaultsList, Overrides
 from hydra.core.config_store import ConfigStore
+from hydra.core.default_element import ResultDefault
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.plugins.config_source import ConfigResult
 from omegaconf import DictConfig
 
 KEPT = 8  # search paths; each has its own options
 _create_defaults_list = hydra_loader.create_defaults_list
+_create_interpolation_map = hydra_defaults._create_interpolation_map
 
 
 class Repository(CachingConfigRepository):
@@ -46,9 +50,7 @@ class Repository(CachingConfigRepository):
         if found is None:
             del self.cache[f"config_path={config_path}"]  # it may be there the next time
             return None
-        made = copy.copy(found)  # Hydra edits what it is given
-        made.config = copy.deepcopy(found.config)
-        return made
+        return copy.copy(found)  # what a loader is about to compose gets a configuration of its own
 
     def group_exists(self, config_path: str) -> bool:
         if config_path not in self.exists:
@@ -76,6 +78,22 @@ class Repository(CachingConfigRepository):
                 yield str(file.parent)
 
 
+class _Copies:
+    """A repository, whose configurations are the caller's own."""
+
+    def __init__(self, repo: Repository):
+        self._repo = repo
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._repo, name)
+
+    def load_config(self, config_path: str) -> Any:
+        found = self._repo.load_config(config_path)
+        if found is not None:
+            found.config = copy.deepcopy(found.config)
+        return found
+
+
 class RememberingLoader(ConfigLoaderImpl):
     """Hydra's loader; everything that does not depend on values is composed once."""
 
@@ -99,6 +117,16 @@ class RememberingLoader(ConfigLoaderImpl):
         while len(_REPOSITORIES) > KEPT:
             del _REPOSITORIES[next(iter(_REPOSITORIES))]
         return parsed, repo
+
+    def _load_single_config(self, default: ResultDefault, repo: Any) -> ConfigResult:
+        """Hydra edits the primary configuration and joins what has no package as it is; all else it copies itself."""
+        if not isinstance(repo, Repository):
+            return super()._load_single_config(default, repo)
+        kept = repo.load_config(default.config_path)
+        package = default.package if default.package is not None else kept and kept.header["package"]
+        if not default.primary and package:
+            return super()._load_single_config(default, repo)
+        return super()._load_single_config(default, _Copies(repo))
 
     def _compose_config_from_defaults_list(self, defaults: Any, repo: Any) -> DictConfig:
         if not isinstance(repo, Repository):
@@ -126,10 +154,18 @@ def defaults_list(repo: Any, config_name: str | None, overrides_list: Any, *more
     return made
 
 
+def interpolation_map(overrides: Overrides, defaults: list[Any], self_added: bool) -> DictConfig | None:
+    """What references in a list of defaults may refer to; None where it has none, which is nearly always."""
+    if any("${" in str(value) for default in defaults for value in vars(default).values()):
+        return _create_interpolation_map(overrides, defaults, self_added)
+    return None
+
+
 def install() -> None:
     """Hydra's loader takes its lists of defaults from here, and OmegaConf parses a text with `${…}` once, whose tree it
     only reads. Calling it again changes nothing."""
     hydra_loader.create_defaults_list = defaults_list
+    hydra_defaults._create_interpolation_map = interpolation_map
     for module in (omegaconf_base, omegaconf_utils):
         if not hasattr(module.parse, "cache_info"):
             module.parse = lru_cache(maxsize=4096)(module.parse)

@@ -18,7 +18,7 @@ from typing_extensions import TypedDict
 from warmexp.errors import UserError
 from warmexp.io import read_bytes, write_json
 from warmexp.runs.stored import FOLDER
-from warmexp.studies.named import essence
+from warmexp.studies.named import essence, essences, is_neutral
 
 RUNNING, FINISHED, FAILED = "running", "finished", "failed"
 
@@ -101,19 +101,27 @@ class StudyFolder:
         other job's."""
         mine = essence(overrides)
         for job in self.asked() or ():
-            if essence(job.overrides) == mine:
+            if _written(job) == mine:
                 return job
         number = at_least
-        while (there := _read(self.file(number))) is not None and essence(there.overrides) != mine:
+        while (there := _read(self.file(number))) is not None and _written(there) != mine:
             number += 1
         return Job(number, tuple(overrides), there.label if there else labels([overrides])[0])
 
 
 def labels(overrides: Sequence[Sequence[str]]) -> list[str]:
     """What is shown of each job: the words that say what is run, without those that all of the study's jobs share."""
-    words = [essence(one) for one in overrides]
-    shared = set(words[0]).intersection(*words) if len(words) > 1 else set()
-    return [" ".join(word for word in one if word in set(essence(one)) - shared) or "the defaults" for one in overrides]
+    words = [set(one) for one in essences(overrides)]
+    shared = set.intersection(*words) if len(words) > 1 else set()
+    return [
+        " ".join(word for word in one if word in mine - shared) or "the defaults"
+        for one, mine in zip(overrides, words, strict=True)
+    ]
+
+
+def _written(job: Job) -> tuple[str, ...]:
+    """The essence of what a file holds, from which secrets were taken when it was written."""
+    return tuple(sorted(word for word in job.overrides if not is_neutral(word)))
 
 
 def _read(file: Path) -> Job | None:

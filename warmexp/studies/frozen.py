@@ -20,7 +20,7 @@ from warmexp.config.keys import ENDPOINTS, baseline_of, endpoint_of, margin_of
 from warmexp.errors import UserError
 from warmexp.io import read_json, write_json
 from warmexp.studies.fold import Point
-from warmexp.studies.named import essence
+from warmexp.studies.named import essences
 
 FILE = "plan.json"
 
@@ -33,7 +33,7 @@ def plan_of(study: DictConfig, points: Sequence[Point]) -> dict[str, Any]:
         "baseline": baseline_of(study),
         "stopping": "a fixed number of questions, looked at once",
         "questions": sorted({point.questions for point in points if not point.problem}),
-        "runs": sorted(" ".join(essence(point.overrides)) for point in points),
+        "runs": sorted(map(" ".join, essences([point.overrides for point in points]))),
     }
 
 

@@ -8,6 +8,7 @@ line overrides both.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
 from collections.abc import Sequence
 from functools import cache
@@ -66,7 +67,13 @@ def is_neutral(word: str) -> bool:
 def essence(words: Sequence[str]) -> tuple[str, ...]:
     """The overrides that say what is run, sorted, without secrets: two command lines with the same ones are the same
     study or job."""
-    return tuple(sorted(clean_text(word) for word in words if not is_neutral(word)))
+    return essences([words])[0]
+
+
+def essences(lines: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
+    """Of many command lines, which have most of their words in common."""
+    clean = {word: clean_text(word) for word in dict.fromkeys(itertools.chain(*lines)) if not is_neutral(word)}
+    return [tuple(sorted(clean[word] for word in words if word in clean)) for words in lines]
 
 
 def study_name(arguments: Sequence[str]) -> str | None:

@@ -50,7 +50,7 @@ def sweep(sweeper: Sweeper, overrides: Sequence[Sequence[str]]) -> list[Any]:
     problems = {point.problem for point in points}
     if len(problems) == 1 and None not in problems:
         raise UserError(problems.pop())
-    points = [_lean(sweeper, point) for point in points]
+    points = [_lean(sweeper, point, composing) for point in points]
     possible = [point for point in points if not point.problem]
     done = [point for point in possible if finished(point.folder) is not None]
     # What is finished needs no job, unless a tracker is to be told of it.
@@ -180,8 +180,9 @@ def point_of(sweeper: Sweeper, words: tuple[str, ...], composing: Points | None 
     """
     load = partial(sweeper.hydra_context.config_loader.load_sweep_config, sweeper.config)
     try:
-        with (composing or Points(load)).composed(words) as (cfg, choices):
-            planned = plan(cfg, choices, multirun=True)
+        points = composing or Points(load)
+        with points.composed(words) as (cfg, choices):
+            planned = plan(cfg, choices, multirun=True, once=points.once)
         asked = {"batch_size": planned.batch_size, "engine": planned.engine, "share": planned.share}
         seconds = other_seconds(planned.folder, asked) if finished(planned.folder) is not None else None
         return Point(words, planned.run_id, planned.folder, len(planned.questions), planned.choices, seconds=seconds)
@@ -191,10 +192,11 @@ def point_of(sweeper: Sweeper, words: tuple[str, ...], composing: Points | None 
         return Point(words, None, None, 0, {}, _said(error))
 
 
-def _lean(sweeper: Sweeper, point: Point) -> Point:
+def _lean(sweeper: Sweeper, point: Point, composing: Points) -> Point:
     """A point without the words that do nothing for it, so that its run's configuration does not show one of many
     values."""
     if not point.idle:
         return point
-    lean = point_of(sweeper, tuple(word for word in point.overrides if word.partition("=")[0] not in point.idle))
+    words = tuple(word for word in point.overrides if word.partition("=")[0] not in point.idle)
+    lean = point_of(sweeper, words, composing)
     return lean if lean.run_id == point.run_id else point
