@@ -160,6 +160,8 @@ def span(owner: Any, value: Any, view: View) -> Span:
     array(owner, "plan, end:", value.end, rows, "int64")
     array(owner, "plan, first_only:", value.first_only, rows, "bool")
     blocks = view.canvas.attention_block
+    if value.chosen is not None:
+        return _set(name, owner, value, view)
     wrong = (value.start < 0) | (value.start >= view.last) | (value.end < view.last) | (value.end > view.row_length)
     if blocks:
         wrong &= (value.start < 0) | (value.start >= value.end) | (value.end != view.seen_from)
@@ -180,6 +182,33 @@ def span(owner: Any, value: Any, view: View) -> Span:
         raise UserError(
             f"{name} has to compute everything in a question's first forward, before which nothing is kept; it returned"
             f" {value.start[i]} to {value.end[i]} of {view.row_length[i]} positions."
+        )
+    return value
+
+
+def _set(name: str, owner: Any, value: Span, view: View) -> Span:
+    """As `span`, of a set of positions."""
+    shape = (len(view.rows), int(view.row_length.max()))
+    inside = np.arange(shape[1]) < view.row_length[:, None]
+    for part in ("chosen", "seen", "eligible"):
+        where = getattr(value, part)
+        if where is not None and (array(owner, f"plan, {part}:", where, shape, "bool") & ~inside).any():
+            raise UserError(f"{name}, {part}: has to choose positions that the row has.")
+    chosen = value.chosen
+    if view.canvas.attention_block or not owner.keeps or chosen is None:
+        raise UserError(
+            f"{name} computes a set of positions, for which its class keeps nothing, or the backbone sees blocks: say"
+            " keeps = True, or compute a stretch."
+        )
+    if not chosen.any(1).all():
+        raise UserError(f"{name} has to compute something in every row.")
+    seen = inside if value.seen is None else value.seen
+    if (chosen & ~seen).any():
+        raise UserError(f"{name} has to let what it computes be seen.")
+    if ((seen & ~chosen).any(1) & (view.forwards == 0)).any():
+        raise UserError(
+            f"{name} has to compute everything that is seen in a question's first forward, before which nothing is"
+            " kept."
         )
     return value
 

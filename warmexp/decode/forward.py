@@ -64,8 +64,11 @@ class Forward:
             mask: m, [B, L] float64; None: 1 - Σ w_j. match: give the mixture the length of e_M.
         """
         device, length = self.ids.device, token.shape[1]
-        first = self.window.starts.numpy() if self.window else np.zeros_like(self.lengths)
-        columns = (first - prompts)[:, None] + np.arange(self.ids.shape[1])
+        if self.window and self.window.host_columns is not None:
+            columns = self.window.host_columns[:, : self.ids.shape[1]] - prompts[:, None]
+        else:
+            first = self.window.starts.numpy() if self.window else np.zeros_like(self.lengths)
+            columns = (first - prompts)[:, None] + np.arange(self.ids.shape[1])
         inside = (columns >= 0) & (columns < length)
         columns = columns.clip(0, length - 1)
         row = np.arange(len(columns))[:, None]
@@ -178,18 +181,24 @@ def forward_of(
     if unseen is not None:
         i, j = unseen.nonzero()
         ids[i, view.first[i] + j] = view.canvas.mask_id
-    counts = span.end - span.start
+    counts = span.count
     row, position = view.at if outlook is None else outlook.at
     position = position + (view.first if outlook is None else view.canvas.prompt_length[view.rows])[row]
     kind = "full"
     if not view.full:
-        kind = "block" if (span.end == view.last).all() else "window"
+        kind = "block" if span.chosen is None and (span.end == view.last).all() else "window"
         if view.canvas.attention_block:
             kind = "commit" if view.ahead(span).any() else "full" if view.anew(span).all() else "block"
         columns = np.minimum(span.start[:, None] + np.arange(counts.max()), ids.shape[1] - 1)
+        if span.chosen is not None:
+            columns = np.argsort(~span.chosen, axis=1, kind="stable")
         ids = np.take_along_axis(ids, columns, 1)
     seen = span.end if view.canvas.attention_block else lengths
-    window = kept.window(view.rows.tolist(), *map(_host, (span.start, counts, seen))) if kept else None
+    window = None
+    if kept and span.chosen is not None:
+        window = kept.window_of(view.rows.tolist(), span.chosen, _host(lengths), span.seen)
+    elif kept:
+        window = kept.window(view.rows.tolist(), *map(_host, (span.start, counts, seen)))
     ids = np.ascontiguousarray(ids[:, : counts.max()])
     return Forward(upload(ids, device), lengths, counts, row, position, kind=kind, window=window)
 

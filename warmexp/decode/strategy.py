@@ -443,7 +443,7 @@ class Cache(Strategy):
     def check(self, setup: Setup) -> None:
         if self.keeps and self.blocks != bool(setup.attention_block):
             kind = "sees blocks" if setup.attention_block else "has no blocks: every position sees every position"
-            other = "exact" if setup.attention_block else "prefix, dual, freecache"
+            other = "exact" if setup.attention_block else "prefix, dual, freecache, dkv, window"
             raise UserError(
                 f"{setup.said('backbone')} {kind}, for which {setup.said('cache')} is not made: choose"
                 f" cache=none, {other}."

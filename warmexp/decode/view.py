@@ -20,21 +20,45 @@ class Span:
     """The positions that a forward computes in each of n rows, start … end-1, counted prompt first; keys and values of
     all others are those that were kept. first_only: nothing but the block's first position may be committed by it.
     silent: nothing is read, it is for the keys and values alone; None: no row. All [n]; int64, int64, bool, bool.
+
+    Or a set of positions, where `chosen` is one, [n, T] bool for T positions of the longest row, prompt first; start
+    and end then are those of the whole row. seen: [n, T] bool, which positions are attended to; None: all of the row.
+    eligible: [n, T] bool, which may be committed or revised; None: all that is read.
     """
 
     start: np.ndarray
     end: np.ndarray
     first_only: np.ndarray
     silent: np.ndarray | None = None
+    chosen: np.ndarray | None = None
+    seen: np.ndarray | None = None
+    eligible: np.ndarray | None = None
 
     @classmethod
     def of(cls, start: Any, end: Any, rows: int, first_only: Any = False) -> Span:
         """From arrays or numbers."""
         return cls(*(np.array(np.broadcast_to(value, (rows,))) for value in (start, end, first_only)))
 
+    @classmethod
+    def of_set(
+        cls, view: View, chosen: np.ndarray, seen: np.ndarray | None = None, eligible: np.ndarray | None = None
+    ) -> Span:
+        """Of positions anywhere in the rows, [n, T] bool each."""
+        return replace(cls.of(0, view.row_length, len(view.rows)), chosen=chosen, seen=seen, eligible=eligible)
+
+    @property
+    def count(self) -> np.ndarray:
+        """[n] int64, how many positions are computed."""
+        return self.end - self.start if self.chosen is None else self.chosen.sum(1)
+
     def take(self, index: np.ndarray) -> Span:
-        silent = None if self.silent is None else self.silent[index]
-        return Span(self.start[index], self.end[index], self.first_only[index], silent)
+        optional = self.silent, self.chosen, self.seen, self.eligible
+        return Span(
+            self.start[index],
+            self.end[index],
+            self.first_only[index],
+            *(None if value is None else value[index] for value in optional),
+        )
 
 
 @dataclass(frozen=True)
@@ -71,7 +95,7 @@ class View:
     def anew(self, span: Span) -> np.ndarray:
         """[n] bool, of which rows everything is computed that anything in the window sees."""
         if not self.canvas.attention_block:
-            return span.end - span.start == self.row_length
+            return span.count == self.row_length
         return (span.start == 0) & (span.end >= self.last)
 
     def ahead(self, span: Span) -> np.ndarray:
@@ -92,8 +116,13 @@ class View:
     def within(self, span: Span) -> View:
         """Eligible is only what the forward reads: not what stands before or behind its span, nor what it may not
         commit."""
-        full = bool((span.end - span.start == self.row_length).all())
+        full = bool((span.count == self.row_length).all())
         width = self.masked.shape[1]
+        if span.chosen is not None:
+            read = self._of_window(span.chosen, self.shift)
+            if span.eligible is not None:
+                read &= self._of_window(span.eligible)
+            return self._with(masked=self.masked & read, revocable=self.revocable & read, full=full)
         unread, until = (place + self.shift - self.first for place in (span.start, span.end))
         if span.silent is None and not span.first_only.any() and (unread <= 0).all() and (until >= width).all():
             return self._with(full=full)
@@ -103,6 +132,19 @@ class View:
             read &= ~span.silent[:, None]
         free = ~span.first_only[:, None] | (column == self.lead[:, None])
         return self._with(masked=self.masked & read & free, revocable=self.revocable & read, full=full)
+
+    def _of_window(self, where: np.ndarray, before: int = 0) -> np.ndarray:
+        """[n, W] of [n, T], prompt first; before: so many positions on the left of the window's."""
+        columns = self.first[:, None] + np.arange(self.masked.shape[1]) - before
+        return where[np.arange(len(where))[:, None], columns.clip(max=where.shape[1] - 1)]
+
+    def row_of(self, where: np.ndarray, prompt: bool) -> np.ndarray:
+        """[n, T] bool, prompt first, from [n, L] of the canvas, and the same for all of the prompt; False behind the
+        row."""
+        prompts, length = self.canvas.prompt_length[self.rows], self.canvas.length
+        column = np.arange(int(self.row_length.max())) - prompts[:, None]
+        inside = where[np.arange(len(where))[:, None], column.clip(0, length - 1)]
+        return np.where(column < 0, prompt, inside & (column < self.canvas.extent[self.rows][:, None]))
 
     def _with(self, **changes: Any) -> View:
         """The same rows: what has been looked up of them need not be looked up again."""

@@ -96,14 +96,14 @@ class Backbone:
             lengths: [B] long, true lengths; padding is never attended to.
             row, position: [R] long, the positions whose token distribution is wanted (position ≥ 1 for shifted logits).
             embeddings: [B, T, d_model], used instead of ids' embeddings when given.
-            window: where ids are not whole rows but the positions `window.starts` and on: the other positions' keys and
-            values.
+            window: where ids are not whole rows but the positions `window.starts` and on, or a set of them: the other
+            positions' keys and values.
         lengths, row and position are used on the host; on a GPU they make it wait.
         Returns:
             [R, embedding_size] logits in the weights' dtype.
         """
         lengths, row, position = lengths.cpu(), row.cpu(), position.cpu()
-        column = position - self.shift - (window.starts[row] if window else 0)
+        column = window.column(row, position - self.shift) if window else position - self.shift
         width, extra = ids.shape[1], self._padding(*ids.shape)
         mask = self._mask(lengths.numpy(), window, width, extra, ids.device)
         x = pad(self.embed(ids) if embeddings is None else embeddings, (0, 0, 0, extra))
@@ -124,6 +124,8 @@ class Backbone:
         """Who sees whom, [B, 1, 1 or T, keys] bool on the device; None where everybody sees everything."""
         keys = np.arange(window.width if window else width)
         valid = keys < lengths[:, None]
+        if window is not None and window.seen is not None:
+            valid &= window.seen[:, : len(keys)]
         size = self.attention_block
         if not size:
             return None if valid.all() else upload(valid[:, None, None], device)

@@ -84,8 +84,8 @@ class GraphedBackbone(Backbone):
 
 def recorded_shape(window: Window | None) -> tuple[int, int] | None:
     """(rows, positions) of the recording that serves a forward, None where none does: without kept keys and values,
-    with rows that are not the first ones of the buffers, or with more positions than are worth it."""
-    if window is None or window.full or window.rows != list(range(len(window.rows))):
+    with rows that are not the first ones of the buffers, with sets of positions, or with more than are worth it."""
+    if window is None or window.full or window.chosen is not None or window.rows != list(range(len(window.rows))):
         return None
     rows, width = window.columns.shape
     shape = min(1 << (rows - 1).bit_length(), window.store.keys.shape[1]), -(-width // STEP) * STEP

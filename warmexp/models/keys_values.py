@@ -62,12 +62,24 @@ class KeysValues:
         columns_there = upload(columns, self.keys.device)
         return Window(self, rows, starts, counts, lengths, columns_there, int(lengths.max()), full, common)
 
+    def window_of(self, rows: list[int], chosen: np.ndarray, lengths: Tensor, seen: np.ndarray | None = None) -> Window:
+        """The same where the positions `chosen`, [B, T] bool, are computed, and of the first `lengths` those `seen` are
+        attended to, [B, T] bool; None: all."""
+        count, reach = chosen.sum(1), self.keys.shape[2]
+        order = np.argsort(~chosen, axis=1, kind="stable")[:, : count.max()]
+        columns = np.where(np.arange(order.shape[1]) < count[:, None], order, reach - 1)
+        starts, counts = torch.from_numpy(columns[:, 0].copy()), torch.from_numpy(count)
+        there, width = upload(columns, self.keys.device), int(lengths.max())
+        full = seen is None and bool((count == lengths.numpy()).all()) and bool((count == count[0]).all())
+        return Window(self, rows, starts, counts, lengths, there, width, full, None, chosen, seen, columns)
+
 
 @dataclass(frozen=True)
 class Window:
     """One forward's share of the buffers. starts, counts, lengths: [B] on the host; columns: [B, Q], where the computed
     positions are kept, which is also where they stand (but for padding); width: columns that are attended to. full:
-    nothing is left to read. common: the columns all rows have in common, if they have all of them in common."""
+    nothing is left to read. common: the columns all rows have in common, if they have all of them in common. chosen,
+    seen: [B, T] bool on the host, of a set of positions (window_of), and host_columns: `columns`."""
 
     store: KeysValues
     rows: list[int]
@@ -78,6 +90,9 @@ class Window:
     width: int
     full: bool
     common: slice | None
+    chosen: np.ndarray | None = None
+    seen: np.ndarray | None = None
+    host_columns: np.ndarray | None = None
 
     @property
     def reach(self) -> int:
@@ -90,7 +105,16 @@ class Window:
 
     def of(self, part: slice) -> Window:
         """Some of its rows."""
+        if self.chosen is not None:
+            seen = None if self.seen is None else self.seen[part]
+            return self.store.window_of(self.rows[part], self.chosen[part], self.lengths[part], seen)
         return self.store.window(self.rows[part], self.starts[part], self.counts[part], self.lengths[part])
+
+    def column(self, row: Tensor, position: Tensor) -> Tensor:
+        """[R] long, where among the computed positions of a row a position stands; all on the host."""
+        if self.chosen is None:
+            return position - self.starts[row]
+        return torch.from_numpy(self.chosen.cumsum(1) - 1)[row, position]
 
     def layers(self) -> list[Keep]:
         """By layer, what writes this forward's [B, H, Q, D] where they belong and gives back [B, H, width, D]. More

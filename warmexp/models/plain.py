@@ -34,26 +34,38 @@ class PlainForward:
         tables = rotary_tables(torch.arange(length, device=weight.device), config.rotary_dim, config.rope_theta)
         self.cos, self.sin = (table[:, : config.rotary_dim // 2].to(wide) for table in tables)
 
-    def logits(self, x: Tensor, start: int, kept: KeysValues | None = None, keep: KeysValues | None = None) -> Tensor:
+    def logits(
+        self,
+        x: Tensor,
+        start: int | Tensor,
+        kept: KeysValues | None = None,
+        keep: KeysValues | None = None,
+        seen: Tensor | None = None,
+    ) -> Tensor:
         """The input embeddings [Q, d] of the positions from `start` on -> [Q, V] logits, computed from these positions
         alone and the kept keys and values of the others.
 
         kept: per layer keys (not rotated) and values, [H, T, D] each, T = start (what follows the window is in the
         window) or the whole sequence's (the window's are overwritten). keep: an empty list that is filled with those of
-        the window and of what stands before it.
+        the window and of what stands before it. Or start is [Q], positions anywhere, whose keys and values are written
+        over those in kept, the whole sequence's, of which those seen, [T] bool, are attended to.
         """
         size = self.attention_block
         for n, layer in enumerate(cast("Iterable[Block]", self.transformer.blocks)):
             a = layer.attn_norm(x)
             q, keys, values = (self._heads(p(a)) for p in (layer.q_proj, layer.k_proj, layer.v_proj))
             q, keys = _normed(layer.q_norm, q), _normed(layer.k_norm, keys)
-            if kept is not None:
-                keys, values = _merged(kept[n], keys, values, start)
+            if isinstance(start, Tensor) and kept is not None:
+                keys, values = _placed(kept[n], keys, values, start)
+            elif kept is not None:
+                keys, values = _merged(kept[n], keys, values, int(start))
             if keep is not None:
                 keep.append((keys, values))
-            seen = None if not size else _seen(start, len(x), keys.shape[1], size, x.device)
+            if size:
+                seen = _seen(int(start), len(x), keys.shape[1], size, x.device)
             groups = q.shape[0] // keys.shape[0]
-            q, keys = self._rotated(q, start), self._rotated(keys, 0)
+            places = start if isinstance(start, Tensor) else torch.arange(start, start + len(x), device=x.device)
+            q, keys = self._rotated(q, places), self._rotated(keys, torch.arange(keys.shape[1], device=x.device))
             if groups > 1:
                 keys, values = keys.repeat_interleave(groups, 0), values.repeat_interleave(groups, 0)
             mixed = F.scaled_dot_product_attention(q[None], keys[None], values[None], attn_mask=seen)[0]
@@ -69,10 +81,10 @@ class PlainForward:
         """[T, H·D] -> [H, T, D]."""
         return x.unflatten(-1, (-1, self.transformer.config.head_dim)).transpose(0, 1)
 
-    def _rotated(self, x: Tensor, start: int) -> Tensor:
-        """Rotary embedding of [H, T, D] at positions start, start + 1, …; the two halves of the first R of D are the
+    def _rotated(self, x: Tensor, places: Tensor) -> Tensor:
+        """Rotary embedding of [H, T, D] at these positions, [T]; the two halves of the first R of D are the
         coordinates of R/2 planes."""
-        cos, sin = self.cos[start : start + x.shape[1]], self.sin[start : start + x.shape[1]]
+        cos, sin = self.cos[places], self.sin[places]
         size = cos.shape[1]
         a, b, rest = x.to(cos.dtype).split([size, size, x.shape[2] - 2 * size], dim=-1)
         return torch.cat((a * cos - b * sin, b * cos + a * sin, rest), -1).to(x.dtype)
@@ -88,6 +100,12 @@ def _seen(start: int, queries: int, keys: int, size: int, device: torch.device) 
     for i in range(queries):
         made[i, : ((start + i) // size + 1) * size] = True
     return made
+
+
+def _placed(old: tuple[Tensor, Tensor], keys: Tensor, values: Tensor, at: Tensor) -> tuple[Tensor, Tensor]:
+    """The whole sequence's keys and values, with new ones at some positions, in place."""
+    old[0][:, at], old[1][:, at] = keys, values
+    return old
 
 
 def _merged(old: tuple[Tensor, Tensor], keys: Tensor, values: Tensor, start: int) -> tuple[Tensor, Tensor]:
@@ -121,6 +139,11 @@ class PlainBackbone(Backbone):
         x = self.embed(ids) if embeddings is None else embeddings
         logits = []
         for b, length in enumerate(lengths.tolist()):
+            if window is not None and window.chosen is not None:
+                at = position[row == b] - self.shift
+                read = self._set(x[b], length, window, b)
+                logits.append(read[window.column(torch.full_like(at, b), at).to(read.device)])
+                continue
             start = int(window.starts[b]) if window else 0
             until = start + int(window.counts[b]) if window else length
             read = self._row(x[b, : until - start], start, length, window.rows[b] if window else None)
@@ -138,3 +161,15 @@ class PlainBackbone(Backbone):
         anew = len(x) == length or (start == 0 and self.attention_block > 0)
         before, self.kept[slot] = None if anew else self.kept[slot], []
         return forward.logits(x, start, kept=before, keep=self.kept[slot])
+
+    def _set(self, x: Tensor, length: int, window: Window, b: int) -> Tensor:
+        """The same of a set of positions, the first of x [Q, d] in the order in which they stand."""
+        chosen = torch.from_numpy(window.chosen[b, :length]) if window.chosen is not None else torch.empty(0)
+        seen = chosen | True if window.seen is None else torch.from_numpy(window.seen[b, :length])
+        forward, slot = PlainForward(self.transformer, length), window.rows[b]
+        if not (seen & ~chosen).any():
+            c = self.transformer.config
+            empty = x.new_zeros(2, c.n_kv_heads, length, c.head_dim)
+            self.kept[slot] = [(empty[0].clone(), empty[1].clone()) for _ in range(c.n_layers)]
+        at = chosen.nonzero()[:, 0].to(x.device)
+        return forward.logits(x[: len(at)], at, kept=self.kept[slot], seen=seen.to(x.device)[None])

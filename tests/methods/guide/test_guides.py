@@ -20,6 +20,7 @@ from warmexp.api import planned, run_overrides
 from warmexp.decode.guided import Guided
 from warmexp.decode.loop import decode
 from warmexp.decode.meter import Meter
+from warmexp.decode.reading import Word
 from warmexp.decode.strategy import Evidence
 from warmexp.errors import UserError
 from warmexp.front.__main__ import main
@@ -228,3 +229,28 @@ WORDS = "evidence=[flashdlm] guide=self unmask=accepted"
 def test_what_cannot_be_is_refused(words, sentence, tmp_path):
     with pytest.raises(UserError, match=sentence):
         planned([*words.split(), "task.limit=1", f"outputs={tmp_path}"])
+
+
+class Row:
+    """A view of one question whose positions are all masked."""
+
+    def __init__(self, width):
+        self.masked = np.ones((1, width), dtype=bool)
+        self.at = self.masked.nonzero()
+
+    def on_device(self, array, device):
+        return torch.from_numpy(np.ascontiguousarray(array[self.at]))
+
+
+@pytest.mark.parametrize(("k", "token", "passes"), [(1, 1, True), (1, 2, False), (2, 2, True), (2, 0, False), (3, 0, True)])  # fmt: skip
+def test_of_equally_probable_tokens_the_first_is_the_better(k, token, passes):
+    said = torch.tensor([[0.2, 0.4, 0.4]], dtype=torch.float64).log()
+    word = Word(said, torch.tensor([token]), torch.tensor([0.5], dtype=torch.float64))
+    made = FlashDLM(k).consult(Row(1), word, lambda token, rows=None: said)
+    assert made.token.tolist() == [token if passes else 1] and made.accepted.tolist() == [True]
+
+
+def test_what_a_guide_rules_out_never_fits():
+    said = torch.tensor([[0.0, -np.inf, -np.inf]], dtype=torch.float64)
+    word = Word(said, torch.tensor([1]), torch.tensor([0.5], dtype=torch.float64))
+    assert FlashDLM(99).consult(Row(1), word, lambda token, rows=None: said).token.tolist() == [0]
