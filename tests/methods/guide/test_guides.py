@@ -21,6 +21,7 @@ from warmexp.decode.guided import Guided
 from warmexp.decode.loop import decode
 from warmexp.decode.meter import Meter
 from warmexp.decode.reading import Word
+from warmexp.decode.sampling import sampled
 from warmexp.decode.strategy import Evidence
 from warmexp.errors import UserError
 from warmexp.front.__main__ import main
@@ -32,6 +33,7 @@ from warmexp.methods.unmask.accepted import Accepted
 from warmexp.methods.unmask.threshold import Threshold
 from warmexp.models.backbone import Backbone
 from warmexp.models.plain import PlainBackbone
+from warmexp.rng import bits
 
 TAUS = st.fixed_dictionaries({"name": st.just("threshold"), "tau": st.sampled_from([0.4, 0.8, 1.1])})
 WARM = st.one_of(
@@ -241,6 +243,9 @@ class Row:
     def on_device(self, array, device):
         return torch.from_numpy(np.ascontiguousarray(array[self.at]))
 
+    def bits(self, purpose):
+        return bits(0, "q", purpose, self.masked.shape[1]).view(np.int64)
+
 
 @pytest.mark.parametrize(("k", "token", "passes"), [(1, 1, True), (1, 2, False), (2, 2, True), (2, 0, False), (3, 0, True)])  # fmt: skip
 def test_of_equally_probable_tokens_the_first_is_the_better(k, token, passes):
@@ -248,6 +253,21 @@ def test_of_equally_probable_tokens_the_first_is_the_better(k, token, passes):
     word = Word(said, torch.tensor([token]), torch.tensor([0.5], dtype=torch.float64))
     made = FlashDLM(k).consult(Row(1), word, lambda token, rows=None: said)
     assert made.token.tolist() == [token if passes else 1] and made.accepted.tolist() == [True]
+
+
+def test_the_noise_of_a_product_is_that_of_the_draw():
+    """A guide that is the backbone lets every draw pass; the released target has no noise, and passes most probable
+    ones."""
+    row, z = Row(200), torch.randn(200, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    drawn = sampled(z, 0.8, torch.from_numpy(row.bits("gumbel")))
+    word = Word(z, drawn, z.softmax(-1).amax(-1), temperature=0.8)
+    for r in (0.0, 0.3, 1.0):
+        assert AdaptiveParallel(r, 200).consult(row, word, lambda token, rows=None: z.log_softmax(-1)).accepted.all()
+        released = (
+            AdaptiveParallel(r, 200, True).consult(row, word, lambda token, rows=None: z.log_softmax(-1)).accepted
+        )
+        first = next(i for i in range(1, 200) if drawn[i] != z[i].argmax())
+        assert released.tolist() == [i < first for i in range(200)]
 
 
 def test_what_a_guide_rules_out_never_fits():
