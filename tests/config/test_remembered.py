@@ -161,6 +161,22 @@ def test_a_relative_place_is_looked_up_where_one_stands(tmp_path, monkeypatch):
         assert by(remembered.RememberingLoader, words, name="main", folder=str(conf))["kind"] == {"name": name}
 
 
+def test_options_are_listed_as_they_are_and_not_twice(tmp_path, monkeypatch):
+    conf = folder(tmp_path)
+    by(remembered.RememberingLoader, [], name="main", folder=str(conf))
+    kept = next(iter(remembered._REPOSITORIES.values()))
+    files = next(type(source) for source in kept.get_sources() if source.scheme() == "file")
+    listed, real = [], files.list
+    monkeypatch.setattr(
+        files, "list", lambda self, config_path, **k: listed.append(config_path) or real(self, config_path, **k)
+    )
+    assert kept.get_group_options("kind") == kept.get_group_options("kind") == ["a"] and listed.count("kind") == 1
+    touch(conf / "kind" / "b.yaml", "name: b\n")
+    assert kept.get_group_options("kind") == ["a", "b"]
+    (conf / "kind" / "a.yaml").unlink()
+    assert kept.get_group_options("kind") == ["b"]
+
+
 def test_what_is_given_out_is_nobody_elses():
     """Editing one composition changes no later one."""
     GlobalHydra.instance().clear()

@@ -273,3 +273,34 @@ def test_names_say_what_a_run_does():
     }
     assert content.run_name(voted, "lab-mask-78") == "mask · topk · dual · hex k=3 · prophet · 78"
     assert json.dumps(content.report_of({"study": {"name": None}}, "x")) == "null"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_was_computed_before_is_sent_once(kind, outputs, capfd):
+    """Runs and their study by `backfill`, read back; a dry run writes nothing."""
+    from warmexp.tracking import backfill
+
+    words = [str(outputs), "--tracker", kind, "--project", "p"]
+    assert backfill.main([*words, "--dry-run"]) == 0
+    assert capfd.readouterr().out.count("would be sent to project p") == 4 and not list(outputs.rglob(f"{kind}.json"))
+    assert backfill.main(words) == 0
+    assert "warning" not in capfd.readouterr().out
+    found = runs(kind, outputs)
+    assert len(found) == 4 and {run["project"] for run in found} == {"p"}
+    assert [run["group"] for run in found].count("rates") == 3
+    assert sum("front" in run["tables"] for run in found) == 1
+    means = sorted(json.loads(file.read_text())["nfe_mean"] for file in outputs.glob("lab-mask-*/summary.json"))
+    assert sorted(run["numbers"]["nfe_mean"] for run in found if "nfe_mean" in run["numbers"]) == pytest.approx(means)
+    assert backfill.main(words) == 0
+    said = capfd.readouterr().out
+    assert said.count("is there already") == 3 and said.count("has this front already") == 1
+    assert len(runs(kind, outputs)) == 4
+
+
+def test_a_word_of_wandbs_alone(outputs, capsys):
+    from warmexp.tracking import backfill
+
+    for word in (["--entity", "me"], ["--offline"]):
+        assert backfill.main([str(outputs), "--tracker", "mlflow", *word]) == 2
+        said = capsys.readouterr().err
+        assert f"{word[0]} is W&B's" in said and said.count("\n") == 1

@@ -54,7 +54,7 @@ def test_a_front_that_cannot_be_sent_never_fails_a_study(outputs, monkeypatch):
     assert log_study(WandbTracker(mode="offline"), {}, study, "rates").startswith("warning: the study was not sent")
     from warmexp.report import interactive
 
-    monkeypatch.setattr(interactive, "front_figure", lambda front: 1 / 0)
+    monkeypatch.setattr(interactive, "front_figure", lambda *_: 1 / 0)
     assert log_study(WandbTracker(mode="offline"), front_of(study), study, "rates").startswith(
         "warning: W&B tracking stopped"
     )
@@ -127,6 +127,35 @@ def test_mistakes_are_one_sentence(outputs, capsys, words, sentence):
     assert backfill.main(words) == 2
     error = capsys.readouterr().err
     assert sentence in error and error.count("\n") == 1
+
+
+def test_every_set_of_questions_has_a_figure_of_its_own(quiet_home):
+    """What was run on other questions is in another picture, and the workspace shows each."""
+    from tests.analysis.conftest import write_run
+    from warmexp.analysis.analysis import analyse
+    from warmexp.analysis.points import collect
+
+    folder = quiet_home / "outputs"
+    study = folder / "studies" / "two"
+    study.mkdir(parents=True)
+    for n in (4, 6):
+        for init in ("mask", "token_inject"):
+            write_run(folder / f"{init}-{n}", init=init, n=n, correct=2, run_id=f"{init}-{n}")
+    front = analyse(collect(folder)[0]).to_json()
+    assert len(front["groups"]) == 2
+    log_study(WandbTracker(project="p", mode="offline"), front, study, "two")
+    (where,) = offline(study)
+    drawn = {}
+    for file in (where / "files" / "media" / "plotly").glob("*.json"):
+        figure = json.loads(file.read_text())
+        runs = {name for trace in figure["data"] for name in trace.get("customdata") or ()}
+        drawn[figure["layout"]["title"]["text"]] = runs
+    sets = {group["name"]: group["n"] for group in front["groups"]}
+    assert drawn == {name: {f"{init}-{n}" for init in ("mask", "token_inject")} for name, n in sets.items()}
+    summary = stored(where)["summary"]
+    assert {key for key in summary if key.endswith("/_type") and "figure" in key} == {
+        f"front_figure_{number}/_type" for number in (1, 2)
+    }
 
 
 def test_seeds_are_one_row_and_all_their_summaries(tmp_path):

@@ -50,6 +50,12 @@ def test_the_workspace_shows_the_study_by_the_names_that_its_runs_have(front):
     assert {"config:tau", "summary:nfe_mean", "summary:accuracy_flexible"} <= set(runs["runFeed"]["columnPinned"])
 
 
+def test_every_set_of_questions_has_a_panel(front):
+    front["groups"] = [*front["groups"], {**front["groups"][0], "name": "others"}]
+    panels = panels_of(spec_of(workspace.build(front, "rates", "me", "p")))
+    assert [panel["mediaKeys"] for panel in panels["Media Browser"]] == [["front_figure_1"], ["front_figure_2"]]
+
+
 def test_another_axis_and_filter_are_followed(front):
     front |= {"x": "seconds", "accuracy": "strict"}
     (first, *_) = panels_of(spec_of(workspace.build(front, "rates", "me", "p")))["Scatter Plot"]

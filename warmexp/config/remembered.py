@@ -23,6 +23,7 @@ from hydra._internal.config_repository import CachingConfigRepository
 from hydra._internal.defaults_list import DefaultsList, Overrides
 from hydra.core.config_store import ConfigStore
 from hydra.core.default_element import ResultDefault
+from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.plugins.config_source import ConfigResult
 from omegaconf import DictConfig
@@ -41,6 +42,7 @@ class Repository(CachingConfigRepository):
         self.composed: dict[int, DictConfig] = {}  # by the identity of a list of defaults, which `lists` keeps alive
         self.stamps: dict[str, Any] = {}
         self.exists: dict[str, bool] = {}
+        self.listed: dict[tuple[str, ObjectType | None], tuple[list[Any], list[str]]] = {}
         self.cwd, self.store = os.getcwd(), _store()
 
     def load_config(self, config_path: str) -> Any:
@@ -58,6 +60,15 @@ class Repository(CachingConfigRepository):
                 self.stamps.setdefault(place, _stamp(place))
             self.exists[config_path] = super().group_exists(config_path)
         return self.exists[config_path]
+
+    def get_group_options(self, group_name: str, results_filter: ObjectType | None = ObjectType.CONFIG) -> list[str]:
+        """Help asks for each of them twice."""
+        now = [_stamp(place) for place in self._places(f"{group_name}/")]
+        then, options = self.listed.get((group_name, results_filter), (None, []))
+        if then != now:
+            options = super().get_group_options(group_name, results_filter)
+            self.listed[group_name, results_filter] = now, options
+        return list(options)
 
     @property
     def fresh(self) -> bool:
@@ -98,8 +109,8 @@ class RememberingLoader(ConfigLoaderImpl):
     """Hydra's loader; everything that does not depend on values is composed once."""
 
     def get_group_options(self, group_name: str, *more: Any, **named: Any) -> list[str]:
-        """Folders are listed anew every time, so whether files have changed does not matter here; help and completion
-        ask for a hundred groups."""
+        """A repository lists its folders as they are now, so whether files have changed does not matter here; help and
+        completion ask for a hundred groups."""
         kept = _REPOSITORIES.get((None, str(self.config_search_path)))
         if kept is None or more[1:] or set(named) - {"results_filter"}:
             return super().get_group_options(group_name, *more, **named)

@@ -1,7 +1,7 @@
-"""`python -m warmexp.tracking.backfill outputs/…`: send finished runs and studies to Weights & Biases, each once.
+"""`python -m warmexp.tracking.backfill outputs/…`: send finished runs and studies to a tracker, each once.
 
-A run's id in W&B follows from the run, so whatever is sent again (by this command, by a resumed run, by `wandb sync`)
-is the same W&B run; `wandb.json` in the folder tells what need not be sent again.
+A run's id there follows from the run, so whatever is sent again (by this command, by a resumed run, by `wandb sync`) is
+the same run; `wandb.json` (`mlflow.json`, …) in the folder tells what need not be sent again.
 """
 
 from __future__ import annotations
@@ -11,36 +11,55 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from omegaconf import OmegaConf
+
+from warmexp.config.instantiate import build
+from warmexp.config.keys import option_files
 from warmexp.console import Parser, complain, ending, show
 from warmexp.errors import UserError
 from warmexp.secrets import without_secrets
 from warmexp.tracking import content, sent
 from warmexp.tracking.client import choose, first_line
 from warmexp.tracking.found import Item, find
+from warmexp.tracking.mirror import Mirror, already
 from warmexp.tracking.study import log_study
 from warmexp.tracking.wandb import WandbTracker
 
+WANDB = "wandb"
+_THERE = "is there already"
 
-def send(item: Item, tracker: WandbTracker) -> str:
+
+def send(item: Item, tracker: WandbTracker | Mirror) -> str:
     """Send one item if it is not there yet; what came of it, in words."""
     if item.front:
         return str(log_study(tracker, item.front, item.folder, item.study))
+    if isinstance(tracker, Mirror) and already(tracker, item.folder, *_told(item, tracker)):
+        return _THERE
     config = {**item.config, "study": {**(item.config.get("study") or {}), "name": item.study}}
     tracker.mirror(config["run_id"], config, item.folder)
-    return tracker.note or "is there already"
+    return tracker.note or ("sent" if isinstance(tracker, Mirror) else _THERE)
 
 
-def planned(item: Item, tracker: WandbTracker) -> str:
+def planned(item: Item, tracker: WandbTracker | Mirror) -> str:
     """What `send` would do; nothing is written or sent."""
+    key, digest = _told(item, tracker)
+    if isinstance(tracker, Mirror):
+        there, kept = already(tracker, item.folder, key, digest), ""
+    else:
+        entry = sent.already(item.folder, tracker.destination, key, digest)
+        there, kept = entry is not None, "" if entry is None or entry.online else entry.where
+    if there:
+        return f"is kept offline already in {kept}" if kept else _THERE
     group = tracker.group or item.study
+    return f"would be sent to project {tracker.project}" + (f", group {group}" if group else "")
+
+
+def _told(item: Item, tracker: WandbTracker | Mirror) -> tuple[str, str | None]:
+    """Under which key an item is known to a tracker, and which of its states."""
     if item.front:
         front = without_secrets(item.front)
-        key, digest = content.study_key(item.study, front), content.digest(front)
-    else:
-        key, digest = content.run_key(item.config["run_id"], group), None
-    if entry := sent.already(item.folder, tracker.destination, key, digest):
-        return "is there already" if entry.online else f"is kept offline already in {entry.where}"
-    return f"would be sent to project {tracker.project}" + (f", group {group}" if group else "")
+        return content.study_key(item.study, front), content.digest(front)
+    return content.run_key(item.config["run_id"], tracker.group or item.study), None
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -48,8 +67,8 @@ def main(arguments: list[str] | None = None) -> int:
     asked = _parser().parse_args(arguments)
     try:
         items, left_out = _items(asked.folders)
-        WandbTracker(**_said(asked))  # a mistake in it is nobody else's
-        if not asked.dry_run:
+        _tracker(asked, {})  # a mistake in it is nobody else's
+        if not asked.dry_run and asked.tracker == WANDB:
             _check(asked)
     except UserError as error:
         complain(f"warmexp: {error}")
@@ -57,12 +76,12 @@ def main(arguments: list[str] | None = None) -> int:
     for sentence in left_out:
         complain(f"left out: {sentence}")
     failures = 0
-    mode = "offline" if asked.offline else "online"
+    online = asked.tracker == WANDB and not asked.offline and not asked.dry_run
     for number, item in enumerate(items, 1):
         said = _attempt(planned if asked.dry_run else send, item, asked)
         failures += said.startswith("warning")
         show(f"[{number}/{len(items)}] {item.name}: {said}")
-        if mode == "online" and not asked.dry_run and choose("online")[0] != "online":
+        if online and choose("online")[0] != "online":
             complain("warmexp: the server has stopped answering; the same command goes on from here.")
             return 1
     return 1 if failures else 0
@@ -71,7 +90,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _attempt(action, item: Item, asked: argparse.Namespace) -> str:
     """One folder that cannot be read does not keep the others at home."""
     try:
-        return action(item, WandbTracker(**{**item.tracker, **_said(asked)}))
+        return action(item, _tracker(asked, item.tracker))
     except UserError as error:
         return f"warning: not sent: {without_secrets(str(error))}"
     except Exception as error:
@@ -90,10 +109,21 @@ def _items(roots: list[Path]) -> tuple[list[Item], list[str]]:
     return items, left_out
 
 
-def _said(asked: argparse.Namespace) -> dict[str, Any]:
-    """What the command line says about the tracker; it wins over what a run was computed with."""
+def _tracker(asked: argparse.Namespace, own: dict[str, Any]) -> WandbTracker | Mirror:
+    """The tracker that is asked for. own: how a run was tracked when it was computed; the command line wins over it.
+
+    Raises:
+        UserError: a word that this tracker has no use for, or a package that is absent.
+    """
     said = {key: value for key in ("project", "entity", "group") if (value := getattr(asked, key))}
-    return {**said, "tags": asked.tag, "mode": "offline" if asked.offline else "online"}
+    if asked.tracker == WANDB:
+        return WandbTracker(**{**own, **said, "tags": asked.tag, "mode": "offline" if asked.offline else "online"})
+    if asked.entity or asked.offline:
+        word = "--entity" if asked.entity else "--offline"
+        raise UserError(f"{word} is W&B's: leave it out with --tracker {asked.tracker}.")
+    file = next(file for file in option_files("tracker") if file.stem == asked.tracker)
+    node = OmegaConf.merge(OmegaConf.load(file), {"tags": asked.tag}, {**own, **said})
+    return build("tracker", {key: value for key, value in node.items() if key != "entity"})
 
 
 def _check(asked: argparse.Namespace) -> None:
@@ -110,6 +140,9 @@ def _parser() -> Parser:
     parser = Parser(prog="python -m warmexp.tracking.backfill", description=__doc__.split("\n\n")[0])
     parser.add_argument(
         "folders", nargs="+", type=Path, metavar="FOLDER", help="run folders, study folders, or a folder of them"
+    )
+    parser.add_argument(
+        "--tracker", choices=[WANDB, "mlflow", "tensorboard", "trackio"], default=WANDB, help="default: wandb"
     )
     parser.add_argument(
         "--project", help="default: the one that the run was computed with, otherwise WANDB_PROJECT or warmexp"

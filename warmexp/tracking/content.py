@@ -114,6 +114,12 @@ def study_key(study: str, front: dict[str, Any]) -> str:
     return f"study-{_word(study)}-{_digest(study, front['baseline']['selector'], *sorted(front['questions']))}"
 
 
+def figure_names(front: dict[str, Any]) -> list[str]:
+    """Of the pictures of a front, one for each set of questions."""
+    several = len(front["groups"]) > 1
+    return [f"front_figure_{number}" if several else "front_figure" for number, _ in enumerate(front["groups"], 1)]
+
+
 def short(key: str) -> str:
     """Eight characters that tell a key from others, for clients that know a run by its name."""
     return _digest(key)

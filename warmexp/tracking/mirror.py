@@ -236,6 +236,11 @@ class Mirror:
         return [one for one in found if isinstance(one, list) and len(one) == 3] if isinstance(found, list) else []
 
 
+def already(tracker: Mirror, folder: Path, key: str, digest: str | None) -> bool:
+    """Whether all of a run or study was told before. digest: of its front."""
+    return tracker._has(folder, key, digest)
+
+
 def _texts(values: dict[str, Any]) -> dict[str, str]:
     return {key: str(value) for key, value in values.items() if value is not None}
 

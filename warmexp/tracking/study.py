@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,7 +53,8 @@ def send_to_wandb(tracker: WandbTracker, front: dict[str, Any], folder: Path, na
     session.attempt(lambda: session.run.log({"front": _table(front)}))
     session.attempt(lambda: session.run.summary.update(summary_of(front)))
     session.attempt(lambda: session.run.log_artifact(_artifact(wanted.key, front, folder)))
-    session.attempt(lambda: session.run.log(_figure(front)))
+    plotly = quiet_client().Plotly
+    session.attempt(lambda: session.run.log({name: plotly(one) for name, one in figures(front).items()}))
     session.close()
     return " ".join(filter(None, (session.note, _workspace(session, front, folder))))
 
@@ -103,10 +105,17 @@ def _table(front: dict[str, Any]) -> Any:
     return quiet_client().Table(columns=columns, data=rows, allow_mixed_types=True)
 
 
-def _figure(front: dict[str, Any]) -> dict[str, Any]:
+def figures(front: dict[str, Any]) -> dict[str, Any]:
+    """Plotly's, by name. Runs on different questions stand in pictures of their own, under the questions' name."""
     from warmexp.report.interactive import front_figure
 
-    return {"front_figure": quiet_client().Plotly(front_figure(front))}
+    names = content.figure_names(front)
+    made = {name: front_figure(front, number) for number, name in enumerate(names)}
+    if len(names) > 1:
+        for one, group in zip(made.values(), front["groups"], strict=True):
+            top = one.layout.margin.t
+            one.update_layout(title={"text": escape(group["name"], quote=False)}, margin={"t": top + 40})
+    return made
 
 
 def _artifact(key: str, front: dict[str, Any], folder: Path) -> Any:

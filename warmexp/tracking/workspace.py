@@ -47,11 +47,11 @@ def build(front: dict[str, Any], group: str, entity: str, project: str) -> Works
         pinned_columns=[*(f"config:{key}" for key in varying[:8]), f"summary:{cost}", f"summary:{accuracy}"],
     )
     settings = workspaces.WorkspaceSettings(max_runs=_MOST_RUNS)
-    sections = _sections(cost, accuracy, varying)
+    sections = _sections(cost, accuracy, varying, content.figure_names(front))
     return workspaces.Workspace(entity, project, f"study {group}", sections, settings=settings, runset_settings=runs)
 
 
-def _sections(cost: str, accuracy: str, varying: list[str]) -> list[Section]:
+def _sections(cost: str, accuracy: str, varying: list[str], figures: list[str]) -> list[Section]:
     import wandb_workspaces.reports.v2 as panels
     from wandb_workspaces.workspaces import Section
 
@@ -67,7 +67,7 @@ def _sections(cost: str, accuracy: str, varying: list[str]) -> list[Section]:
         scatter("What the proposal was worth", f"proposal_{accuracy}", accuracy),
     ]
     front = [
-        panels.MediaBrowser(title="The front", media_keys=["front_figure"]),
+        *(panels.MediaBrowser(title="The front", media_keys=[figure]) for figure in figures),
         panels.WeavePanelSummaryTable(table_name="front"),
     ]
     return [
