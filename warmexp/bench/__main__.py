@@ -152,6 +152,7 @@ def _arguments(words: list[str]) -> argparse.Namespace:
     )
     add("--tiny", action="store_true", help="random weights of a published layout: the same parts, few and small")
     add("--dtype", choices=sorted(DTYPES), default="float32")
+    add("--engine", choices=["fast", "graphs"], default="fast", help="graphs: forwards beside a cache as CUDA graphs")
     add("--device", default="auto", help="auto (default), cpu, cuda or cuda:N")
     add("--questions", type=int, default=64, help="how many (default 64)")
     add(

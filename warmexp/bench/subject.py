@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -29,7 +29,7 @@ from warmexp.methods.schedule.blocks import Blocks
 from warmexp.methods.unmask.threshold import Threshold
 from warmexp.methods.unmask.topk import TopK
 from warmexp.models.backbone import Backbone
-from warmexp.models.checkpoint import Checkpoint
+from warmexp.models.checkpoint import KINDS, Checkpoint
 from warmexp.models.layouts import LAYOUTS
 from warmexp.models.published import SHAPES as PUBLISHED
 from warmexp.models.published import TOKENS, published_config
@@ -94,7 +94,8 @@ class Subject:
         transformer.load_state_dict(
             {name: t.to_dense() if t.is_mkldnn else t for name, t in state.items()}, assign=True
         )
-        return replace(self.backbone, transformer=transformer.requires_grad_(False).eval())
+        own = {f.name: getattr(self.backbone, f.name) for f in fields(Backbone)}
+        return Backbone(**own | {"transformer": transformer.requires_grad_(False).eval()})
 
     def strategies(self, cache: str, canvas: int | None = None) -> Strategies:
         unmask = Threshold(self.rule.tau) if self.rule.steps is None else TopK(self.rule.steps)
@@ -147,14 +148,19 @@ def subject(chosen: argparse.Namespace) -> Subject:
             )
         backbone = random_backbone(chosen.model, DTYPES[chosen.dtype], device, chosen.seed, tiny=chosen.tiny)
         _check_blocks(chosen, backbone, length.block_length)
-        return Subject(
-            chosen.model, backbone, length, Rule(chosen.tau, chosen.steps or 8), random_prompts(backbone, chosen.seed)
-        )
+        rule, prompts = Rule(chosen.tau, chosen.steps or 8), random_prompts(backbone, chosen.seed)
+        return Subject(chosen.model, _engine(chosen, backbone), length, rule, prompts)
     checkpoint = lab_checkpoint(chosen.dtype) if lab else Checkpoint(chosen.model, dtype=chosen.dtype)
     prompts = checkpoint_prompts(checkpoint, chosen.file)
     prompts(chosen.questions, chosen.prompt)  # what is wrong with them is said before weights are read
     backbone, took = load(checkpoint, device)
-    return Subject(chosen.model, backbone, length, Rule(chosen.tau, chosen.steps), prompts, took)
+    return Subject(chosen.model, _engine(chosen, backbone), length, Rule(chosen.tau, chosen.steps), prompts, took)
+
+
+def _engine(chosen: argparse.Namespace, backbone: Backbone) -> Backbone:
+    if chosen.engine == "graphs" and backbone.device.type != "cuda":
+        raise UserError(f"--engine graphs records CUDA graphs and --device is {backbone.device}: leave --engine out.")
+    return KINDS[chosen.engine](**vars(backbone))
 
 
 def random_backbone(

@@ -22,6 +22,12 @@ def strict_answer(text: str) -> str | None:
     return found.group(1) if found else None
 
 
+def in_blocks(length: int, size: int, device: torch.device) -> Tensor | None:
+    """Who sees whom where attention ends at blocks of `size` positions; None for 0, where everybody sees everything."""
+    block = torch.arange(length, device=device) // size if size else None
+    return None if block is None else block[None, :] <= block[:, None]
+
+
 @torch.no_grad()
 def decode(net: Transformer, prompts: Tensor, canvas: Tensor, tau: float, block_length: int) -> tuple[Tensor, Tensor]:
     """Semi-autoregressive threshold decoding (Fast-dLLM), greedy, logits shifted by one.
@@ -31,13 +37,16 @@ def decode(net: Transformer, prompts: Tensor, canvas: Tensor, tau: float, block_
     Returns:
         the finished canvas and the number of forwards per row [B].
     """
-    mask_id, start = net.config.mask_token_id, prompts.shape[1]
+    mask_id, start, size = net.config.mask_token_id, prompts.shape[1], net.config.attention_block
+    block_length, first = size or block_length, -(start % size) if size else 0  # blocks end where attention does
+    sees = in_blocks(start + canvas.shape[1], size, canvas.device)
     canvas, forwards = canvas.clone(), torch.zeros(len(canvas), dtype=torch.long, device=canvas.device)
-    for begin in range(0, canvas.shape[1], block_length):
-        block = slice(begin, begin + block_length)
+    for begin in range(first, canvas.shape[1], block_length):
+        begin, end = max(begin, 0), begin + block_length
+        block = slice(begin, end)
         while (rows := (canvas[:, block] == mask_id).any(1).nonzero()[:, 0]).numel():
             ids = torch.cat((prompts[rows], canvas[rows]), 1)
-            hidden = net(net.embed(ids))[:, start - 1 + begin : start - 1 + begin + block_length]
+            hidden = net(net.embed(ids), sees)[:, start - 1 + begin : min(start - 1 + end, ids.shape[1] - 1)]
             logits = net.head(hidden).float()
             logits[..., mask_id] = -torch.inf
             confidence, token = logits.softmax(-1).max(-1)

@@ -89,6 +89,8 @@ def draw(
     number_ids: np.ndarray,
     rng: np.random.Generator,
     mix: StateMix,
+    grid: int = 0,
+    offset: int = 0,
 ) -> States:
     """One state per row.
 
@@ -96,6 +98,8 @@ def draw(
         clean: [B, L] canvases, filled up with end-of-text. length: [B] tokens up to and including the first
         end-of-text.
         slipped: [B, L] the same problems' solutions with mistakes (`problems.slipped`), filled up likewise.
+        grid, offset: where blocks have one length and begin at fixed places: the canvas begins `offset` positions
+        into a block of `grid`.
     """
     batch, size = clean.shape
     position = np.arange(size)[None, :]
@@ -110,6 +114,8 @@ def draw(
     reach = np.where(coin(0.1), size, np.minimum(length[:, None], size))
     start = (rng.random((batch, 1)) * reach).astype(int)
     start = np.where(coin(0.1), start, start // width * width)
+    if grid:
+        width, start = np.full_like(start, grid), (start + offset) // grid * grid - offset
     block = (position >= start) & (position < start + width)
 
     # Which positions of the block are masked.
@@ -128,7 +134,7 @@ def draw(
     anywhere = rng.random(clean.shape) < np.maximum(rng.random((batch, 1)), 1 / size)
     masked = np.where(kind == 2, anywhere, masked)
     none = ~masked.any(axis=1)
-    masked[none, np.minimum(start[none, 0], size - 1)] = True
+    masked[none, np.clip(start[none, 0], 0, size - 1)] = True
 
     # Wrong visible tokens: half of them a solution with mistakes, half the true one with random damage.
     damaged = np.where(coin(0.5), slipped, corrupt(clean, length, number_ids, rng))

@@ -11,14 +11,14 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from warmexp.lab.train_backbone import BACKBONE, train_backbone
+from warmexp.lab.train_backbone import BACKBONE, BLOCK, train_backbone
 from warmexp.lab.train_proposers import PROPOSERS, train_proposer
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder for models and resume states")
-    parser.add_argument("--model", choices=["backbone", "weak", "strong", "all"], default="all")
+    parser.add_argument("--model", choices=["backbone", "block", "weak", "strong", "all"], default="all")
     parser.add_argument("--steps", type=int, help="instead of the recipe's number of steps")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seed", type=int, default=0)
@@ -31,6 +31,9 @@ def main(argv: list[str] | None = None) -> None:
     if args.model in ("backbone", "all"):
         r = BACKBONE if args.steps is None else replace(BACKBONE, steps=args.steps)
         train_backbone(args.out, r, device, args.seed, args.resume)
+    if args.model == "block":
+        r = BLOCK if args.steps is None else replace(BLOCK, steps=args.steps)
+        train_backbone(args.out, r, device, args.seed, args.resume, name="backbone_block")
     for name in PROPOSERS:
         if args.model in (name.removeprefix("proposer_"), "all"):
             r = PROPOSERS[name] if args.steps is None else replace(PROPOSERS[name], max_steps=args.steps)

@@ -19,13 +19,13 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.distributed as dist
-import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.attention import sdpa_kernel
 from transformers import PreTrainedTokenizerFast
 
 from warmexp.lab import evaluate, problems, states, tokenizers
+from warmexp.lab.scored import canvases, next_tokens, weighted_loss
 from warmexp.lab.training import KERNELS, POOL, Average, Pool, build_pool, replace_folder
 from warmexp.models.transformer import ModelConfig, Transformer
 
@@ -54,10 +54,16 @@ class BackboneRecipe:
     adam_lr: float = 3e-3  # embeddings, head, norms
     weight_decay: float = 0.01
     ema: float = 0.998  # what is evaluated and shipped is the running average
+    attention_block: int = 0  # a position sees those of its block of so many and of the blocks before; 0: all
     mix: states.StateMix = field(default_factory=states.StateMix)
 
 
 BACKBONE = BackboneRecipe()
+# The block-causal sibling: what stands behind a block is not seen, so it has nothing to learn there.
+BLOCK = BackboneRecipe(
+    attention_block=16,
+    mix=states.StateMix(block=0.8, scatter=0.1, uniform=0.1, block_lengths=(16,), tail_weight=0.0),
+)
 
 
 def optimizers(
@@ -102,6 +108,7 @@ def new_backbone(tokenizer: PreTrainedTokenizerFast, r: BackboneRecipe) -> Trans
         mask_token_id=tokenizer.mask_token_id,
         eos_token_id=tokenizer.eos_token_id,
         rope_theta=r.rope_theta,
+        attention_block=r.attention_block,
     )
     net = Transformer(config)
     for name, p in net.named_parameters():
@@ -125,34 +132,15 @@ def backbone_loss(
     """Weighted cross-entropy of one batch; the hidden state at i-1 predicts token i."""
     device = net.wte.weight.device
     prompt, clean, slipped, length = (a.astype(np.int64) for a in pool.batch(r.batch // world(), rng))
+    first, size = prompt.shape[1], r.attention_block
     if ar:
-        keep = int(min(length.max(), r.canvas))
-        clean, nothing = clean[:, :keep], np.zeros((len(clean), keep), dtype=np.float32)
-        s = states.States(clean, (np.arange(keep) < length[:, None]).astype(np.float32), clean, nothing)
-        return states_loss(net, prompt, clean, s, causal(prompt.shape[1] + keep, device))
-    return states_loss(
-        net, prompt, clean, states.draw(clean, length, slipped, net.config.mask_token_id, number_ids, rng, r.mix)
-    )
-
-
-def states_loss(
-    net: Transformer, prompt: np.ndarray, clean: np.ndarray, s: states.States, mask: Tensor | None = None
-) -> Tensor:
-    """Weighted cross-entropy on canvases [B, L] behind prompts [B, T]; the hidden state at i-1 predicts token i. mask:
-    of attention."""
-    device, first = net.wte.weight.device, prompt.shape[1]
-    x = net.embed(torch.from_numpy(np.concatenate((prompt, s.ids), 1)).to(device))
-    if s.soft_weight.any():
-        w = torch.from_numpy(s.soft_weight).to(device)[..., None]
-        canvas = x[:, first:] * (1 - w) + net.embed(torch.from_numpy(s.soft_ids).to(device)) * w
-        x = torch.cat((x[:, :first], canvas), 1)
-    hidden = net(x, mask)[:, first - 1 : -1]
-    scored = torch.from_numpy(s.weight > 0).to(device)
-    loss = F.cross_entropy(
-        net.head(hidden[scored]).float(), torch.from_numpy(clean).to(device)[scored], reduction="none"
-    )
-    w = torch.from_numpy(s.weight).to(device)[scored]
-    return (loss * w).sum() / w.sum()
+        ids = np.concatenate((prompt, clean[:, : min(length.max(), r.canvas)]), 1)
+        column = np.arange(ids.shape[1]) - first
+        scored = (column >= 0) & (column < length[:, None])
+        return weighted_loss(net, next_tokens(ids, scored), causal(ids.shape[1], device))
+    grid = {"grid": size, "offset": first % size} if size else {}
+    s = states.draw(clean, length, slipped, net.config.mask_token_id, number_ids, rng, r.mix, **grid)
+    return weighted_loss(net, canvases(prompt, clean, s), evaluate.in_blocks(first + clean.shape[1], size, device))
 
 
 def calibrate(
@@ -205,9 +193,9 @@ def train_backbone(
     every: int = 500,
     check: int = 256,
     stop_after: int | None = None,
+    name: str = "backbone",
 ) -> float:
-    """Train, export to out/backbone every `every` steps, and return the last loss. The state for `resume` is
-    out/backbone.ckpt.
+    """Train, export to out/NAME every `every` steps, and return the last loss. The state for `resume` is out/NAME.ckpt.
 
     Args:
         check: how many calibration questions are decoded now and then, 0 for none.
@@ -222,7 +210,7 @@ def train_backbone(
     opts = optimizers(net, muon, r.adam_lr)
     base = [o.param_groups[0]["lr"] for o in opts]
     average = Average(net, r.ema)
-    step, checkpoint = 0, out / "backbone.ckpt"
+    step, checkpoint = 0, out / f"{name}.ckpt"
     if resume and checkpoint.exists():
         saved = torch.load(checkpoint, map_location=device, weights_only=True)
         net.load_state_dict(saved["net"])
@@ -230,7 +218,11 @@ def train_backbone(
             o.load_state_dict(s)
         average.weights, average.count, step = saved["average"], saved["count"], saved["step"]
     log.info(
-        "backbone: %.2fM parameters, %d steps from %d", sum(p.numel() for p in net.parameters()) / 1e6, r.steps, step
+        "%s: %.2fM parameters, %d steps from %d",
+        name,
+        sum(p.numel() for p in net.parameters()) / 1e6,
+        r.steps,
+        step,
     )
     out.mkdir(parents=True, exist_ok=True)
     shown = Transformer(net.config).to(device)
@@ -270,7 +262,7 @@ def train_backbone(
             }
             torch.save(state | {"step": step}, checkpoint.with_suffix(".tmp"))
             checkpoint.with_suffix(".tmp").replace(checkpoint)
-            save_backbone(out / "backbone", net.config, average.weights, tokenizer)
+            save_backbone(out / name, net.config, average.weights, tokenizer)
             if check and (step % (2 * every) == 0 or step == r.steps):
                 shown.load_state_dict(average.weights)
                 accuracy, nfe = calibrate(shown, tokenizer, r, tau=0.9, limit=check)

@@ -72,7 +72,7 @@ class Pool:
     def __init__(self, found: Texts, end: int):
         self.texts, self.end = found, end
         self.by_text = grouped([len(p) + len(r) for p, r in zip(found.prompt, found.response, strict=True)], BUCKET)
-        self.by_prompt = grouped([len(p) for p in found.prompt])
+        self.by_prompt = grouped([len(p) for p in found.prompt], BUCKET)
 
     def _rows(self, groups: tuple[list[np.ndarray], np.ndarray], size: int, rng: np.random.Generator) -> np.ndarray:
         members, share = groups
@@ -91,10 +91,12 @@ class Pool:
 
     def canvases(
         self, size: int, canvas: int, rng: np.random.Generator
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Prompts of equal length [B, P], clean and slipped canvases [B, canvas], response lengths [B], which may
-        exceed it."""
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Prompts of about equal length [B, P], how many positions at their left are filling [B], clean and slipped
+        canvases [B, canvas], response lengths [B], which may exceed it."""
         t = self.texts
         rows = self._rows(self.by_prompt, size, rng)
         clean, slipped = (filled([source[k] for k in rows], canvas, self.end) for source in (t.response, t.slipped))
-        return np.array([t.prompt[k] for k in rows]), clean, slipped, np.array([len(t.response[k]) for k in rows])
+        length = np.array([len(t.prompt[k]) for k in rows])
+        prompt = np.array([[self.end] * (length.max() - len(t.prompt[k])) + t.prompt[k] for k in rows])
+        return prompt, length.max() - length, clean, slipped, np.array([len(t.response[k]) for k in rows])

@@ -13,13 +13,15 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from transformers import LlamaForCausalLM
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from warmexp.lab import evaluate, tokenizers
 from warmexp.lab.long import problems
 from warmexp.lab.long.data import Pool
+from warmexp.lab.long.feed import Batch, Schedule, Stage
 from warmexp.lab.long.tokenizers import train_proposer_tokenizer
-from warmexp.lab.long.training import Schedule, Stage, Training
+from warmexp.lab.long.training import Training
+from warmexp.lab.scored import next_tokens, put
 from warmexp.lab.train_proposers import ProposerRecipe, new_proposer, propose
 from warmexp.lab.training import replace_folder
 
@@ -33,22 +35,33 @@ class Proposer(Schedule):
 
 def _proposer(hidden_size: int, layers: int, target: float, shares: tuple[float, ...]) -> Proposer:
     return Proposer(
-        stages=(Stage(until=800, level="easy"), Stage(until=1_600, level="middle"), Stage(until=8_000, level="full")),
+        stages=(Stage(until=800, level="easy"), Stage(until=1_600, level="middle"), Stage(until=12_000, level="full")),
         shares=shares,
-        batch=32,
+        batch=64,
+        pool=4_000,
+        pool_steps=100,
+        ema=0.995,
         shape=ProposerRecipe(hidden_size=hidden_size, layers=layers, heads=2, target=target),
     )
 
 
 PROPOSERS = {
     "weak": _proposer(64, 2, 0.22, (0.45, 0.45, 0.10)),
-    "strong": _proposer(128, 4, 0.68, (0.45, 0.45, 0.10)),
-    "foreign": _proposer(128, 4, 0.68, (0.05, 0.05, 0.90)),
+    "strong": _proposer(160, 4, 0.68, (0.45, 0.45, 0.10)),
+    "foreign": _proposer(160, 4, 0.68, (0.05, 0.05, 0.90)),
 }
+
+
+def draw(
+    tokenizer: PreTrainedTokenizerFast, r: Proposer, pool: Pool, stage: Stage, rng: np.random.Generator
+) -> Batch:
+    return Batch("ar", next_tokens(*pool.whole(r.batch, rng)))
 
 
 class ProposerTraining(Training):
     """rows: held-out problems that are answered each time."""
+
+    draw = staticmethod(draw)
 
     def __init__(self, out: Path, r: Proposer, seed: int = 0, device: str = "cpu", rows: int = 128):
         self.r, self.rows = r, rows
@@ -59,11 +72,11 @@ class ProposerTraining(Training):
         self.net = new_proposer(self.tokenizer, self.r.shape).to(self.device)
         self.opts = [torch.optim.AdamW(self.net.parameters(), lr=self.r.lr, betas=(0.9, 0.98), weight_decay=0.01)]
 
-    def loss(self, pool: Pool, stage: Stage, rng: np.random.Generator) -> tuple[str, Tensor, int]:
-        ids, response = (torch.from_numpy(a).to(self.device) for a in pool.whole(self.r.batch, rng))
-        scored = response[:, 1:]
-        hidden = self.net.model(input_ids=ids[:, :-1], use_cache=False).last_hidden_state
-        return "ar", F.cross_entropy(self.net.lm_head(hidden[scored]).float(), ids[:, 1:][scored]), ids.numel()
+    def loss(self, batch: Batch) -> Tensor:
+        b = batch.data
+        hidden = self.net.model(input_ids=put(b.ids, self.device).long(), use_cache=False).last_hidden_state
+        logits = self.net.lm_head(hidden.flatten(0, 1)[put(b.where, self.device).long()])
+        return F.cross_entropy(logits.float(), put(b.target, self.device).long())
 
     def _average(self) -> LlamaForCausalLM:
         shown = new_proposer(self.tokenizer, self.r.shape).to(self.device).eval()
