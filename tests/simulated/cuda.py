@@ -259,6 +259,8 @@ class SimulatedCuda:
                     self.wait("boolean index")
             for _ in moved:
                 self.wait("upload of an index")
+            if name != "index" and not isinstance(args[2], DeviceTensor):
+                self.wait("upload of a value")  # seen on a GPU: a number that is put at indices is copied there first
             host = [x for x in host if all(x is not m for m in moved)]
         scalars = torch.Tag.pointwise in func.tags or name in SCALARS
         wrong = [x for x in host if x.dim() or not scalars]

@@ -190,7 +190,7 @@ def _read(
         return Reading.of(view, *meter.read(request, view.questions, view.ids[view.at])), None
     logits = meter.forward(request, view.questions)
     if s.init.rules_out:
-        logits[:, upload(np.array(s.init.rules_out, dtype=np.int64), logits.device)] = -torch.inf
+        logits.index_fill_(1, upload(np.array(s.init.rules_out, dtype=np.int64), logits.device), -torch.inf)
     seen = Sight.measured(logits) if s.watch.looks and outlook is not None else []
     if asked is not None and outlook is not None:
         seen += outlook.answers(logits, asked, batch.backbone.mask_id)

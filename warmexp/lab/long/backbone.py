@@ -36,11 +36,11 @@ class Backbone(Schedule):
 
 BACKBONE = Backbone(
     stages=(
-        Stage(until=600, level="easy"),
-        Stage(until=1_200, level="middle", drills=0.2),
-        Stage(until=3_000, level="full", drills=0.3),
-        Stage(until=12_000, level="full", ar_share=0.3, rate=0.7, canvases=(192,), drills=0.1),
-        Stage(until=24_000, level="full", ar_share=0.15, rate=0.7, canvases=(192,), drills=0.03),
+        Stage(until=400, level="easy"),
+        Stage(until=800, level="middle", drills=0.2),
+        Stage(until=2_000, level="full", drills=0.3),
+        Stage(until=7_000, level="full", ar_share=0.25, rate=0.7, canvases=(192,), drills=0.1),
+        Stage(until=13_000, level="full", ar_share=0.15, rate=0.7, canvases=(192,), drills=0.03),
     ),
     shares=SHARES,
     batch=128,
@@ -61,9 +61,7 @@ BACKBONE = Backbone(
 )
 
 
-def draw(
-    tokenizer: PreTrainedTokenizerFast, r: Backbone, pool: Pool, stage: Stage, rng: np.random.Generator
-) -> Batch:
+def draw(tokenizer: PreTrainedTokenizerFast, r: Backbone, pool: Pool, stage: Stage, rng: np.random.Generator) -> Batch:
     """A step's batch: autoregressive or masked, solutions or bare sums."""
     ar = rng.random() < stage.ar_share
     if stage.drills and rng.random() < stage.drills:

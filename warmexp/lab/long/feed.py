@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 
@@ -114,6 +115,12 @@ class Segments(Dataset):
 
 def batches(segments: Segments, workers: int) -> Iterator[Batch]:
     """In the order of the steps. workers: processes that work ahead; 0 makes them here, when they are wanted."""
-    ahead = {"multiprocessing_context": "spawn", "prefetch_factor": AHEAD} if workers else {}
+    ahead = {"multiprocessing_context": "spawn", "prefetch_factor": AHEAD, "worker_init_fn": _obey} if workers else {}
     for segment in DataLoader(segments, batch_size=None, num_workers=workers, **ahead):
         yield from segment
+
+
+def _obey(worker: int) -> None:
+    """A signal to the group is for the process that trains: it saves, and the others end with it."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)

@@ -32,6 +32,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--until", metavar="HH:MM", help="stop when it is this local time next")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--workers", type=int, default=0, help="processes that make batches ahead; a GPU needs eight")
+    parser.add_argument(
+        "--judge", type=int, default=100, metavar="STEPS", help="judge it on held-out problems so often"
+    )
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
@@ -44,9 +47,19 @@ def main(argv: list[str] | None = None) -> None:
     for name in ("backbone", *PROPOSERS) if args.model == "all" else (args.model,):
         where = args.out / name
         if name == "backbone":
-            run(BackboneTraining(where, BACKBONE, args.seed, args.device), until, workers=args.workers)
+            run(
+                BackboneTraining(where, BACKBONE, args.seed, args.device),
+                until,
+                workers=args.workers,
+                judge_every=args.judge,
+            )
         else:
-            run(ProposerTraining(where, PROPOSERS[name], args.seed, args.device), until, workers=args.workers)
+            run(
+                ProposerTraining(where, PROPOSERS[name], args.seed, args.device),
+                until,
+                workers=args.workers,
+                judge_every=args.judge,
+            )
 
 
 def next_time(clock: str, now: datetime) -> datetime:

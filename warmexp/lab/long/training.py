@@ -12,8 +12,8 @@ import logging
 import signal
 import time
 from collections import defaultdict, deque
-from datetime import datetime
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
