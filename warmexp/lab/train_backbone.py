@@ -25,8 +25,9 @@ from torch.nn.attention import sdpa_kernel
 from transformers import PreTrainedTokenizerFast
 
 from warmexp.lab import evaluate, problems, states, tokenizers
+from warmexp.lab.muon import Muon
 from warmexp.lab.scored import canvases, next_tokens, weighted_loss
-from warmexp.lab.training import KERNELS, POOL, Average, Pool, build_pool, replace_folder
+from warmexp.lab.training import KERNELS, POOL, Average, Pool, build_pool, mixed, replace_folder
 from warmexp.models.transformer import ModelConfig, Transformer
 
 log = logging.getLogger("warmexp.lab.train")
@@ -206,8 +207,7 @@ def train_backbone(
     tokenizer = tokenizers.train_backbone_tokenizer()
     net = new_backbone(tokenizer, r).to(device)
     number_ids = np.array(tokenizer([f" {n}" for n in range(100)])["input_ids"])[:, 0]
-    muon = partial(torch.optim.Muon, lr=r.muon_lr, weight_decay=r.weight_decay, adjust_lr_fn="match_rms_adamw")
-    opts = optimizers(net, muon, r.adam_lr)
+    opts = optimizers(net, partial(Muon, lr=r.muon_lr, weight_decay=r.weight_decay), r.adam_lr)
     base = [o.param_groups[0]["lr"] for o in opts]
     average = Average(net, r.ema)
     step, checkpoint = 0, out / f"{name}.ckpt"
@@ -238,7 +238,7 @@ def train_backbone(
         for o, lr in zip(opts, base, strict=True):
             o.param_groups[0]["lr"] = lr * rate(step, r.steps, r.warmup, r.decay_from)
         # On the CPU the plain attention kernel is twice as fast as the fused one at these sizes.
-        with torch.autocast(device.type, torch.bfloat16), sdpa_kernel(KERNELS[device.type]):
+        with mixed(device), sdpa_kernel(KERNELS[device.type]):
             loss = backbone_loss(net, data, number_ids, ar, r, rng)
         for o in opts:
             o.zero_grad(set_to_none=True)

@@ -15,7 +15,7 @@ from torch.nn.attention import sdpa_kernel
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from warmexp.lab import evaluate, problems, tokenizers
-from warmexp.lab.training import KERNELS, POOL, Average, build_pool, replace_folder
+from warmexp.lab.training import KERNELS, POOL, Average, build_pool, mixed, replace_folder
 
 log = logging.getLogger("warmexp.lab.train")
 
@@ -108,7 +108,7 @@ def train_proposer(
         ids = torch.from_numpy(np.concatenate((prompt, clean[:, :keep]), 1)).to(device)
         first = prompt.shape[1]
         scored = torch.from_numpy(np.arange(keep) < length[:, None]).to(device)
-        with torch.autocast(device.type, torch.bfloat16), sdpa_kernel(KERNELS[device.type]):
+        with mixed(device), sdpa_kernel(KERNELS[device.type]):
             hidden = net.model(input_ids=ids, use_cache=False).last_hidden_state[:, first - 1 : -1]
             loss = F.cross_entropy(net.lm_head(hidden[scored]).float(), ids[:, first:][scored])
         opt.zero_grad(set_to_none=True)

@@ -19,6 +19,13 @@ KERNELS = {"cpu": [SDPBackend.MATH], "cuda": [SDPBackend.EFFICIENT_ATTENTION, SD
 POOL = 80_000  # problems tokenised up front
 
 
+def mixed(device: torch.device) -> torch.autocast:
+    """bfloat16 where it is fast: a processor without it emulates it, and is then five to eight times as slow as in
+    float32."""
+    fast = device.type != "cpu" or torch.backends.cpu.get_cpu_capability() == "AVX512"
+    return torch.autocast(device.type, torch.bfloat16, enabled=fast)
+
+
 @dataclass
 class Pool:
     """Training texts grouped by prompt length, so that a batch needs no padding."""

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-MODELS = ("backbone", "proposer_weak", "proposer_strong")
+MODELS = (
+    "backbone",
+    "backbone_block",
+    "proposer_weak",
+    "proposer_strong",
+    "long_backbone",
+    "long_proposer_weak",
+    "long_proposer_strong",
+    "long_proposer_foreign",
+)
 MODELS_DIR = Path(__file__).resolve().parent.parent / "lab" / "models"
 
 

@@ -40,6 +40,7 @@ def _llada_sizes(c: Fields) -> dict[str, Any]:
     return {
         **{name: c.whole(name) for name in names},
         "n_kv_heads": c.whole("n_kv_heads", c.whole("n_heads")),
+        "attention_block": c.whole("attention_block", 0, least=0),  # of the lab's own recipe: LLaDA has no such field
         "embedding_size": rows,
         "include_bias": c.flag("include_bias", False),
         "include_qkv_bias": c.flag("include_qkv_bias", False),

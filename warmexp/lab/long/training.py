@@ -26,7 +26,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from warmexp.errors import UserError
 from warmexp.lab import tokenizers
 from warmexp.lab.long.feed import Batch, Draw, Schedule, Segments, Stage, batches
-from warmexp.lab.training import KERNELS, Average
+from warmexp.lab.training import KERNELS, Average, mixed
 from warmexp.locks import Lock
 
 log = logging.getLogger("warmexp.lab.train")
@@ -59,7 +59,6 @@ class Training:
         self.build()
         self.base = [o.param_groups[0]["lr"] for o in self.opts]
         self.average = Average(self.net, schedule.ema)
-        self._pool: tuple[tuple, Pool] | None = None
         self._load()
 
     def build(self) -> None:
@@ -123,9 +122,7 @@ class Training:
         """One update; returns the loss, a scalar on the device, which is not waited for."""
         for o, lr in zip(self.opts, self.base, strict=True):
             o.param_groups[0]["lr"] = lr * self.schedule.rate(self.done)
-        cuda = self.device.type == "cuda"
-        # bfloat16 on a CPU without it is slower than float32 by a factor of five to eight.
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=cuda), sdpa_kernel(KERNELS[self.device.type]):
+        with mixed(self.device), sdpa_kernel(KERNELS[self.device.type]):
             loss = self.loss(batch)
         for o in self.opts:
             o.zero_grad(set_to_none=True)
