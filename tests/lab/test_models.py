@@ -1,18 +1,21 @@
-"""The shipped files: LLaDA's layout for the backbone, three complete folders, and small enough to ship."""
+"""The shipped files: LLaDA's layout for the backbones, complete folders, and small enough to ship."""
 
 import json
 
 import pytest
 from safetensors import safe_open
 
+from warmexp.api import run_overrides
+from warmexp.lab.long import tokenizers
 from warmexp.models.lab_files import MODELS, MODELS_DIR, model_path
 
-LIMIT_ALL, LIMIT_ONE = 12_000_000, 6_000 * 1024
+LIMIT_ALL, LIMIT_ONE = 30_000_000, 10_000 * 1024
+BACKBONES = [name for name in MODELS if "backbone" in name]
 BLOCK_KEYS = ("attn_norm", "q_proj", "k_proj", "v_proj", "attn_out", "ff_norm", "ff_proj", "up_proj", "ff_out")
 
 
 def test_unknown_model_names_the_choices():
-    with pytest.raises(ValueError, match="backbone, proposer_weak, proposer_strong"):
+    with pytest.raises(ValueError, match="backbone, backbone_block, proposer_weak, proposer_strong"):
         model_path("large")
 
 
@@ -33,8 +36,9 @@ def test_sizes():
     assert sum(sizes) <= LIMIT_ALL and max(sizes) < LIMIT_ONE
 
 
-def test_backbone_has_the_published_keys_and_shapes():
-    folder = model_path("backbone")
+@pytest.mark.parametrize("name", BACKBONES)
+def test_backbone_has_the_published_keys_and_shapes(name):
+    folder = model_path(name)
     config = json.loads((folder / "config.json").read_text())
     assert config["model_type"] == "llada" and config["architectures"] == ["LLaDAModelLM"]
     assert (config["activation_type"], config["block_type"], config["layer_norm_type"], config["rope"]) == (
@@ -57,3 +61,61 @@ def test_backbone_has_the_published_keys_and_shapes():
         assert {s.get_dtype() for s in found.values()} == {"BF16"}
     assert config["max_sequence_length"] == 1024 and config["vocab_size"] <= rows
     assert config["mask_token_id"] < config["vocab_size"] > config["eos_token_id"] == config["pad_token_id"]
+
+
+def vocabulary(name):
+    return json.loads((model_path(name) / "tokenizer.json").read_text())["model"]["vocab"]
+
+
+def test_the_long_labs_tokenizers_are_those_of_its_generator():
+    """A later change of the generator's words would shift the ids under the weights."""
+    assert vocabulary("long_backbone") == tokenizers.train_backbone_tokenizer().get_vocab()
+    proposer = tokenizers.train_proposer_tokenizer().get_vocab()
+    for name in ("weak", "strong", "foreign"):
+        assert vocabulary(f"long_proposer_{name}") == proposer
+    assert vocabulary("backbone_block") == vocabulary("backbone")
+
+
+def right(found):
+    return sum(row["correct"]["flexible"] for row in found)
+
+
+def records(tmp_path, *words):
+    _, made = run_overrides([*words, f"outputs={tmp_path}"])
+    return [json.loads(line) for line in (made / "records.jsonl").read_text().splitlines()]
+
+
+def test_the_long_lab_is_answered_in_the_papers_regime(tmp_path):
+    """Half of them right, more than ten forwards for each on average, fewer than one per two tokens."""
+    found = records(tmp_path, "backbone=lab_long", "task=lab_long", "task.limit=8", "length=eos_stop", "tau=0.8")
+    assert right(found) >= 4
+    assert len(found) == 8 and sum(row["nfe"] for row in found) > 80
+    assert 2 * sum(row["nfe"] for row in found) < sum(row["response_tokens"] for row in found)
+
+
+def test_the_block_causal_sibling_answers_and_keeps_its_blocks_exactly(tmp_path):
+    words = ["backbone=lab_block", "task.limit=24", "tau=0.9"]
+    plain, kept = (records(tmp_path, *words, cache) for cache in ("cache=none", "cache=exact"))
+    assert right(plain) >= 8 and right(kept) >= 8
+    same = [a["ids"] == b["ids"] for a, b in zip(plain, kept, strict=True)]
+    assert sum(same) >= 12, "a first token that waits for its block's commit forward may be another"
+    exact = records(tmp_path, *words, "cache=exact", "cache.first_token=window", "cache.commit=fused")
+    assert right(exact) >= 8
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "low", "high"), [("weak", 0.10, 0.35), ("strong", 0.55, 0.80), ("foreign", 0.55, 0.80)]
+)
+def test_the_long_labs_authors_are_as_good_as_they_should_be(name, low, high, tmp_path):
+    words = [
+        "backbone=lab_long",
+        "task=lab_long",
+        "task.split=calibration",
+        "init=token_inject",
+        "rho=1",
+        "proposer.tail=eos",
+        "task.limit=256",
+    ]
+    found = records(tmp_path, *words, f"proposer=lab_long_{name}")
+    assert low <= right(found) / 256 <= high

@@ -7,8 +7,9 @@ addresses. So rows and positions are filled up to few sizes, inputs are copied t
 recorded, and all columns of the kept keys and values are read, under a mask. The head and the choice of what goes
 through it stay outside: they are few operations of ever other shapes.
 
-Whole rows and large batches have work enough to hide the queueing and take the ordinary way. Never run on a GPU: the
-tests record and replay torch's operations on a CPU (tests/models/recorded.py).
+Whole rows and large batches have work enough to hide the queueing and take the ordinary way. On an H100 a block of 32
+positions of LLaDA-8B's shape takes 10.8 ms instead of 19.1 (docs/engine.md); where there is no GPU the tests record and
+replay torch's operations on a CPU (tests/models/recorded.py).
 """
 
 from __future__ import annotations
