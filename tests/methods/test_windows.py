@@ -14,7 +14,7 @@ from tests.decode.test_seams import COLD, backbone, decoded, questions  # noqa: 
 from tests.reference import windows as slow
 from tests.reference.models import random_models
 from warmexp.api import planned
-from warmexp.decode.loop import decode
+from warmexp.decode.loop import decode, stream
 from warmexp.decode.strategy import Cache
 from warmexp.decode.view import Span
 from warmexp.errors import UserError
@@ -73,6 +73,9 @@ def test_where_they_are_no_cache(case):
 @given(case=PROBLEMS, pair=CACHES, canvas=st.booleans())
 def test_batch_and_engine_do_not_matter(case, pair, canvas):
     together = kept(case, pair[0], canvas=canvas)
+    s = replace(case.strategies(), cache=pair[0], **({"schedule": WholeCanvas()} if canvas else {}))
+    in_turn = {one.id: one for one in stream(case.backbone(), case.questions, s, case.seed, batch_size=2)}
+    assert [facts(in_turn[one.id]) for one in together] == [facts(one) for one in together]
     for one, question in zip(together, case.questions, strict=True):
         for model in (case.backbone(), PlainBackbone(**vars(case.backbone()))):
             alone = kept(case.but(questions=(question,)), pair[0], model, canvas=canvas)[0]

@@ -225,6 +225,9 @@ def _point(folder: Path, config: dict[str, Any], summary: dict[str, Any], accura
                     _named("+ {}", choices.get("evidence"), labels.get("evidence")),
                     _named("by {}", choices.get("guide"), labels.get("guide")),
                     "" if choices.get("anchor", "none") == "none" else "re-anchored",
+                    _named(
+                        "+ {}", choices.get("attention") if labels.get("attention") else None, labels.get("attention")
+                    ),
                     _named("+ {}", choices.get("length") if labels.get("length") else None, labels.get("length")),
                     _named("+ {}", choices.get("feed"), labels.get("feed")),
                     _named("+ {}", choices.get("draft"), labels.get("draft")),

@@ -18,7 +18,7 @@ from warmexp.config.plugins import conf_folders
 # The kinds of strategies: those of decode/strategy.py, which needs torch and is not loaded for their names.
 METHODS = (
     "init", "unmask", "remask", "evidence", "schedule", "cache", "length",
-    "anchor", "feed", "draft", "ensemble", "watch", "guide",
+    "anchor", "feed", "draft", "ensemble", "watch", "guide", "attention",
 )  # fmt: skip
 LISTS = ("evidence",)  # groups of which several options can be chosen at once
 DECIDING = ("backbone", "proposer", *METHODS, "task")  # what results depend on

@@ -107,7 +107,8 @@ class Plan:
     def shares(self) -> bool:
         """Whether forwards are taken from and put into the process's memory (decode/memory.py)."""
         wanted = self.device == "cpu" if self.share == "auto" else self.share
-        return bool(wanted) and self.engine == "fast" and not self.strategies.cache.keeps
+        depends = self.strategies.cache.keeps or self.strategies.attention.sparse  # on the forwards before
+        return bool(wanted) and self.engine == "fast" and not depends
 
     @property
     def oracle(self) -> bool:
@@ -187,6 +188,7 @@ def plan(
         **({"draft": _identity_of(strategies.draft)} if strategies.draft.several else {}),
         **({"ensemble": _identity_of(strategies.ensemble)} if strategies.ensemble.several else {}),
         **({"watch": _identity_of(strategies.watch)} if strategies.watch.looks else {}),
+        **({"attention": _identity_of(strategies.attention)} if strategies.attention.sparse else {}),
         **({"guide": _identity_of(strategies.guide)} if strategies.guide.guides else {}),
         **(
             {"sampling": "splitmix64"} if strategies.unmask.temperature > 0 else {}

@@ -17,6 +17,7 @@ from warmexp.decode.strategy import Strategies
 from warmexp.errors import UserError
 from warmexp.models.backbone import Backbone
 from warmexp.models.keys_values import KeysValues
+from warmexp.models.tiles import Tiles
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Decoded:
 @dataclass
 class Batch:
     """The unfinished questions. Row i of the canvas has its keys and values, where the cache keeps any, in slot i of
-    `kept`, and those of a guide in slot i of `guided`.
+    `kept`, those of a guide in slot i of `guided`, and its pattern of attention in slot i of `tiles`.
 
     Every second between `begin` and the last question that leaves is charged to somebody: to those who were worked on,
     or in whose forward it was spent.
@@ -66,6 +67,7 @@ class Batch:
     meter: Meter
     kept: KeysValues | None = None
     guided: Guided | None = None
+    tiles: Tiles | None = None
     seconds: dict[str, float] = field(default_factory=dict)  # outside the meter, by question, of all questions so far
     _canvas: Canvas | None = None  # before the first question
     _since: float = 0.0
@@ -120,6 +122,8 @@ class Batch:
         if self.s.cache.keeps:
             self.kept = self.kept or KeysValues(backbone.transformer.config, backbone.dtype, backbone.device)
             self.kept.reserve(len(self), length.canvas_length + max(len(q.prompt) for q in questions))
+        if self.s.attention.sparse and self.tiles is None:
+            self.tiles = Tiles(self.s.attention.tile, self.s.attention.share)
         if self.s.guide.guides:
             self.guided = self.guided or Guided(self.s.guide.model(backbone), self.meter, self.s.init.rules_out)
             self.guided.admit(before, len(self), length.canvas_length + max(len(q.prompt) for q in questions))
@@ -190,6 +194,8 @@ class Batch:
             order[target] = source
             if self.kept is not None:
                 self.kept.move(source, target)
+            if self.tiles is not None:
+                self.tiles.move(source, target)
             if self.guided is not None:
                 self.guided.move(source, target)
         self.canvas.keep(order)

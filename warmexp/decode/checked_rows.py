@@ -186,6 +186,16 @@ def span(owner: Any, value: Any, view: View) -> Span:
     return value
 
 
+def modes(owner: Any, value: Any, view: View) -> np.ndarray:
+    """What `plan` of an attention returned: [n] int64, 0 to 2, and 2 only where a pattern has been found."""
+    made = array(owner, "plan", value, view.rows.shape, "int64")
+    if ((made < 0) | (made > 2)).any():
+        raise UserError(
+            f"{hook_of(owner, 'plan')} has to return 0 (dense), 1 (dense, to find a pattern) or 2 (sparse)."
+        )
+    return made
+
+
 def _set(name: str, owner: Any, value: Span, view: View) -> Span:
     """As `span`, of a set of positions."""
     shape = (len(view.rows), int(view.row_length.max()))

@@ -13,6 +13,7 @@ from torch import Tensor
 from warmexp.decode.view import Span, View
 from warmexp.models.backbone import Backbone
 from warmexp.models.keys_values import KeysValues, Window
+from warmexp.models.tiles import Attending
 from warmexp.models.wanted import upload
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class Forward:
     may not see (models/shadow.py). block: [B] int64 and a number, where a stretch begins in each row and how long it
     is, if what hides them are masks for all of it that see each other. mixed: [B, T] bool on the host, where
     `embeddings` are not those of ids. lane: [B] int64, which of its question's rows each is, counted from 0; None: the
-    only one.
+    only one. attend: how rows attend, where not to everything.
     """
 
     ids: Tensor
@@ -47,6 +48,7 @@ class Forward:
     mixed: np.ndarray | None = None
     block: tuple[np.ndarray, int] | None = None
     lane: np.ndarray | None = None
+    attend: Attending | None = None
 
     def mix(
         self,
@@ -144,6 +146,7 @@ class Forward:
             embeddings=None if self.embeddings is None else self.embeddings[here, width],
             mixed=None if self.mixed is None else self.mixed[rows, width],
             window=self.window.of(rows) if self.window and isinstance(rows, slice) else None,
+            attend=None if self.attend is None else self.attend.of(rows),
         )
 
 

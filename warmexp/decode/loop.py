@@ -45,6 +45,7 @@ from warmexp.decode.strategy import Strategies, Strategy
 from warmexp.decode.view import Span, View
 from warmexp.decode.windows import CAP, advance
 from warmexp.models.backbone import Backbone
+from warmexp.models.tiles import Attending
 from warmexp.models.wanted import upload
 
 
@@ -159,6 +160,11 @@ def _request(batch: Batch, view: View, span: Span) -> tuple[Forward, Outlook | N
         hidden = view.revocable[view.at]
         request.hide(hidden if outlook is None else outlook.among_all(hidden), 1 + view.shift, block)
     request.lane = view.lane
+    if batch.tiles is not None:
+        modes = checked_rows.modes(s.attention, s.attention.plan(view), view)
+        prompts = view.canvas.prompt_length[view.rows]
+        if modes.any():
+            request.attend = Attending(batch.tiles, view.rows, modes, prompts, request.lengths)
     return request, outlook, asked
 
 

@@ -162,6 +162,8 @@ class Meter:
             block = None if r.block is None else (torch.from_numpy(r.block[0]), r.block[1])
             hidden = torch.from_numpy(r.hidden)
             return leave_one_out(model, r.ids, lengths, row, position, hidden, r.embeddings, block)
+        if r.attend is not None:
+            return model(r.ids, lengths, row, position, r.embeddings, r.window, r.attend)
         return model(r.ids, lengths, row, position, r.embeddings, r.window)
 
     def _enter(self, row: LedgerRow) -> None:

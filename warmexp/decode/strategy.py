@@ -454,6 +454,43 @@ class Cache(Strategy):
         return Span.of(0, view.row_length, len(view.rows))
 
 
+class Attention(Strategy):
+    """Whether a position attends to everything, or to tiles of positions that are found once (models/tiles.py).
+
+    sparse: whether it ever does the latter. tile: positions of a tile. share: of the tiles that is kept.
+    """
+
+    sparse: bool = False
+    tile: int = 1
+    share: float = 1.0
+
+    def plan(self, view: View) -> np.ndarray:
+        """[n] int64, how each row attends in its next forward: tiles.DENSE, FIND or SPARSE."""
+        return np.zeros(len(view.rows), dtype=np.int64)
+
+    def replays(self, setup: Setup) -> bool:
+        return not self.sparse
+
+    def check(self, setup: Setup) -> None:
+        if not self.sparse:
+            return
+        for group, why, instead in (
+            ("cache", setup.parts["cache"].keeps, "cache=none"),
+            ("draft", setup.parts["draft"].several, "draft=none"),
+            ("remask", setup.parts["remask"].shadows, "another remask"),
+        ):
+            if why:
+                raise UserError(
+                    f"{setup.said('attention')} computes whole rows, one of each question, and {setup.said(group)} does"
+                    f" not: choose {instead}, or attention=full."
+                )
+        if setup.attention_block:
+            raise UserError(
+                f"{setup.said('backbone')} sees blocks, for which {setup.said('attention')} is not made: choose"
+                " attention=full."
+            )
+
+
 class Length(Strategy):
     """How long a canvas is and where decoding stops: has canvas_length and block_length, in tokens.
 
@@ -521,6 +558,7 @@ _MOVES_NOT: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("draft", lambda draft: draft.several, "draft=none"),
     ("watch", lambda watch: watch.looks, "watch=none"),
     ("init", lambda init: init.fixes, "another init"),
+    ("attention", lambda attention: attention.sparse, "attention=full"),
 )
 
 
@@ -683,6 +721,7 @@ BASES: dict[str, type[Strategy]] = {
     "ensemble": Ensemble,
     "watch": Watch,
     "guide": Guide,
+    "attention": Attention,
 }
 # Groups of which several options can be chosen at once.
 LISTS = ("evidence",)
@@ -705,6 +744,7 @@ class Strategies:
     ensemble: Ensemble = field(default_factory=Ensemble)
     watch: Watch = field(default_factory=Watch)
     guide: Guide = field(default_factory=Guide)
+    attention: Attention = field(default_factory=Attention)
 
     def __iter__(self) -> Iterator[Strategy]:
         yield from (
@@ -721,6 +761,7 @@ class Strategies:
             self.ensemble,
             self.watch,
             self.guide,
+            self.attention,
         )
 
     @property

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from warmexp.models.keys_values import Window
+from warmexp.models.tiles import Attending
 from warmexp.models.transformer import Transformer
 from warmexp.models.wanted import Wanted, upload
 
@@ -88,6 +89,7 @@ class Backbone:
         position: Tensor,
         embeddings: Tensor | None = None,
         window: Window | None = None,
+        attend: Attending | None = None,
     ) -> Tensor:
         """One forward.
 
@@ -98,24 +100,24 @@ class Backbone:
             embeddings: [B, T, d_model], used instead of ids' embeddings when given.
             window: where ids are not whole rows but the positions `window.starts` and on, or a set of them: the other
             positions' keys and values.
+            attend: how rows attend, where not to everything; not beside a window.
         lengths, row and position are used on the host; on a GPU they make it wait.
         Returns:
             [R, embedding_size] logits in the weights' dtype.
         """
         lengths, row, position = lengths.cpu(), row.cpu(), position.cpu()
         column = window.column(row, position - self.shift) if window else position - self.shift
-        width, extra = ids.shape[1], self._padding(*ids.shape)
+        width, extra = ids.shape[1], 0 if attend is not None else self._padding(*ids.shape)
         mask = self._mask(lengths.numpy(), window, width, extra, ids.device)
         x = pad(self.embed(ids) if embeddings is None else embeddings, (0, 0, 0, extra))
         wanted = Wanted.of(row, column, len(lengths), x.device, self._rows)
         if window is not None:
             hidden = self.transformer(x, mask, window.places(extra), window.layers(), wanted, window.reach)
         elif extra:
-            hidden = self.transformer(
-                x, mask, keep=[partial(_first, width)] * len(self.transformer.blocks), wanted=wanted
-            )
+            kept = [partial(_first, width)] * len(self.transformer.blocks)
+            hidden = self.transformer(x, mask, keep=kept, wanted=wanted)
         else:
-            hidden = self.transformer(x, mask, wanted=wanted)
+            hidden = self.transformer(x, mask, wanted=wanted, **({} if attend is None else {"attend": attend}))
         return self.transformer.head(hidden)[: len(row)]
 
     def _mask(

@@ -27,6 +27,7 @@ from torch import Tensor
 from warmexp.errors import UserError, out_of_memory
 from warmexp.models.backbone import Backbone
 from warmexp.models.keys_values import KeysValues, Window
+from warmexp.models.tiles import Attending
 from warmexp.models.transformer import Transformer
 from warmexp.models.wanted import upload
 
@@ -56,6 +57,7 @@ class GraphedBackbone(Backbone):
         position: Tensor,
         embeddings: Tensor | None = None,
         window: Window | None = None,
+        attend: Attending | None = None,
     ) -> Tensor:
         """As Backbone's.
 
@@ -64,7 +66,7 @@ class GraphedBackbone(Backbone):
         """
         shape = recorded_shape(window)
         if window is None or shape is None or self.attention_block:  # a mask per query is made anew in each forward
-            return super().__call__(ids, lengths, row, position, embeddings, window)
+            return super().__call__(ids, lengths, row, position, embeddings, window, attend)
         lengths, row, position = lengths.cpu(), row.cpu(), position.cpu()
         hidden = self._recording(window.store, shape)(
             self.embed(ids) if embeddings is None else embeddings, lengths, window

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from warmexp.models.backbone import Backbone
 from warmexp.models.keys_values import Window
+from warmexp.models.tiles import Attending
 from warmexp.models.transformer import Block, Transformer, rotary_tables
 
 KeysValues = list[tuple[Tensor, Tensor]]
@@ -41,6 +42,7 @@ class PlainForward:
         kept: KeysValues | None = None,
         keep: KeysValues | None = None,
         seen: Tensor | None = None,
+        attend: Attending | None = None,
     ) -> Tensor:
         """The input embeddings [Q, d] of the positions from `start` on -> [Q, V] logits, computed from these positions
         alone and the kept keys and values of the others.
@@ -68,7 +70,10 @@ class PlainForward:
             q, keys = self._rotated(q, places), self._rotated(keys, torch.arange(keys.shape[1], device=x.device))
             if groups > 1:
                 keys, values = keys.repeat_interleave(groups, 0), values.repeat_interleave(groups, 0)
-            mixed = F.scaled_dot_product_attention(q[None], keys[None], values[None], attn_mask=seen)[0]
+            if attend is None:
+                mixed = F.scaled_dot_product_attention(q[None], keys[None], values[None], attn_mask=seen)[0]
+            else:
+                mixed = attend(n, q[None], keys[None], values[None], None)[0]
             x = x + layer.attn_out(mixed.transpose(0, 1).flatten(1))
             a = layer.ff_norm(x)
             if layer.experts is None:
@@ -135,6 +140,7 @@ class PlainBackbone(Backbone):
         position: Tensor,
         embeddings: Tensor | None = None,
         window: Window | None = None,
+        attend: Attending | None = None,
     ) -> Tensor:
         x = self.embed(ids) if embeddings is None else embeddings
         logits = []
@@ -146,18 +152,19 @@ class PlainBackbone(Backbone):
                 continue
             start = int(window.starts[b]) if window else 0
             until = start + int(window.counts[b]) if window else length
-            read = self._row(x[b, : until - start], start, length, window.rows[b] if window else None)
+            only = None if attend is None else attend.of(slice(b, b + 1))
+            read = self._row(x[b, : until - start], start, length, window.rows[b] if window else None, only)
             wanted = (position[row == b] - self.shift - start).to(read.device)
             logits.append(read[wanted])
         order = torch.cat([(row == b).nonzero()[:, 0] for b in range(len(lengths))])
         return torch.cat(logits)[order.argsort().to(x.device)]
 
-    def _row(self, x: Tensor, start: int, length: int, slot: int | None) -> Tensor:
+    def _row(self, x: Tensor, start: int, length: int, slot: int | None, attend: Attending | None = None) -> Tensor:
         """[Q, d] input embeddings of a row's positions from `start` on -> [Q, V] logits. slot: the canvas's; None where
         nothing is kept."""
         forward = PlainForward(self.transformer, length, self.attention_block)
         if slot is None:
-            return forward.logits(x, start)
+            return forward.logits(x, start, attend=attend)
         anew = len(x) == length or (start == 0 and self.attention_block > 0)
         before, self.kept[slot] = None if anew else self.kept[slot], []
         return forward.logits(x, start, kept=before, keep=self.kept[slot])

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 
 from warmexp.models.experts import Experts, ExpertsConfig
 from warmexp.models.linear import FEWEST, ROWS, Linear, packs
+from warmexp.models.tiles import Attending
 from warmexp.models.wanted import Rotary, Wanted
 
 # Positions by which the kept tables of rotary angles grow.
@@ -138,10 +140,11 @@ class Block(nn.Module):
         attention_mask: Tensor | None,
         keep: Keep | None = None,
         wanted: Wanted | None = None,
+        attend: Callable[..., Tensor] | None = None,
     ) -> Tensor:
         """[B, T, d] -> [B, T, d]; or [R, d], the wanted hidden states alone, which only need their own queries and
         feed-forward."""
-        x, mixed = self._attended(x, rotary, attention_mask, keep, wanted)
+        x, mixed = self._attended(x, rotary, attention_mask, keep, wanted, attend)
         x = x + self.attn_out(mixed)
         return x + self.forwarded(self.ff_norm(x))
 
@@ -162,7 +165,13 @@ class Block(nn.Module):
         return k if self.k_norm is None else self.k_norm(k), self._heads(self.v_proj(h))
 
     def _attended(
-        self, x: Tensor, rotary: Rotary, attention_mask: Tensor | None, keep: Keep | None, wanted: Wanted | None
+        self,
+        x: Tensor,
+        rotary: Rotary,
+        attention_mask: Tensor | None,
+        keep: Keep | None,
+        wanted: Wanted | None,
+        attend: Callable[..., Tensor] | None = None,
     ) -> tuple[Tensor, Tensor]:
         """What came in and what attention makes of it. On its own, so that queries, keys and values are gone before the
         feed-forward, whose activations are the largest, begins."""
@@ -178,7 +187,11 @@ class Block(nn.Module):
         if self.n_kv_heads != self.n_heads:
             repeat = self.n_heads // self.n_kv_heads
             k, v = k.repeat_interleave(repeat, dim=1), v.repeat_interleave(repeat, dim=1)
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=attention_mask).transpose(1, 2).flatten(2)
+        if attend is None:
+            mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=attention_mask)
+        else:
+            mixed = attend(q, k, v, attention_mask)
+        mixed = mixed.transpose(1, 2).flatten(2)
         return x, mixed if wanted is None else wanted.states_of(mixed)
 
     def _heads(self, y: Tensor) -> Tensor:
@@ -218,6 +231,7 @@ class Transformer(nn.Module):
         keep: Sequence[Keep] | None = None,
         wanted: Wanted | None = None,
         reach: int | None = None,
+        attend: Attending | None = None,
     ) -> Tensor:
         """Hidden states after the final norm.
 
@@ -227,15 +241,18 @@ class Transformer(nn.Module):
             positions: [T] or [B, T] rotary positions; 0 … T-1 by default.
             keep: per layer, what supplies the keys and values of the positions that are not among these T.
             reach: more than the largest of `positions`; without it a GPU is waited for to know.
+            attend: what stands in the place of attention to everything, layer by layer.
         Returns:
             [B, T, d_model], or [R, d_model] for the wanted ones alone, the dtype of the weights.
         """
         rotary = self._rotary(embeddings, positions, reach)
         x = embeddings
         for n, block in enumerate(self.blocks):
-            x = block(
-                x, rotary, attention_mask, keep[n] if keep else None, wanted if n == len(self.blocks) - 1 else None
-            )
+            last = n == len(self.blocks) - 1 and attend is None
+            how = None if attend is None else partial(attend, n)
+            x = block(x, rotary, attention_mask, keep[n] if keep else None, wanted if last else None, how)
+        if attend is not None and wanted is not None:  # patterns are found from all queries of every layer
+            x = wanted.states_of(wanted.columns_of(x))
         return self.ln_f(x)
 
     def _rotary(self, x: Tensor, positions: Tensor | None, reach: int | None) -> Rotary:
