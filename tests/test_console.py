@@ -34,6 +34,7 @@ def test_a_console_without_a_character_gets_its_number(encoding):
     assert raw.getvalue().endswith(b"\n") and b"\xed" not in raw.getvalue()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 @pytest.mark.parametrize(
     ("where", "several"),

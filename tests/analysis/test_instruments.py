@@ -43,6 +43,7 @@ def last_number(canvas: list[int | None], pieces: dict[str, str]) -> str | None:
     return found[-1] if found else None
 
 
+@pytest.mark.slow
 def test_every_step_of_a_run_is_what_its_records_say(runs):
     """The flexible filter takes the last number; so does this, of the pieces left standing by a replay."""
     for point in collect(runs)[0]:

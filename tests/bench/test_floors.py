@@ -44,6 +44,7 @@ def words(folder, tmp_path):
             "--block", "8", "--parts", "forwards,memory", "--out", str(tmp_path / "out")]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("steps", "per_block"), [(4, 4), (3, 3), (20, 8)])
 def test_forwards_floors_and_memory_of_a_checkpoint(words, tmp_path, capsys, steps, per_block):
     assert main([*words, "--batch", "1,2,3", "--steps", str(steps)]) == 0

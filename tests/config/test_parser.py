@@ -94,6 +94,7 @@ for name in sys.argv[1:]:
 """
 
 
+@pytest.mark.slow
 def test_every_command_says_what_it_does(tmp_path):
     """Hydra's and ours, in a process that has the check from its first line on."""
     assert {"warmexp", "warmexp.front", "warmexp.bench", "warmexp.studies.demo"} <= set(COMMANDS)

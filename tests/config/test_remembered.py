@@ -62,6 +62,7 @@ def begins_anew(monkeypatch):
     monkeypatch.setattr(remembered, "_REPOSITORIES", {})
 
 
+@pytest.mark.slow
 def test_it_composes_what_hydra_composes():
     expected = [own(words) for words in WORDS]
     assert sum(isinstance(one, dict) for one in expected) > len(WORDS) * 0.9

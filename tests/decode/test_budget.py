@@ -83,6 +83,7 @@ def adversary(salt: int):
     return patch.object(Reading, "of", classmethod(read))
 
 
+@pytest.mark.slow
 def test_progress_whatever_the_scores_are():
     """Each forward leaves a mask less, a full block is looked at once, and no position is revoked more often than it
     may be (as often as it may be, some are); so the forwards are bounded."""

@@ -69,6 +69,7 @@ def test_with_revocation(case, cache):
     check(case.but(cache=cache))
 
 
+@pytest.mark.slow
 @some(20)
 @given(case=cases(), name=st.sampled_from(["prefix", "dual"]), first=st.sampled_from(["refresh", "window"]))
 def test_a_refresh_at_every_forward_is_no_cache(case, name, first):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -42,6 +43,7 @@ def test_it_stops_as_soon_as_the_text_is_there(case, cache):
         )
 
 
+@pytest.mark.slow
 def test_revocation_cannot_reach_the_text_that_is_given_out():
     """Whatever may still be revoked in the block is waited for; some questions do stop early."""
     seen: Counter[str] = Counter()

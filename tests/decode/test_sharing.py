@@ -67,6 +67,7 @@ def test_a_threshold_sweep(case, taus, sizes):
     same_as_without([(case.but(unmask=tau), size) for tau, size in zip(taus, sizes, strict=True)], case.backbone())
 
 
+@pytest.mark.slow
 @some(40)
 @given(
     case=cases(),

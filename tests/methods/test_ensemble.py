@@ -37,6 +37,7 @@ def test_the_most_frequent_answer_wins(answers, winner):
     assert elected(answers, lambda a, b: a.replace(",", "") == b.replace(",", "")) == winner
 
 
+@pytest.mark.slow
 def test_hex_is_the_vote_of_its_blocks(tmp_path):
     words = ["init=token_inject", "rho=0.6", "proposer=lab_weak", "tau=0.3"]
     alone = [records(tmp_path, *words, f"length.block_length={block}", name=str(block)) for block in (3, 6, 12, 24)]

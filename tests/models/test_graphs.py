@@ -158,6 +158,7 @@ WORDS = [
 ]
 
 
+@pytest.mark.slow
 def test_a_run_has_the_records_of_the_fast_engine(tmp_path, monkeypatch):
     """Everything that is counted; probabilities but for their last bits, as attention sums under a mask."""
     monkeypatch.setattr("warmexp.config.plan.check_graphs", lambda device: None)

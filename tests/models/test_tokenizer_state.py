@@ -169,6 +169,7 @@ def test_a_proposer_writes_what_it_writes_without(tmp_path, monkeypatch, change)
     assert proposed(folder) == proposed(model_path("proposer_weak"))
 
 
+@pytest.mark.slow
 def test_a_templates_special_tokens_are_recognised_though_a_setting_says_they_are_text(tmp_path, monkeypatch):
     monkeypatch.setattr(hf, "_resident", {})
 

@@ -58,6 +58,7 @@ def test_another_axis(opened, file):
     assert "x=seconds" in page.url
 
 
+@pytest.mark.slow
 def test_only_near_the_front(opened, file):
     page = opened(file)
     lowest = "document.querySelector('#front-plot')._fullLayout.yaxis.range[0]"
@@ -66,6 +67,7 @@ def test_only_near_the_front(opened, file):
     page.wait_for_function(f"before => {lowest} > before", arg=before)
 
 
+@pytest.mark.slow
 def test_hovering_tells_what_differs_and_a_click_leads_to_the_run(opened, file, lab_study):
     page = opened(file)
     oracle = run_named(lab_study, "oracle")

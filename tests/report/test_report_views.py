@@ -136,6 +136,7 @@ def test_a_filter_means_what_it_says_on_every_axis(opened, many, study):
             assert page.inner_text("#filter-said") == ""
 
 
+@pytest.mark.slow
 def test_a_filter_says_what_it_cannot_mean_and_is_tied_to_the_axis_that_it_was_about(opened, many):
     page = opened(many)
     for words, said in (
@@ -180,6 +181,7 @@ NOT_HERE = [
 ]
 
 
+@pytest.mark.slow
 def test_what_the_address_asks_for_and_is_not_here_is_said(opened, many):
     page = opened(many)
     for where, said in NOT_HERE:

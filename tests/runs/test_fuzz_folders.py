@@ -224,6 +224,7 @@ def undisturbed(checkpoint, quiet_home) -> tuple[list[str], dict[str, dict]]:
     return words, {record["id"]: record for record in records}
 
 
+@pytest.mark.slow
 def test_runs_that_go_on_from_damaged_folders(undisturbed, monkeypatch):
     resumed(*undisturbed, QUICK[:10], monkeypatch)
 

@@ -173,6 +173,7 @@ def test_models_stay_and_proposals_are_made_once(study, monkeypatch):
     assert len(proposed) == 2 * 3
 
 
+@pytest.mark.slow
 def test_a_failed_job_is_its_own(study, monkeypatch):
     """A mistake, a full disk, no memory, a bug: the others go on, the end says what failed and why, and it is tried
     again."""

@@ -217,6 +217,7 @@ def test_turns_equal_the_harness(small, quiet_home):
     assert conversations(harness_task(small, quiet_home)) == spoken(GSM8K(path=str(small), shots="turns").load())
 
 
+@pytest.mark.slow
 @needs_gsm8k
 def test_real_turns_equal_the_harness(quiet_home):
     """And nothing in them has white space around it, which LLaDA's template would strip."""

@@ -200,6 +200,7 @@ def test_all_trackers_have_the_same_methods():
     assert public(Mirror) == public(NoTracker) == public(Several) == public(WandbTracker)
 
 
+@pytest.mark.slow
 def test_several_at_once(quiet_home, checkpoint):
     """From the command line's words: a run in each of them."""
     pytest.importorskip("tensorboard")

@@ -59,6 +59,7 @@ def summaries(outputs: Path) -> dict[str, tuple[float, float]]:
     return {s["run_id"]: (s["nfe_mean"], s["accuracy_flexible"]) for s in found}
 
 
+@pytest.mark.slow
 def test_trials_are_runs_keys_follow_the_choices_and_the_number_is_a_total(quiet_home, capsys, monkeypatch):
     space = ["init=mask,token_inject", "proposer=lab_weak,none", "tau=interval(0.6,0.95)", "rho=interval(0.1,0.5)"]
     out = quiet_home / "out"
