@@ -86,13 +86,13 @@ def main() -> None:
 
     Exit status: 0; 1 (a job of a study failed, or a defect); 2 (a user's mistake); 130 (interrupted).
     """
-    register(sys.argv[1:])
     allowed.install()
     parser.install()
     outcome.clear()
     Asked.config = None
     try:
         with ending(explain, MISTAKES, GOES_ON):
+            register(sys.argv[1:])
             sys.argv[1:] = _arguments(sys.argv[1:])
             if "--version" in sys.argv:
                 show(f"warmexp {__version__}, Hydra {hydra.__version__}")

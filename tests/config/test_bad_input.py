@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from warmexp import __main__ as cli
+from warmexp.studies import named
 
 # command line -> what the sentence must contain
 WRONG = {
@@ -199,3 +200,14 @@ def test_a_real_process_has_no_traceback(quiet_home):
     )
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1 and "rho=1.5" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_study_that_is_not_yaml_is_named_with_its_line(quiet_home, capsys, monkeypatch):
+    (quiet_home / "sweeps").mkdir()
+    (quiet_home / "sweeps/mine.yaml").write_text("hydra:\n  mode: MULTIRUN\n  sweeper:\n    grids:\n      - !tau=0.5\n")
+    monkeypatch.setattr("warmexp.studies.named.sweeps_dir", lambda: quiet_home / "sweeps")
+    named._files.cache_clear()
+    status, said = answer(["-m", "+sweep=mine"], capsys, monkeypatch)
+    named._files.cache_clear()
+    assert status == 2 and said.count("\n") == 1, said
+    assert "mine.yaml, line 5, column 9 is not YAML" in said and "!tau=0.5" in said

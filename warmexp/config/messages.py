@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import yaml
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -25,7 +26,15 @@ OPTUNA = (
 
 
 # What Hydra and OmegaConf raise for a user's mistake.
-MISTAKES = (HydraException, OmegaConfBaseException)
+MISTAKES = (HydraException, OmegaConfBaseException, yaml.MarkedYAMLError)
+
+
+def _broken(error: yaml.MarkedYAMLError) -> str:
+    """Of a file that is not YAML."""
+    mark = error.problem_mark or error.context_mark
+    where = f"{mark.name}, line {mark.line + 1}, column {mark.column + 1}" if mark else "a configuration file"
+    why = " ".join(str(error.problem or error.context or "it cannot be parsed").split())
+    return f"{where} is not YAML ({why}): quote what has special characters, and indent by spaces alone."
 
 
 def explain(error: Exception) -> str:
@@ -34,6 +43,8 @@ def explain(error: Exception) -> str:
         return str(error)
     if ours := _of_a_resolver(error):
         return str(ours)
+    if isinstance(error, yaml.MarkedYAMLError):
+        return _broken(error)
     text = str(error)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, option = str(error.missing_cfg_file).rpartition("/")
