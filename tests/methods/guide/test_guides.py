@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -168,6 +169,23 @@ def test_numbers_that_are_not_finite_are_the_guides():
     s = replace(COLD, evidence=(FlashDLM(),), guide=Broken(), unmask=Accepted())
     with pytest.raises(UserError, match="the guide's logits at its forward 1 are not finite"):
         decode(backbone, questions(), s)
+
+
+def test_a_guides_seconds_are_the_questions():
+    class Slow(Backbone):
+        def __call__(self, *arguments):
+            time.sleep(0.02)
+            return super().__call__(*arguments)
+
+    class SlowGuide(SelfGuide):
+        def model(self, backbone):
+            return Slow(**vars(backbone) | {"causal": True})
+
+    backbone = Backbone(random_models(1, vocab_size=20)[0], 19, 0, "shifted")
+    s = replace(COLD, evidence=(FlashDLM(),), guide=SlowGuide(), unmask=Accepted())
+    for one in decode(backbone, questions(), s):
+        assert one.cost.guide_seconds > 0
+        assert one.seconds >= one.cost.forward_seconds + one.cost.choosing_seconds + one.cost.guide_seconds
 
 
 def test_evidence_that_returns_no_word_is_told():
