@@ -171,10 +171,14 @@ def test_numbers_that_are_not_finite_are_the_guides():
         decode(backbone, questions(), s)
 
 
-def test_a_guides_seconds_are_the_questions():
+def test_a_guides_seconds_are_the_questions(monkeypatch):
+    """On a clock that stands still but for a second in every forward of the guide."""
+    clock = [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
+
     class Slow(Backbone):
         def __call__(self, *arguments):
-            time.sleep(0.02)
+            clock[0] += 1
             return super().__call__(*arguments)
 
     class SlowGuide(SelfGuide):
@@ -182,10 +186,10 @@ def test_a_guides_seconds_are_the_questions():
             return Slow(**vars(backbone) | {"causal": True})
 
     backbone = Backbone(random_models(1, vocab_size=20)[0], 19, 0, "shifted")
-    s = replace(COLD, evidence=(FlashDLM(),), guide=SlowGuide(), unmask=Accepted())
-    for one in decode(backbone, questions(), s):
-        assert one.cost.guide_seconds > 0
-        assert one.seconds >= one.cost.forward_seconds + one.cost.choosing_seconds + one.cost.guide_seconds
+    done = decode(backbone, questions(), replace(COLD, evidence=(FlashDLM(),), guide=SlowGuide(), unmask=Accepted()))
+    for one in done:
+        assert one.seconds == pytest.approx(one.cost.guide_seconds) and one.cost.forward_seconds == 0
+    assert sum(one.seconds for one in done) == pytest.approx(clock[0])
 
 
 def test_evidence_that_returns_no_word_is_told():
