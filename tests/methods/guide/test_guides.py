@@ -222,6 +222,10 @@ def test_a_record_has_what_a_guide_cost(tmp_path, capsys):
     file.write_text("".join(f"{json.dumps(r)}\n" for r in records[:4]))
     again, _ = run_overrides(words)
     assert again["guide_token_forwards_mean"] == summary["guide_token_forwards_mean"]
+    (other,) = (one for one in tmp_path.glob("lab-*/records.jsonl") if one != file)  # which has no guide
+    (other.parent / "summary.json").unlink()
+    other.write_text("".join(f"{line}\n" for line in other.read_text().splitlines()[:4]))
+    assert run_overrides(["task.limit=6", f"outputs={tmp_path}"])[0]["nfe_mean"] == cold["nfe_mean"]
     main([str(tmp_path), "--x", "all_forwards"])
     assert "forwards and guide's" in capsys.readouterr().out
 
