@@ -140,7 +140,9 @@ def test_every_set_of_questions_has_a_figure_of_its_own(quiet_home):
     study.mkdir(parents=True)
     for n in (4, 6):
         for init in ("mask", "token_inject"):
-            write_run(folder / f"{init}-{n}", init=init, n=n, correct=2, run_id=f"{init}-{n}")
+            write_run(
+                folder / f"{init}-{n}", init=init, n=n, correct=2, run_id=f"{init}-{n}", questions_sha256=str(n) * 64
+            )
     front = analyse(collect(folder)[0]).to_json()
     assert len(front["groups"]) == 2
     log_study(WandbTracker(project="p", mode="offline"), front, study, "two")
