@@ -28,13 +28,7 @@ def test_every_run_is_told_as_its_records_say(lab_study, tmp_path):
     data = unpacked(report(lab_study, tmp_path / "new" / "report.html"))
     core = data["core"]
     assert len(core["runs"]) == 5
-    assert [axis["key"] for axis in core["axes"]] == [
-        "nfe",
-        "rows",
-        "full_forward_equivalents",
-        "token_forwards",
-        "seconds",
-    ]
+    assert [axis["key"] for axis in core["axes"]] == ["nfe", "token_forwards", "seconds"]
     assert core["embedded"] == QUESTIONS
     for i, run in enumerate(core["runs"]):
         block, questions, written = data[f"run-{i}"], data[f"set-{run['set']}"], records(lab_study / run["run_id"])
@@ -108,7 +102,18 @@ def test_runs_whose_decodes_were_not_kept(copied, tmp_path):
         rewrite(folder, lambda r: {key: r[key] for key in kept})
     data = unpacked(report(copied, tmp_path / "r.html"))
     assert data["run-0"]["rows"] and "ids" not in data["run-0"]["rows"][0]
-    assert [axis["key"] for axis in data["core"]["axes"]] == ["nfe", "rows", "seconds"]
+    assert [axis["key"] for axis in data["core"]["axes"]] == ["nfe", "seconds"]
+
+
+def test_an_axis_that_tells_nothing_is_left_out(copied, tmp_path):
+    """Zero for everybody, or the same as another: unless the front stands on it."""
+
+    def axes(file: str, **keys):
+        return [axis["key"] for axis in unpacked(report(copied, tmp_path / file, **keys))["core"]["axes"]]
+
+    assert axes("a.html", x="rows") == ["rows", "token_forwards", "seconds"]
+    rewrite(sorted(copied.glob("lab-*"))[0], lambda r: r | {"rows": 2 * r["nfe"], "guide_forwards": 1})
+    assert axes("b.html") == ["nfe", "rows", "token_forwards", "guide_forwards", "all_forwards", "seconds"]
 
 
 @pytest.mark.parametrize("which", ["nothing", "one run", "no baseline"])

@@ -9,7 +9,7 @@ import shutil
 import pytest
 
 from tests.report.pages import CHROMIUM, LAPTOP, PHONE, column, ready, run_named, visit
-from tests.report.reports import HOSTILE, QUESTIONS, copies, records, replay, report, rewrite
+from tests.report.reports import HOSTILE, QUESTIONS, copies, records, replay, report, rewrite, unpacked
 from warmexp.analysis.measured import measure
 from warmexp.analysis.paired import mcnemar
 from warmexp.analysis.points import collect
@@ -20,6 +20,12 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium h
 
 def test_sorting(opened, file):
     page = opened(file)
+    core = unpacked(file.read_text(encoding="utf-8"))["core"]
+    there = core["axes"][0]["runs"]
+    first = sorted(
+        core["runs"], key=lambda run: (not there[run["run_id"]]["on_front"], run["oracle"], there[run["run_id"]]["x"])
+    )
+    assert column(page, "run") == [run["label"] for run in first] != [run["label"] for run in core["runs"]]
     page.click(".runs th[data-column='NFE'] button")
     up = [float(text) for text in column(page, "NFE")]
     assert up == sorted(up) and len(up) == 5

@@ -60,6 +60,22 @@ def test_a_cache_and_a_large_batch_are_counted(planned):
     assert "keys and values" in said and "24 GiB: " in said and "questions fit at a time" in said
 
 
+def test_prompts_are_counted_where_tokenizer_and_questions_are_here(planned, checkpoint, tmp_path):
+    """To the token, as a run would read them; assumed where either is elsewhere, and said which it is."""
+    from warmexp.api import planned as plan
+
+    words = ["task=lab", "task.limit=7", f"backbone.path={checkpoint}", "backbone=checkpoint", "length.canvas_length=8"]
+    words += ["length.block_length=8", "backbone.dtype=float32"]
+    lengths = [len(ids) for ids in plan(words).prompts.values()]
+    mean, longest = sum(lengths) / 7, max(lengths)
+    status, said, _ = planned(*words)
+    assert status == 0 and f"prompts of {mean:.0f} tokens on average, {longest} at most (counted, 7 questions)" in said
+    said = planned(*words, "backbone=llada_8b", "backbone.path=GSAI-ML/LLaDA-8B-Instruct")[1]
+    assert "prompts of 150 tokens on average, 400 at most (assumed)" in said
+    said = planned("backbone=checkpoint", f"backbone.path={checkpoint}", "task=gsm8k", *words[4:])[1]
+    assert "tokens on average" in said and "(assumed)" in said
+
+
 @pytest.mark.slow
 def test_a_study_is_added_up(planned):
     status, said, wrong = planned("-m", "+sweep=table1_llada")

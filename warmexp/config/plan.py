@@ -419,5 +419,10 @@ def _encode(backbone: Checkpoint, questions: list[TaskQuestion], questions_hash:
     key = json.dumps([backbone.identity(), backbone.template_start, backbone.template_turn_end, questions_hash])
     if key not in _encoded:
         _encoded.clear()
-        _encoded[key] = {q.id: tuple(backbone.tokenizer.encode_turns(q.turns or (q.prompt,))) for q in questions}
+        _encoded[key] = encoded(backbone, questions)
     return _encoded[key]
+
+
+def encoded(backbone: Checkpoint, questions: list[TaskQuestion]) -> dict[str, tuple[int, ...]]:
+    """Prompt ids by question id."""
+    return {q.id: tuple(backbone.tokenizer.encode_turns(q.turns or (q.prompt,))) for q in questions}

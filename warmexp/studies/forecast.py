@@ -30,12 +30,11 @@ from warmexp.runs.catalogue import FINISHED, Run, catalogue
 from warmexp.runs.footprint import SHARE, Footprint, largest
 from warmexp.runs.needs import GIB, Need
 from warmexp.runs.space import in_words
+from warmexp.studies.prompts import prompts_of
 
 # Forwards per question, canvas 256 in blocks of 32, τ = 0.9: arXiv 2512.19004, Table 1 (LLaDA-8B-Instruct, GSM8K).
 _PUBLISHED_FORWARDS = {"mask": 79.12, "token_inject": 51.70, "embed_interp": 56.40}
 _PUBLISHED_CANVAS = 256
-# Tokens of a prompt, on average and the longest: five solved examples of GSM8K before the question, or it alone.
-_TOKENS = {"shots": (900, 1500), "question": (150, 400)}
 _QUESTIONS = {"gsm8k": 1319, "gsm8k_cot": 1319, "math500": 500}
 # Dense bfloat16 products per second, by their makers' data sheets; a share of it is what whole models reach.
 _PEAK = {"A100": 312e12, "H100": 989e12}
@@ -141,24 +140,23 @@ def _weights(config: ModelConfig) -> int:
         return sum(parameter.numel() for parameter in Transformer(config).parameters())
 
 
-def _prompt(job: Job) -> tuple[int, int]:
-    """Tokens of a prompt, as assumed: on average, and of the longest."""
-    shots = int(job.cfg.task.get("num_fewshot") or 0)
-    return _TOKENS["shots" if shots and job.cfg.task.get("shots") != "none" else "question"]
-
-
 def _print_memory(config: ModelConfig, weights: int, jobs: Sequence[Job]) -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     dtype = DTYPES[str(jobs[0].cfg.backbone.dtype)]
     size = int(jobs[0].cfg.batch_size)
-    _, prompt = _prompt(jobs[0])
+    prompts = [prompts_of(job.cfg) for job in jobs]
     gpu = torch.device("cuda")  # batches of a GPU's size, whatever this machine has
-    prints = [Footprint(config, m, prompt + m.length.canvas_length, dtype, gpu) for m in map(_methods, jobs)]
+    prints = [
+        Footprint(config, m, one.longest + m.length.canvas_length, dtype, gpu)
+        for one, m in zip(prompts, map(_methods, jobs), strict=True)
+    ]
     heaviest = max(prints, key=lambda one: one.bytes(size))
     held = weights * dtype.itemsize
     count = f"{weights / 1e9:.2f} billion" if weights >= 1e9 else f"{weights / 1e6:.1f} million"
     kind = str(jobs[0].cfg.backbone.dtype)
-    show(f"  weights {in_words(held)} ({count} in {kind}); prompts of up to {prompt} tokens are assumed")
+    show(f"  weights {in_words(held)} ({count} in {kind})")
+    for said in dict.fromkeys(one.said for one in prompts):
+        show(f"  {said}")
     listed = ", ".join(f"{name} {in_words(part)}" for name, part in heaviest.parts(size).items() if part)
     show(f"  at batch_size={size}: {listed}")
     for gib in _SIZES:
@@ -188,8 +186,7 @@ def _time(
         )
         return [("what those runs ran on", per_question * known, label)]
     forwards, label = _forwards(job)
-    prompt, _ = _prompt(job)
-    label += f"; prompts of {prompt} tokens on average are assumed"
+    prompt = prompts_of(job.cfg).mean
     strategies = _methods(job)
     canvas, block = strategies.length.canvas_length, strategies.length.block_length
     positions = (prompt + canvas) * forwards
@@ -209,6 +206,9 @@ def _time(
 
 
 def _questions(job: Job) -> int:
+    counted = prompts_of(job.cfg).questions
+    if counted is not None:
+        return counted
     task = job.cfg.task
     limit = task.get("limit")
     whole = _QUESTIONS.get(job.choices["task"], 1319)

@@ -91,8 +91,7 @@ def _core(front: Front, title: str, sets: list[Set]) -> dict[str, Any]:
         "shapes": shapes(run.point.method for run in front.runs),
         "axes": [
             _axis(front if name == front.x else along(front, name), name, groups, len(whole["groups"]))
-            for name in AXES
-            if _has(front, name)
+            for name in _axes(front)
         ],
         "sets": [{"n": len(members[0].measured.ids), "task": members[0].point.task} for members in sets],
         "runs": runs,
@@ -132,8 +131,19 @@ def _seed(run: Result, one: Measured, seed: int) -> dict[str, Any]:
     )
 
 
-def _has(front: Front, name: str) -> bool:
-    return any(name in run.measured.x for run in front.runs)
+def _axes(front: Front) -> list[str]:
+    """The axes that tell something here: one that is zero for every question, or the same as another one, is left out
+    unless the front stands on it."""
+    said: list[list[bytes | None]] = []
+    kept = []
+    for name in sorted(AXES, key=lambda name: name != front.x):
+        values = [run.measured.x.get(name) for run in front.runs]
+        told = [None if one is None else np.asarray(one, np.float64).tobytes() for one in values]
+        idle = all(one is None or not np.any(one) for one in values) or told in said
+        if name == front.x or not idle:
+            said.append(told)
+            kept.append(name)
+    return [name for name in AXES if name in kept]
 
 
 def _axis(front: Front, name: str, groups: dict[str, int], n: int) -> dict[str, Any]:

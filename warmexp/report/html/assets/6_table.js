@@ -47,9 +47,15 @@ function compareValues(a, b) {
   return typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b), "en", { numeric: true });
 }
 
+// As in the terminal: the front first, what may stand on none last, and by cost.
+function inOrder(a, b) {
+  const [x, y] = [onAxis(a), onAxis(b)];
+  return !x - !y || (x ? y.on_front - x.on_front || a.oracle - b.oracle || x.x - y.x || b.accuracy - a.accuracy : 0);
+}
+
 function sorted(runs, list) {
   const column = state.sort && list.find((one) => one.name === state.sort.name);
-  if (!column) return runs;
+  if (!column) return [...runs].sort(inOrder);
   const { down } = state.sort;
   return [...runs].sort((a, b) => {
     const [x, y] = [column.value(a), column.value(b)];
