@@ -120,10 +120,25 @@ def test_a_search_that_is_cut_in_two_draws_what_it_would_have_drawn(sampler, qui
     for name, totals in (("whole", (13,)), ("cut", (5, 13))):
         for total in totals:
             assert ask([*space, f"hydra.sweeper.n_trials={total}"], quiet_home / name, monkeypatch, PLAIN) == 0
-        done = trials(quiet_home / name, "COMPLETE")
-        assert len({trial.user_attrs[RUN] for trial in done}) == 13
+        done = [trial for trial in trials(quiet_home / name, "COMPLETE") if RUN in trial.user_attrs]
+        assert len({trial.user_attrs[RUN] for trial in done}) == len(done) == 13
         drawn.append([trial.params for trial in trials(quiet_home / name)])
     assert drawn[0] == drawn[1]
+
+
+def test_a_gaussian_process_is_told_what_it_repeats(quiet_home, monkeypatch):
+    """Else it proposes the same until values are drawn at random; a repetition is no trial."""
+    monkeypatch.setattr("warmexp.runs.run._run", _made_up)
+    monkeypatch.setattr(cli, "end_study", lambda _: 0)
+    space = ["init=mask,token_inject", "tau=choice(0.5,0.7,0.9)", "rho=choice(0.1,0.2,0.3)", NO_BASELINE]
+    space += ["hydra.sweeper.sampler=gp", "hydra.sweeper.n_trials=12"]
+    assert ask(space, quiet_home / "out", monkeypatch, PLAIN) == 0
+    done = trials(quiet_home / "out", "COMPLETE")
+    first = {trial.user_attrs[RUN]: trial.values for trial in done if RUN in trial.user_attrs}
+    again = [trial for trial in done if RUN not in trial.user_attrs]
+    assert len(first) == 12 and not trials(quiet_home / "out", "FAIL")
+    for trial in again:
+        assert trial.values == first[trial.user_attrs["why"].partition(" ")[0]]
 
 
 def _made_up(plan, say, stop):

@@ -54,6 +54,11 @@ class Queue:
         states = TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING
         return {trial.user_attrs[RUN] for trial in self.trials(*states) if RUN in trial.user_attrs}
 
+    def values(self, run_id: str) -> list[float] | None:
+        """What a run came to, where it was finished."""
+        done = self.trials(TrialState.COMPLETE)
+        return next((trial.values for trial in done if trial.user_attrs.get(RUN) == run_id), None)
+
     def others(self) -> int:
         """How many trials other processes are at."""
         return len(self.trials(TrialState.RUNNING))

@@ -10,6 +10,9 @@ NAMES = ("tpe", "gp", "nsgaii", "qmc", "random")
 # These know a space by the keys that all trials have, so a trial draws every key, of which its command line gets those
 # that something reads. TPE models what hangs on a choice, and at random nothing is modelled.
 FLAT = ("gp", "nsgaii", "qmc")
+# This one proposes what it proposed before until it is told a value there, also where other keys that nothing reads
+# differ: a repetition is told what the run that it repeats came to. It counts as no trial.
+REPEATED = ("gp",)
 _POPULATION = 10  # of NSGA-II, whose own default of 50 is more than a search here has trials
 
 

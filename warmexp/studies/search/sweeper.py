@@ -38,7 +38,7 @@ from warmexp.studies.named import essence
 from warmexp.studies.search.baselines import baselines
 from warmexp.studies.search.limits import limits_of
 from warmexp.studies.search.queue import BASELINE, RUN, WHY, WORKER, Queue
-from warmexp.studies.search.samplers import FLAT, NAMES, sampler
+from warmexp.studies.search.samplers import FLAT, NAMES, REPEATED, sampler
 from warmexp.studies.search.space import ends, is_group, space_of, suggested, word
 from warmexp.studies.search.storage import opened
 from warmexp.studies.sweep import given_up, point_of, value_of
@@ -155,13 +155,16 @@ class Trials(Sweeper):
         if value == STOPPED:
             queue.study.tell(trial, state=TrialState.PRUNED)
         elif isinstance(value, (tuple, list)):
-            for limit in self.limits:
-                trial.set_constraint(f"{limit.name} {limit.bound:g}", limit.missed(value))
-            queue.study.tell(trial, values=list(value))
+            self._tell(queue.study, trial, value)
         else:
             queue.study.tell(trial, state=TrialState.FAIL)
             return False
         return True
+
+    def _tell(self, study: optuna.Study, trial: Trial, values: Sequence[float]) -> None:
+        for limit in self.limits:
+            trial.set_constraint(f"{limit.name} {limit.bound:g}", limit.missed(values))
+        study.tell(trial, values=list(values))
 
     def _check(self, study: optuna.Study) -> bool:
         """The search is the one that its storage holds; the ends of a new one's space are all valid. Whether it is
@@ -233,18 +236,21 @@ class Trials(Sweeper):
             study.sampler = sampler(self.sampler if draw < _DRAWS // 2 else "random", self.seed, number)
             trial = study.ask()
             trial.set_user_attr(WORKER, queue.name)
-            values = self._values(trial)
-            words = [*self.space.fixed, *values]
+            said = self._values(trial)
+            words = [*self.space.fixed, *said]
             point = point_of(self, tuple(words))
             if point.problem is None and point.run_id not in tried:
                 trial.set_user_attr(RUN, point.run_id)
-                job = Job(trial.number, tuple(words), " ".join(values), point.run_id, point.run_id)
+                job = Job(trial.number, tuple(words), " ".join(said), point.run_id, point.run_id)
                 self.folder.write(job)
                 return trial, job
             why = point.problem or f"{_DRAWS} draws in a row were tried before"
             trial.set_user_attr(WHY, point.problem or f"{point.run_id} was tried before")
-            # What cannot be run is bad, which samplers learn; what was tried says nothing new.
-            study.tell(trial, state=TrialState.PRUNED if point.problem else TrialState.FAIL)
+            values = queue.values(point.run_id) if self.sampler in REPEATED and not point.problem else None
+            if values is not None:
+                self._tell(study, trial, values)
+            else:  # what cannot be run is bad, which samplers learn; what was tried says nothing new
+                study.tell(trial, state=TrialState.PRUNED if point.problem else TrialState.FAIL)
         self.exhausted = why
         return None
 
