@@ -89,3 +89,22 @@ def test_token_editing_of_a_draft(cache):
         assert done.cost.nfe - done.cost.commits == forwards
         edited += len(lost)
     assert edited
+
+
+@pytest.mark.parametrize("edit", [0.3, 1.0])
+def test_a_last_block_of_one_visible_token_is_read_too(edit):
+    """A shifted backbone reads it from the block before it, which has no other position here to be computed for."""
+    transformer, _ = random_models(0, n_layers=2, attention_block=4)
+    draw = np.random.default_rng(0)
+    question = Question("q", tuple(draw.integers(1, 14, 5).tolist()), tuple(draw.integers(1, 14, 8).tolist()))
+    found = {}
+    for cache in (NoCache(), ExactCache()):
+        remask = JointThreshold(edit=edit, after=5)
+        s = Strategies(TokenInject(1.0), Threshold(0.5), remask, Blocks(), cache, FixedLength(8, 4), NoAnchor())
+        backbone = Backbone(transformer, mask_id=15, eos_id=0, logits="shifted")
+        (found[type(cache).__name__],) = decode(backbone, [question], s)
+    plain, exact = found["NoCache"], found["ExactCache"]
+    if edit == 1.0:  # nothing is edited
+        assert exact.ids == plain.ids == question.proposal
+    assert any(position == 7 for _, position, *_ in plain.revocations) == (edit < 1)
+    assert exact.cost.nfe >= 3

@@ -51,8 +51,10 @@ class ExactCache(Cache):
         # A shifted backbone reads the first position of its block from the one before it.
         before, reads = np.full_like(block, view.shift), np.zeros_like(behind)
         if self.commit == "separate" and self.first_token == "commit":
-            first = (view.first + view.lead == block) & view.masked[np.arange(len(block)), view.lead]
-            reads = first & (view.shift > 0)
+            lead = np.arange(len(block)), view.lead
+            open_ = view.masked | view.revocable
+            alone = open_[lead] & (open_.sum(1) == 1)  # nothing else of the block can be changed: it is read wherever
+            reads = (view.first + view.lead == block) & (view.masked[lead] | alone) & (view.shift > 0)
             before = reads.astype(np.int64)
         start = np.where(settled < 0, 0, np.where(behind, settled, block - before)).clip(0)
         if self.commit == "fused":
