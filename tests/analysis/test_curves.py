@@ -54,3 +54,15 @@ def test_labels_name_every_method_and_what_it_was_set_to(tmp_path):
     config["labels"]["unmask"] = "klass τ=0.6"  # as older labels of topk begin with its name
     (folder / "config.yaml").write_text(json.dumps(config))
     assert load_point(folder).label.endswith(" klass τ=0.6")
+
+
+def test_a_group_that_came_later_is_no_difference(tmp_path):
+    """Of two runs that share a label, one from before there was a group has none of it."""
+    for cache in ("none", "dual"):
+        _, folder = run_overrides([f"cache={cache}", *WORDS, f"outputs={tmp_path}"])
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    for group in ("guide", "attention", "draft"):
+        assert config["choices"].pop(group) == ("full" if group == "attention" else "none")
+    (folder / "config.yaml").write_text(json.dumps(config))
+    labels = {point.label for point in collect(tmp_path)[0]}
+    assert len(labels) == 2 and not any(group in label for label in labels for group in ("guide", "attention", "draft"))

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from warmexp.analysis.points import DEFAULT_UNMASK, Point
-from warmexp.config.keys import conf_dir
+from warmexp.config.keys import conf_dir, usual_options
 
 THRESHOLDS = "tau=0.6,0.7,0.8,0.9"
 _KEPT = ("backbone", "task", "schedule", "unmask", "cache", "length")  # what a cold start shares with a warm one
@@ -29,7 +29,7 @@ def adding(point: Point, selector: str) -> str | None:
     """
     settings = dict(point.settings)
     asked = dict(_typed(word, settings) for word in selector.split("|")[0].split())
-    words, defaults = [f"{key}={value}" for key, value in asked.items()], _defaults()
+    words, defaults = [f"{key}={value}" for key, value in asked.items()], usual_options()
     for group in _KEPT:
         choice = settings.get(f"choices.{group}")
         if choice is None or group in asked:
@@ -58,12 +58,6 @@ def _typed(word: str, settings: dict[str, Any]) -> tuple[str, str]:
         return key, value
     full = next((name for name in settings if name.rpartition(".")[2] == key), key)
     return _TOP.get(full, full), value
-
-
-def _defaults() -> dict[str, str]:
-    """group -> the option that is chosen where nothing is said."""
-    listed = yaml.safe_load((conf_dir() / "config.yaml").read_text(encoding="utf-8"))["defaults"]
-    return {key: value for one in listed if isinstance(one, dict) for key, value in one.items()}
 
 
 def _option(group: str, name: str) -> dict[str, Any]:

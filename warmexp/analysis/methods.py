@@ -13,11 +13,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import yaml
 
 from warmexp.analysis.points import COLD_START, FIXED_LENGTH, Point
 from warmexp.analysis.saving import MISS, Saved, savings
-from warmexp.config.keys import METHODS, conf_dir
+from warmexp.config.keys import METHODS, usual_options
 
 CHOSEN = ("proposer", *METHODS)
 FAMILIES = (
@@ -102,7 +101,7 @@ def summaries(
     cost: np.ndarray, on_front: np.ndarray,
 ) -> tuple[Method, ...]:  # fmt: skip
     """One row per method, by family and in it by cost."""
-    usual = _defaults()
+    usual = usual_options()
     made = []
     for choice, members in methods.items():
         ordered = sorted(members, key=lambda i: (cost[i], points[i].run_id))
@@ -140,9 +139,3 @@ def _label(choice: tuple, usual: Mapping[str, str]) -> str:
         if group in always or (group != "proposer" and names[group] not in ("None", "none", "[]", usual.get(group)))
     ]
     return " ".join(words)
-
-
-def _defaults() -> dict[str, str]:
-    """group -> the option where nothing is said."""
-    listed = yaml.safe_load((conf_dir() / "config.yaml").read_text(encoding="utf-8"))["defaults"]
-    return {key: str(value) for one in listed if isinstance(one, dict) for key, value in one.items()}

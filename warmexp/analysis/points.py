@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from warmexp.config.keys import DECIDING
+from warmexp.config.keys import DECIDING, METHODS, usual_options
 from warmexp.errors import UserError
 from warmexp.io import read_json
 from warmexp.runs.circumstances import circumstances
@@ -346,6 +346,8 @@ def _settings(config: dict[str, Any]) -> tuple[tuple[str, Setting], ...]:
     """The leaves of the config that describe the method, as dotted keys; class names are left out, the choices stand
     for them."""
     kept = {name: config[name] for name in (*DECIDING, "choices", "seed") if name in config}
+    if isinstance(kept.get("choices"), dict):  # runs from before a group came have none of it
+        kept["choices"] = {group: usual_options()[group] for group in METHODS} | kept["choices"]
     return tuple(
         sorted(
             ((key, value) for key, value in _leaves("", kept) if not key.endswith("_target_")), key=lambda leaf: leaf[0]

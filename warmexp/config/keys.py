@@ -6,7 +6,8 @@ Nothing here needs torch, so that help, completion and mistakes are answered at 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,13 @@ OmegaConf.register_new_resolver("workers", workers, replace=True)
 def conf_dir() -> Path:
     """The Hydra configuration: inside the package when installed from a wheel, beside it in a checkout."""
     return _shipped("conf")
+
+
+@cache
+def usual_options() -> Mapping[str, str]:
+    """group -> the option that is chosen where nothing is said."""
+    listed = OmegaConf.load(conf_dir() / "config.yaml")["defaults"]
+    return {str(key): str(value) for one in listed if isinstance(one, DictConfig) for key, value in one.items()}
 
 
 def sweeps_dir() -> Path:
