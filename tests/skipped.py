@@ -10,6 +10,7 @@ from typing import Any
 FIRST = {
     "Chromium": "(apt-get install chromium || python -m playwright install chromium)",
     "playwright": "pip install playwright",
+    "torchao": "pip install 'warmexp[quantization]'",
     "GSM8K": "export WARMEXP_GSM8K=FOLDER",
 }
 

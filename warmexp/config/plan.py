@@ -44,6 +44,7 @@ from warmexp.decode.strategy import Setup, Strategies
 from warmexp.errors import UserError, check_choice, check_range, closest
 from warmexp.models.checkpoint import Checkpoint
 from warmexp.models.graphs import check_graphs
+from warmexp.models.quantization import check_engine
 from warmexp.proposers.proposal import Proposer
 from warmexp.secrets import clean_text, is_secret
 from warmexp.tasks.task import Task, TaskQuestion
@@ -154,6 +155,7 @@ def plan(
 
         strategies = dataclasses.replace(strategies, remask=NoRemask())
     devices = available_devices(cfg.device)
+    check_engine(built["backbone"].quantization, cfg.engine)
     if cfg.engine == "graphs":
         check_graphs(devices[0])
         if not strategies.cache.keeps:

@@ -19,6 +19,8 @@ from warmexp.models.backbone import ALIGNMENTS, Backbone
 from warmexp.models.graphs import GraphedBackbone
 from warmexp.models.hub import fingerprint, model_folder, resolved_commit
 from warmexp.models.layouts import Layout, read_layout
+from warmexp.models.quantization import check_kind, check_sizes, quantize
+from warmexp.models.quantization import identity as quantized_as
 from warmexp.models.rope import stretched
 from warmexp.models.tokenizer import BackboneTokenizer
 from warmexp.models.transformer import ModelConfig
@@ -32,6 +34,7 @@ class Checkpoint:
     """A masked diffusion backbone in LLaDA's or Dream's layout. Nothing is loaded before `load`.
 
     path: `lab:backbone`, a local folder or a hub name; revision: hub revision. dtype: of weights and activations.
+    quantization: of the blocks' linear layers, a kind of quantization.py.
     logits: `aligned` (LLaDA), `shifted` by one (Dream; the lab's backbone), or `auto`: the layout's own.
     attention_block: how many positions see each other and nothing behind them (ModelConfig): `auto`, what the layout or
     its config.json says, or a number, for a model that was trained with another; 0 is full attention.
@@ -48,6 +51,7 @@ class Checkpoint:
     path: str
     revision: str | None = None
     dtype: str = "float32"
+    quantization: str = "none"
     logits: str = "auto"
     attention_block: Any = "auto"
     rope_factor: float = 1.0
@@ -60,6 +64,7 @@ class Checkpoint:
 
     def __post_init__(self) -> None:
         check_choice("backbone.dtype", self.dtype, DTYPES)
+        check_kind(self.quantization, self.dtype)
         check_choice("backbone.logits", self.logits, [*ALIGNMENTS, "auto"])
         check_range(
             "backbone.rope_factor",
@@ -90,6 +95,7 @@ class Checkpoint:
     @cached_property
     def config(self) -> ModelConfig:
         config = self._read[1]
+        check_sizes(self.quantization, self.layout.name, config)
         if self.attention_block != "auto":
             config = replace(config, attention_block=int(self.attention_block))
         return stretched(config, self.rope_factor)
@@ -136,6 +142,7 @@ class Checkpoint:
             "model": self._model,
             "revision": resolved_commit(self.folder),
             "dtype": self.dtype,
+            **quantized_as(self.quantization),
             "logits": self.alignment,
             "rope_factor": float(self.rope_factor),
             **({"attention_block": self.config.attention_block} if self.config.attention_block else {}),
@@ -160,6 +167,7 @@ class Checkpoint:
         if "_model" in vars(self) and fingerprint(self.folder) != self._model:
             raise UserError(f"backbone.path={self.path} was changed while it was in use: run the same command again.")
         config, end = self.config, self.tokenizer.end_ids
+        packed = quantize(transformer, self.quantization).pack()
         return KINDS[engine](
-            transformer.pack(), config.mask_token_id, config.eos_token_id, self.alignment, end, self._textless
+            packed, config.mask_token_id, config.eos_token_id, self.alignment, end, self._textless
         )

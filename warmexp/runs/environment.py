@@ -16,7 +16,7 @@ from torch.nn.attention import SDPBackend
 import warmexp
 from warmexp.models.backbone import Backbone
 
-_PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "hydra-core", "omegaconf", "numpy")
+_PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "hydra-core", "omegaconf", "numpy", "torchao")
 
 
 def keep_float32() -> None:

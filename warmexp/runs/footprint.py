@@ -14,6 +14,7 @@ import torch
 
 from warmexp.decode.meter import POSITIONS
 from warmexp.decode.strategy import Strategies
+from warmexp.models.quantization import made_bytes
 from warmexp.models.transformer import ModelConfig
 from warmexp.models.weights import GIB, free_memory
 
@@ -31,6 +32,7 @@ class Footprint:
     tokens: int
     dtype: torch.dtype
     device: torch.device
+    quantization: str = "none"
 
     def bytes(self, questions: int) -> int:
         """At most, with so many questions at a time."""
@@ -45,6 +47,7 @@ class Footprint:
             "keys and values": questions * self._keys_values(),
             "what methods remember": canvases * self._remembered(),
             "activations": positions * self._activations(),
+            "a dequantized layer": made_bytes(self.quantization, self.config, self.dtype),
         }
 
     def _logits(self) -> int:
@@ -72,9 +75,10 @@ class Footprint:
 
     def _activations(self) -> int:
         """Of a position in a layer: eight of its width (input, norm, queries, keys, values, attention, sums), three
-        more in at least float32 for the rotation, four of the feed-forward's."""
+        more in at least float32 for the rotation, four of the feed-forward's; of integer products two more, in 32 bits."""
         wide = 3 * max(self.dtype.itemsize, _FLOAT32) * self.config.d_model
-        return self.dtype.itemsize * (8 * self.config.d_model + 4 * self.config.mlp_hidden_size) + wide
+        whole = 2 * _FLOAT32 * self.config.mlp_hidden_size if self.quantization == "int8_dynamic" else 0
+        return self.dtype.itemsize * (8 * self.config.d_model + 4 * self.config.mlp_hidden_size) + wide + whole
 
 
 def fitting(footprint: Footprint, batch_size: int, say: Callable[[str], None]) -> int:

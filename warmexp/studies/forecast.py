@@ -23,6 +23,7 @@ from warmexp.decode.strategy import Strategies
 from warmexp.errors import UserError
 from warmexp.models.layouts import LAYOUTS, read_layout
 from warmexp.models.published import SHAPES, TOKENS, published_config
+from warmexp.models.quantization import check_kind, check_sizes, stored_bytes
 from warmexp.models.transformer import ModelConfig, Transformer
 from warmexp.models.weights import DTYPES, free_memory
 from warmexp.runs import needs
@@ -63,7 +64,8 @@ def forecast(jobs: Sequence[Job], outputs: Path) -> None:
     runs = catalogue(outputs) if outputs.is_dir() else []
     by_model: dict[str, list[Job]] = {}
     for job in jobs:
-        by_model.setdefault(f"{job.choices['backbone']} ({job.cfg.backbone.path})", []).append(job)
+        quantized = "" if (kind := _quantization(job)) == "none" else f", {kind}"
+        by_model.setdefault(f"{job.choices['backbone']} ({job.cfg.backbone.path}){quantized}", []).append(job)
     seconds: Counter[str] = Counter()
     labels: dict[str, None] = {}
     for name, mine in by_model.items():
@@ -125,13 +127,22 @@ def _config(job: Job) -> tuple[ModelConfig | None, int]:
     path = str(job.cfg.backbone.path)
     need = needs.model("backbone.path", path, job.cfg.backbone.get("revision"))
     if need.here and need.place is not None:
-        _, config = read_layout(need.place)
+        found, config = read_layout(need.place)
+        check_sizes(_quantization(job), found.name, config)
     else:
         kind = needs.layout(path)
         if kind is None:
             return None, 0
         config = LAYOUTS[kind].config(published_config(kind, SHAPES[kind], "bfloat16", TOKENS[kind]), path)
+        check_sizes(_quantization(job), LAYOUTS[kind].name, config)
     return config, _weights(config)
+
+
+def _quantization(job: Job) -> str:
+    """A configuration of somebody's own may not have the key."""
+    kind = str(job.cfg.backbone.get("quantization") or "none")
+    check_kind(kind, str(job.cfg.backbone.dtype))
+    return kind
 
 
 def _weights(config: ModelConfig) -> int:
@@ -146,27 +157,34 @@ def _print_memory(config: ModelConfig, weights: int, jobs: Sequence[Job]) -> Non
     size = int(jobs[0].cfg.batch_size)
     prompts = [prompts_of(job.cfg) for job in jobs]
     gpu = torch.device("cuda")  # batches of a GPU's size, whatever this machine has
+    quantized = _quantization(jobs[0])
     prints = [
-        Footprint(config, m, one.longest + m.length.canvas_length, dtype, gpu)
+        Footprint(config, m, one.longest + m.length.canvas_length, dtype, gpu, quantized)
         for one, m in zip(prompts, map(_methods, jobs), strict=True)
     ]
     heaviest = max(prints, key=lambda one: one.bytes(size))
-    held = weights * dtype.itemsize
+    loaded, held = weights * dtype.itemsize, stored_bytes(quantized, config, weights, dtype)
     count = f"{weights / 1e9:.2f} billion" if weights >= 1e9 else f"{weights / 1e6:.1f} million"
     kind = str(jobs[0].cfg.backbone.dtype)
+    if quantized != "none":
+        kind = f"{quantized} and {kind}, {in_words(loaded)} while they are loaded"
     show(f"  weights {in_words(held)} ({count} in {kind})")
     for said in dict.fromkeys(one.said for one in prompts):
         show(f"  {said}")
     listed = ", ".join(f"{name} {in_words(part)}" for name, part in heaviest.parts(size).items() if part)
     show(f"  at batch_size={size}: {listed}")
     for gib in _SIZES:
-        show(f"  {gib} GiB: {_fit(heaviest, size, gib * GIB - held)}")
+        show(f"  {gib} GiB: {_fit(heaviest, size, gib * GIB, held, loaded)}")
     free = free_memory(device)
     if free is not None:
-        show(f"  this machine's {device}, {in_words(free)} free: {_fit(heaviest, size, free - held)}")
+        show(f"  this machine's {device}, {in_words(free)} free: {_fit(heaviest, size, free, held, loaded)}")
 
 
-def _fit(footprint: Footprint, size: int, left: int) -> str:
+def _fit(footprint: Footprint, size: int, free: int, held: int, loaded: int) -> str:
+    """held: bytes of the weights; loaded: before they are quantized."""
+    left = free - held
+    if loaded > max(free, held):
+        return "the weights do not fit while they are loaded"
     if left <= 0 or footprint.bytes(1) > SHARE * left:
         return "the weights and one question do not fit"
     fits = largest(footprint, size, left)
