@@ -185,7 +185,9 @@ def test_int8_products_that_are_not_exact_are_refused(folder, monkeypatch):
     import torchao.kernel
 
     monkeypatch.setattr(torchao.kernel, "int_scaled_matmul", lambda a, b, s: torch.full((32, 32), -32768.0 * 32))
-    with pytest.raises(UserError, match=r"products of int8 numbers are not exact on device=cpu: choose backbone\.quant"):
+    with pytest.raises(
+        UserError, match=r"products of int8 numbers are not exact on device=cpu: choose backbone\.quant"
+    ):
         Checkpoint(str(folder), dtype="float32", quantization="int8_dynamic").load(CPU)
 
 

@@ -150,3 +150,16 @@ def test_the_parts_are_the_whole(checkpoint):
     )
     fits = largest(one, 64, one.bytes(20))
     assert one.bytes(fits) <= 0.9 * one.bytes(20) < one.bytes(fits + 1)
+
+
+def test_weights_in_fewer_bits_need_less_once_they_are_loaded(planned, monkeypatch):
+    monkeypatch.setattr("warmexp.models.quantization.find_spec", lambda name: name)
+    said = planned("backbone=llada_8b", "task=gsm8k", "backbone.quantization=int8")[1]
+    assert "weights 8.4 GiB (8.02 billion in int8 and bfloat16, 14.9 GiB while they are loaded)" in said
+    assert (
+        "memory, backbone llada_8b (GSAI-ML/LLaDA-8B-Instruct), int8:" in said
+        and "a dequantized layer 96.0 MiB" in said
+    )
+    status, _, wrong = planned("backbone=llada_moe", "task=gsm8k", "backbone.quantization=int8")
+    assert status == 2 and wrong.count("\n") == 1 and "LLaDA-MoE has the weights of its experts in one tensor" in wrong
+    assert "choose backbone.quantization=none" in wrong

@@ -170,9 +170,10 @@ def random_backbone(
     seed: int = 0,
     logits: str | None = None,
     tiny: bool = False,
+    pack: bool = True,
 ) -> Backbone:
     """Random weights of a size in SHAPES, made on the device; logits: by default those of a layout are its own and all
-    others aligned. tiny: the parts of a published one, few and small."""
+    others aligned. tiny: the parts of a published one, few and small. pack: as Transformer.pack."""
     shape = SHAPES[name]
     if tiny:
         shape = {key: TINY[key] for key in shape}
@@ -189,7 +190,7 @@ def random_backbone(
             gain = HEAD_GAIN if key.startswith("ff_out") or (key == "wte.weight" and config.weight_tying) else 1.0
             weight.normal_(0, gain / math.sqrt(weight.shape[-1]), generator=generator)
     default = LAYOUTS[name].logits if name in LAYOUTS else "aligned"
-    return Backbone(transformer.pack(), rows - 1, rows - 2, logits or default)
+    return Backbone(transformer.pack() if pack else transformer, rows - 1, rows - 2, logits or default)
 
 
 def _config(name: str, shape: dict[str, int]) -> ModelConfig:

@@ -168,6 +168,4 @@ class Checkpoint:
             raise UserError(f"backbone.path={self.path} was changed while it was in use: run the same command again.")
         config, end = self.config, self.tokenizer.end_ids
         packed = quantize(transformer, self.quantization).pack()
-        return KINDS[engine](
-            packed, config.mask_token_id, config.eos_token_id, self.alignment, end, self._textless
-        )
+        return KINDS[engine](packed, config.mask_token_id, config.eos_token_id, self.alignment, end, self._textless)

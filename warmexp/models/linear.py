@@ -27,8 +27,9 @@ def packs(weight: Tensor) -> bool:
     """Whether packing gains anything: without AVX-512 the two libraries are alike. Quantized weights, of a type of
     their own, are packed already."""
     wide = platform.machine() in ("x86_64", "AMD64") and torch.backends.cpu.get_cpu_capability() == "AVX512"
-    plain = type(weight) in (Tensor, nn.Parameter)
-    return plain and _ONEDNN is not None and wide and weight.is_cpu and weight.dtype == torch.float32 and not weight.is_mkldnn
+    if _ONEDNN is None or type(weight) not in (Tensor, nn.Parameter):
+        return False
+    return wide and weight.is_cpu and weight.dtype == torch.float32 and not weight.is_mkldnn
 
 
 class Linear(nn.Linear):

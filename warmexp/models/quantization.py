@@ -26,6 +26,7 @@ from warmexp.models.transformer import ModelConfig, Transformer
 
 KINDS = ("none", "int8", "int4", "int8_dynamic")
 DTYPES = ("float32", "bfloat16")
+_INT4: torch.dtype = torch.int4  # type: ignore[attr-defined]  # torch has it and does not tell
 GROUP = 32  # the inputs that share a scale; another number would be other results, and needs another `identity`
 KEY = "backbone.quantization"
 
@@ -41,7 +42,8 @@ def check_kind(kind: str, dtype: str) -> None:
     if dtype not in DTYPES:
         why = "sums of int8 numbers pass float16's 65504" if dtype == "float16" else "it would be float32's results"
         raise UserError(
-            f"{KEY}={kind} does not go with backbone.dtype={dtype} ({why}): choose backbone.dtype={' or '.join(DTYPES)}."
+            f"{KEY}={kind} does not go with backbone.dtype={dtype} ({why}): choose"
+            f" backbone.dtype={' or '.join(DTYPES)}."
         )
     if find_spec("torchao") is None:
         raise UserError(f"{KEY}={kind} needs a package: pip install 'warmexp[quantization]'.")
@@ -97,7 +99,7 @@ def quantize(transformer: Transformer, kind: str) -> Transformer:
     alone = {"set_inductor_config": False}
     chosen = {
         "int8": lambda: ao.Int8WeightOnlyConfig(granularity=ao.PerRow(), **alone),
-        "int4": lambda: ao.IntxWeightOnlyConfig(weight_dtype=torch.int4, granularity=ao.PerGroup(GROUP)),
+        "int4": lambda: ao.IntxWeightOnlyConfig(weight_dtype=_INT4, granularity=ao.PerGroup(GROUP)),
         "int8_dynamic": lambda: ao.Int8DynamicActivationInt8WeightConfig(granularity=ao.PerRow(), **alone),
     }[kind]()
     if kind == "int8_dynamic":

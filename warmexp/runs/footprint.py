@@ -75,7 +75,7 @@ class Footprint:
 
     def _activations(self) -> int:
         """Of a position in a layer: eight of its width (input, norm, queries, keys, values, attention, sums), three
-        more in at least float32 for the rotation, four of the feed-forward's; of integer products two more, in 32 bits."""
+        more in at least float32 for the rotation, four of the feed-forward's; two in 32 bits of integer products."""
         wide = 3 * max(self.dtype.itemsize, _FLOAT32) * self.config.d_model
         whole = 2 * _FLOAT32 * self.config.mlp_hidden_size if self.quantization == "int8_dynamic" else 0
         return self.dtype.itemsize * (8 * self.config.d_model + 4 * self.config.mlp_hidden_size) + wide + whole

@@ -317,9 +317,7 @@ def decoded(
     tokens: of the longest row.
     """
     own = plan.backbone
-    footprint = Footprint(
-        own.config, plan.strategies, tokens, backbone.dtype, backbone.device, own.quantization
-    )
+    footprint = Footprint(own.config, plan.strategies, tokens, backbone.dtype, backbone.device, own.quantization)
     size = 1 if plan.engine == "plain" else fitting(footprint, batch_size, say)
     return shrinking(questions, size, partial(_decode_some, plan, backbone, proposal_of), say, _remedy(plan, tokens))
 
