@@ -95,7 +95,7 @@ def quantize(transformer: Transformer, kind: str) -> Transformer:
     if kind == "none":
         return transformer
     ao = _torchao()
-    # torchao would otherwise set options of torch for the whole process, among them how exact float32 products are.
+    # torchao would otherwise set options of torch's compiler, for the whole process.
     alone = {"set_inductor_config": False}
     chosen = {
         "int8": lambda: ao.Int8WeightOnlyConfig(granularity=ao.PerRow(), **alone),
