@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import errno
 import io
+import logging
 import os
 import re
 import sys
@@ -23,6 +24,12 @@ GOES_ON = "interrupted; what was decoded is kept, and the same command goes on f
 _ACTIVE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u061c\u202a-\u202e\u2066-\u2069\u2028\u2029\ud800-\udfff]"
 )
+
+
+def quiet_torchao() -> None:
+    """torchao, which transformers imports wherever it is installed, else tells of its libraries for other machines."""
+    for name in ("torchao", "torch.utils._pytree"):
+        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def visible(text: str) -> str:

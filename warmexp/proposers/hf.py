@@ -11,6 +11,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
+from warmexp.console import quiet_torchao
 from warmexp.errors import UserError, check_choice, check_range, out_of_memory
 from warmexp.models.hub import fingerprint, model_folder, read_json
 from warmexp.models.weights import DTYPES
@@ -167,6 +168,7 @@ class HFProposer(Proposer):
         return _resident[key]
 
     def _load(self, device: str) -> tuple[Any, Any]:
+        quiet_torchao()
         from transformers import AutoModelForCausalLM, GenerationConfig
 
         tokenizer = self.tokenizer
@@ -219,6 +221,7 @@ class HFProposer(Proposer):
 
     @contextmanager
     def _one_sentence(self) -> Iterator[None]:
+        quiet_torchao()
         from transformers.utils import logging as transformers_logging
 
         transformers_logging.disable_progress_bar()  # its bar would be drawn over ours
