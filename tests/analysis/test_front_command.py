@@ -66,7 +66,7 @@ def test_a_study_names_its_runs(study, tmp_path, capsys):
     [
         (
             ["--x", "second"],
-            "x=second is not one of nfe, rows, full_forward_equivalents, token_forwards, seconds, did you mean 'seconds'?",
+            "x=second is not one of nfe, rows, full_forward_equivalents, token_forwards, guide_forwards, all_forwards, all_token_forwards, seconds, did you mean 'seconds'?",
         ),
         (["--accuracy", "loose"], "accuracy=loose is not one of strict, flexible"),
         (["--baseline", "mask"], "baseline: 'mask' is not key=value, as in 'init=mask remask=none'."),

@@ -10,7 +10,6 @@ import sys
 import pytest
 
 from warmexp import __main__ as cli
-from warmexp.studies import named
 
 # command line -> what the sentence must contain
 WRONG = {
@@ -203,11 +202,9 @@ def test_a_real_process_has_no_traceback(quiet_home):
 
 
 def test_a_study_that_is_not_yaml_is_named_with_its_line(quiet_home, capsys, monkeypatch):
-    (quiet_home / "sweeps").mkdir()
-    (quiet_home / "sweeps/mine.yaml").write_text("hydra:\n  mode: MULTIRUN\n  sweeper:\n    grids:\n      - !tau=0.5\n")
-    monkeypatch.setattr("warmexp.studies.named.sweeps_dir", lambda: quiet_home / "sweeps")
-    named._files.cache_clear()
+    file = quiet_home / "mine.yaml"
+    file.write_text("hydra:\n  mode: MULTIRUN\n  sweeper:\n    grids:\n      - !tau=0.5\n")
+    monkeypatch.setattr("warmexp.studies.named._files", lambda: (file,))
     status, said = answer(["-m", "+sweep=mine"], capsys, monkeypatch)
-    named._files.cache_clear()
     assert status == 2 and said.count("\n") == 1, said
     assert "mine.yaml, line 5, column 9 is not YAML" in said and "!tau=0.5" in said

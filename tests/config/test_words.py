@@ -46,7 +46,7 @@ WRONG = {
     "tau=0.7,0.9": ["tau=0.7,0.9 gives tau several values", "add -m"],
     "rho=0,5": ["add -m", "full stop, rho=0.5"],
     "evidence=credit,bonus": ["evidence=[credit,bonus]"],
-    "evidence=[credt]": ["did you mean 'credit'", "bonus, credit, product"],
+    "evidence=[credt]": ["did you mean 'credit'", "apd, bonus, credit"],
     "evidence=[credit": ["[ is not closed"],
     "evidence=none": ["evidence=[]"],
     "hydra/launcher=slurm": ["hydra/launcher=slurm", "add -m"],

@@ -200,4 +200,13 @@ def test_shipped_models_keep_their_names():
     assert {name: fingerprint(model_path(name)) for name in MODELS} == KEPT
 
 
-KEPT = {"backbone": "d4ad5b86e2900211", "proposer_weak": "ff084e098d68abdf", "proposer_strong": "184daf871d4289d1"}
+KEPT = {
+    "backbone": "d4ad5b86e2900211",
+    "backbone_block": "fe827bf1ebdd9f2b",
+    "proposer_weak": "ff084e098d68abdf",
+    "proposer_strong": "184daf871d4289d1",
+    "long_backbone": "554e45b53ed13655",
+    "long_proposer_weak": "ff73b0a7bfe2e4bc",
+    "long_proposer_strong": "92e77348ce0c8b1d",
+    "long_proposer_foreign": "e7fe8964d2243c9c",
+}

@@ -16,6 +16,7 @@ from tests.report.reports import QUESTIONS, records, report, unpacked
 from warmexp.analysis.analysis import analyse
 from warmexp.analysis.points import collect
 from warmexp.report.cells import run_cells, run_columns, saving_cells, saving_columns
+from warmexp.report.table import _place
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")
 WIDE = {"width": 1366, "height": 768}
@@ -195,7 +196,7 @@ def test_numbers_are_the_terminals(opened, many, study):
     page = opened(many, viewport=WIDE)
     page.click("#columns")
     front = analyse(collect(study, "strict")[0])
-    runs = [run for run in front.runs if run.group == 0]
+    runs = sorted((run for run in front.runs if run.group == 0), key=_place)
     ordered = page.locator(".runs tbody tr").evaluate_all("rows => rows.map(row => row.dataset.run)")
     assert ordered == [run.point.run_id for run in runs]
     rows = page.locator(".runs tbody tr").evaluate_all(

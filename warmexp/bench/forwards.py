@@ -17,6 +17,7 @@ from warmexp.bench.subject import Subject
 from warmexp.decode.canvas import Question
 from warmexp.decode.forward import Forward
 from warmexp.decode.meter import Meter
+from warmexp.models.backbone import Backbone
 
 
 @dataclass(frozen=True)
@@ -37,10 +38,10 @@ class Watched(Meter):
     watched: list[Watch] = field(default_factory=list)
     groups: list[Work] = field(default_factory=list)  # of the present forward; padding is work, too
 
-    def _run(self, r: Forward) -> Tensor:
+    def _run(self, r: Forward, model: Backbone) -> Tensor:
         width = r.window.width if r.window else None
-        self.groups.append(forward_work(self.backbone.transformer, *r.ids.shape, len(r.row), width))
-        return super()._run(r)
+        self.groups.append(forward_work(model.transformer, *r.ids.shape, len(r.row), width))
+        return super()._run(r, model)
 
     def forward(self, request: Forward, questions: tuple[str, ...]) -> Tensor:
         self.groups.clear()

@@ -269,16 +269,16 @@ class Evidence(Strategy, ABC):
     accepts: bool = False
     reads_logits = True
 
+    @abstractmethod
     def weigh(self, view: View, word: Word) -> Word:
         """Other tokens and confidences in the place of the backbone's, [R] each, on the device."""
-        return word
 
     def consult(self, view: View, word: Word, guide: Asking) -> Word:
-        """The same, of one that asks a guide: `guide(token)` takes [R] long, a token for every position that is read,
-        and gives [R, V] float64, the natural logarithms of the probabilities of every token there when the masked
-        positions before it hold these tokens and all others what the canvas holds (zeros where nothing is masked).
-        Each call is a forward of the guide."""
-        return word
+        """The same, of one that asks a guide (Consulting): `guide(token)` takes [R] long, a token for every position that
+        is read, and gives [R, V] float64, the natural logarithms of the probabilities of every token there when the
+        masked positions before it hold these tokens and all others what the canvas holds (zeros where nothing is
+        masked). Each call is a forward of the guide."""
+        return self.weigh(view, word)
 
     def check(self, setup: Setup) -> None:
         if self.consults:
@@ -326,6 +326,18 @@ class Guide(Strategy):
                 f"{setup.said('guide')} is consulted by nothing chosen here: choose evidence=[flashdlm]"
                 " unmask=accepted, or guide=none."
             )
+
+
+class Consulting(Evidence):
+    """Evidence that asks a guide."""
+
+    consults = True
+
+    def weigh(self, view: View, word: Word) -> Word:
+        return word
+
+    @abstractmethod
+    def consult(self, view: View, word: Word, guide: Asking) -> Word: ...
 
 
 class Remask(Strategy, ABC):

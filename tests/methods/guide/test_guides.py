@@ -23,7 +23,7 @@ from warmexp.decode.loop import decode
 from warmexp.decode.meter import Meter
 from warmexp.decode.reading import Word
 from warmexp.decode.sampling import sampled
-from warmexp.decode.strategy import Evidence
+from warmexp.decode.strategy import Consulting
 from warmexp.errors import UserError
 from warmexp.front.__main__ import main
 from warmexp.methods.evidence.apd import AdaptiveParallel
@@ -193,9 +193,7 @@ def test_a_guides_seconds_are_the_questions(monkeypatch):
 
 
 def test_evidence_that_returns_no_word_is_told():
-    class Bad(Evidence):
-        consults = True
-
+    class Bad(Consulting):
         def consult(self, view, word, guide):
             return 3
 

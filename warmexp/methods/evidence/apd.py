@@ -10,7 +10,7 @@ import numpy as np
 from warmexp.decode.guided import Asking
 from warmexp.decode.reading import Word
 from warmexp.decode.sampling import sampled
-from warmexp.decode.strategy import Evidence
+from warmexp.decode.strategy import Consulting
 from warmexp.decode.view import View
 from warmexp.errors import check_range
 from warmexp.methods.evidence.passing import passed
@@ -18,7 +18,7 @@ from warmexp.models.wanted import upload
 
 
 @dataclass
-class AdaptiveParallel(Evidence):
+class AdaptiveParallel(Consulting):
     """The backbone draws x_i = argmax (z_i / T + g_i) at every masked position of the window with Gumbel noise g_i. One
     forward of the guide reads all of them; the target is y_i = argmax ((R·z_i + (1-R)·log q_i) / T + g_i) with the same
     noise, and what stands before the first x_i ≠ y_i passes, where the first masked position is not asked: it always
@@ -34,7 +34,6 @@ class AdaptiveParallel(Evidence):
     lookahead: int = 100
     released: bool = False
     symbols = {"r": "R"}
-    consults = True
     accepts = True
 
     def __post_init__(self) -> None:

@@ -12,14 +12,14 @@ from warmexp.decode.guided import Asking
 from warmexp.decode.meter import TokenProbabilities
 from warmexp.decode.reading import Word
 from warmexp.decode.sampling import gumbel
-from warmexp.decode.strategy import Evidence, Setup
+from warmexp.decode.strategy import Consulting, Setup
 from warmexp.decode.view import View
 from warmexp.errors import UserError, check_range
 from warmexp.models.wanted import upload
 
 
 @dataclass
-class EnergyResampling(Evidence):
+class EnergyResampling(Consulting):
     """The backbone draws n candidates x^1 … x^n for the masked positions of the window, each position for itself; one
     of them is kept, drawn from softmax(E / T_is) with
 
@@ -38,7 +38,6 @@ class EnergyResampling(Evidence):
     last: float = 0.4
     temperature: float = 1.0
     symbols = {"n": "n"}
-    consults = True
 
     def __post_init__(self) -> None:
         check_range("evidence.edlm.n", self.n, 1, 2**10, "how many candidates are drawn")

@@ -8,7 +8,7 @@ import torch
 
 from warmexp.decode.guided import Asking
 from warmexp.decode.reading import Word
-from warmexp.decode.strategy import Evidence
+from warmexp.decode.strategy import Consulting
 from warmexp.decode.view import View
 from warmexp.errors import check_choice, check_range
 from warmexp.methods.evidence.passing import passed
@@ -17,7 +17,7 @@ REJECTS = ("ar", "dlm")
 
 
 @dataclass
-class FlashDLM(Evidence):
+class FlashDLM(Consulting):
     """The backbone proposes a token x_i at every masked position of the window, one forward of the guide reads all of
     them, and those before the first misfit pass. x_i fits if it is among the guide's k most probable tokens there and
     q_i(x_i) ≥ share · max q_i, where q_i = q(· | everything before i, proposals included).
@@ -35,7 +35,6 @@ class FlashDLM(Evidence):
     share: float = 0.0
     on_reject: str = "ar"
     symbols = {"k": "k", "share": "share"}
-    consults = True
     accepts = True
 
     def __post_init__(self) -> None:
