@@ -274,7 +274,7 @@ class Evidence(Strategy, ABC):
         """Other tokens and confidences in the place of the backbone's, [R] each, on the device."""
 
     def consult(self, view: View, word: Word, guide: Asking) -> Word:
-        """The same, of one that asks a guide (Consulting): `guide(token)` takes [R] long, a token for every position that
+        """The same, of one that asks a guide: `guide(token)` takes [R] long, a token for every position that
         is read, and gives [R, V] float64, the natural logarithms of the probabilities of every token there when the
         masked positions before it hold these tokens and all others what the canvas holds (zeros where nothing is
         masked). Each call is a forward of the guide."""
