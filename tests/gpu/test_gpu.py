@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tests.decode.cases import facts
-from tests.simulated.methods import backbone, decoded, methods, questions, strategies
+from tests.simulated.methods import METHODS, backbone, decoded, questions, runs, strategies
 from warmexp.api import run_overrides
 from warmexp.decode.loop import stream
 from warmexp.decode.meter import Meter
@@ -22,10 +22,6 @@ from warmexp.runs import run as running
 from warmexp.runs.environment import keep_float32, no_cudnn_attention
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA GPU here")
-METHODS = methods()
-SHIFTED = [name for name in METHODS if any(word in name for word in ("cache", "dual", "prefix", "shadows", "verified"))]
-RUNS = [(name, False) for name in METHODS] + [(name, True) for name in SHIFTED]
-runs = pytest.mark.parametrize(("method", "shifted"), RUNS, ids=[f"{n}{', shifted' if s else ''}" for n, s in RUNS])
 WAITS = "called a synchronizing CUDA operation"
 
 

@@ -13,14 +13,18 @@ from safetensors.torch import load_file
 from transformers import AutoTokenizer, LlamaForCausalLM
 
 from warmexp.errors import UserError
+from warmexp.lab import train_backbone
 from warmexp.lab.long import drills, problems, tokenizers
 from warmexp.lab.long.backbone import BACKBONE as BACKBONE_RECIPE
 from warmexp.lab.long.backbone import BackboneTraining
+from warmexp.lab.long.backbone import draw as backbone_draw
+from warmexp.lab.long.feed import Segments, Stage, batches
 from warmexp.lab.long.judge import results
 from warmexp.lab.long.proposers import PROPOSERS, ProposerTraining
 from warmexp.lab.long.train import main, next_time
-from warmexp.lab.long.training import Stage, run
+from warmexp.lab.long.training import run
 from warmexp.lab.muon import Muon, orthogonal
+from warmexp.lab.scored import next_tokens, weighted_loss
 from warmexp.lab.tokenizers import PROMPT
 
 BACKBONE, PROPOSER = tokenizers.train_backbone_tokenizer(), tokenizers.train_proposer_tokenizer()
@@ -207,3 +211,30 @@ def test_the_time_to_stop_is_the_next_one():
     assert next_time("22:35", evening) == datetime(2026, 11, 26, 22, 35)
     with pytest.raises(ValueError, match="does not match"):
         next_time("soon", evening)
+
+
+@pytest.mark.slow
+def test_batches_made_ahead_by_others_are_those_made_here():
+    """Whatever the number of processes, and wherever a training goes on in the middle of a segment."""
+    here, ahead = (
+        list(batches(Segments(BACKBONE, TINY, backbone_draw, 3, first, 14), workers))
+        for first, workers in ((0, 0), (5, 2))
+    )
+    assert len(here) == 14 and len(ahead) == 9
+    for one, other in zip(here[5:], ahead, strict=True):
+        assert one.kind == other.kind
+        for a, b in zip(vars(one.data).values(), vars(other.data).values(), strict=True):
+            assert (a is None and b is None) or np.array_equal(a, b)
+
+
+def test_padding_at_the_left_changes_no_loss():
+    net = train_backbone.new_backbone(BACKBONE, TINY.shape).double()
+    rng = np.random.default_rng(0)
+    ids = rng.integers(3, 200, (3, 12))
+    scored = np.zeros(ids.shape, dtype=bool)
+    scored[:, 5:] = True
+    plain = next_tokens(ids, scored)
+    filled = np.concatenate((rng.integers(3, 200, (3, 4)), ids), 1)
+    moved = next_tokens(filled, np.concatenate((np.zeros((3, 4), dtype=bool), scored), 1))
+    seen, hidden = (float(weighted_loss(net, b)) for b in (moved, replace(moved, padding=np.full(3, 4))))
+    assert hidden == pytest.approx(float(weighted_loss(net, plain)), abs=1e-12) and abs(seen - hidden) > 1e-9

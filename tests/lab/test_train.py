@@ -7,8 +7,15 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import AutoTokenizer
 
-from warmexp.lab import states, train_backbone
+from tests.simulated.methods import strategies
+from warmexp.decode.canvas import Question
+from warmexp.decode.loop import decode
+from warmexp.lab import evaluate, problems, states, train_backbone
+from warmexp.lab.tokenizers import PROMPT
+from warmexp.models.checkpoint import Checkpoint
+from warmexp.models.lab_files import model_path
 
 TINY = replace(
     train_backbone.BACKBONE,
@@ -103,3 +110,29 @@ def test_wrong_numbers_keep_their_way_of_being_written():
     assert {*found[number & (clean < 20)]} >= set(range(10, 20)) and {*found[number & (clean >= 20)]} >= set(
         range(20, 30)
     )
+
+
+def test_blocks_of_a_grid_begin_where_attention_ends():
+    """The canvas begins 5 positions into a block of 16: before the block all is seen, behind it nothing."""
+    rng, rows, mask = np.random.default_rng(0), 300, 999
+    length = rng.integers(10, 40, rows)
+    clean = np.where(np.arange(48) < length[:, None] - 1, rng.integers(3, 60, (rows, 48)), 0)
+    mix = replace(states.StateMix(), block=1.0, scatter=0.0, uniform=0.0)
+    s = states.draw(clean, length, clean, mask, np.arange(3, 40), rng, mix, grid=16, offset=5)
+    masked = s.ids == mask
+    first = masked.argmax(1)
+    start = (first + 5) // 16 * 16 - 5
+    place = np.arange(48)
+    assert masked.any(1).all() and masked[place >= (start + 16)[:, None]].all() and len(set(start)) > 2
+
+
+def test_the_recipes_own_decoder_agrees_on_blocks():
+    """With the project's, on the sibling: tokens and forwards of cold starts."""
+    chosen = problems.load("calibration", 6)
+    backbone = Checkpoint("lab:backbone_block", logits="shifted").load(torch.device("cpu"))
+    tokenizer = AutoTokenizer.from_pretrained(model_path("backbone_block"))
+    prompts = tokenizer([PROMPT.format(question=p.question) for p in chosen])["input_ids"]
+    ids, forwards = evaluate.decode_all(backbone.transformer, prompts, 48, 0.9, 16)
+    s = strategies(("tau=0.9", "backbone=lab_block"), 48, 16)
+    done = decode(backbone, [Question(str(i), tuple(p)) for i, p in enumerate(prompts)], s)
+    assert [list(d.ids) for d in done] == ids and [d.cost.nfe for d in done] == forwards

@@ -8,6 +8,7 @@ from functools import cache
 from random import Random
 from typing import Any
 
+import pytest
 import torch
 
 from tests.beside import BESIDE
@@ -107,3 +108,10 @@ def decoded(
     chosen = strategies(tuple(words), canvas, block)
     done = stream(made, iter(asked), chosen, 0, meter(made), batch)
     return sorted(done, key=lambda one: one.id)
+
+
+METHODS = methods()
+# Methods in which shifted logits take a way of their own.
+_SHIFTED = ("cache", "dual", "prefix", "shadows", "verified")
+RUNS = [(name, False) for name in METHODS] + [(n, True) for n in METHODS if any(word in n for word in _SHIFTED)]
+runs = pytest.mark.parametrize(("method", "shifted"), RUNS, ids=[f"{n}{', shifted' if s else ''}" for n, s in RUNS])

@@ -11,17 +11,11 @@ import pytest
 
 from tests.decode.cases import facts
 from tests.simulated.cuda import SimulatedCuda
-from tests.simulated.methods import decoded, methods, questions
+from tests.simulated.methods import METHODS, decoded, questions, runs
 from warmexp.decode.batch import Decoded
 from warmexp.decode.memory import SharingMeter
 from warmexp.decode.meter import Meter
 from warmexp.models.backbone import Backbone
-
-METHODS = methods()
-# Methods in which shifted logits take a way of their own.
-SHIFTED = [name for name in METHODS if any(word in name for word in ("cache", "dual", "prefix", "shadows", "verified"))]
-RUNS = [(name, False) for name in METHODS] + [(name, True) for name in SHIFTED]
-runs = pytest.mark.parametrize(("method", "shifted"), RUNS, ids=[f"{n}{', shifted' if s else ''}" for n, s in RUNS])
 
 
 def milliseconds(func, tensors) -> float:
