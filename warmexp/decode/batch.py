@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from warmexp.decode import checked_rows
+from warmexp.decode import checked, checked_rows
 from warmexp.decode.canvas import SOURCES, Canvas, Move, Question, Size, Start, padded
 from warmexp.decode.guided import Guided
 from warmexp.decode.meter import Meter, QuestionSums
@@ -125,7 +125,9 @@ class Batch:
         if self.s.attention.sparse and self.tiles is None:
             self.tiles = Tiles(self.s.attention.tile, self.s.attention.share)
         if self.s.guide.guides:
-            self.guided = self.guided or Guided(self.s.guide.model(backbone), self.meter, self.s.init.rules_out)
+            if self.guided is None:
+                model = checked.guide(self.s.guide, self.s.guide.model(backbone), backbone)
+                self.guided = Guided(model, self.meter, self.s.init.rules_out)
             self.guided.admit(before, len(self), length.canvas_length + max(len(q.prompt) for q in questions))
         self.charge(range(before, len(self)))
 

@@ -17,6 +17,7 @@ from warmexp.errors import UserError
 
 if TYPE_CHECKING:
     from warmexp.decode.strategy import Strategy
+    from warmexp.models.backbone import Backbone
 
 _KINDS = {"bool": "b", "int64": "i", "float64": "f"}
 
@@ -49,6 +50,16 @@ def inside(owner: object, hook: str, chosen: Any, eligible: np.ndarray, view: Vi
 def optional(owner: object, hook: str, chosen: Any, eligible: np.ndarray, view: View, what: str) -> np.ndarray | None:
     """As `inside`, of a hook that may choose nothing by returning None."""
     return None if chosen is None else inside(owner, hook, chosen, eligible, view, what)
+
+
+def guide(owner: object, model: Backbone, backbone: Backbone) -> Backbone:
+    """The model that `model` returned, if it has as many tokens as the backbone: ids are all that it is told."""
+    if model.vocabulary != backbone.vocabulary:
+        raise UserError(
+            f"{hook_of(owner, 'model')} has to return a model of the backbone's vocabulary, {backbone.vocabulary}"
+            f" tokens; it returned one of {model.vocabulary}: choose guide=self, or a guide with the backbone's tokenizer."
+        )
+    return model
 
 
 def wanted(owner: object, value: Any, view: View) -> np.ndarray:

@@ -299,3 +299,18 @@ def test_what_a_guide_rules_out_never_fits():
     said = torch.tensor([[0.0, -np.inf, -np.inf]], dtype=torch.float64)
     word = Word(said, torch.tensor([1]), torch.tensor([0.5], dtype=torch.float64))
     assert FlashDLM(99).consult(Row(1), word, lambda token, rows=None: said).token.tolist() == [0]
+
+
+def test_a_guide_with_another_vocabulary_is_refused():
+    """One from outside the project: token ids are all that a guide is told."""
+
+    class Other(SelfGuide):
+        def model(self, backbone):
+            return Backbone(random_models(seed=1, vocab_size=24)[0], mask_id=23, eos_id=0).read_causally()
+
+    backbone = Backbone(random_models(seed=0, vocab_size=20)[0], mask_id=19, eos_id=0, logits="shifted")
+    s = replace(COLD, evidence=(FlashDLM(),), guide=Other(), unmask=Accepted(0.9))
+    with pytest.raises(
+        UserError, match=r"Other.model has to return .* 20 tokens; it returned one of 24: choose guide=self"
+    ):
+        decode(backbone, questions(), s)
