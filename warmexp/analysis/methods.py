@@ -71,6 +71,11 @@ def _choice(point: Point) -> tuple:
     return tuple((group, str(settings.get(f"choices.{group}"))) for group in CHOSEN)
 
 
+def named(point: Point) -> str:
+    """The words that choose a run's method, as in Method.label."""
+    return _label(_choice(point), usual_options())
+
+
 def against_others(
     methods: Mapping[tuple, Sequence[int]],
     cost: np.ndarray,
