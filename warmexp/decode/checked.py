@@ -57,7 +57,8 @@ def guide(owner: object, model: Backbone, backbone: Backbone) -> Backbone:
     if model.vocabulary != backbone.vocabulary:
         raise UserError(
             f"{hook_of(owner, 'model')} has to return a model of the backbone's vocabulary, {backbone.vocabulary}"
-            f" tokens; it returned one of {model.vocabulary}: choose guide=self, or a guide with the backbone's tokenizer."
+            f" tokens; it returned one of {model.vocabulary}: choose guide=self, or a guide with the backbone's"
+            " tokenizer."
         )
     return model
 
