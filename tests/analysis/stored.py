@@ -1,9 +1,10 @@
-"""Outcomes of the lab's trust study, question by question, small enough to be kept: what README and docs say is
+"""Outcomes of the labs' trust studies, question by question, small enough to be kept: what README and docs say is
 recomputed from them.
 
-    python -m tests.analysis.stored outputs       # after python -m warmexp -m +sweep=trust; writes data/trust.json.gz
+    python -m tests.analysis.stored trust outputs    # after python -m warmexp -m +sweep=trust; writes data/trust.json.gz
+    python -m tests.analysis.stored long outputs     # after python -m warmexp -m +sweep=long; writes data/long.json.gz
 
-A run is {"method" (the init, and the unmasking policy where it is not the threshold), "proposer", "tau", "block", "length", "split", "n", "nfe": a base-36 digit per question, "right": 0
+A run is {"method" (the init, and the unmasking policy where it is not the threshold), "proposer", "tau", "block", "length", "split", "n", "nfe": two base-36 digits per question, "right": 0
 or 1 per question}, questions in the order of their ids. Right is by the flexible filter.
 """
 
@@ -23,7 +24,7 @@ from tests.analysis.recomputed import rows
 from warmexp.analysis.points import collect
 from warmexp.analysis.saving import Saved, hull, savings
 
-FILE = Path(__file__).parent / "data" / "trust.json.gz"
+DATA = Path(__file__).parent / "data"
 DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
@@ -50,13 +51,13 @@ class Run:
 
 
 @cache
-def runs() -> tuple[Run, ...]:
-    stored = json.loads(gzip.decompress(FILE.read_bytes()))
+def runs(study: str = "trust") -> tuple[Run, ...]:
+    stored = json.loads(gzip.decompress((DATA / f"{study}.json.gz").read_bytes()))
     keys = ("method", "proposer", "tau", "block", "length", "split")
     return tuple(
         Run(
             *(one[key] for key in keys),
-            np.array([DIGITS.index(digit) for digit in one["nfe"]]),
+            np.array([int(one["nfe"][k : k + 2], 36) for k in range(0, len(one["nfe"]), 2)]),
             np.array([bit == "1" for bit in one["right"]]),
         )
         for one in stored
@@ -71,25 +72,28 @@ def the(
     block: int = 16,
     length: str = "fixed",
     split: str = "test",
+    study: str = "trust",
 ) -> Run:
     wanted = (method, proposer, tau, block, length, split)
     (found,) = [
-        run for run in runs() if (run.method, run.proposer, run.tau, run.block, run.length, run.split) == wanted
+        run
+        for run in runs(study)
+        if (run.method, run.proposer, run.tau, run.block, run.length, run.split) == wanted
     ]
     return found
 
 
-def cold(split: str = "test", **settings) -> list[Run]:
+def cold(split: str = "test", study: str = "trust", **settings) -> list[Run]:
     """Cold runs of a split, with these settings."""
-    found = [run for run in runs() if run.method.startswith("mask") and run.split == split]
+    found = [run for run in runs(study) if run.method.startswith("mask") and run.split == split]
     return [run for run in found if all(getattr(run, key) == value for key, value in settings.items())]
 
 
-def baseline() -> list[Run]:
+def baseline(study: str = "trust") -> list[Run]:
     """What a cold start chooses on the calibration split, the corners of its hull there, on the test split."""
-    there = cold("calibration")
+    there = cold("calibration", study)
     best = {(run.method, run.tau, run.block, run.length) for run in corners(there)}
-    return [run for run in cold() if (run.method, run.tau, run.block, run.length) in best]
+    return [run for run in cold(study=study) if (run.method, run.tau, run.block, run.length) in best]
 
 
 def corners(some: list[Run]) -> list[Run]:
@@ -115,9 +119,13 @@ def saving(run: Run, others: list[Run]) -> Saved:
     return savings(*means, covariance(cost, right), np.full(len(both), len(cost)), list(range(len(others))))[-1]
 
 
-def write(outputs: str) -> None:
+def two(nfe: int) -> str:
+    return DIGITS[nfe // 36] + DIGITS[nfe % 36]
+
+
+def write(study: str, *outputs: str) -> None:
     found = []
-    for point in collect(outputs)[0]:
+    for point in (point for one in outputs for point in collect(one)[0]):
         settings, records = dict(point.settings), rows(point.folder)
         if point.oracle or point.remask != "none" or point.method not in ("mask", "verified"):
             continue
@@ -129,10 +137,10 @@ def write(outputs: str) -> None:
         }
         about |= {"length": settings["choices.length"], "split": point.split, "n": len(records)}
         right = "".join("01"[row["correct"]["flexible"]] for row in records)
-        found.append({**about, "nfe": "".join(DIGITS[row["nfe"]] for row in records), "right": right})
+        found.append({**about, "nfe": "".join(map(two, (row["nfe"] for row in records))), "right": right})
     found.sort(key=lambda one: [str(value) for value in one.values()])
-    FILE.write_bytes(gzip.compress(json.dumps(found, separators=(",", ":")).encode(), mtime=0))
+    (DATA / f"{study}.json.gz").write_bytes(gzip.compress(json.dumps(found, separators=(",", ":")).encode(), mtime=0))
 
 
 if __name__ == "__main__":
-    write(sys.argv[1])
+    write(*sys.argv[1:])
