@@ -1,9 +1,10 @@
-"""Does a prior help as far as it is right? A warm start beside a cold start on the same questions, by where the proposal's first mistake
-stands:
+"""Does a prior help as far as it is right? A warm start beside a cold start on the same questions, by where the
+proposal's first mistake stands:
 
     python examples/first_mistake.py COLD_RUN_FOLDER WARM_RUN_FOLDER …
 
-For tasks with a truth of every token (the labs). `kept`: how many of the proposal's first tokens stood there in the end, never revoked.
+For tasks with a truth of every token (the labs). kept: how many of the proposal's first tokens stood there in the end,
+never revoked.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from statistics import fmean
 from typing import Any
 
 BINS = (0, 1, 16, 32, 48, 64, 96)  # first tokens of the bins of right tokens before the first mistake
+HEAD = "  first mistake at     n  right   kept  NFE cold   warm  % cold   warm"
+LINE = "{:>18} {:>5} {:>6.1f} {:>6.1f} {:>9.1f} {:>6.1f} {:>7.1f} {:>6.1f}"
 
 
 def records(folder: Path) -> dict[str, dict[str, Any]]:
@@ -42,7 +45,8 @@ def kept(record: dict[str, Any]) -> int:
 
 
 def rows(cold: dict[str, dict[str, Any]], warm: dict[str, dict[str, Any]], filter_: str) -> Iterator[list[Any]]:
-    """Bin, questions, mean right tokens of the proposal, tokens kept, forwards and accuracy in percent, cold and warm."""
+    """Bin, questions, mean right tokens of the proposal, tokens kept, forwards and accuracy in percent, cold and
+    warm."""
     bins: dict[str, list[str]] = {}
     for i in sorted(cold.keys() & warm.keys(), key=lambda i: warm[i]["proposal"]["right_tokens"]):
         bins.setdefault(where(warm[i]), []).append(i)
@@ -71,6 +75,6 @@ if __name__ == "__main__":
         if not all((r["proposal"] or {}).get("right_tokens") is not None for r in found.values()):
             parser.error(f"{folder}: its proposals have no truth of every token; give a warm start on one of the labs.")
         print(f"\n{folder}")
-        print(f"{'first mistake at':>18} {'n':>5} {'right':>6} {'kept':>6} {'NFE cold':>9} {'warm':>6} {'% cold':>7} {'warm':>6}")
-        for name, n, *numbers in rows(base, found, options.filter):
-            print(f"{name:>18} {n:>5} " + " ".join(f"{v:>{w}.1f}" for v, w in zip(numbers, (6, 6, 9, 6, 7, 6), strict=True)))
+        print(HEAD)
+        for name, *numbers in rows(base, found, options.filter):
+            print(LINE.format(name, *numbers))

@@ -63,3 +63,47 @@ def test_the_script_prints_and_draws(outputs, tmp_path):
     (tmp_path / "nothing").mkdir()
     done = run(tmp_path / "nothing")
     assert done.returncode == 2 and "holds no finished run" in done.stderr and "Traceback" not in done.stderr
+
+
+def loaded(name: str):
+    spec = importlib.util.spec_from_file_location(name, SCRIPT.with_name(f"{name}.py"))
+    example = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+    return example
+
+
+def record(right, written, nfe, correct, kept=0):
+    tokens = 8
+    return {
+        "proposal": {"right_tokens": right, "written": written},
+        "source": ["injected"] * kept + ["decoded"] * (tokens - kept),
+        "commit_iteration": [-1] * kept + [0] * (tokens - kept),
+        "nfe": nfe,
+        "correct": {"strict": correct, "flexible": True},
+    }
+
+
+def test_questions_are_told_apart_by_where_the_first_mistake_stands():
+    """A whole right proposal has its end right too; one that is only cut short has not."""
+    example = loaded("first_mistake")
+    warm = {"a": record(0, 9, 8, False), "b": record(17, 30, 4, True, kept=3), "c": record(30, 30, 4, False, kept=5)}
+    warm |= {"d": record(31, 30, 1, True, kept=8), "e": record(120, 140, 2, True, kept=7)}
+    revoked = record(18, 40, 6, True, kept=4)
+    revoked["commit_iteration"][1] = 2
+    warm["f"] = revoked
+    cold = {i: record(0, 0, 10, i != "c") for i in warm}
+    found = {name: rest for name, *rest in example.rows(cold, warm, "strict")}
+    assert list(found) == ["0", "16 to 31", "96 and more", "none"]
+    assert found["0"] == [1, 0, 0, 10, 8, 100, 0]
+    n, right, kept, *rest = found["16 to 31"]
+    assert (n, right, kept) == (3, (17 + 30 + 18) / 3, (3 + 5 + 1) / 3)
+    assert rest == [10, pytest.approx(14 / 3), pytest.approx(200 / 3), pytest.approx(200 / 3)]
+    assert found["none"] == [1, 31, 8, 10, 1, 100, 100]
+
+
+def test_the_first_mistakes_of_a_run(outputs, tmp_path):
+    example = loaded("first_mistake")
+    _, folder = run_overrides(["init=verified", "proposer=lab_weak", "task.limit=4", f"outputs={outputs}", "tau=0.7"])
+    (cold,) = outputs.glob("lab-mask-*")
+    found = list(example.rows(example.records(cold), example.records(folder), "flexible"))
+    assert sum(row[1] for row in found) == 4

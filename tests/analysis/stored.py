@@ -76,9 +76,7 @@ def the(
 ) -> Run:
     wanted = (method, proposer, tau, block, length, split)
     (found,) = [
-        run
-        for run in runs(study)
-        if (run.method, run.proposer, run.tau, run.block, run.length, run.split) == wanted
+        run for run in runs(study) if (run.method, run.proposer, run.tau, run.block, run.length, run.split) == wanted
     ]
     return found
 
