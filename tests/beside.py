@@ -7,3 +7,13 @@ BESIDE = {
     "evidence=edlm": ["guide=self", "unmask.temperature=1"],
     **{f"evidence={name}": _PASSES for name in ("flashdlm", "flashdlm_topk", "flashdlm_relative", "apd")},
 }
+# Published numbers of forwards are many for a canvas of ten or twelve; slow tests keep them.
+FEWER = {
+    "ancestral": ["unmask.steps=8"],
+    "dream": ["unmask.steps=8"],
+    "remdm": ["remask.steps=8"],
+    "tolerator": ["remask.rounds=6"],
+    "t2m": ["remask.after=6"],
+    "t2m_readme": ["remask.after=6"],
+    "t2m_paper": ["remask.after=6"],
+}

@@ -22,9 +22,7 @@ COMMANDS = {
 }
 
 
-@pytest.mark.parametrize(
-    "name", [n if n in ("study", "method", "front") else pytest.param(n, marks=pytest.mark.slow) for n in COMMANDS]
-)
+@pytest.mark.parametrize("name", [n if n == "study" else pytest.param(n, marks=pytest.mark.slow) for n in COMMANDS])
 def test_a_name_that_is_too_long_is_one_sentence(name, quiet_home):
     module, *words = COMMANDS[name]
     done = subprocess.run([sys.executable, "-m", module, *words], capture_output=True, text=True, timeout=300)

@@ -88,7 +88,7 @@ def test_runs_without_a_forward_are_drawn_without_a_warning(run, tmp_path):
     assert picture.stat().st_size > 10_000
 
 
-@pytest.mark.parametrize("groups", [2, 5, 14])
+@pytest.mark.parametrize("groups", [2, 5, pytest.param(14, marks=pytest.mark.slow)])
 def test_the_picture_has_every_set_of_questions_or_says_which(run, tmp_path, groups):
     for i in range(groups):
         run(f"cold-{i}", n=20 + i, correct=10, questions_sha256=f"{i}" * 64)

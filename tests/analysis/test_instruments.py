@@ -94,6 +94,7 @@ def error(pairs: list[tuple[float, bool]]) -> float:
     return sum(abs(sum(p for p, _ in one) - sum(r for _, r in one)) for one in bins) / len(pairs)
 
 
+@pytest.mark.slow
 def test_tokens_are_held_against_their_own_truth(runs):
     for point in collect(runs)[0]:
         pieces = json.loads((point.folder / "tokens.json").read_text(encoding="utf-8"))

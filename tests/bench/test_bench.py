@@ -139,7 +139,7 @@ def test_every_part_is_there(measured):
 
 
 @pytest.mark.parametrize("cache", OURS)
-@pytest.mark.parametrize("logits", ["aligned", "shifted"])
+@pytest.mark.parametrize("logits", [pytest.param("aligned", marks=pytest.mark.slow), "shifted"])
 def test_float64_agreement_with_the_plain_decoder(measured, cache, logits):
     """Every cache of the loop that the published code has too."""
     (row,) = (row for row in measured[0]["exact"] if (row["cache"], row["logits"]) == (cache, logits))

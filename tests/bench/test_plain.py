@@ -83,8 +83,14 @@ def by_freezing(backbone: Backbone, prompt: tuple[int, ...], rule: Rule, cache: 
     return answer
 
 
-@pytest.mark.parametrize("logits", ["aligned", "shifted"])
-@pytest.mark.parametrize("cache", ["prefix", "dual"])
+@pytest.mark.parametrize(
+    ("cache", "logits"),
+    [
+        ("prefix", "shifted"),
+        ("dual", "aligned"),
+        *(pytest.param(*two, marks=pytest.mark.slow) for two in (("prefix", "aligned"), ("dual", "shifted"))),
+    ],
+)
 def test_caches_hold_keys_and_values_fixed(cache, logits):
     lengths = set()
     for seed, rule, prompt in itertools.product(range(6), RULES, PROMPTS):

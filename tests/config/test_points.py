@@ -86,7 +86,7 @@ def _resolved(cfg):
         return explain(error)
 
 
-@pytest.mark.parametrize("backwards", [False, True])
+@pytest.mark.parametrize("backwards", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_a_point_among_others_is_what_it_is_alone(backwards, load):
     points = Points(load)
     for words in [*reversed(WORDS)] if backwards else [*WORDS, *WORDS]:

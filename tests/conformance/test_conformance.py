@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from tests.beside import BESIDE
+from tests.beside import BESIDE, FEWER
 from warmexp.check_method.__main__ import compositions, main
 from warmexp.check_method.suite import conform
 from warmexp.config.keys import options
@@ -15,16 +15,6 @@ from warmexp.decode.strategy import BASES
 from warmexp.methods.unmask.threshold import Threshold
 
 METHODS = [(group, option) for group in BASES for option in options(group)]
-# Published numbers of forwards are many for a canvas of twelve; slow tests keep them.
-FEWER = {
-    "ancestral": ["unmask.steps=8"],
-    "dream": ["unmask.steps=8"],
-    "remdm": ["remask.steps=8"],
-    "tolerator": ["remask.rounds=6"],
-    "t2m": ["remask.after=6"],
-    "t2m_readme": ["remask.after=6"],
-    "t2m_paper": ["remask.after=6"],
-}
 
 
 def words(group: str, option: str, more: list[str] | None = None) -> list[str]:

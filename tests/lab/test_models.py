@@ -93,6 +93,7 @@ def test_the_long_lab_is_answered_in_the_papers_regime(tmp_path):
     assert 2 * sum(row["nfe"] for row in found) < sum(row["response_tokens"] for row in found)
 
 
+@pytest.mark.slow
 def test_the_block_causal_sibling_answers_and_keeps_its_blocks_exactly(tmp_path):
     words = ["backbone=lab_block", "task.limit=24", "tau=0.9"]
     plain, kept = (records(tmp_path, *words, cache) for cache in ("cache=none", "cache=exact"))

@@ -46,7 +46,7 @@ def kept(case, cache, model=None, canvas=False, **changes):
     return decode(model or case.backbone(), list(case.questions), s, case.seed)
 
 
-@some(50)
+@some(20)
 @given(case=PROBLEMS, pair=CACHES, canvas=st.booleans())
 def test_as_they_are_described(case, pair, canvas):
     cache, rule = pair

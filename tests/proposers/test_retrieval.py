@@ -120,7 +120,9 @@ def test_a_jsonl_task_gives_the_training_file_that_it_names(tmp_path):
         planned([*words, f"task.training_path={tmp_path}/missing.jsonl"])
 
 
-@pytest.mark.parametrize("remask", ["joint_threshold", "t2m", "tolerator"])
+@pytest.mark.parametrize(
+    "remask", ["t2m", *(pytest.param(name, marks=pytest.mark.slow) for name in ("joint_threshold", "tolerator"))]
+)
 def test_a_retrieved_draft_stands_whole_and_is_revised(remask, tmp_path):
     words = [
         "proposer=retrieval",

@@ -24,6 +24,7 @@ def copied(lab_study, tmp_path):
     return shutil.copytree(lab_study, tmp_path / "runs")
 
 
+@pytest.mark.slow
 def test_every_run_is_told_as_its_records_say(lab_study, tmp_path):
     data = unpacked(report(lab_study, tmp_path / "new" / "report.html"))
     core = data["core"]

@@ -57,7 +57,7 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("kind", DAMAGE)
-@pytest.mark.parametrize("at", [1, 3])
+@pytest.mark.parametrize("at", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_a_damaged_record_is_named_and_the_remedy_keeps_the_others(begun, kind, at):
     damage, why = DAMAGE[kind]
     before = lines(begun.folder)

@@ -21,7 +21,7 @@ from warmexp.models.backbone import Backbone
 from warmexp.models.plain import PlainBackbone
 from warmexp.models.transformer import ModelConfig, Transformer
 
-VOCABULARY, CANVAS, BLOCK, QUESTIONS = 24, 12, 4, 4
+VOCABULARY, CANVAS, BLOCK, QUESTIONS = 24, 12, 4, 3
 END = 0
 MASK = VOCABULARY - 1
 

@@ -141,7 +141,9 @@ def asked(seed: int, canvas: int) -> list[Question]:
     return made
 
 
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize(
+    "name", [rule if k % 2 == 0 else pytest.param(rule, marks=pytest.mark.slow) for k, rule in enumerate(RULES)]
+)
 def test_the_rule_as_it_is_described(name):
     """Cold, half warm and from a whole draft; in two blocks and in one."""
     unmask, remask, commit, rule, told = RULES[name]

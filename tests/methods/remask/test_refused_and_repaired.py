@@ -59,9 +59,7 @@ def right(tmp_path_factory):
     return found
 
 
-@pytest.mark.parametrize(
-    "words", [pytest.param(w, marks=pytest.mark.slow if i > 1 else ()) for i, w in enumerate(REPAIRS)]
-)
+@pytest.mark.parametrize("words", [pytest.param(w, marks=pytest.mark.slow if i else ()) for i, w in enumerate(REPAIRS)])
 def test_injected_tokens_of_a_poor_draft_are_repaired(words, right):
     rho = REPAIRS[words]
     assert right(words, rho) > right("remask=none", rho)

@@ -108,7 +108,7 @@ def test_a_space_without_the_baseline_says_so_and_a_selector_is_followed(quiet_h
 
 @pytest.mark.parametrize(
     "sampler",
-    ["tpe", "qmc", *(pytest.param(name, marks=pytest.mark.slow) for name in ("gp", "nsgaii", "qmc", "random"))],
+    ["tpe", *(pytest.param(name, marks=pytest.mark.slow) for name in ("gp", "nsgaii", "qmc", "random"))],
 )
 def test_a_search_that_is_cut_in_two_draws_what_it_would_have_drawn(sampler, quiet_home, monkeypatch):
     """The jobs are not decoded: this is about the values."""
