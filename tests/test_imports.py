@@ -23,7 +23,7 @@ ORDER = [
     ["tracking"],
     ["studies"],
     ["api"],
-    ["front", "calibrate", "frequencies", "check_method", "harness", "bench"],
+    ["front", "calibrate", "frequencies", "train_policy", "check_method", "harness", "bench"],
     ["__main__"],
 ]
 LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}

@@ -11,7 +11,7 @@ from warmexp.errors import closest
 
 _CLOSED = {"[": "]", "{": "}", "(": ")"}
 # Words that are programs of their own.
-_PROGRAMS = ("front", "runs", "calibrate", "frequencies", "check_method", "bench", "harness")
+_PROGRAMS = ("front", "runs", "calibrate", "frequencies", "train_policy", "check_method", "bench", "harness")
 
 
 def remedy(word: str, words: Sequence[str]) -> str:

@@ -1,0 +1,1 @@
+"""Training of the unmasking policy that the lab ships."""
