@@ -281,3 +281,14 @@ def test_a_server_of_ones_own_is_known_as_wandb_login_has_kept_it(quiet_home, mo
     assert key_in_netrc(server()) == "netrcnetrcnetrc"
     monkeypatch.setenv("WANDB_BASE_URL", "http://localhost:1")
     assert server() == "http://localhost:1"
+
+
+def test_a_variable_counts_from_the_moment_it_is_set_until_it_is_gone(monkeypatch):
+    text = "of a first-value-123 and a second-value-123"
+    assert clean_text(text) == text
+    monkeypatch.setenv("MY_API_KEY", "first-value-123")
+    assert clean_text(text) == f"of a {REMOVED} and a second-value-123"
+    monkeypatch.setenv("MY_API_KEY", "second-value-123")
+    assert clean_text(text) == f"of a first-value-123 and a {REMOVED}"
+    monkeypatch.delenv("MY_API_KEY")
+    assert clean_text(text) == text

@@ -6,11 +6,13 @@ import os
 import shutil
 
 import pytest
+import yaml
 from omegaconf import OmegaConf
+from omegaconf._utils import get_yaml_loader
 
 from warmexp.analysis.points import collect, load_point
 from warmexp.front.__main__ import main
-from warmexp.stored_config import read_config
+from warmexp.stored_config import read_config, read_yaml
 from warmexp.tracking import backfill
 
 BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
@@ -106,3 +108,40 @@ def test_what_is_no_file_is_left_out(run, kind):
         file.symlink_to("/dev/zero" if kind == "zero" else "config.yaml")
     points, left_out = collect(run.parent)
     assert not points and len(left_out) == 1 and str(run) in left_out[0]
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["1", "-1_0", "0x1f", "010", "0o7", "1:30", "1e-05", "1e5", ".5", ".inf", "-.inf", "~", "null", "Null", "yes", "on", "TRUE",
+     "2024-01-02", "'1'", '"a\\nb"', "|\n  1\n", "x: y", "[1, {b: [c, ~]}]", "{}", "[]", "!!str 1", "! 1", "''", "a b"],
+)  # fmt: skip
+def test_a_word_is_read_as_omegaconf_reads_it(tmp_path, word):
+    text = f"a:\n  {word}\n" if ": " in word and not word.startswith("[") else f"a: {word}\n"
+    text += "'': last\n3: number\nx: 1\nx: 2\n"
+    (tmp_path / "config.yaml").write_text(text)
+    found = read_yaml(tmp_path / "config.yaml")
+    expected = yaml.load(
+        text,
+        Loader=type(
+            "Late", (get_yaml_loader(), yaml.SafeLoader), {"construct_mapping": yaml.SafeLoader.construct_mapping}
+        ),
+    )
+    assert repr(found) == repr(expected)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: !!python/name:os.system",
+        "a: !x 1",
+        "a: !x [1]",
+        "a: !!set {b}",
+        "a: 1\n---\nb: 2\n",
+        "a: =\n",
+        "<<: {a: 1}\n",
+    ],
+)
+def test_what_no_run_writes_is_refused(tmp_path, text):
+    (tmp_path / "config.yaml").write_text(text)
+    with pytest.raises(ValueError, match=r"which no run writes|several documents"):
+        read_yaml(tmp_path / "config.yaml")

@@ -44,7 +44,7 @@ def show(*texts: object, file: IO[str] | None = None, end: str = "\n") -> None:
 
 def _show(texts: tuple[object, ...], file: IO[str] | None, end: str = "\n") -> None:
     with written(file) as stream:
-        stream.write("".join(visible(clean_text(str(text))) + end for text in texts))
+        stream.write(visible(clean_text("".join(f"{text}{end}" for text in texts))))
 
 
 def complain(*texts: object) -> None:

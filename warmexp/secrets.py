@@ -175,11 +175,12 @@ def _unpacked(block: str) -> str:
 
 
 def _secret_key(key: Any, value: Any) -> bool:
-    return (
-        isinstance(value, (str, dict, list, tuple))
-        and bool(_SECRET_KEY.search(str(key)))
-        and not _HARMLESS_KEY.search(str(key))
-    )
+    return isinstance(value, (str, dict, list, tuple)) and _says_secret(str(key))
+
+
+@lru_cache(maxsize=4096)
+def _says_secret(key: str) -> bool:
+    return bool(_SECRET_KEY.search(key)) and not _HARMLESS_KEY.search(key)
 
 
 def _clean(text: str, known: frozenset[str]) -> str:
@@ -226,9 +227,23 @@ def _worth_trying(text: str) -> list[re.Pattern[str]]:
 
 def _known() -> frozenset[str]:
     """What the environment and netrc hold."""
-    named = ((name, value) for name, value in os.environ.items() if len(value) >= _SHORTEST)
-    found = [v for name, v in named if _SECRET_VARIABLE.search(name) and name not in _NO_SECRET_VARIABLE]
-    return _values(tuple(found), tuple(_netrc_stamps()))
+    return _values(_in_environment(), tuple(_netrc_stamps()))
+
+
+_looked: tuple[dict, tuple[str, ...]] = ({}, ())  # the environment when it was last looked at, and what it holds
+
+
+def _in_environment() -> tuple[str, ...]:
+    """Every text that is written asks, and the environment hardly ever changes: where it is as it was, comparing it as
+    Python keeps it (bytes on POSIX) takes a hundredth of looking at each name."""
+    global _looked
+    now = getattr(os.environ, "_data", None)
+    kept, values = _looked
+    if now is None or now != kept:
+        named = ((name, value) for name, value in os.environ.items() if len(value) >= _SHORTEST)
+        values = tuple(v for name, v in named if _SECRET_VARIABLE.search(name) and name not in _NO_SECRET_VARIABLE)
+        _looked = (dict(now or {}), values)
+    return values
 
 
 @lru_cache(maxsize=8)

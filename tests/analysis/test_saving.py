@@ -118,3 +118,13 @@ def test_coverage(n, accuracies, costs, copy):
     too_high, too_low, gain, _ = missed(accuracies, costs, 4, n, 400, copy)
     most = 0.025 + 3 * (0.025 * 0.975 / 400) ** 0.5
     assert too_high <= most and too_low <= most and gain <= 2 * most
+
+
+def test_without_one_setting_is_what_the_others_alone_say():
+    """Settings off the hull, on it, twice on a corner of it."""
+    x, accuracy = [4.0, 6.0, 9.0, 8.0, 6.0, 5.0, 4.5, 7.0, 2.0], [0.6, 0.8, 0.82, 0.8, 0.8, 0.7, 0.6, 0.81, 0.9]
+    base = list(range(7))
+    found = exact(x, accuracy, base)
+    for run in range(len(x)):
+        alone = [exact(x, accuracy, [i for i in base if i != left_out])[run].saved for left_out in base]
+        assert found[run].without == pytest.approx((min(alone), max(alone)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
+import yaml
 from hydra import compose, initialize_config_dir
 from hydra._internal import config_loader_impl, defaults_list, hydra
 from hydra._internal.defaults_list import create_defaults_list
@@ -12,7 +13,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
 from warmexp.config import allowed, remembered
-from warmexp.config.keys import conf_dir, options
+from warmexp.config.keys import conf_dir, options, sweeps_dir
 from warmexp.studies.named import register
 
 WORDS = [
@@ -190,3 +191,19 @@ def test_what_is_given_out_is_nobody_elses():
         third = compose("config", ["init=mask", "tau=0.5"])
     for one in (second, third):
         assert one.length.canvas_length != 3 and "foreign" not in one.unmask
+
+
+def test_files_are_read_as_omegaconf_reads_them(tmp_path):
+    loader = remembered.yaml_loader()
+    assert loader is remembered.yaml_loader() and issubclass(loader, yaml.SafeLoader)
+    files = [*conf_dir().rglob("*.yaml"), *sweeps_dir().glob("*.yaml")]
+    odd = "a: 1e-05\nb: 2024-01-02\nc: 1_0\nd: [on, ~, 1:30]\ne: &x {f: !!str 1}\ng: *x\n"
+    for text in [odd, *(file.read_text(encoding="utf-8") for file in files)]:
+        assert repr(yaml.load(text, Loader=loader)) == repr(yaml.load(text, Loader=remembered._get_yaml_loader()))
+    for text, why in (
+        ("a: 1\na: 2\n", "duplicate key a"),
+        ("a: [1\nb: 2", "line 2"),
+        ("a: !!python/name:os.system", "tag"),
+    ):
+        with pytest.raises(yaml.YAMLError, match=why):
+            yaml.load(text, Loader=loader)

@@ -12,6 +12,8 @@ import numpy as np
 
 def jsonable(value: Any) -> Any:
     """The same value in dicts, lists, strings and finite numbers; what is not finite becomes None."""
+    if value is None or type(value) in (str, int, bool):  # most of what there is
+        return value
     if is_dataclass(value):
         return {field.name: jsonable(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, dict):

@@ -151,10 +151,7 @@ def savings(
     wanted = range(len(cost)) if runs is None else runs
     b = np.array(base)
     at, bounds = _equal_accuracy(cost[b], accuracy[b], accuracy)
-    rest = [np.delete(b, i) for i in range(len(b))] if len(b) > 1 else []
-    left_out = (
-        np.array([_equal_accuracy(cost[some], accuracy[some], accuracy)[0] for some in rest]) - cost if rest else None
-    )
+    left_out = _left_out(cost[b], accuracy[b], accuracy, at) - cost if len(b) > 1 else None
     found = []
     for i in wanted:
         leads, saved = _leads(i, b, cost, accuracy, covariance, n), float(at[i] - cost[i])
@@ -182,6 +179,18 @@ def _equal_accuracy(x: np.ndarray, accuracy: np.ndarray, wanted: np.ndarray) -> 
     hx, ha = hull(x, accuracy)
     bounds = ["at_least" if a > ha[-1] else "at_most" if a < ha[0] else None for a in wanted]
     return np.interp(wanted, ha, hx), bounds
+
+
+def _left_out(x: np.ndarray, accuracy: np.ndarray, wanted: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """The baseline's x at the wanted accuracies without each of its runs, [m, k]. Without one that is no corner of the
+    hull it is what it was, `at`."""
+    corners = set(zip(*(values.tolist() for values in hull(x, accuracy)), strict=True))
+    return np.array(
+        [
+            _equal_accuracy(np.delete(x, i), np.delete(accuracy, i), wanted)[0] if point in corners else at
+            for i, point in enumerate(zip(x.tolist(), accuracy.tolist(), strict=True))
+        ]
+    )
 
 
 def _gained(

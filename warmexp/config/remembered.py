@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import hydra._internal.config_loader_impl as hydra_loader
 import hydra._internal.defaults_list as hydra_defaults
 import omegaconf._utils as omegaconf_utils
 import omegaconf.base as omegaconf_base
+import yaml
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import CachingConfigRepository
 from hydra._internal.defaults_list import DefaultsList, Overrides
@@ -31,6 +32,7 @@ from omegaconf import DictConfig
 KEPT = 8  # search paths; each has its own options
 _create_defaults_list = hydra_loader.create_defaults_list
 _create_interpolation_map = hydra_defaults._create_interpolation_map
+_get_yaml_loader = omegaconf_utils.get_yaml_loader
 
 
 class Repository(CachingConfigRepository):
@@ -172,9 +174,27 @@ def interpolation_map(overrides: Overrides, defaults: list[Any], self_added: boo
     return None
 
 
+@cache
+def yaml_loader() -> type:
+    """OmegaConf's own loader, made once, with libyaml's parser below it where PyYAML was built with it: reading the
+    files of one composition is several times faster."""
+    plain = _get_yaml_loader()
+    if not yaml.__with_libyaml__:
+        return plain
+
+    class Loader(yaml.cyaml.CParser, plain):
+        def __init__(self, stream: Any) -> None:
+            yaml.cyaml.CParser.__init__(self, stream)
+            yaml.constructor.SafeConstructor.__init__(self)
+            yaml.resolver.Resolver.__init__(self)
+
+    return Loader
+
+
 def install() -> None:
     """Hydra's loader takes its lists of defaults from here, and OmegaConf parses a text with `${…}` once, whose tree it
     only reads. Calling it again changes nothing."""
+    omegaconf_utils.get_yaml_loader = yaml_loader
     hydra_loader.create_defaults_list = defaults_list
     hydra_defaults._create_interpolation_map = interpolation_map
     for module in (omegaconf_base, omegaconf_utils):

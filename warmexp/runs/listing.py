@@ -37,12 +37,15 @@ def table(runs: Sequence[Run], more: Sequence[str] = ()) -> None:
     cells = {key: [_head(key), *(_cell(run, key) for run in runs)] for key in columns}
     width = shutil.get_terminal_size((0, 0)).columns if sys.stdout.isatty() else 0
     shown = _fitting(cells, more, width)
+    widths = {key: max(map(len, cells[key])) for key in shown}
+    lines = []
     for row in range(len(runs) + 1):
-        parts = []
-        for key in shown:
-            widest = max(map(len, cells[key]))
-            parts.append(cells[key][row].ljust(widest) if key in ("run", "status") else cells[key][row].rjust(widest))
-        show("  ".join(parts).rstrip())
+        parts = [
+            cells[key][row].ljust(widest) if key in ("run", "status") else cells[key][row].rjust(widest)
+            for key, widest in widths.items()
+        ]
+        lines.append("  ".join(parts).rstrip())
+    show(*lines)
     dropped = [_head(key) for key in columns if key not in shown]
     if dropped:
         show(f"not shown, the terminal is narrow: {', '.join(dropped)}")
