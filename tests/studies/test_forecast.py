@@ -163,3 +163,26 @@ def test_weights_in_fewer_bits_need_less_once_they_are_loaded(planned, monkeypat
     status, _, wrong = planned("backbone=llada_moe", "task=gsm8k", "backbone.quantization=int8")
     assert status == 2 and wrong.count("\n") == 1 and "LLaDA-MoE has the weights of its experts in one tensor" in wrong
     assert "choose backbone.quantization=none" in wrong
+
+
+@pytest.mark.parametrize(
+    ("words", "missing"),
+    [
+        (["proposer=openai"], "proposer.base_url and proposer.model must be given"),
+        (["proposer=openai", "proposer.model=m", "proposer.base_url=gpu-node:8000"], "is no address of a server"),
+        (["proposer=file"], "proposer.path must be given"),
+        (["proposer=none"], "init=token_inject needs a proposal"),
+        (["unmask=topk", "tau=0.9"], "tau=0.9 is read by"),
+    ],
+)
+def test_an_author_that_was_not_told_enough_is_missing(planned, monkeypatch, words, missing):
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    status, said, wrong = planned("init=token_inject", "task=gsm8k", *words)
+    assert status == 2 and missing in wrong and "task.dataset=openai/gsm8k" in wrong, wrong
+    assert "to be downloaded: proposer" not in said
+
+
+def test_an_author_behind_a_server_is_named_and_not_asked(planned):
+    words = ["proposer=openai", "proposer.model=m", "proposer.base_url=http://127.0.0.1:9/v1"]
+    status, said, _ = planned("init=token_inject", *words)
+    assert status == 0 and "on a server, which is not asked now: proposer.base_url=http://127.0.0.1:9/v1" in said

@@ -90,6 +90,8 @@ def _tidy(message: str) -> str:
     for option, choices in {"--cfg": "job, hydra or all", "--package": "a part of the configuration"}.items():
         if message.startswith(option) and "expected one argument" in message:
             return f"{option} takes {choices}, such as {option} {'job' if option == '--cfg' else 'init'}"
+    if alone := re.fullmatch(r"([^ :]+): ignored explicit argument ('.*')", message):
+        return f"{alone[1]} takes no value, and {alone[2]} was given"
     return message
 
 

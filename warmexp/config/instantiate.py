@@ -59,7 +59,8 @@ def build(group: str, node: DictConfig | dict) -> Any:
             )
     missing = [f.name for f in dataclasses.fields(cls) if _required(f) and values.get(f.name) is None]
     if missing:
-        raise UserError(f"{group}.{missing[0]} must be given: {group}.{missing[0]}=…")
+        keys = [f"{group}.{name}" for name in missing]
+        raise UserError(f"{' and '.join(keys)} must be given: {' '.join(f'{key}=…' for key in keys)}")
     try:
         typed = _typed(cls, values)
     except (ValidationError, ConfigKeyError, OmegaConfBaseException) as error:

@@ -130,39 +130,8 @@ def plan(
     Raises:
         UserError: one sentence that names the key, the value and the remedy.
     """
-    choices = {group: str(choices.get(group) or "none") for group in GROUPS}
-    choices |= {group: _listed(cfg.get(group)) for group in LISTS}
-    warnings: list[str] = []
-    _check_keys(cfg)
-    for complaint in _unread(cfg, choices):
-        if not multirun:
-            raise UserError(complaint)
-        warnings.append(complaint)
-    config = resolved(cfg)
-    config.pop("hydra", None)
-    built = parts(config, GROUPS)
-    told = {group: (group, repr(config[group])) for group in ("backbone", "proposer", "task")}
-    for group in ("backbone", "task"):
-        built[group] = once(told[group], partial(built.get, group))
-    strategies = Strategies(**{name: built[name] for name in METHODS})
-    vacuous = _check_methods(built, choices)
-    if vacuous:
-        if not multirun:
-            raise UserError(vacuous)
-        warnings.append(vacuous)
-        choices["remask"] = "none"
-        from warmexp.methods.remask.none import NoRemask
-
-        strategies = dataclasses.replace(strategies, remask=NoRemask())
-    devices = available_devices(cfg.device)
-    check_engine(built["backbone"].quantization, cfg.engine)
-    if cfg.engine == "graphs":
-        check_graphs(devices[0])
-        if not strategies.cache.keeps:
-            warnings.append(
-                f"engine=graphs records forwards beside a cache and cache={choices['cache']} keeps nothing: it"
-                " changes nothing here."
-            )
+    choices, warnings, config, built, strategies, devices = _alone(cfg, choices, multirun, once)
+    told = _told(config)
     backbone, task = built["backbone"], built["task"]
     if not strategies.init.reads_proposal:
         choices["proposer"] = "none"
@@ -221,6 +190,67 @@ def plan(
         identity=identity,
         warnings=warnings,
     )
+
+
+def check(cfg: DictConfig, choices: dict[str, str], multirun: bool = False, backbone: bool = True) -> None:
+    """Refuse a composed configuration that no run can be made of, as far as it can be seen without models and
+    questions: nothing is downloaded.
+
+    backbone: whether it is here, so that its config.json can be looked at.
+    Raises:
+        UserError: as `plan`.
+    """
+    _alone(cfg, choices, multirun, lambda key, make: make(), backbone)
+
+
+_Alone = tuple[dict[str, str], list[str], dict[str, Any], dict[str, Any], Strategies, tuple[str, ...]]
+
+
+def _told(config: dict[str, Any]) -> dict[str, Hashable]:
+    return {group: (group, repr(config[group])) for group in ("backbone", "proposer", "task")}
+
+
+def _alone(
+    cfg: DictConfig,
+    choices: dict[str, str],
+    multirun: bool,
+    once: Callable[[Hashable, Callable[[], Any]], Any],
+    backbone: bool = True,
+) -> _Alone:
+    """What a configuration says by itself: the choices, warnings, its values, what they build, the methods, devices."""
+    choices = {group: str(choices.get(group) or "none") for group in GROUPS}
+    choices |= {group: _listed(cfg.get(group)) for group in LISTS}
+    warnings: list[str] = []
+    _check_keys(cfg)
+    for complaint in _unread(cfg, choices):
+        if not multirun:
+            raise UserError(complaint)
+        warnings.append(complaint)
+    config = resolved(cfg)
+    config.pop("hydra", None)
+    built, told = parts(config, GROUPS), _told(config)
+    for group in ("backbone", "task"):
+        built[group] = once(told[group], partial(built.get, group))
+    strategies = Strategies(**{name: built[name] for name in METHODS})
+    vacuous = _check_methods(built if backbone else {**built, "backbone": None}, choices)
+    if vacuous:
+        if not multirun:
+            raise UserError(vacuous)
+        warnings.append(vacuous)
+        choices["remask"] = "none"
+        from warmexp.methods.remask.none import NoRemask
+
+        strategies = dataclasses.replace(strategies, remask=NoRemask())
+    devices = available_devices(cfg.device)
+    check_engine(built["backbone"].quantization, cfg.engine)
+    if cfg.engine == "graphs":
+        check_graphs(devices[0])
+        if not strategies.cache.keeps:
+            warnings.append(
+                f"engine=graphs records forwards beside a cache and cache={choices['cache']} keeps nothing: it"
+                " changes nothing here."
+            )
+    return choices, warnings, config, built, strategies, devices
 
 
 def _bound(proposer: Proposer, backbone: Checkpoint, canvas_length: int, task: Task) -> tuple[Proposer, dict[str, Any]]:

@@ -11,7 +11,7 @@ from hydra.core.override_parser.types import Override, OverrideType, QuotedStrin
 from hydra.errors import HydraException
 
 from warmexp.config.flags import apart, check_flags
-from warmexp.config.keys import GROUPS, LISTS, PLAIN, SHARED, TOP, sweeps_dir
+from warmexp.config.keys import GROUPS, LISTS, PLAIN, SHARED, TOP, options, sweeps_dir
 from warmexp.config.messages import OPTUNA
 from warmexp.config.quoting import check_unquoted
 from warmexp.config.remedies import remedy
@@ -36,6 +36,9 @@ def check_words(words: Sequence[str]) -> None:
     overrides = [] if {"--shell-completion", "-sc"} & set(words) else _overrides(words)
     for override in overrides:
         group = override.key_or_group
+        if override.type == OverrideType.DEL and group in (*GROUPS, "study"):
+            others = f": {group}=none is a choice as any other" if "none" in options(group) else ""
+            raise UserError(f"{override.input_line} is refused: a run always has {group}; choose one{others}.")
         if (group in GROUPS or group in ("experiment", "sweep") or "/" in group) and override.type != OverrideType.DEL:
             for value in _values(override):
                 if group in LISTS and isinstance(value, list):

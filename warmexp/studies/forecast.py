@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from warmexp.config.instantiate import parts
 from warmexp.config.keys import METHODS
+from warmexp.config.plan import check
 from warmexp.console import show
 from warmexp.decode.strategy import Strategies
 from warmexp.errors import UserError
@@ -41,6 +42,7 @@ _QUESTIONS = {"gsm8k": 1319, "gsm8k_cot": 1319, "math500": 500}
 _PEAK = {"A100": 312e12, "H100": 989e12}
 _REACHED = 0.4
 _SIZES = (24, 40, 80)  # GiB of common GPUs
+SERVER, WRONG = "proposer.base_url", "the configuration"  # kinds of needs
 
 
 @dataclass(frozen=True)
@@ -52,13 +54,13 @@ class Job:
     choices: dict[str, str]
 
 
-def forecast(jobs: Sequence[Job], outputs: Path) -> None:
-    """Print it.
+def forecast(jobs: Sequence[Job], outputs: Path, several: bool = False) -> None:
+    """Print it. several: whether it is a study, where a key that a run does not read is no mistake.
 
     Raises:
-        UserError: one sentence with everything that is missing.
+        UserError: one sentence with everything that is missing or wrong.
     """
-    found = _needs(jobs)
+    found = _needs(jobs, several)
     show(f"{len(jobs)} run{'s' if len(jobs) > 1 else ''}, into {outputs}")
     _print_needs(found)
     runs = catalogue(outputs) if outputs.is_dir() else []
@@ -86,27 +88,46 @@ def forecast(jobs: Sequence[Job], outputs: Path) -> None:
     missing = list(dict.fromkeys(need.missing.rstrip(".") for need in found if need.missing))
     if missing:
         listed = "; ".join(f"({number}) {sentence}" for number, sentence in enumerate(missing, 1))
-        raise UserError(f"{len(missing)} thing{'s are' if len(missing) > 1 else ' is'} missing: {listed}.")
+        what = "missing or wrong" if any(need.key == WRONG for need in found) else "missing"
+        raise UserError(f"{len(missing)} thing{'s are' if len(missing) > 1 else ' is'} {what}: {listed}.")
     show("nothing is missing; nothing was downloaded or run")
 
 
-def _needs(jobs: Sequence[Job]) -> list[Need]:
+def _needs(jobs: Sequence[Job], several: bool) -> list[Need]:
     found: dict[tuple[str, str], Need] = {}
     for job in jobs:
         backbone, proposer = job.cfg.backbone, job.cfg.proposer
         asked = [needs.model("backbone.path", backbone.path, backbone.get("revision"))]
-        if _methods(job).init.reads_proposal and str(proposer.get("_target_")).endswith("HFProposer"):
-            asked.append(needs.model("proposer.path", proposer.path, proposer.get("revision")))
+        if _methods(job).init.reads_proposal:
+            asked += _of_the_author(proposer)
         asked.append(needs.questions(OmegaConf.to_container(job.cfg.task, resolve=True)))
+        try:
+            check(job.cfg, job.choices, several, backbone=asked[0].here)
+        except UserError as error:
+            if str(error) not in {need.missing for need in asked}:
+                asked.append(Need(WRONG, str(error), None, False, None, str(error)))
         for need in asked:
             found.setdefault((need.key, need.name), need)
     return list(found.values())
 
 
+def _of_the_author(proposer: DictConfig) -> list[Need]:
+    """Its weights, or its server."""
+    if str(proposer.get("_target_")).endswith("HFProposer"):
+        return [needs.model("proposer.path", proposer.path, proposer.get("revision"))]
+    return [] if proposer.get("base_url") is None else [Need(SERVER, proposer.base_url, None, True)]
+
+
 def _print_needs(found: Sequence[Need]) -> None:
     for need in found:
-        if need.here:
+        if need.key == WRONG:
+            continue
+        if need.key == SERVER:
+            show(f"  on a server, which is not asked now: {need.key}={need.name}")
+        elif need.here:
             show(f"  here: {need.key}={need.name}" + (f" ({need.place})" if need.place else ""))
+        elif need.place is None and need.bytes is None:
+            show(f"  not here: {need.key}={need.name}")
         else:
             size = "of unknown size" if need.bytes is None else in_words(need.bytes)
             size = "some megabytes" if need.key == "task.dataset" else size

@@ -168,7 +168,7 @@ def forecast_of(sweeper: Sweeper, overrides: Sequence[Sequence[str]]) -> list[An
         cfg = sweeper.hydra_context.config_loader.load_sweep_config(sweeper.config, list(words))
         choices = dict(OmegaConf.to_container(cfg.hydra.runtime.choices))
         jobs.append(Asked(words, cfg, {group: str(option) for group, option in choices.items()}))
-    forecast(jobs, Path(str(sweeper.config.outputs)).expanduser())
+    forecast(jobs, Path(str(sweeper.config.outputs)).expanduser(), len(jobs) > 1)
     return []
 
 

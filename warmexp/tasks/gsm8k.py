@@ -220,10 +220,9 @@ def _rows(path: str | None, dataset: str, split: str, key: str = "task.path") ->
 
 
 def _split_file(path: str, split: str) -> Path:
-    file = Path(path).expanduser()
-    file = file / f"{split}.jsonl" if file.is_dir() else file
+    given = Path(path).expanduser()
+    file = given / f"{split}.jsonl" if given.is_dir() else given
     if not file.is_file():
-        raise UserError(
-            f"task.path={path} has no {file.name}: give GSM8K's JSONL file, or task.path=null to read it from the hub."
-        )
+        what = f"has no {file.name}" if given.is_dir() else "is no file" if given.exists() else "does not exist"
+        raise UserError(f"task.path={path} {what}: give GSM8K's JSONL file, or task.path=null to read it from the hub.")
     return file
