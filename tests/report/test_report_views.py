@@ -313,3 +313,26 @@ def test_every_axis_has_a_figure_for_every_set_of_questions(study, tmp_path):
     data = unpacked(report(study, tmp_path / "r.html", accuracy="strict"))["core"]
     assert [len(ax["figures"]) for ax in data["axes"]] == [3] * len(data["axes"])
     assert [group["name"] for group in data["groups"]] == ["100 lab questions", "64 lab questions", "40 lab questions"]
+
+
+@pytest.mark.slow
+def test_methods_fit_a_laptop_and_a_wide_axis_has_whole_numbers(opened, tmp_path):
+    """Twenty forwards are no small 2 behind a 10."""
+    for i, unmask in enumerate(("threshold", "dream", "pc_sampler", "ete_recon", "slowfast", "hierarchy")):
+        choices = {
+            "unmask": unmask,
+            "schedule": "canvas",
+            "watch": "temporal_vote",
+            "length": "eos_stop",
+            "feed": "soft",
+        }
+        for tau in (0.7, 0.9):
+            keys = {"settings": {"choices": choices | {"ensemble": "votes_of_several"}}, "tau": tau}
+            write_run(tmp_path / f"{unmask}-{tau}", nfe=2 + 9 * i + tau, correct=60 + i, **keys)
+    report(tmp_path, tmp_path / "report.html")
+    page = opened(tmp_path / "report.html", viewport=WIDE)
+    page.wait_for_function(f"() => {MARKS} === 12")
+    shown = [float(text.replace(",", "")) for text in page.locator("#front-plot .xtick text").all_text_contents()]
+    assert len(shown) >= 4 and shown == sorted(set(shown)) and {20, 50} & set(shown), shown
+    widths = page.evaluate("(e => [e.scrollWidth, e.clientWidth])(document.querySelector('#methods .scroller'))")
+    assert widths[0] <= widths[1], widths

@@ -263,7 +263,7 @@ def _layout(front: dict[str, Any], runs: list[dict[str, Any]]) -> dict[str, Any]
         "type": "log" if wide else "linear",
     }
     if wide:
-        x_axis |= {"dtick": "D2"}  # 1, 2, 5, 10, …
+        x_axis |= {"dtick": "D2", "tickformat": ",~r"}  # 1, 2, 5, 10, 20, …; without a format 20 is shown as a small 2
     notes = [escape(caveat, quote=False) for caveat in front["caveats"] if caveat.startswith("Pooled")]
     return {
         "template": "none",

@@ -7,8 +7,8 @@ function methodsTable() {
   const families = [...new Set(methods.map((one) => one.family))];
   const row = (one) => {
     const best = runs.get(one.best), there = onAxis(best), saved = one.saved;
-    return h("tr", {}, h("td", {}, one.label), h("td", { class: "number" }, String(one.runs.length)), h("td", { class: "number" }, String(one.on_front)),
-      h("td", {}, h("a", { href: href("run", best.run_id) }, best.shown || best.label)), h("td", { class: "number" }, fixed(there.x, digits)), h("td", { class: "number" }, fixed(100 * best.accuracy, 1)),
+    return h("tr", {}, h("td", { class: "name" }, one.label), h("td", { class: "number" }, String(one.runs.length)), h("td", { class: "number" }, String(one.on_front)),
+      h("td", { class: "name" }, h("a", { href: href("run", best.run_id) }, best.shown || best.label)), h("td", { class: "number" }, fixed(there.x, digits)), h("td", { class: "number" }, fixed(100 * best.accuracy, 1)),
       h("td", { class: "number" }, savedText(saved, digits), " ", saved ? interval(saved.ci95, digits, 1, signed) : ""), h("td", { class: "number" }, shareText(saved)));
   };
   const heads = ["method", "runs", "on the front", "best at", costName(axis()), "accuracy %", term("against all others", "saved against all others"), "%"];
