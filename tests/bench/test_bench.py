@@ -280,7 +280,13 @@ def test_the_lab_is_the_default_subject(tmp_path, capsys, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("model", "caches"), [("sdar", ["none", "exact"]), ("llada2", ["none", "exact"]), ("llada_moe", ["none", "dual"])]
+    ("model", "caches"),
+    [
+        ("sdar", ["none", "exact"]),
+        ("llada2", ["none", "exact"]),
+        ("llada_moe", ["none", "dual"]),
+        ("smdm", ["none", "dual"]),
+    ],
 )
 def test_random_weights_of_the_newer_layouts(model, caches, tmp_path):
     """Small ones here: the real size is the same command without --tiny. The plain decoder says the same tokens."""

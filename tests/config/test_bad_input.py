@@ -87,6 +87,7 @@ WRONG = {
     "task.limit=0": ["task.limit=0"],
     "task=gsm8k task.path=nowhere.jsonl": ["task.path=nowhere.jsonl"],
     "backbone=checkpoint": ["backbone.path must be given"],
+    "backbone=smdm_1b": ["backbone.path must be given", "tokenizer.json", "config.json of docs/models.md"],
     "backbone=checkpoint backbone.path=/nowhere/at/all": ["backbone.path=/nowhere/at/all", "does not exist"],
     "backbone=checkpoint backbone.path=lab:backbone backbone.dtype=int8": ["backbone.dtype=int8", "bfloat16"],
     "backbone.logits=sideways": ["backbone.logits=sideways", "aligned, shifted"],

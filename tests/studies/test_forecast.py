@@ -98,6 +98,12 @@ def test_measured_seconds(quiet_home, capsys, monkeypatch):
     assert "measured: seconds per question of finished runs" in said and "time on what those runs ran on: " in said
 
 
+def test_a_model_without_a_path_has_its_size_all_the_same(planned):
+    status, said, wrong = planned("backbone=smdm_1b", "task.limit=2")
+    assert status == 2 and wrong.count("\n") == 1 and "backbone.path must be given: backbone.path=FOLDER" in wrong
+    assert "weights 2.1 GiB (1.14 billion in bfloat16)" in said
+
+
 def test_several_mistakes_in_paths_are_all_named(planned):
     status, _, wrong = planned("backbone=checkpoint", "backbone.path=/nowhere/x", "task=jsonl", "task.path=no.jsonl")
     assert status == 2 and "2 things are missing" in wrong and "/nowhere/x" in wrong and "task.path=no.jsonl" in wrong

@@ -114,7 +114,8 @@ class Checkpoint:
     @cached_property
     def tokenizer(self) -> BackboneTokenizer:
         turns = self.template_start, self.template_turn_end
-        return BackboneTokenizer.load(self.folder, self.config, self.template, self.end_tokens or (), *turns)
+        ends, mask = self.end_tokens or (), self.layout.mask_name
+        return BackboneTokenizer.load(self.folder, self.config, self.template, ends, *turns, mask_name=mask)
 
     def check_turns(self) -> None:
         """

@@ -22,6 +22,11 @@ from warmexp.models.packaged import PREFIX, unpacked
 __all__ = ["INDEX", "fingerprint", "model_folder", "offline_if_unreachable", "read_json", "resolved_commit", "shards"]
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+# Models that are not published as a folder: what a user has to give in the place of the name.
+_LAID = {
+    "laid:smdm": "FOLDER, which holds a file of nieshen/SMDM as model.safetensors, TinyLlama's tokenizer.json, and the"
+    " config.json of docs/models.md",
+}
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -31,11 +36,13 @@ def model_folder(key: str, path: str, revision: str | None = None) -> Path:
     Args:
         key: the configuration key, for messages ("backbone.path").
         path: `lab:NAME` for a shipped model, `package:NAME` for one that another package carries (packaged.py), a
-        local folder, or a hub name `organisation/model`.
+        local folder, or a hub name `organisation/model`. `laid:NAME` stands for a folder that is yet to be given.
         revision: hub revision (a commit, branch or tag); a local folder has none.
     Raises:
         UserError: not there, no safetensors weights, a shard missing, a file that is no regular file, or not reachable.
     """
+    if path in _LAID:
+        raise UserError(f"{key} must be given: {key}={_LAID[path]}.")
     folder = _shipped(key, path) or _local(key, path)
     if folder is not None and revision is not None:
         raise UserError(

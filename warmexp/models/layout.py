@@ -6,6 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from warmexp.errors import UserError
 from warmexp.models.fields import Fields
 from warmexp.models.transformer import ModelConfig
@@ -21,6 +24,9 @@ class Layout:
     sizes: config.json -> ModelConfig's fields. tensors: names outside the blocks, ours -> theirs; block: the prefix of
     block {n}; parts: names inside a block, ours -> theirs, without `.weight` or `.bias` unless ours has it. Several of
     ours with one name of theirs are its rows, one after the other; {e} in theirs are experts, which ours has in one.
+    grouped: those rows are in groups instead, for each key head the queries that look at it, its key and its value.
+    head_lacks: how many of the embedding table's rows, the last, the head has not: nothing says them. mask_name: where
+    the published tokenizer has no mask, the name under which it is added to it.
     """
 
     name: str
@@ -34,6 +40,9 @@ class Layout:
     block: str
     parts: dict[str, str] = field(default_factory=dict)
     refused: tuple[str, ...] = ()
+    grouped: bool = False
+    head_lacks: int = 0
+    mask_name: str | None = None
 
     def published(self, name: str) -> str:
         """The published name of one of the Transformer's tensors, e.g. `blocks.3.q_proj.weight`."""
@@ -107,11 +116,12 @@ class Layout:
 @dataclass(frozen=True)
 class Place:
     """Where a part of a published tensor belongs. name: our tensor. rows: these of the published one. index: as which
-    of our stacked ones; None: ours is not stacked."""
+    of our stacked ones; None: ours is not stacked. lacking: so many of our rows, the last, are not published: zeros."""
 
     name: str
-    rows: slice
+    rows: slice | Tensor
     index: int | None = None
+    lacking: int = 0
 
 
 @dataclass
@@ -122,8 +132,8 @@ class Target:
     places: list[Place]
 
 
-def targets(layout: Layout, shapes: Mapping[str, Sequence[int]]) -> dict[str, Target]:
-    """What is published for a transformer, by published name. shapes: of our tensors."""
+def targets(layout: Layout, shapes: Mapping[str, Sequence[int]], groups: int = 1) -> dict[str, Target]:
+    """What is published for a transformer, by published name. shapes: of our tensors. groups: its key heads."""
     made: dict[str, Target] = {}
     for name, shape in shapes.items():
         published = layout.published(name)
@@ -132,10 +142,22 @@ def targets(layout: Layout, shapes: Mapping[str, Sequence[int]]) -> dict[str, Ta
                 made[published.format(e=e)] = Target(tuple(shape[1:]), [Place(name, slice(0, shape[1]), e)])
             continue
         target = made.setdefault(published, Target((0, *shape[1:]), []))
-        first = target.shape[0]
-        target.places.append(Place(name, slice(first, first + shape[0])))
-        target.shape = (first + shape[0], *shape[1:])
+        first, lacking = target.shape[0], layout.head_lacks if name == "ff_out.weight" else 0
+        until = first + shape[0] - lacking
+        target.places.append(Place(name, slice(first, until), lacking=lacking))
+        target.shape = (until, *shape[1:])
+    if layout.grouped:
+        for target in made.values():
+            if len(target.places) > 1:
+                target.places = _grouped(target.places, groups)
     return made
+
+
+def _grouped(places: Sequence[Place], groups: int) -> list[Place]:
+    """The same parts of one tensor, of which each of so many groups of rows has its share, in the same order."""
+    sizes = [(place.rows.stop - place.rows.start) // groups for place in places if isinstance(place.rows, slice)]
+    rows = torch.arange(groups * sum(sizes)).view(groups, -1).split(sizes, dim=1)
+    return [Place(place.name, part.flatten()) for place, part in zip(places, rows, strict=True)]
 
 
 # Fields of any family that would make it another network, or its stored numbers other numbers.

@@ -6,7 +6,7 @@ the same architecture is adding one `Layout`. A field that would make it another
 ignored.
 
 Sources: config.json and the key lists of GSAI-ML/LLaDA-8B-Instruct (LLaDA, arXiv 2502.09992) and
-Dream-org/Dream-v0-Instruct-7B (Dream, arXiv 2508.15487, whose tensors have Qwen2's names). The others: families.py.
+Dream-org/Dream-v0-Instruct-7B (Dream, arXiv 2508.15487, whose tensors have Qwen2's names). The others: families.py, smdm.py.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from warmexp.models.layout import (
     common_fields,
     qwen_sizes,
 )
+from warmexp.models.smdm import SMDM
 from warmexp.models.transformer import ModelConfig
 
 __all__ = ["DREAM", "LAYOUTS", "LLADA", "Layout", "read_layout"]
@@ -105,6 +106,7 @@ LAYOUTS = {
     "fast_dllm_v2": FAST_DLLM_V2,
     "llada_moe": LLADA_MOE,
     "llada2": LLADA2,
+    "smdm": SMDM,
 }
 
 

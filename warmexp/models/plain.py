@@ -32,7 +32,8 @@ class PlainForward:
         self.attention_block = transformer.config.attention_block if attention_block is None else attention_block
         weight, config = transformer.wte.weight, transformer.config
         wide = torch.promote_types(weight.dtype, torch.float32)
-        tables = rotary_tables(torch.arange(length, device=weight.device), config.rotary_dim, config.rope_theta)
+        positions = torch.arange(length, device=weight.device)
+        tables = rotary_tables(positions, config.rotary_dim, config.rope_theta, config.rotary_rounded)
         self.cos, self.sin = (table[:, : config.rotary_dim // 2].to(wide) for table in tables)
 
     def logits(

@@ -22,6 +22,7 @@ SHAPES = {
         "d_model": 2048, "layers": 20, "heads": 16, "kv_heads": 4, "mlp": 5120, "rows": 157184, "head_dim": 128,
         "experts": 256, "chosen": 8, "expert_mlp": 512,
     },
+    "smdm": {"d_model": 1792, "layers": 20, "heads": 14, "kv_heads": 14, "mlp": 7168, "rows": 32001},
 }  # fmt: skip
 _QWEN = {"<|im_start|>": 151644, "<|im_end|>": 151645}
 _LING = {"<|endoftext|>": 156892, "<|mask|>": 156895, "<|startoftext|>": 156891, "<|role_end|>": 156900}
@@ -46,6 +47,7 @@ TOKENS = {
     "fast_dllm_v2": {"<|im_end|>": 151645, "|<MASK>|": 151665, "<|im_start|>": 151644, "<|endoftext|>": 151643},
     "llada_moe": _LING,
     "llada2": _LING,
+    "smdm": {"</s>": 2, "<mask>": 32000, "<s>": 1, "<unk>": 0},
 }
 
 
@@ -161,6 +163,30 @@ def _llada2(shape: dict[str, int]) -> dict[str, Any]:
     }
 
 
+def _smdm(shape: dict[str, int]) -> dict[str, Any]:
+    """lit-gpt's fields. The embedding table has one row, the mask's, more than the padded vocabulary."""
+    return {
+        "architectures": ["TransEncoder"],
+        "model_type": "smdm",
+        "block_size": 2048,
+        "vocab_size": shape["rows"] - 1,
+        "padded_vocab_size": shape["rows"] - 1,
+        "n_layer": shape["layers"],
+        "n_head": shape["heads"],
+        "n_query_groups": shape["kv_heads"],
+        "n_embd": shape["d_model"],
+        "intermediate_size": shape["mlp"],
+        "rotary_percentage": 1.0,
+        "condense_ratio": 1,
+        "parallel_residual": False,
+        "shared_attention_norm": False,
+        "bias": False,
+        "_norm_class": "FusedRMSNorm",
+        "norm_eps": 1e-5,
+        "_mlp_class": "LLaMAMLP",
+    }
+
+
 _CONFIGS = {
     "llada": _llada,
     "dream": _dream,
@@ -168,4 +194,5 @@ _CONFIGS = {
     "fast_dllm_v2": _fast_dllm_v2,
     "llada_moe": _llada_moe,
     "llada2": _llada2,
+    "smdm": _smdm,
 }

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 from warmexp.console import Parser, complain, ending, show
 from warmexp.errors import UserError
@@ -51,7 +51,8 @@ def write(
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"--out {out} exists and is not an empty folder: give another.")
-    if shape["rows"] < BYTES + len(TOKENS[layout]):
+    spare = 2 if layout == "smdm" else 0  # the mark of a space, and the row that the head has not
+    if shape["rows"] < BYTES + len(TOKENS[layout]) + spare:
         raise UserError(
             f"--rows {shape['rows']} is too small: {BYTES} bytes and {len(TOKENS[layout])} special tokens need a row"
             " each."
@@ -62,11 +63,13 @@ def write(
     with torch.device("meta"):
         transformer = Transformer(LAYOUTS[layout].config(config, f"--out {out}"))
     ours = {name: tensor.shape for name, tensor in transformer.state_dict().items()}
-    shapes = {name: target.shape for name, target in targets(LAYOUTS[layout], ours).items()}
+    groups = transformer.config.n_kv_heads
+    shapes = {name: target.shape for name, target in targets(LAYOUTS[layout], ours, groups).items()}
     out.mkdir(parents=True, exist_ok=True)
     total = _write_shards(out, shapes, DTYPES[dtype], int(shard_gib * GIB), seed, device)
     (out / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    (_dream_tokenizer if layout in ("dream", "sdar", "fast_dllm_v2") else _llada_tokenizer)(out, tokens)
+    files = dict.fromkeys(("dream", "sdar", "fast_dllm_v2"), _dream_tokenizer) | {"smdm": _llama_tokenizer}
+    files.get(layout, _llada_tokenizer)(out, tokens)
     return total
 
 
@@ -126,6 +129,19 @@ def _dream_tokenizer(out: Path, tokens: dict[str, int]) -> None:
     (out / "merges.txt").write_text("#version: 0.2\n", encoding="utf-8")
     config = {"added_tokens_decoder": added, "tokenizer_class": "DreamTokenizer"}
     (out / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+def _llama_tokenizer(out: Path, tokens: dict[str, int]) -> None:
+    """Llama 2's tokenizer.json, with the mask: bytes, and a mark in the place of spaces and before a text."""
+    free = [i for i in range(BYTES + len(tokens) + 1) if i not in tokens.values()]
+    pieces = [f"<0x{byte:02X}>" for byte in range(BYTES)] + ["▁"]
+    vocab = dict(zip(pieces, free, strict=False)) | tokens
+    tokenizer = Tokenizer(models.BPE(vocab=vocab, merges=[], unk_token="<unk>", fuse_unk=True, byte_fallback=True))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    steps = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    tokenizer.decoder = decoders.Sequence(steps)
+    tokenizer.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in tokens])
+    tokenizer.save(str(out / "tokenizer.json"))
 
 
 def _arguments(words: list[str] | None) -> argparse.Namespace:

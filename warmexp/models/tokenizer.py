@@ -52,9 +52,11 @@ class BackboneTokenizer:
         end_tokens: Sequence[str],
         template_start: str = "",
         template_turn_end: str | None = None,
+        mask_name: str | None = None,
     ) -> BackboneTokenizer:
         """Read a checkpoint's tokenizer and check it against its configuration, the template and the end tokens.
 
+        mask_name: the mask's, where the tokenizer may end just before the mask's id: it is then added.
         Raises:
             UserError: no readable tokenizer, no mask token in it, ids beyond the embedding table, or a token it does
             not have.
@@ -62,6 +64,8 @@ class BackboneTokenizer:
         tokenizer = read_tokenizer(folder)
         set_aside = as_at_inference(tokenizer)
         where = f"backbone.path={folder}"
+        if mask_name is not None and tokenizer.get_vocab_size() == config.mask_token_id:
+            tokenizer.add_special_tokens([AddedToken(mask_name, special=True, normalized=False)])
         if tokenizer.id_to_token(config.mask_token_id) is None:
             raise UserError(f"{where}: its vocabulary has no mask token (mask_token_id={config.mask_token_id}).")
         with library_errors(f"{where}: its tokenizer does not work"):

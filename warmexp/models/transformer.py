@@ -39,7 +39,8 @@ class ModelConfig:
 
     attention_block: 0, every position sees every position; B, a position sees those of its own block of B and of the
     blocks before it, counted from the first position of the row. head_size: of one head; 0 is d_model / n_heads.
-    rotary_size: how many of a head's numbers, from the first on, turn with the position; 0 is all. qk_norm: whether
+    rotary_size: how many of a head's numbers, from the first on, turn with the position; 0 is all. rotary_rounded:
+    whether cosines and sines are rounded to bfloat16, whatever the weights' type is. qk_norm: whether
     queries and keys are normalised, head by head, before they turn. experts: what stands in the place of the
     feed-forward, in the layers that are not among its `dense` ones.
     """
@@ -63,6 +64,7 @@ class ModelConfig:
     attention_block: int = 0
     head_size: int = 0
     rotary_size: int = 0
+    rotary_rounded: bool = False
     qk_norm: bool = False
     experts: ExpertsConfig | None = None
 
@@ -75,18 +77,20 @@ class ModelConfig:
         return self.rotary_size or self.head_dim
 
 
-def rotary_tables(positions: Tensor, head_dim: int, theta: float) -> tuple[Tensor, Tensor]:
-    """cos and sin of the rotary angles, computed in float32 (float64 is kept by the caller's cast).
+def rotary_tables(positions: Tensor, head_dim: int, theta: float, rounded: bool = False) -> tuple[Tensor, Tensor]:
+    """cos and sin of the rotary angles, computed in float64.
 
     Args:
         positions: [T] or [B, T] integer positions.
+        rounded: to bfloat16's numbers.
     Returns:
         two float tensors [..., T, head_dim], the halves repeated (rotate-half convention).
     """
     inverse = theta ** (-torch.arange(0, head_dim, 2, device=positions.device, dtype=torch.float64) / head_dim)
     angle = positions.double()[..., None] * inverse
     angle = torch.cat((angle, angle), dim=-1)
-    return angle.cos(), angle.sin()
+    cos, sin = angle.cos(), angle.sin()
+    return (cos.bfloat16().double(), sin.bfloat16().double()) if rounded else (cos, sin)
 
 
 def _rotate(x: Tensor, rotary: Rotary) -> Tensor:
@@ -272,7 +276,7 @@ class Transformer(nn.Module):
     @torch.inference_mode(False)
     def _made(self, reach: int, x: Tensor) -> Rotary:
         positions = torch.arange(-(-reach // ROTARY_STEP) * ROTARY_STEP, device=x.device)
-        cos, sin = rotary_tables(positions, self.config.rotary_dim, self.config.rope_theta)
+        cos, sin = rotary_tables(positions, self.config.rotary_dim, self.config.rope_theta, self.config.rotary_rounded)
         sin[:, : self.config.rotary_dim // 2].neg_()
         wide = torch.promote_types(x.dtype, torch.float32)
         return cos.to(wide), sin.to(wide)

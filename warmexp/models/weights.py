@@ -76,6 +76,8 @@ def _lay(
     """Put a published tensor where it belongs: as it is, a part of its rows, or among those that ours has stacked."""
     for place in target.places:
         part = tensor if len(target.places) == 1 else tensor[place.rows].clone()
+        if place.lacking:
+            part = torch.cat((part, part.new_zeros(place.lacking, *part.shape[1:])))
         # What is added to a router's scores decides between experts: it stays as exact as the scores.
         part = part.to(torch.promote_types(dtype, torch.float32) if place.name.endswith("router.bias") else dtype)
         if place.index is None:
@@ -126,7 +128,8 @@ def _wanted(layout: Layout, config: ModelConfig) -> tuple[dict[str, Target], Tra
     """What is published, by name, and the transformer without its weights."""
     with torch.device("meta"):
         transformer = Transformer(config)
-    return targets(layout, {name: tensor.shape for name, tensor in transformer.state_dict().items()}), transformer
+    shapes = {name: tensor.shape for name, tensor in transformer.state_dict().items()}
+    return targets(layout, shapes, config.n_kv_heads), transformer
 
 
 def _headers(folder: Path) -> dict[str, Stored]:

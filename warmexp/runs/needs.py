@@ -35,6 +35,7 @@ PUBLISHED = {
     "inclusionAI/LLaDA-MoE-7B-A1B-Instruct": (13.7, False, "llada_moe"),
     "inclusionAI/LLaDA2.0-mini": (30.3, False, "llada2"),
     "inclusionAI/LLaDA2.1-mini": (30.3, False, "llada2"),
+    "laid:smdm": (None, False, "smdm"),
     "meta-llama/Llama-2-7b-hf": (12.6, True, None),
     "meta-llama/Llama-3.1-8B-Instruct": (15.0, True, None),
     "Qwen/Qwen2.5-0.5B-Instruct": (0.9, False, None),
