@@ -111,6 +111,10 @@ def test_weights_that_do_not_fit_are_said(tmp_path):
     save_file(made | {"lm_head.weight": torch.cat((rows, rows[:1]))}, folder / "model.safetensors")
     with pytest.raises(UserError, match=r"lm_head.weight \[261, 32\] instead of \[260, 32\]"):
         Checkpoint(str(folder)).load(CPU)
+    table = made["transformer.wte.weight"][:-1].clone()  # an autoregressive model's, which has no mask
+    save_file(made | {"transformer.wte.weight": table}, folder / "model.safetensors")
+    with pytest.raises(UserError, match=r"transformer.wte.weight \[260, 32\] instead of \[261, 32\]"):
+        Checkpoint(str(folder)).load(CPU)
 
 
 def test_the_page_s_config_json_is_the_published_one():
