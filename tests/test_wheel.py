@@ -40,6 +40,7 @@ def test_what_ships(installed):
     assert sum(f.stat().st_size for f in (package / "lab" / "models").rglob("*") if f.is_file()) < 30e6
 
 
+@pytest.mark.slow
 def test_the_source_has_the_documentation(tmp_path):
     """All that the README links to, and what the tests need."""
     command = [sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", str(tmp_path)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 import yaml
 
 from warmexp.analysis.analysis import analyse
@@ -14,6 +15,7 @@ from warmexp.api import run_overrides
 WORDS = ["task.limit=4", "device=cpu"]
 
 
+@pytest.mark.slow
 def test_a_policy_without_a_threshold_has_a_curve(tmp_path):
     for steps in (2, 8):
         run_overrides(["unmask=topk", f"unmask.steps_per_block={steps}", *WORDS, f"outputs={tmp_path}"])

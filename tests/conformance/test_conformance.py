@@ -9,7 +9,7 @@ import pytest
 
 from tests.beside import BESIDE, FEWER
 from warmexp.check_method.__main__ import compositions, main
-from warmexp.check_method.suite import conform
+from warmexp.check_method.suite import CHECKS, conform
 from warmexp.config.keys import options
 from warmexp.decode.strategy import BASES
 from warmexp.methods.unmask.threshold import Threshold
@@ -17,24 +17,27 @@ from warmexp.methods.unmask.threshold import Threshold
 METHODS = [(group, option) for group in BASES for option in options(group)]
 
 
+CHEAP, DEAR = CHECKS[:2], CHECKS[2:]
+
+
 def words(group: str, option: str, more: list[str] | None = None) -> list[str]:
     word = f"{group}={option}"
     return [word, *BESIDE.get(word, []), *(more or [])]
 
 
-def conforms(name: str, nodes: dict, group: str, seeds: range) -> None:
-    for sentence, found in conform(nodes, group, seeds):
+def conforms(name: str, nodes: dict, group: str, seeds: range, checks=CHECKS) -> None:
+    for sentence, found in conform(nodes, group, seeds, checks):
         assert found is None, f"{name}: {sentence} {found}"
 
 
 @pytest.mark.parametrize(("group", "option"), METHODS)
 def test_a_method_conforms(group, option):
-    """One of its compositions, with aligned or shifted logits, by turns; all of them on many problems are marked
-    slow."""
+    """One of its compositions, with aligned or shifted logits, and one of the dear checks, by turns; all of them on many
+    problems are marked slow."""
     turn = METHODS.index((group, option))
     found = compositions(words(group, option, FEWER.get(option, [])))
     name, nodes = found[turn % len(found)]
-    conforms(name, nodes, group, [turn // len(found) % 2])
+    conforms(name, nodes, group, [turn // len(found) % 2], [*CHEAP, DEAR[turn % len(DEAR)]])
 
 
 @pytest.mark.slow

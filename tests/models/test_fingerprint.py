@@ -205,7 +205,7 @@ KEPT = {
     "backbone_block": "fe827bf1ebdd9f2b",
     "proposer_weak": "ff084e098d68abdf",
     "proposer_strong": "184daf871d4289d1",
-    "long_backbone": "554e45b53ed13655",
+    "long_backbone": "6a51ec2d20c9a936",
     "long_proposer_weak": "ff73b0a7bfe2e4bc",
     "long_proposer_strong": "92e77348ce0c8b1d",
     "long_proposer_foreign": "e7fe8964d2243c9c",

@@ -67,7 +67,7 @@ def run(words, folder, **gpu):
     return [{k: row[k] for k in ("id", "ids", "nfe", "commit_iteration")} for row in rows], said, simulated.peak[0]
 
 
-@pytest.mark.parametrize("cache", [pytest.param("none", marks=pytest.mark.slow), "dual"])
+@pytest.mark.parametrize("cache", ["none", pytest.param("dual", marks=pytest.mark.slow)])
 def test_a_batch_that_would_not_fit_is_never_tried(cache, tmp_path):
     """On a simulated device whose allocations are counted: the prediction is above what is used, and not far."""
     words = ["task.limit=8", "batch_size=8", f"cache={cache}"]

@@ -39,7 +39,7 @@ def records(words: list[str], device: str, folder) -> list[dict]:
     return [{key: row[key] for key in EXACT} for row in rows]
 
 
-@pytest.mark.parametrize("run", RUNS)
+@pytest.mark.parametrize("run", [n if n == "a proposer" else pytest.param(n, marks=pytest.mark.slow) for n in RUNS])
 def test_records_are_those_of_the_cpu(run, tmp_path):
     here = records(RUNS[run], "cpu", tmp_path / "cpu")
     with SimulatedCuda(devices=2) as gpu:

@@ -599,6 +599,7 @@ def test_choices_of_a_search_keep_their_commas_spaces_braces_and_digits(study):
     assert {one.backbone.template for one in found} == {"{prompt}, please: ", "{prompt}"}
 
 
+@pytest.mark.slow
 def test_choices_of_a_study_keep_their_commas_spaces_and_braces(study):
     stops = r"task.stop=['a, b'],['{x}',c],['\}']"
     status, _, complained = study(

@@ -131,18 +131,23 @@ def described(method: Strategy) -> None:
     method.shown()
 
 
-def conform(nodes: dict[str, Any], group: str, seeds: Sequence[int] = range(4)) -> Iterator[tuple[str, str | None]]:
+def conform(
+    nodes: dict[str, Any],
+    group: str,
+    seeds: Sequence[int] = range(4),
+    checks: Sequence[Callable[[Problem], None]] = CHECKS,
+) -> Iterator[tuple[str, str | None]]:
     """Each check's sentence and, where it fails, what was found.
 
     Args:
         nodes: the configuration of every method group. group: the one whose method is looked at. seeds: of the
-        problems.
+        problems. checks: which of them.
     """
     tried = list(problems(nodes, seeds))
     chosen = getattr(tried[0].strategies(), group)
     for one in chosen if group in LISTS else (chosen,):
         yield _outcome(described, one)
-    for check in CHECKS:
+    for check in checks:
         outcomes = [_outcome(check, problem) for problem in tried]
         yield next((outcome for outcome in outcomes if outcome[1]), outcomes[0])
 

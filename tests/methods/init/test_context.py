@@ -43,6 +43,7 @@ def test_it_is_the_cold_start_of_another_prompt(quiet_home):
         assert record["prompt_sha256"] == other["prompt_sha256"] and set(record["source"]) == {"decoded"}
 
 
+@pytest.mark.slow
 def test_what_is_told_is_part_of_the_run_and_agreement_reads_it(quiet_home):
     ids = {
         planned([*WORDS, "init=context", *more]).run_id

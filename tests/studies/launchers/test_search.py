@@ -126,6 +126,7 @@ def test_a_search_that_is_cut_in_two_draws_what_it_would_have_drawn(sampler, qui
     assert drawn[0] == drawn[1]
 
 
+@pytest.mark.slow
 def test_a_gaussian_process_is_told_what_it_repeats(quiet_home, monkeypatch):
     """Else it proposes the same until values are drawn at random; a repetition is no trial."""
     monkeypatch.setattr("warmexp.runs.run._run", _made_up)
