@@ -5,6 +5,7 @@ import json
 import re
 from dataclasses import replace
 from datetime import datetime
+from functools import cache
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from transformers import AutoTokenizer, LlamaForCausalLM
 
 from warmexp.errors import UserError
 from warmexp.lab import train_backbone
-from warmexp.lab.long import drills, problems, tokenizers
+from warmexp.lab.long import drills, problems
 from warmexp.lab.long.backbone import BACKBONE as BACKBONE_RECIPE
 from warmexp.lab.long.backbone import BackboneTraining
 from warmexp.lab.long.backbone import draw as backbone_draw
@@ -26,9 +27,16 @@ from warmexp.lab.long.training import run
 from warmexp.lab.muon import Muon, orthogonal
 from warmexp.lab.scored import next_tokens, weighted_loss
 from warmexp.lab.tokenizers import PROMPT
+from warmexp.models.lab_files import model_path
 
-BACKBONE, PROPOSER = tokenizers.train_backbone_tokenizer(), tokenizers.train_proposer_tokenizer()
-CHOSEN = [*problems.load("test"), *problems.load("calibration"), *problems.load("train", 500)]
+# Shipped; test_models.py trains both anew and finds the same.
+BACKBONE, PROPOSER = (AutoTokenizer.from_pretrained(model_path(f"long_{n}")) for n in ("backbone", "proposer_weak"))
+
+
+@cache
+def chosen() -> list:
+    return [*problems.load("test"), *problems.load("calibration"), *problems.load("train", 500)]
+
 
 TINY = replace(
     BACKBONE_RECIPE,
@@ -57,7 +65,7 @@ def ids(tokenizer, text):
 
 @pytest.mark.parametrize("tokenizer", [BACKBONE, PROPOSER], ids=["backbone", "proposer"])
 def test_texts_come_back(tokenizer):
-    for p in CHOSEN[::10]:
+    for p in chosen()[::10]:
         text = PROMPT.format(question=p.question) + " " + p.solution
         assert tokenizer.decode(ids(tokenizer, text)) == text
     for text in ("", " ", "\n\n  x", "a , b .", "12345 007", "größe 数 🙂"):
@@ -69,12 +77,12 @@ def test_digits_are_single_and_the_two_tokenizers_disagree_on_words():
         for text in (f"{n}", f" {n}"):
             assert len(ids(BACKBONE, text)) == len(ids(PROPOSER, text)) == len(str(n))
     assert BACKBONE.mask_token and PROPOSER.mask_token is None and len(BACKBONE) != len(PROPOSER)
-    longer = [len(ids(PROPOSER, p.solution)) / len(ids(BACKBONE, p.solution)) for p in CHOSEN[::20]]
+    longer = [len(ids(PROPOSER, p.solution)) / len(ids(BACKBONE, p.solution)) for p in chosen()[::20]]
     assert min(longer) > 1 and np.mean(longer) > 1.1
 
 
 def test_answers_fit_the_canvas_and_are_long():
-    lengths = [len(ids(BACKBONE, " " + p.solution)) + 1 for p in CHOSEN]
+    lengths = [len(ids(BACKBONE, " " + p.solution)) + 1 for p in chosen()]
     assert max(lengths) < BACKBONE_RECIPE.shape.canvas == 192
     assert np.percentile(lengths, 5) > 45 and 80 < np.median(lengths) < 110
     for wording in range(3):
@@ -83,7 +91,7 @@ def test_answers_fit_the_canvas_and_are_long():
 
 
 def test_results_are_found():
-    for p in CHOSEN[::40]:
+    for p in chosen()[::40]:
         response = ids(BACKBONE, " " + p.solution)
         lines = p.solution.split("\n")[1:-2]
         found = [BACKBONE.decode([response[k] for k in place]).strip() for place in results(BACKBONE, response)]
