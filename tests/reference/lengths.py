@@ -148,7 +148,7 @@ def rho_eos(
         tape.commit(z)
         gap = max(low - rho, rho - high)
         if gap > 0 and not filled and turns < moves:
-            tenths = math.ceil((gap + 1e-12) / 0.1)
+            tenths = math.ceil(round(10 * gap, 6))
             factor = {"const": 1, "linear": tenths, "exp": 2 ** (tenths - 1)}[growth]
             count = step * min(8, factor)
             if rho < low:

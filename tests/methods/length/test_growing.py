@@ -272,3 +272,10 @@ def test_a_verified_proposals_length(tmp_path):
     _, folder = run_overrides(words)
     for r in read_lines(folder / "records.jsonl"):
         assert (r["proposal"]["score"] is None and "injected" in r["source"]) or r["nfe"] > 1
+
+
+def test_a_gap_of_whole_tenths_is_no_more_than_that():
+    """0.4 - 0.1 and 0.9 - 0.6 are a little more than three tenths in binary."""
+    count = RhoEos(64, 8)._count
+    gaps = [0.4 - 0.4, 0.4 - 0.3, 0.4 - 0.1, 0.9 - 0.6, 0.4 - 0.29, 0.4 - 0.0, 1.0 - 0.6]
+    assert list(count(np.array(gaps))) == [0, 8, 32, 32, 16, 64, 64]

@@ -32,7 +32,7 @@ class RhoEos(Growing):
     here as there counts the positions that are visible too. Published with unmask=threshold at τ = 0.9, L₀ = 64, blocks
     of 32 and at most 2,048 positions. The released code puts masks before an end token in a block that it does not read
     again, and leaves them there; here they appear no earlier than in the window, and windows stay on the grid of
-    blocks. At least one position is left. low=0 and high=1: a fixed canvas.
+    blocks; the first release put them at the end. At least one position is left. low=0 and high=1: a fixed canvas.
     """
 
     signal: str = "density"
@@ -87,7 +87,8 @@ class RhoEos(Growing):
 
     def _count(self, gap: np.ndarray) -> np.ndarray:
         """[n] int64, K for a ρ that is so far outside, 0 inside."""
-        tenths = np.ceil((gap + 1e-12) / 0.1).clip(1, 64)
+        # A gap of whole tenths is no more than that, whatever 0.4 - 0.1 is in binary (released: in float32, the same).
+        tenths = np.ceil(np.round(gap * 10, 6)).clip(1, 64)
         factor = {"const": np.ones_like(tenths), "linear": tenths, "exp": 2.0 ** (tenths - 1)}[self.growth]
         return np.where(gap > 0, self.step * np.minimum(8, factor), 0).astype(np.int64)
 
