@@ -226,6 +226,7 @@ def test_real_turns_equal_the_harness(quiet_home):
     assert all(text == text.strip() for q in questions for text in q.turns)
 
 
+@pytest.mark.slow
 @needs_gsm8k
 def test_real_prompts_equal_the_harness(quiet_home):
     """Question by question over the whole test set, shots and all; and the stop strings."""
