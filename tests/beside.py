@@ -7,6 +7,8 @@ BESIDE = {
     "evidence=edlm": ["guide=self", "unmask.temperature=1"],
     **{f"evidence={name}": _PASSES for name in ("flashdlm", "flashdlm_topk", "flashdlm_relative", "apd")},
 }
+# Options that need a model of the user's: their own tests give them one.
+ELSEWHERE = {"guide=checkpoint"}
 # Published numbers of forwards are many for a canvas of ten or twelve; slow tests keep them.
 FEWER = {
     "ancestral": ["unmask.steps=8"],

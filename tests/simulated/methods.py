@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.beside import BESIDE, FEWER
+from tests.beside import BESIDE, ELSEWHERE, FEWER
 from tests.reference.models import random_models
 from warmexp.api import composed
 from warmexp.check_method.problems import Letters
@@ -51,7 +51,11 @@ VARIANTS = {
 def methods() -> dict[str, list[str]]:
     """Words of a command line, by name: every option of every group that makes a method, and the variants."""
     named = {f"{g}=[{o}]" if g in LISTS else f"{g}={o}": f"{g}={o}" for g in BASES for o in options(g)}
-    found = {word: [word, *BESIDE.get(name, []), *FEWER.get(name.split("=")[1], [])] for word, name in named.items()}
+    found = {
+        word: [word, *BESIDE.get(name, []), *FEWER.get(name.split("=")[1], [])]
+        for word, name in named.items()
+        if name not in ELSEWHERE
+    }
     found["init=scaffold"] += ["init.template='{work}#{answer:3}'"]  # on a canvas of ten
     return {
         name: words if words[0].startswith("init=") else [INJECT, *words] for name, words in found.items()

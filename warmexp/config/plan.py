@@ -147,6 +147,8 @@ def plan(
     conversations = any(q.turns for q in questions)
     if strategies.init.tells:
         _check_room(backbone, strategies, prompts, choices)
+    if strategies.guide.most_positions is not None:
+        _check_guide(strategies.guide.most_positions, strategies, prompts, choices)
     identity = {
         "format": RECORD_FORMAT,
         "backbone": once(("identity", told["backbone"]), backbone.identity),
@@ -444,6 +446,20 @@ def _check_room(
             f"{question} has {len(ids)} prompt tokens, to which init={choices['init']} may add {more}; with"
             f" length.canvas_length={canvas} that is more than the backbone's max_sequence_length={limit}: choose a"
             " smaller canvas, shorter prompts or another init."
+        )
+
+
+def _check_guide(
+    limit: int, strategies: Strategies, prompts: dict[str, tuple[int, ...]], choices: dict[str, str]
+) -> None:
+    """Room for the longest prompt and the canvas in what a guide reads."""
+    canvas = strategies.length.canvas_length
+    question, ids = max(prompts.items(), key=lambda item: len(item[1]))
+    if len(ids) + canvas > limit:
+        raise UserError(
+            f"{question} has {len(ids)} prompt tokens; with length.canvas_length={canvas} that is more than the"
+            f" {limit} positions that guide={choices['guide']} reads: choose another guide.path, a smaller canvas"
+            " or shorter prompts."
         )
 
 

@@ -18,6 +18,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from warmexp.decode.canvas import DECODED, INJECTED, Canvas, Question, Size, Start
@@ -28,12 +29,14 @@ from warmexp.decode.mixture import Mixture
 from warmexp.decode.reading import Reading, Word
 from warmexp.decode.view import Span, View
 from warmexp.errors import UserError
+from warmexp.models.keys_values import position_bytes
 
 if TYPE_CHECKING:
     from warmexp.decode.guided import Asking
     from warmexp.decode.meter import Meter
     from warmexp.decode.sight import Sight
     from warmexp.models.backbone import Backbone
+    from warmexp.models.transformer import ModelConfig
 
 
 @dataclass(frozen=True)
@@ -319,6 +322,15 @@ class Guide(Strategy):
     def model(self, backbone: Backbone) -> Backbone:
         """It, loaded, where the backbone is, with the backbone's vocabulary."""
         return backbone.read_causally()
+
+    def needs(self, backbone: ModelConfig, dtype: torch.dtype, positions: int) -> int:
+        """Bytes for the keys and values of so many positions, and for weights of its own. dtype: the backbone's."""
+        return positions * position_bytes(backbone, dtype) if self.guides else 0
+
+    @property
+    def most_positions(self) -> int | None:
+        """How many positions it can read; None: as many as the backbone."""
+        return None
 
     def check(self, setup: Setup) -> None:
         if self.guides and not any(one.consults for one in setup.parts["evidence"]):

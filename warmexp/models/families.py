@@ -14,7 +14,7 @@ from warmexp.models.experts import ExpertsConfig
 from warmexp.models.fields import Fields
 from warmexp.models.layout import QWEN, QWEN_ATTENTION, QWEN_FEED_FORWARD, QWEN_REQUIRED, Layout, qwen_sizes
 
-_QWEN_NORMS = {"q_norm": "self_attn.q_norm", "k_norm": "self_attn.k_norm"}
+QWEN_NORMS = {"q_norm": "self_attn.q_norm", "k_norm": "self_attn.k_norm"}
 _EXPERTS = {
     "experts.router": "mlp.gate",
     "experts.ff_proj": "mlp.experts.{e}.gate_proj",
@@ -42,7 +42,7 @@ SDAR = Layout(
     sizes=_sdar_sizes,
     tensors=QWEN,
     block="model.layers.{n}.",
-    parts=QWEN_ATTENTION | _QWEN_NORMS | QWEN_FEED_FORWARD,
+    parts=QWEN_ATTENTION | QWEN_NORMS | QWEN_FEED_FORWARD,
 )
 
 
@@ -102,7 +102,7 @@ LLADA_MOE = Layout(
     sizes=_llada_moe_sizes,
     tensors=QWEN,
     block="model.layers.{n}.",
-    parts=QWEN_ATTENTION | _QWEN_NORMS | QWEN_FEED_FORWARD | _EXPERTS | {
+    parts=QWEN_ATTENTION | QWEN_NORMS | QWEN_FEED_FORWARD | _EXPERTS | {
         "experts.shared.ff_proj": "shared_expert.gate_proj",
         "experts.shared.up_proj": "shared_expert.up_proj",
         "experts.shared.ff_out": "shared_expert.down_proj",

@@ -18,6 +18,11 @@ from warmexp.models.transformer import Keep, ModelConfig
 from warmexp.models.wanted import upload
 
 
+def position_bytes(config: ModelConfig, dtype: torch.dtype) -> int:
+    """What is kept of one position, in all layers."""
+    return 2 * config.n_layers * config.n_kv_heads * config.head_dim * dtype.itemsize
+
+
 class KeysValues:
     """Of a batch's rows: keys, values [layers, rows, width, H, D]. The last column takes what padding computes; nobody
     reads it."""

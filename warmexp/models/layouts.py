@@ -11,6 +11,7 @@ Dream-org/Dream-v0-Instruct-7B (Dream, arXiv 2508.15487, whose tensors have Qwen
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -110,8 +111,8 @@ LAYOUTS = {
 }
 
 
-def read_layout(folder: Path) -> tuple[Layout, ModelConfig]:
-    """The layout a checkpoint is in and its sizes, both from its config.json.
+def read_layout(folder: Path, layouts: Mapping[str, Layout] = LAYOUTS) -> tuple[Layout, ModelConfig]:
+    """The layout a checkpoint is in, one of `layouts`, and its sizes, both from its config.json.
 
     Raises:
         UserError: another family, a missing field, or an architecture that is not implemented.
@@ -121,13 +122,13 @@ def read_layout(folder: Path) -> tuple[Layout, ModelConfig]:
     architectures = raw.get("architectures")
     architectures = architectures if isinstance(architectures, list) else [architectures]
     # LLaDA-MoE says model_type llada, too: its architecture tells.
-    for layout in LAYOUTS.values():
+    for layout in layouts.values():
         if layout.architecture in architectures:
             return layout, layout.config(raw, where)
-    for layout in LAYOUTS.values():
+    for layout in layouts.values():
         if raw.get("model_type") == layout.model_type:
             return layout, layout.config(raw, where)
-    known = ", ".join(f"{layout.name} (model_type {layout.model_type})" for layout in LAYOUTS.values())
+    known = ", ".join(f"{layout.name} (model_type {layout.model_type})" for layout in layouts.values())
     raise UserError(
         f"{where}: config.json has model_type={named(raw.get('model_type'))}; the layouts that can be read are {known}."
     )

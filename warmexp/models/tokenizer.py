@@ -177,11 +177,15 @@ class BackboneTokenizer:
     def textless(self, rows: int, vocab_size: int) -> tuple[tuple[int, int], ...]:
         """Runs [first, past the last) of the ids below `rows` that no token has, or that are beyond the vocabulary:
         what fills up an embedding table. A canvas must not get one of them, for nobody could read it."""
-        has_text = np.zeros(rows, dtype=bool)
-        has_text[list(self.tokenizer.get_vocab().values())] = True
-        has_text[vocab_size:] = False
-        edges = np.flatnonzero(np.diff(np.concatenate(([True], has_text, [True]))))
-        return tuple((int(first), int(past)) for first, past in edges.reshape(-1, 2))
+        return runs_without([i for i in self.tokenizer.get_vocab().values() if i < vocab_size], rows)
+
+
+def runs_without(ids: Sequence[int], rows: int) -> tuple[tuple[int, int], ...]:
+    """Runs [first, past the last) of the numbers below `rows` that are not among `ids`."""
+    there = np.zeros(rows, dtype=bool)
+    there[list(ids)] = True
+    edges = np.flatnonzero(np.diff(np.concatenate(([True], there, [True]))))
+    return tuple((int(first), int(past)) for first, past in edges.reshape(-1, 2))
 
 
 def _make_special(tokenizer: Tokenizer, ids: Sequence[int]) -> None:

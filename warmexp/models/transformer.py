@@ -295,3 +295,9 @@ class Transformer(nn.Module):
                 layer.pack()
                 self.rows = ROWS
         return self
+
+
+def parameters(config: ModelConfig) -> int:
+    """How many numbers a transformer's weights are; nothing is allocated."""
+    with torch.device("meta"):
+        return sum(parameter.numel() for parameter in Transformer(config).parameters())

@@ -45,6 +45,7 @@ class Footprint:
         return {
             "logits": canvases * self._logits(),
             "keys and values": questions * self._keys_values(),
+            "a guide": self.strategies.guide.needs(self.config, self.dtype, questions * self.tokens),
             "what methods remember": canvases * self._remembered(),
             "activations": positions * self._activations(),
             "a dequantized layer": made_bytes(self.quantization, self.config, self.dtype),

@@ -25,7 +25,7 @@ from warmexp.errors import UserError
 from warmexp.models.layouts import LAYOUTS, read_layout
 from warmexp.models.published import SHAPES, TOKENS, published_config
 from warmexp.models.quantization import check_kind, check_sizes, stored_bytes
-from warmexp.models.transformer import ModelConfig, Transformer
+from warmexp.models.transformer import ModelConfig, parameters
 from warmexp.models.weights import DTYPES, free_memory
 from warmexp.runs import needs
 from warmexp.runs.catalogue import FINISHED, Run, catalogue
@@ -156,7 +156,7 @@ def _config(job: Job) -> tuple[ModelConfig | None, int]:
             return None, 0
         config = LAYOUTS[kind].config(published_config(kind, SHAPES[kind], "bfloat16", TOKENS[kind]), path)
         check_sizes(_quantization(job), LAYOUTS[kind].name, config)
-    return config, _weights(config)
+    return config, parameters(config)
 
 
 def _quantization(job: Job) -> str:
@@ -164,12 +164,6 @@ def _quantization(job: Job) -> str:
     kind = str(job.cfg.backbone.get("quantization") or "none")
     check_kind(kind, str(job.cfg.backbone.dtype))
     return kind
-
-
-def _weights(config: ModelConfig) -> int:
-    """Parameters; nothing is allocated."""
-    with torch.device("meta"):
-        return sum(parameter.numel() for parameter in Transformer(config).parameters())
 
 
 def _print_memory(config: ModelConfig, weights: int, jobs: Sequence[Job]) -> None:

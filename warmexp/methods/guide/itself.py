@@ -12,7 +12,7 @@ from warmexp.errors import UserError
 class SelfGuide(Guide):
     """The backbone's own weights, read from left to right: log p(x_i | x_<i), the hidden state at i-1 predicting i.
 
-    Published guides are other, smaller models (Qwen2.5 beside Dream). A backbone can be one where its shifted logits
+    Published guides are other, smaller models (checkpoint.py). A backbone can be one where its shifted logits
     have been trained from left to right, too: the lab's has seen a share of autoregressive batches to the end; Dream
     began as such a model and has not seen any since. Its forwards cost what the backbone's own do per position.
     """
