@@ -12,18 +12,21 @@ import numpy as np
 import pytest
 import torch
 
-from tests.checkpoints import MASK, dream_config, dream_tensors, write_dream
+from tests.checkpoints import MASK, dream_config, dream_tensors, write_dream, write_weights
+from tests.families import BLOCKS, write_family
+from tests.reference.families import ReferenceFamily
 from tests.reference.quantized import product, rounded, untied
 from tests.reference.qwen2 import ReferenceQwen2
 from warmexp.api import planned
 from warmexp.errors import UserError
-from warmexp.models import quantization
+from warmexp.models import experts, quantization
 from warmexp.models.checkpoint import Checkpoint
 from warmexp.models.linear import FEWEST, Linear, packs
+from warmexp.models.plain import PlainBackbone
 from warmexp.models.quantization import GROUP, made_bytes, quantize, stored_bytes
+from warmexp.models.transformer import parameters
 from warmexp.runs.footprint import Footprint
 from warmexp.runs.run import free_own_backbone, run
-from warmexp.studies.forecast import _weights
 
 CPU = torch.device("cpu")
 KINDS = ("int8", "int4", "int8_dynamic")
@@ -100,6 +103,71 @@ def test_a_backbone_is_quantized_in_its_blocks_linear_layers_alone(kind, tensors
     assert np.abs(own - before).max() > 0.02
 
 
+# Widths of whole groups, in all that is quantized.
+EXPERTS = {
+    "llada_moe": {"expert_intermediate_size": GROUP, "dense_intermediate_size": 3 * GROUP, "shared_expert_intermediate_size": GROUP},
+    "llada2": {"moe_intermediate_size": GROUP, "intermediate_size": 3 * GROUP, "head_dim": 16, "rotary_dim": 8},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=EXPERTS)
+def mixture(request, tmp_path_factory):
+    """Its family, folder, tensors and config.json; no number is at half a step."""
+    family = request.param
+    sizes = {"hidden_size": 2 * GROUP, **EXPERTS[family]}
+    folder, tensors, config = write_family(tmp_path_factory.mktemp(family), family, **sizes)
+    made = {
+        name: torch.from_numpy(untied(untied(w.numpy(), GROUP), w.shape[1])).float() if in_mixture(name, w) else w
+        for name, w in tensors.items()
+    }
+    write_weights(folder, made, config, shards=2)
+    return family, folder, made, config
+
+
+def in_mixture(name: str, w: torch.Tensor) -> bool:
+    return ".layers." in name and w.ndim == 2 and "mlp.gate.weight" not in name
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("kind", ["int8", "int4"])
+def test_every_expert_is_quantized_like_a_layer_and_the_router_is_not(kind, mixture):
+    family, folder, tensors, config = mixture
+    bits, group = (4, GROUP) if kind == "int4" else (8, None)
+    changed = {
+        name: rounded(w.numpy(), bits, group or w.shape[1]) if in_mixture(name, w) else w.numpy()
+        for name, w in tensors.items()
+    }
+    ids = np.random.default_rng(0).integers(0, 255, 7).tolist()
+    own, before = (
+        ReferenceFamily(state, config, BLOCKS[family]).logits(ids)
+        for state in (changed, {name: w.numpy() for name, w in tensors.items()})
+    )
+    backbone = Checkpoint(str(folder), dtype="float32", quantization=kind).load(CPU)
+    given = torch.tensor([ids]), torch.tensor([7]), torch.zeros(7, dtype=torch.long), torch.arange(7)
+    for one in (backbone, PlainBackbone(**vars(backbone))):
+        np.testing.assert_allclose(one(*given).numpy(), own, rtol=1e-3, atol=1e-3)
+    assert np.abs(own - before).max() > 0.02
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_product_for_all_experts_is_the_loop_over_them(kind, mixture, monkeypatch):
+    """As on a GPU, in bfloat16; integers are multiplied expert by expert there too."""
+    layer = Checkpoint(str(mixture[1]), dtype="bfloat16", quantization=kind).load(CPU).transformer.blocks[1].experts
+    x = torch.randn(40, 2 * GROUP, generator=torch.Generator().manual_seed(0)).bfloat16()
+    looped, products, own = layer(x), [], torch._grouped_mm
+    monkeypatch.setattr(experts, "grouped", lambda x: True)
+    monkeypatch.setattr(torch, "_grouped_mm", lambda *given: products.append(1) or own(*given))
+    np.testing.assert_allclose(layer(x).float().numpy(), looped.float().numpy(), rtol=0.05, atol=0.05)
+    assert len(products) == (0 if kind == "int8_dynamic" else 3) and looped.float().abs().max() > 1
+
+
+def test_the_widths_of_experts_are_looked_at_too(tmp_path):
+    folder, *_ = write_family(tmp_path, "llada2", hidden_size=64, intermediate_size=64)
+    with pytest.raises(UserError, match="this LLaDA2 has layers of 6 inputs: choose "):
+        Checkpoint(str(folder), dtype="float32", quantization="int4").load(CPU)
+
+
 def words(folder, outputs, *more: str) -> list[str]:
     return [
         "backbone=checkpoint", f"backbone.path={folder}", "backbone.dtype=float32", "length.canvas_length=16", "length.block_length=8",
@@ -120,6 +188,28 @@ def records(folder, outputs, *more: str) -> list[dict]:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_records_are_the_same_whatever_the_batch_size_and_sharing(kind, folder, quiet_home):
+    same_records(kind, folder, quiet_home)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_records_with_experts_too(kind, mixture, quiet_home):
+    same_records(kind, mixture[1], quiet_home)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_experts_say_does_not_depend_on_the_other_rows(kind, mixture):
+    backbone = Checkpoint(str(mixture[1]), dtype="float32", quantization=kind).load(CPU)
+    ids = torch.randint(0, 255, (4, 9), generator=torch.Generator().manual_seed(0))
+    row, position = torch.arange(4).repeat_interleave(9), torch.arange(9).repeat(4)
+    together = backbone(ids, torch.full((4,), 9), row, position).unflatten(0, (4, 9))
+    for one, said in zip(ids, together, strict=True):
+        alone = backbone(one[None], torch.tensor([9]), torch.zeros(9, dtype=torch.long), torch.arange(9))
+        assert torch.equal(alone, said)
+
+
+def same_records(kind, folder, quiet_home):
     more = f"backbone.quantization={kind}"
     one = records(folder, quiet_home / "one", more, "batch_size=1", "share=false")
     assert one == records(folder, quiet_home / "four", more, "batch_size=4", "share=false")
@@ -140,23 +230,44 @@ def test_it_is_part_of_the_identity_where_it_changes_something(folder, quiet_hom
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_memory_is_as_predicted(kind, folder):
-    checkpoint = Checkpoint(str(folder), dtype="bfloat16", quantization=kind)
-    transformer = checkpoint.load(CPU).transformer
+def held_by(checkpoint: Checkpoint) -> int:
     held = 0
-    for parameter in transformer.parameters():
+    for parameter in checkpoint.load(CPU).transformer.parameters():
         parts = [parameter] if type(parameter) is torch.nn.Parameter else [
             getattr(parameter, name) for name in ("qdata", "scale", "zero_point")
         ]  # fmt: skip
         held += sum(part.numel() * part.element_size() for part in parts)
-    assert stored_bytes(kind, checkpoint.config, _weights(checkpoint.config), torch.bfloat16) == held
+    return held
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_memory_is_as_predicted(kind, folder):
+    checkpoint = Checkpoint(str(folder), dtype="bfloat16", quantization=kind)
+    held = held_by(checkpoint)
+    assert stored_bytes(kind, checkpoint.config, parameters(checkpoint.config), torch.bfloat16) == held
     assert made_bytes(kind, checkpoint.config, torch.bfloat16) == {"int8": 1, "int4": 2}.get(kind, 0) * 2 * 64 * 96
     plan = planned(words(folder, "x", f"backbone.quantization={kind}"))
     sizes = [
         Footprint(plan.backbone.config, plan.strategies, 40, torch.float32, CPU, one).bytes(2) for one in ("none", kind)
     ]
     assert sizes[0] < sizes[1]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_memory_of_experts_is_as_predicted(kind, mixture):
+    checkpoint = Checkpoint(str(mixture[1]), dtype="bfloat16", quantization=kind)
+    weights = parameters(checkpoint.config)
+    saved = weights * 2 - stored_bytes(kind, checkpoint.config, weights, torch.bfloat16)
+    assert saved == held_by(Checkpoint(str(mixture[1]), dtype="bfloat16")) - held_by(checkpoint)
+    copies = {"int8": 1, "int4": 2}.get(kind, 0)
+    assert made_bytes(kind, checkpoint.config, torch.bfloat16) == copies * 2 * 64 * 96
+    assert made_bytes(kind, checkpoint.config, torch.bfloat16, True) == copies * 2 * 8 * 32 * 64
+    plan = planned(words(mixture[1], "x", f"backbone.quantization={kind}", "backbone.dtype=bfloat16"))
+    made = [
+        Footprint(plan.backbone.config, plan.strategies, 40, torch.bfloat16, torch.device(one), kind).parts(2)
+        for one in ("cpu", "cuda")
+    ]
+    assert [one["a dequantized layer"] for one in made] == [copies * 2 * 64 * 96, copies * 2 * 8 * 32 * 64]
 
 
 @pytest.mark.parametrize(

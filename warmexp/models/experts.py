@@ -46,11 +46,26 @@ class ExpertsConfig:
 
 
 class Weights(nn.Module):
-    """The matrices [out, in] of all experts, [count, out, in]."""
+    """The matrices [out, in] of all experts, [count, out, in].
+
+    together: whether one product may be made of all of them (`product`). least: the rows that a GPU's product of one
+    of them should have a multiple of.
+    """
+
+    together = True
+    least = 1
 
     def __init__(self, *shape: int):
         super().__init__()
         self.weight = nn.Parameter(torch.empty(shape))
+
+    def of(self, n: int) -> Tensor:
+        """[out, in], the n-th expert's."""
+        return self.weight[n]
+
+    def product(self, x: Tensor, ends: Tensor, expert: Tensor) -> Tensor:
+        """[N, in] -> [N, out], on a GPU. The rows are sorted by expert, [N]; the n-th one's end before ends[n]."""
+        return torch._grouped_mm(x, self.weight.transpose(1, 2), ends)
 
 
 class Router(nn.Module):
@@ -88,6 +103,7 @@ class Experts(nn.Module):
         self.router = Router(d_model, c)
         self.ff_proj, self.up_proj = Weights(c.count, c.width, d_model), Weights(c.count, c.width, d_model)
         self.ff_out = Weights(c.count, d_model, c.width)
+        self.count = c.count
         self.shared = Shared(d_model, c.shared) if c.shared else None
 
     def forward(self, h: Tensor) -> Tensor:
@@ -98,26 +114,29 @@ class Experts(nn.Module):
         order = flat.argsort(stable=True)
         position = order // expert.shape[1]
         made = torch.empty(len(order), x.shape[1], dtype=x.dtype, device=x.device)
-        counts = torch.zeros(len(self.ff_out.weight), dtype=torch.long, device=x.device)
+        counts = torch.zeros(self.count, dtype=torch.long, device=x.device)
         counts.scatter_add_(0, flat, torch.ones_like(flat))  # bincount would make a GPU wait
-        made[order] = self._grouped(x[position], counts) if grouped(x) else self._looped(x[position], counts)
+        if grouped(x) and self.ff_out.together:
+            made[order] = self._grouped(x[position], counts, flat[order])
+        else:
+            made[order] = self._looped(x[position], counts)
         said = (made.view(*expert.shape, -1) * weight[..., None].to(x.dtype)).sum(1).view_as(h)
         return said if self.shared is None else said + self.shared(h)
 
-    def _grouped(self, x: Tensor, counts: Tensor) -> Tensor:
-        """[N, d], sorted by expert, of which each has so many -> [N, d], in three products for all experts."""
+    def _grouped(self, x: Tensor, counts: Tensor, expert: Tensor) -> Tensor:
+        """[N, d], sorted by expert, [N], of which each has so many -> [N, d], in three products for all experts."""
         ends = counts.cumsum(0).to(torch.int32)
-        gate, value = (torch._grouped_mm(x, w.weight.transpose(1, 2), ends) for w in (self.ff_proj, self.up_proj))
-        return torch._grouped_mm(F.silu(gate) * value, self.ff_out.weight.transpose(1, 2), ends)
+        gate, value = (w.product(x, ends, expert) for w in (self.ff_proj, self.up_proj))
+        return self.ff_out.product(F.silu(gate) * value, ends, expert)
 
     def _looped(self, x: Tensor, counts: Tensor) -> Tensor:
         """The same, one expert after the other."""
-        parts = []
+        parts, least = [], FEWEST if x.is_cpu else self.ff_out.least
         for n, part in enumerate(x.split(counts.tolist())):
             if len(part):
-                rows = F.pad(part, (0, 0, 0, -len(part) % FEWEST)) if x.is_cpu else part
-                gate, value = F.linear(rows, self.ff_proj.weight[n]), F.linear(rows, self.up_proj.weight[n])
-                parts.append(F.linear(F.silu(gate) * value, self.ff_out.weight[n])[: len(part)])
+                rows = F.pad(part, (0, 0, 0, -len(part) % least)) if least > 1 else part
+                gate, value = F.linear(rows, self.ff_proj.of(n)), F.linear(rows, self.up_proj.of(n))
+                parts.append(F.linear(F.silu(gate) * value, self.ff_out.of(n))[: len(part)])
         return torch.cat(parts)
 
     def one(self, x: Tensor) -> Tensor:
@@ -125,8 +144,8 @@ class Experts(nn.Module):
         expert, weight = (chosen[0] for chosen in self.router(x[None]))
         said = torch.zeros_like(x) if self.shared is None else self.shared(x)
         for n, share in zip(expert.tolist(), weight.to(x.dtype), strict=True):
-            inner = F.silu(self.ff_proj.weight[n] @ x) * (self.up_proj.weight[n] @ x)
-            said = said + share * (self.ff_out.weight[n] @ inner)
+            inner = F.silu(F.linear(x[None], self.ff_proj.of(n))) * F.linear(x[None], self.up_proj.of(n))
+            said = said + share * F.linear(inner, self.ff_out.of(n))[0]
         return said
 
 

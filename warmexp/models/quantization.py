@@ -4,7 +4,8 @@ Weights are loaded as ever and then quantized, layer by layer, symmetrically and
 output, `int4` with one per GROUP inputs of an output; activations stay as they are. `int8_dynamic` also brings every
 position's activations to int8, with a scale of its own, and multiplies integers.
 
-Only the linear layers of the blocks are quantized. Of the embedding table single rows are read, norms are small, and
+Only the linear layers of the blocks are quantized, and the matrices of experts, each as a layer of its own; the router,
+which decides like the head, is not. Of the embedding table single rows are read, norms are small, and
 the head's logits are the confidences by which the methods decide; published practice leaves the three alone as well.
 
 int4 is torchao's one form that computes the same everywhere: it stores a number per byte, and every forward makes a
@@ -13,14 +14,16 @@ float matrix of it. The packed forms are for one kind of GPU each, in bfloat16, 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from warmexp.console import quiet_torchao
 from warmexp.errors import UserError, check_choice
+from warmexp.models.experts import Experts, Weights
 from warmexp.models.transformer import ModelConfig, Transformer
 
 KINDS = ("none", "int8", "int4", "int8_dynamic")
@@ -55,12 +58,7 @@ def check_sizes(kind: str, layout: str, config: ModelConfig) -> None:
     """
     if kind == "none":
         return
-    if config.experts is not None:
-        raise UserError(
-            f"{KEY}={kind}: {layout} has the weights of its experts in one tensor [experts, out, in] per layer, which"
-            f" torchao's linear layers do not read: choose {KEY}=none, or a backbone without experts."
-        )
-    odd = sorted({inputs for _, inputs in _shapes(config) if inputs % GROUP})
+    odd = sorted({inputs for _, _, inputs in _shapes(config) if inputs % GROUP})
     if kind == "int4" and odd:
         raise UserError(
             f"{KEY}=int4 has a scale for every {GROUP} inputs and this {layout} has layers of"
@@ -105,7 +103,49 @@ def quantize(transformer: Transformer, kind: str) -> Transformer:
         _check_product(transformer.wte.weight.device)
     with torch.no_grad():
         ao.quantize_(transformer.blocks, chosen)
+        for layer in transformer.blocks.modules():
+            if isinstance(layer, Experts):
+                for name in ("ff_proj", "up_proj", "ff_out"):
+                    made = QuantizedWeights(getattr(layer, name), lambda one: ao.quantize_(one, chosen), kind)
+                    setattr(layer, name, made)
     return transformer
+
+
+class QuantizedWeights(Weights):
+    """The matrices of all experts, each as torchao quantizes a linear layer's; what it makes of one of them (integers,
+    scales, zeros) is stacked, so that all can be multiplied at once."""
+
+    def __init__(self, weights: Weights, in_place: Callable[[nn.Linear], Any], kind: str):
+        nn.Module.__init__(self)
+        self.together = kind != "int8_dynamic"  # there is no grouped product of integers
+        self.least = GROUP if kind == "int8_dynamic" else 1  # a GPU's product of integers has more rows than 16
+        out, inputs = weights.weight.shape[1:]
+        for n, weight in enumerate(weights.weight.data):
+            layer = nn.Linear(inputs, out, bias=False, device="meta")
+            layer.weight = nn.Parameter(weight, requires_grad=False)
+            in_place(layer)
+            one: Any = layer.weight
+            names, self._others = one.__tensor_flatten__()
+            for name in names:
+                part = getattr(one, name)
+                if not n:
+                    whole = part.new_empty(len(weights.weight), *part.shape)
+                    self.register_parameter(name, nn.Parameter(whole, requires_grad=False))
+                self.get_parameter(name)[n] = part
+        self._kind = type(one)
+        self._names = names
+
+    def of(self, n: int) -> Tensor:
+        return self._kind.__tensor_unflatten__(
+            {name: self.get_parameter(name)[n] for name in self._names}, self._others, 0, 0
+        )
+
+    def product(self, x: Tensor, ends: Tensor, expert: Tensor) -> Tensor:
+        whole, scale = self.get_parameter("qdata").to(x.dtype), self.get_parameter("scale")
+        if scale.shape[-1] == 1:  # as torchao does with one layer: a scale per output can wait for the sums
+            return torch._grouped_mm(x, whole.transpose(1, 2), ends) * scale[..., 0].to(x.dtype)[expert]
+        whole = (whole.unflatten(-1, (-1, GROUP)) * scale[..., None].to(x.dtype)).flatten(-2)
+        return torch._grouped_mm(x, whole.transpose(1, 2), ends)
 
 
 def stored_bytes(kind: str, config: ModelConfig, weights: int, dtype: torch.dtype) -> int:
@@ -113,24 +153,37 @@ def stored_bytes(kind: str, config: ModelConfig, weights: int, dtype: torch.dtyp
     held = weights * dtype.itemsize
     if kind == "none":
         return held
-    for out, inputs in _shapes(config):
+    for count, out, inputs in _shapes(config):
         scales = out * inputs // GROUP if kind == "int4" else out
         wide = dtype.itemsize if kind == "int4" else 4
-        held += config.n_layers * (out * inputs * (1 - dtype.itemsize) + scales * (wide + 1))  # a scale, a zero
+        held += count * (out * inputs * (1 - dtype.itemsize) + scales * (wide + 1))  # a scale, a zero
     return held
 
 
-def made_bytes(kind: str, config: ModelConfig, dtype: torch.dtype) -> int:
-    """What a forward makes of the largest layer's integers: one float matrix, of int4 two."""
+def made_bytes(kind: str, config: ModelConfig, dtype: torch.dtype, together: bool = False) -> int:
+    """What a forward makes of the largest layer's integers: one float matrix, of int4 two. together: all experts of a
+    layer are multiplied at once, as a GPU does in bfloat16."""
     copies = {"int8": 1, "int4": 2}.get(kind, 0)
-    return copies * dtype.itemsize * max(out * inputs for out, inputs in _shapes(config))
+    largest = max(out * inputs for _, out, inputs in _shapes(config))
+    if together and config.experts is not None:
+        largest = max(largest, config.experts.count * config.experts.width * config.d_model)
+    return copies * dtype.itemsize * largest
 
 
-def _shapes(c: ModelConfig) -> list[tuple[int, int]]:
-    """(outputs, inputs) of a block's linear layers."""
-    heads, kv = c.n_heads * c.head_dim, c.n_kv_heads * c.head_dim
-    attention = [(heads, c.d_model), (kv, c.d_model), (kv, c.d_model), (c.d_model, heads)]
-    return [*attention, *[(c.mlp_hidden_size, c.d_model)] * 2, (c.d_model, c.mlp_hidden_size)]
+def _shapes(c: ModelConfig) -> list[tuple[int, int, int]]:
+    """(how many, outputs, inputs) of the blocks' linear layers and of experts' matrices."""
+    heads, kv, e = c.n_heads * c.head_dim, c.n_kv_heads * c.head_dim, c.experts
+    dense = c.n_layers if e is None else sum(n in e.dense for n in range(c.n_layers))
+    attention = [
+        (c.n_layers, out, inputs) for out, inputs in ((heads, c.d_model), *[(kv, c.d_model)] * 2, (c.d_model, heads))
+    ]
+    widths = [(dense, c.mlp_hidden_size)]
+    if e is not None:
+        widths += [((c.n_layers - dense) * e.count, e.width), (c.n_layers - dense, e.shared)]
+    kinds = [(count, width) for count, width in widths if count and width]
+    return attention + [
+        one for count, width in kinds for one in ((2 * count, width, c.d_model), (count, c.d_model, width))
+    ]
 
 
 def _torchao() -> Any:

@@ -48,8 +48,12 @@ class Footprint:
             "a guide": self.strategies.guide.needs(self.config, self.dtype, questions * self.tokens),
             "what methods remember": canvases * self._remembered(),
             "activations": positions * self._activations(),
-            "a dequantized layer": made_bytes(self.quantization, self.config, self.dtype),
+            "a dequantized layer": made_bytes(self.quantization, self.config, self.dtype, self._together),
         }
+
+    @property
+    def _together(self) -> bool:
+        return self.device.type == "cuda" and self.dtype == torch.bfloat16
 
     def _logits(self) -> int:
         """Of a question's window, or canvas where somebody reads all of it: as the head gives them, in float64, and
