@@ -216,6 +216,7 @@ SOFT = st.fixed_dictionaries(
         "by_trust": st.booleans(),
         "by_entropy": st.booleans(),
         "norm": st.sampled_from(["none", "match"]),
+        "k": st.sampled_from([1, 1, 2, 3]),
     }
 )
 VERIFIED = st.fixed_dictionaries(
@@ -312,7 +313,9 @@ def cases(draw, inits=INITS, unmasks=UNMASKS, remasks=REMASKS, grids=GRIDS, most
         proposal = tuple(content.randrange(vocabulary - 1) for _ in range(draw(lengths) if proposals else 0))
         name = f"q{index}-{content.randrange(100)}"
         trust = tuple(content.random() for _ in proposal) if content.random() < 0.5 else ()
-        questions.append(Question(name, prompt, proposal, trust))
+        others = [(token, content.randrange(vocabulary - 1), content.random()) for token in proposal]
+        likely = tuple(((a, 0.6 * p), (b, 0.4 * p)) for a, b, p in others) if content.random() < 0.7 else ()
+        questions.append(Question(name, prompt, proposal, trust, likely=likely))
     unmask = dict(draw(unmasks))
     unmask.setdefault("temperature", draw(st.sampled_from([0.0, 0.0, 0.7, 1.5])))
     model = {

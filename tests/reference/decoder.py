@@ -123,7 +123,8 @@ def decode_one(
     answer = Answer(
         ids=[mask_id] * canvas, commit_iteration=[-1] * canvas, source=[MASK] * canvas, confidence=[None] * canvas
     )
-    soft: dict[int, int] = {}  # position -> the proposal's token that is mixed in while the position is masked
+    # position -> the author's tokens that are mixed in while the position is masked, and the part of each
+    soft: dict[int, list[tuple[int, float]]] = {}
     share: dict[int, float] = {}  # position -> what the prior's weight is scaled by
     doubt: dict[int, float] = {}  # position -> entropy when it was last read, as a share of the largest
     original, readings, entered = question, 0, None
@@ -139,7 +140,7 @@ def decode_one(
             injected = {i: token for i, token in proposal.items() if u[i] < init["rho"]}
         if init["name"] == "embed_interp":
             u = uniform(seed, question.id, "dropout", canvas)
-            soft.update({i: token for i, token in proposal.items() if i >= first and u[i] >= init["p"]})
+            soft.update({i: told(question, i, init) for i in proposal if i >= first and u[i] >= init["p"]})
             share.update(enumerate(question.trust) if init.get("by_trust") else ())
         read = read and math.prod(question.trust[: question.written + 1]) >= init.get("whole", 0)
         if init["name"] == "verified" and read:
@@ -246,9 +247,17 @@ def hide(ids: list[int], i: int, mask_id: int) -> list[int]:
     return [*ids[:i], mask_id, *ids[i + 1 :]]
 
 
-def leave(soft: dict[int, int], i: int) -> dict[int, int]:
+def told(question: Question, i: int, init: dict) -> list[tuple[int, float]]:
+    """What stands in the prior of position i: the proposal's token, or the k likeliest of the author's and the part of
+    each, which are 1 together."""
+    found = question.likely[i][: init["k"]] if init.get("k", 1) > 1 and question.likely else ()
+    total = sum(p for _, p in found)
+    return [(token, p / total) for token, p in found] if total > 0 else [(question.proposal[i], 1.0)]
+
+
+def leave(soft: dict[int, list[tuple[int, float]]], i: int) -> dict[int, list[tuple[int, float]]]:
     """Soft priors without that of i."""
-    return {j: token for j, token in soft.items() if j != i}
+    return {j: tokens for j, tokens in soft.items() if j != i}
 
 
 def worst(
@@ -431,7 +440,7 @@ def response_logits(
     model: ReferenceTransformer,
     prompt: tuple[int, ...],
     ids: list[int],
-    soft: dict[int, int],
+    soft: dict[int, list[tuple[int, float]]],
     weight: dict[int, float],
     match: bool,
     mask_id: int,
@@ -443,9 +452,10 @@ def response_logits(
     """Response position -> its logits [V], the mask token's at -inf, for those that the positions first … last-1 of the
     sequence tell."""
     embeddings = model.embed([*prompt, *ids]).copy()
-    for i, token in soft.items():
+    for i, tokens in soft.items():
         if ids[i] == mask_id:
-            mask, other = model.embed([mask_id, token])
+            mask = model.embed([mask_id])[0]
+            other = sum(part * model.embed([token])[0] for token, part in tokens)
             mixed = (1 - weight[i]) * mask + weight[i] * other
             if match and weight[i] > 0:
                 mixed *= np.linalg.norm(mask) / np.linalg.norm(mixed)

@@ -42,7 +42,8 @@ class Question:
     token, or is empty where nobody asked for any: the smallest probability its author gave to what lies under the
     token, calibrated where there is a map (proposer.proposal.Encoded). The first `written` proposal tokens are its
     author's text; what follows them, if anything, is end-of-text. `numeric` says of every proposal token whether its
-    text holds a digit, or is empty like `trust`.
+    text holds a digit, or is empty like `trust`. `likely` has for every proposal token what the author thought might
+    stand there, (token, probability) pairs with the likeliest first, or is empty.
     """
 
     id: str
@@ -51,6 +52,7 @@ class Question:
     trust: tuple[float, ...] = ()
     written: int = 0
     numeric: tuple[bool, ...] = ()
+    likely: tuple[tuple[tuple[int, float], ...], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -151,8 +151,8 @@ def _request(batch: Batch, view: View, span: Span) -> tuple[Forward, Outlook | N
     request = forward_of(view, span, batch.kept, device, unseen, outlook)
     if view.mixture is not None:
         prompts = view.canvas.prompt_length[view.rows]
-        prior = (view.whole("prior")[..., None], view.mixture[..., None])
-        request.mix(batch.backbone, prompts, *prior, match=s.init.norm == "match")
+        token, part = s.init.priors(view)
+        request.mix(batch.backbone, prompts, token, view.mixture[..., None] * part, match=s.init.norm == "match")
     if s.feed.feeds and (fed := checked.fed(s.feed, s.feed.mixture(view), view)) is not None:
         request.mix(batch.backbone, view.canvas.prompt_length[view.rows], fed.token, fed.weight, fed.mask)
     if s.remask.shadows and view.any_revocable:

@@ -183,6 +183,12 @@ class Init(Strategy, ABC):
         embeddings."""
         return None
 
+    def priors(self, view: View) -> tuple[np.ndarray, np.ndarray]:
+        """The tokens that this share is of, [n, L, k] int64, and of each the part, [n, L, k] float64, which are 1
+        together: the proposal's own token by default."""
+        own = view.whole("prior")[..., None]
+        return own, np.ones(own.shape)
+
     def told(self, turns: Sequence[str], proposal: str) -> tuple[str, ...]:
         """A conversation, the user's turn last, with the proposal's text told in it; asked of an init that `tells`."""
         return tuple(turns)

@@ -20,10 +20,13 @@ from warmexp.proposers.proposal import TAILS, Asked, Proposal, Proposer
 class FileProposer(Proposer):
     """path: the JSONL file. Where a line gives `tokens` ([[start, end, natural-log probability], …], character offsets
     in the order of the text) and `end` (log-probability of ending there), trust comes from them; without them it is
-    1.0. What a chat model writes around its answer is taken out (markup.py). tail: see proposal.py."""
+    1.0. `likely` has for each token what else its author might have written there ([[text or null, log-probability],
+    …]), which init.k mixes. What a chat model writes around its answer is taken out (markup.py). tail: see proposal.py.
+    """
 
     path: str
     tail: str = "mask"
+    likely = 64  # as many as its file has
 
     def __post_init__(self) -> None:
         check_choice("proposer.tail", self.tail, TAILS)
@@ -45,7 +48,7 @@ class FileProposer(Proposer):
 
     def identity(self) -> dict[str, Any]:
         digest = hashlib.sha256(
-            json.dumps({k: [v.text, v.tokens, v.end] for k, v in sorted(self.proposals.items())}).encode()
+            json.dumps({k: [v.text, v.tokens, v.end, *v.likely] for k, v in sorted(self.proposals.items())}).encode()
         ).hexdigest()
         return {"kind": "file", "texts": digest[:16]}
 

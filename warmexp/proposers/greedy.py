@@ -24,10 +24,11 @@ T = TypeVar("T")
 
 class Written(NamedTuple):
     """ids: [n] tokens of a response; logp: [n] natural-log probability of each. Both go on behind its end, with
-    padding."""
+    padding. likely: [n] the likeliest tokens in each place, with theirs; empty where nobody asked."""
 
     ids: list[int]
     logp: list[float]
+    likely: Sequence[Sequence[tuple[int, float]]] = ()
 
 
 def end_ids(key: str, folder: Path, vocabulary: int) -> tuple[int, ...]:
@@ -77,12 +78,19 @@ def may_pad(model: Any) -> bool:
 
 @torch.inference_mode()
 def write(
-    model: Any, tokenizer: Any, prompts: Sequence[Sequence[int]], most: int, ends: Sequence[int], stop: Sequence[str]
+    model: Any,
+    tokenizer: Any,
+    prompts: Sequence[Sequence[int]],
+    most: int,
+    ends: Sequence[int],
+    stop: Sequence[str],
+    likely: int = 0,
 ) -> list[Written]:
     """argmax tokens for a batch of prompts, at most `most` each.
 
     Args:
-        prompts: ids, padded on the left. ends: ids that end a row. stop: strings that end a row.
+        prompts: ids, padded on the left. ends: ids that end a row. stop: strings that end a row. likely: how
+            many of the likeliest tokens to keep in each place.
     """
     from transformers import GenerationConfig, LogitsProcessorList
 
@@ -90,7 +98,7 @@ def write(
     pad = ends[0] if tokenizer.pad_token_id is None and ends else tokenizer.pad_token_id or 0
     ids = torch.tensor([[pad] * (width - len(row)) + list(row) for row in prompts], device=model.device)
     kept = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in prompts], device=model.device)
-    recorder = _LogProbabilities()
+    recorder = _LogProbabilities(likely)
     config = GenerationConfig(
         max_new_tokens=most,
         do_sample=False,
@@ -108,16 +116,27 @@ def write(
     )
     new = output[:, width:].tolist()
     logp = torch.stack(recorder.steps, dim=1).tolist()
-    return [Written(row, p) for row, p in zip(new, logp, strict=True)]
+    if not likely:
+        return [Written(row, p) for row, p in zip(new, logp, strict=True)]
+    values, tokens = (torch.stack(one, dim=1).tolist() for one in zip(*recorder.likely, strict=True))
+    return [
+        Written(row, p, [list(zip(t, v, strict=True)) for t, v in zip(ts, vs, strict=True)])
+        for row, p, ts, vs in zip(new, logp, tokens, values, strict=True)
+    ]
 
 
 class _LogProbabilities:
     """A logits processor that changes nothing and keeps the greedy token's log-probability: one float per token instead
-    of the [batch, vocabulary] scores per step that `output_scores` would keep."""
+    of the [batch, vocabulary] scores per step that `output_scores` would keep; and the likeliest tokens, if wanted."""
 
-    def __init__(self) -> None:
+    def __init__(self, likely: int) -> None:
         self.steps: list[torch.Tensor] = []
+        self.likely: list[tuple[torch.Tensor, torch.Tensor]] = []
+        self.count = likely
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        self.steps.append(scores.float().log_softmax(-1).amax(-1))
+        logp = scores.float().log_softmax(-1)
+        self.steps.append(logp.amax(-1))
+        if self.count:
+            self.likely.append(tuple(logp.topk(min(self.count, logp.shape[-1]), dim=-1)))
         return scores

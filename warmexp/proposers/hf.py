@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -17,6 +17,7 @@ from warmexp.models.hub import fingerprint, model_folder, read_json
 from warmexp.models.weights import DTYPES
 from warmexp.proposers.chat import DATE, RESERVED, rendered
 from warmexp.proposers.greedy import Written, batched, end_ids, may_pad, write
+from warmexp.proposers.likely import Alternative
 from warmexp.proposers.markup import cleaned, tell_cleaned
 from warmexp.proposers.proposal import TAILS, Asked, Proposal, Proposer
 from warmexp.proposers.spans import decoded_spans
@@ -51,7 +52,7 @@ class HFProposer(Proposer):
     it as one user turn with the tokenizer's own chat template instead; a prompt of several turns (task.shots=turns)
     becomes as many messages, with `prompt` around each of the user's. chat_template_kwargs: what the template reads
     beside the messages, such as {enable_thinking: false}. stop: strings that end the response, cut off. max_new_tokens,
-    batch_size: of generation.
+    batch_size: of generation. likely: how many of the likeliest tokens to keep in each place (init.k); 0: none.
     resident: keep the model in memory for the jobs that follow in this process, beside the backbone; otherwise it is
     freed before the backbone is loaded. tail: see proposal.py.
 
@@ -68,6 +69,7 @@ class HFProposer(Proposer):
     stop: list[str] = field(default_factory=lambda: ["Question:"])
     max_new_tokens: int = 256
     batch_size: int = 64
+    likely: int = 0
     resident: bool = False
     tail: str = "mask"
     stored = True
@@ -80,6 +82,7 @@ class HFProposer(Proposer):
             "proposer.max_new_tokens", self.max_new_tokens, 1, 2**17, "the number of tokens a proposal may have"
         )
         check_range("proposer.batch_size", self.batch_size, 1, 2**16, "the number of questions in a batch")
+        check_range("proposer.likely", self.likely, 0, 64, "how many of the likeliest tokens are kept in each place")
         if self.prompt.count("{prompt}") != 1:
             raise UserError(f"proposer.prompt={self.prompt!r} must contain {{prompt}} exactly once.")
         if self.chat_template_kwargs and not self.chat_template:
@@ -109,7 +112,16 @@ class HFProposer(Proposer):
         end_ids("proposer.path", self.folder, self._vocabulary)
         options = {name: getattr(self, name) for name in ("dtype", "prompt", "chat_template", "stop", "max_new_tokens")}
         more = {"chat_template_kwargs": dict(self.chat_template_kwargs)} if self.chat_template_kwargs else {}
-        return {"kind": "hf", "greedy": _GREEDY, "model": self._which, **options, "stop": list(self.stop), **more}
+        said = {"likely": self.likely} if self.likely else {}  # the same proposals without them have no such entry
+        return {
+            "kind": "hf",
+            "greedy": _GREEDY,
+            "model": self._which,
+            **options,
+            "stop": list(self.stop),
+            **more,
+            **said,
+        }
 
     @property
     def _vocabulary(self) -> int:
@@ -282,7 +294,7 @@ class HFProposer(Proposer):
         started = time.perf_counter()
         own = end_ids("proposer.path", self.folder, self._vocabulary)
         ends = sorted({*own, tokenizer.eos_token_id} - {None})
-        rows = write(model, tokenizer, prompts, most, ends, self.stop)
+        rows = write(model, tokenizer, prompts, most, ends, self.stop, self.likely)
         seconds = (time.perf_counter() - started) / len(prompts)
         last = {*ends, tokenizer.pad_token_id} - {None}
         return [
@@ -310,15 +322,37 @@ def proposal_of(
 ) -> Proposal:
     """Text up to the first end token or stop string, and the character span of every token in it. context: the prompt's
     last tokens."""
-    ids, logp = row
+    ids, logp, _ = row
     length = next((i for i, token in enumerate(ids) if token in ends), len(ids))
     decode = partial(tokenizer.decode, skip_special_tokens=True, clean_up_tokenization_spaces=False)
     text, spans = decoded_spans(ids[:length], decode, context)
     cut = min((text.find(s) for s in stop if s in text), default=len(text))
     tokens = [(a, min(b, cut), round(min(p, 0.0), 6)) for (a, b), p in zip(spans, logp, strict=False) if a < cut]
+    kept = [i for i, (a, _) in enumerate(spans) if a < cut]
+    likely = tuple(_texts(ids[:length], row.likely[i], i, decode, context, ends) for i in kept) if row.likely else ()
     # A row that a stop string ended is filled up with padding, which may be the end token: that end is not the model's.
     ended = length < len(ids) and not any(s in text for s in stop)
-    return Proposal(text[:cut], tuple(tokens), seconds, round(min(logp[length], 0.0), 6) if ended else None)
+    end = round(min(logp[length], 0.0), 6) if ended else None
+    return Proposal(text[:cut], tuple(tokens), seconds, end, likely)
+
+
+def _texts(
+    ids: Sequence[int],
+    likely: Sequence[tuple[int, float]],
+    i: int,
+    decode: Callable[[list[int]], str],
+    context: Sequence[int],
+    ends: set[int],
+) -> tuple[Alternative, ...]:
+    """The texts of what might stand at i, each behind what stands there; None for an end. What is no whole character is
+    left out."""
+    before = [*context, *ids[:i]][-_CONTEXT:]
+    head, found = decode(before), []
+    for token, p in likely:
+        text = None if token in ends else decode([*before, token]).removeprefix(head)
+        if text is None or (text and "\ufffd" not in text):
+            found.append((text, round(min(p, 0.0), 6)))
+    return tuple(found)
 
 
 def _first_line(error: Exception) -> str:

@@ -70,4 +70,6 @@ def _without(proposal: Proposal, spans: Sequence[tuple[int, int]]) -> Proposal:
 
     gone = [any(a <= s and e <= b for a, b in spans) for s, e, _ in proposal.tokens]
     tokens = tuple((moved(s), moved(e), p) for (s, e, p), out in zip(proposal.tokens, gone, strict=True) if not out)
-    return replace(proposal, text="".join(text[b:a] for b, a in zip(ends, starts, strict=True)), tokens=tokens)
+    likely = tuple(some for some, out in zip(proposal.likely, gone, strict=False) if not out)
+    text = "".join(text[b:a] for b, a in zip(ends, starts, strict=True))
+    return replace(proposal, text=text, tokens=tokens, likely=likely)

@@ -18,6 +18,7 @@ from warmexp.errors import UserError, check_choice
 from warmexp.jsonl import Row
 from warmexp.models.tokenizer import BackboneTokenizer
 from warmexp.proposers.calibration import Calibration, read_calibration
+from warmexp.proposers.likely import Alternative, Likely, spelled
 from warmexp.proposers.spans import carry, encoded_spans
 
 TAILS = ("mask", "eos")
@@ -30,16 +31,19 @@ class Proposal:
     tokens: the proposer's own tokens as (first character, past-the-end character, natural-log probability) in the order
     of the text, empty where unknown. seconds: what writing it took (its share of the batch), kept with it so that
     stored proposals are not reported as free. end: natural-log probability of the end token that the author wrote after
-    the text; None where it wrote none or is silent.
+    the text; None where it wrote none or is silent. likely: of each token, the likeliest in its place as (text, or None
+    for the end of the text, natural-log probability), itself among them; empty where unknown.
     """
 
     text: str
     tokens: tuple[tuple[int, int, float], ...] = ()
     seconds: float = 0.0
     end: float | None = None
+    likely: tuple[tuple[Alternative, ...], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        found = asdict(self)
+        return found if self.likely else {name: value for name, value in found.items() if name != "likely"}
 
     @classmethod
     def from_row(cls, row: Row) -> Proposal:
@@ -63,7 +67,31 @@ class Proposal:
                 f"{row.where}: tokens are not [start, end, log-probability ≤ 0] within the text and in its order, or"
                 " end is no log-probability, or seconds are negative: correct them or leave them out."
             )
-        return cls(text, tokens, seconds, end)
+        return cls(text, tokens, seconds, end, _likely(row, len(tokens)))
+
+
+def _likely(row: Row, count: int) -> tuple[tuple[Alternative, ...], ...]:
+    """The alternatives of `count` tokens, or none.
+
+    Raises:
+        UserError: others than [text or null, log-probability ≤ 0].
+    """
+    found = row.values.get("likely") or []
+    lists = isinstance(found, (list, tuple)) and all(isinstance(some, (list, tuple)) for some in found)
+    pairs = [pair for some in found for pair in some] if lists else []
+    good = all(
+        isinstance(pair, (list, tuple)) and len(pair) == 2 and (pair[0] is None or isinstance(pair[0], str))
+        for pair in pairs
+    )
+    if not lists or not good or len(found) not in (0, count):
+        raise UserError(
+            f"{row.where}: likely is not a list of [text or null, log-probability ≤ 0] for each of the {count} tokens:"
+            " correct it or leave it out."
+        )
+    made = tuple(tuple((text, row.number("likely", p)) for text, p in some) for some in found)
+    if any(p > 0 for some in made for _, p in some):
+        raise UserError(f"{row.where}: likely has a log-probability above 0: correct it or leave it out.")
+    return made
 
 
 @dataclass(frozen=True)
@@ -74,7 +102,8 @@ class Encoded:
     the author said nothing (a file without tokens, an oracle, a retrieved solution). logp: [n] ≤ 0, the sum of their
     natural-log probabilities; 0.0 where the author said nothing. straddles: [n], whether the id's span starts or ends
     inside one of the author's tokens, so that no probability of the author is about exactly this piece of text.
-    written: how many ids are the text's; the rest is an `eos` tail.
+    written: how many ids are the text's; the rest is an `eos` tail. likely: [n] what the author thought might begin at
+    each (likely.py); empty where it said nothing of that.
 
     What Proposer.judge adds: numeric: [n], whether a token's text holds a digit. calibrated: [n] in [0, 1], the trust
     after a fitted map; None without one.
@@ -88,6 +117,7 @@ class Encoded:
     written: int
     numeric: tuple[bool, ...] = ()
     calibrated: tuple[float, ...] | None = None
+    likely: tuple[Likely, ...] = ()
 
 
 def fit(proposal: Proposal, prompt: str, tokenizer: BackboneTokenizer) -> Proposal:
@@ -111,8 +141,13 @@ def fit(proposal: Proposal, prompt: str, tokenizer: BackboneTokenizer) -> Propos
         shift = 0 if text[0].isspace() else 1
     if shift == 0:
         return proposal
-    moved = tuple((max(0, a + shift), b + shift, p) for a, b, p in proposal.tokens if b + shift > 0)
-    return replace(proposal, text=" " + text if shift > 0 else text[-shift:], tokens=moved)
+    stay = [i for i, (_, b, _) in enumerate(proposal.tokens) if b + shift > 0]
+    moved = tuple((max(0, a + shift), b + shift, p) for a, b, p in (proposal.tokens[i] for i in stay))
+    likely = tuple(proposal.likely[i] for i in stay) if proposal.likely else ()
+    if likely and shift < 0 and (gone := max(0, -shift - proposal.tokens[stay[0]][0])):
+        first = [(t[gone:] if t and not t[:gone].strip(" ") else t, p) for t, p in likely[0]]
+        likely = (tuple(first), *likely[1:])
+    return replace(proposal, text=" " + text if shift > 0 else text[-shift:], tokens=moved, likely=likely)
 
 
 def encode(proposal: Proposal, tokenizer: BackboneTokenizer, canvas_length: int, tail: str) -> Encoded:
@@ -125,7 +160,12 @@ def encode(proposal: Proposal, tokenizer: BackboneTokenizer, canvas_length: int,
     """
     ids, spans = encoded_spans(tokenizer, proposal.text)
     logp, trust, straddles = carry(proposal.tokens, spans)
-    return lay_out(ids, logp, trust, straddles, proposal.end, canvas_length, tail, tokenizer.eos_id)
+    made = lay_out(ids, logp, trust, straddles, proposal.end, canvas_length, tail, tokenizer.eos_id)
+    if not proposal.likely:
+        return made
+    n = made.written
+    found = spelled(proposal.text, proposal.tokens, proposal.likely, ids[:n], spans[:n], tokenizer)
+    return replace(made, likely=(*found, *[((tokenizer.eos_id, 1.0),)] * (len(made.ids) - n)))
 
 
 def lay_out(
@@ -175,6 +215,7 @@ class Proposer:
     instead of `propose`.
     resident: whether its model stays in memory after proposing, beside the backbone.
     tail: what follows a proposal on the canvas (`encode`).
+    likely: how many of the likeliest tokens it may tell in each place.
     say: where a sentence for the user goes.
     calibration: a file of `python -m warmexp.calibrate`, through which every trust goes; None leaves it raw.
     """
@@ -187,6 +228,7 @@ class Proposer:
     from_backbone = False
     resident = False
     tail = "mask"
+    likely = 0
     say = staticmethod(print)
 
     def bind(self, backbone, canvas_length: int, task) -> None:

@@ -373,7 +373,7 @@ def _question(plan: Plan, question: TaskQuestion, proposal: tuple[Proposal, Enco
     encoded = proposal[1]
     trust = encoded.trust if encoded.calibrated is None else encoded.calibrated
     prompt = _told(plan, question, *proposal) if plan.strategies.init.tells else plan.prompts[question.id]
-    return Question(question.id, prompt, encoded.ids, trust, encoded.written, encoded.numeric)
+    return Question(question.id, prompt, encoded.ids, trust, encoded.written, encoded.numeric, encoded.likely)
 
 
 def _told(plan: Plan, question: TaskQuestion, proposal: Proposal, encoded: Encoded) -> tuple[int, ...]:

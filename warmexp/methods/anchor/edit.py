@@ -101,5 +101,6 @@ def laid(question: Question, decoded: Sequence[int], j: int | None) -> Question:
         proposal=(*decoded, *(question.proposal[i] for i in rest)),
         trust=tuple(question.trust[i] for i in slots) if question.trust else (),
         numeric=tuple(question.numeric[i] for i in slots) if question.numeric else (),
+        likely=tuple(question.likely[i] for i in slots) if question.likely else (),
         written=s + max(0, question.written - (j or 0)) if rest else s,
     )
