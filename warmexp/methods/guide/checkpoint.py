@@ -47,16 +47,15 @@ class CheckpointGuide(Guide):
 
     def __post_init__(self) -> None:
         check_choice("guide.dtype", self.dtype, DTYPES)
+        self._loaded: tuple[torch.device, int, Backbone] | None = None
+
+    @cached_property
+    def folder(self) -> Path:
         if self.path is None:
             raise UserError(
                 "guide.path must be given: guide.path=FOLDER or a hub name, of an autoregressive model with the"
                 " backbone's tokenizer, such as Qwen/Qwen2.5-0.5B beside dream_7b."
             )
-        self._loaded: tuple[torch.device, int, Backbone] | None = None
-
-    @cached_property
-    def folder(self) -> Path:
-        assert self.path is not None
         return model_folder("guide.path", self.path, self.revision)
 
     @cached_property
