@@ -99,6 +99,7 @@ def test_batches_and_the_plain_engine_say_the_same(cache, logits):
     alone = [decode(backbone(logits=logits), [q], strategies(cache))[0] for q in questions()]
     plain = [decode(backbone(logits=logits, kind=PlainBackbone), [q], strategies(cache))[0] for q in questions()]
     assert [facts(one) for one in made] == [facts(one) for one in alone] == [facts(one) for one in plain]
+    assert [one.cost.commits for one in made] == [one.cost.commits for one in alone]
 
 
 @pytest.mark.parametrize("prompt", [1, 3, 4, 5, 8])
@@ -129,11 +130,25 @@ def test_what_every_forward_computes():
 
 
 def test_a_shifted_model_reads_a_block_s_first_token_from_the_commit():
+    """The answer's first one too, where the prompt ends with a block."""
     question = Question("q", (1, 2, 3, 4))
     meter = Meter(backbone(logits="shifted"))
     (done,) = decode(meter.backbone, [question], strategies(ExactCache(), 8, tau=1.1), meter=meter)
-    assert Counter(row.kind for row in meter.ledger) == {"full": 1, "commit": 1, "block": 6}
-    assert done.commit_iteration[4] == 4 and meter.ledger[4].kind == "commit"
+    first, second = [("commit", 4), *[("block", 4)] * 3], [("commit", 4), *[("block", 4)] * 3]
+    assert [(row.kind, row.query_tokens[0]) for row in meter.ledger] == [*first, *second]
+    assert (done.commit_iteration[0], done.commit_iteration[4]) == (0, 4)
+    logits = random_models(0, n_layers=2, attention_block=4)[1]
+    assert done.ids[0] == np.delete(logits.logits(logits.embed([1, 2, 3, 4]))[3], 15).argmax()
+
+
+def test_the_first_token_after_a_whole_block_of_prompt_is_committed_whatever_its_neighbours_say():
+    """As published: with tau = 0 everything that is read is committed at once, and there is one token to be read."""
+    made = {
+        n: decode(backbone(logits="shifted"), [Question("q", tuple(range(1, n + 1)))], strategies(ExactCache(), 8, tau=1e-9))[0]
+        for n in (4, 5)
+    }  # fmt: skip
+    assert list(made[4].commit_iteration) == [0, 1, 1, 1, 2, 3, 3, 3]
+    assert list(made[5].commit_iteration) == [0, 0, 0, 1, 2, 2, 2, 3]
 
 
 def test_a_block_that_was_laid_whole_is_committed_with_the_next():

@@ -394,9 +394,9 @@ class Memory:
         block = (self.prompt + start) // self.sees * self.sees
         end = min(block + self.sees, self.prompt + self.canvas)
         before, self.settled = self.settled, block
-        if before is None:
-            return 0, end, False
         alone = self.reads_first(start, ids, mask_id)
+        if before is None:
+            return (0, block, True) if alone and block else (0, end, False)
         if before < block:
             return (before, block, True) if self.cache["commit"] == "separate" else (before, end, False)
         always = self.shifted and (self.cache["commit"] == "fused" or self.cache["first_token"] == "window")

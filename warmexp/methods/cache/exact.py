@@ -30,8 +30,9 @@ class ExactCache(Cache):
         block computes the finished one too, and there is no forward more.
     first_token: with commit=separate, how shifted backbones (Fast-dLLM v2) read a block's first token, which the last
         hidden state of the block before predicts. `commit`, as published: the commit forward reads it and commits it,
-        whatever its confidence is. `window`: the others compute one position more, on the left, and every forward may
-        commit everywhere, as with cache=none.
+        whatever its confidence is; where the prompt ends with a block, that is a forward over the prompt alone.
+        `window`: the others compute one position more, on the left, and every forward may commit everywhere, as with
+        cache=none.
     """
 
     commit: str = "separate"
@@ -56,6 +57,8 @@ class ExactCache(Cache):
             alone = open_[lead] & (open_.sum(1) == 1)  # nothing else of the block can be changed: it is read wherever
             reads = (view.first + view.lead == block) & (view.masked[lead] | alone) & (view.shift > 0)
             before = reads.astype(np.int64)
+            # A prompt that ends with a block: what is read first is the one token that it predicts.
+            behind |= (settled < 0) & (block > 0) & reads & view.masked[lead]
         start = np.where(settled < 0, 0, np.where(behind, settled, block - before)).clip(0)
         if self.commit == "fused":
             return Span.of(start, end, len(block))
