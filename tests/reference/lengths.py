@@ -117,9 +117,14 @@ def daedal(tape: Tape, target: float, ready: float, low: float, step: int, look:
         tape.nfe += 1
         if sure >= target or len(tape.slots) >= tape.longest:
             break
-        for _ in range(min(step, tape.longest - len(tape.slots))):
+        more = min(step, tape.longest - len(tape.slots))
+        tape.moves.append((tape.nfe - 1, len(tape.slots), more))
+        for _ in range(more):
             tape.slots.append(Slot(tape.behind.pop(0)))
-    for _ in range(min(tail, tape.longest - len(tape.slots))):
+    more = min(tail, tape.longest - len(tape.slots))
+    if more and tape.nfe:
+        tape.moves.append((tape.nfe - 1, len(tape.slots), more))
+    for _ in range(more):
         tape.slots.append(Slot(tape.behind.pop(0), tape.end, "fixed"))
     while tape.open:
         z = tape.read()

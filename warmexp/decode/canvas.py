@@ -58,12 +58,13 @@ class Question:
 @dataclass(frozen=True)
 class Size:
     """How many positions a canvas begins with. begun: those that an init has laid; positions: all; ends: how many of
-    them, at the end, are end tokens that stay; forwards: run to know."""
+    them, at the end, are end tokens that stay; forwards: run to know; moves: how it grew behind them."""
 
     begun: int
     positions: int
     ends: int = 0
     forwards: int = 0
+    moves: tuple[Move, ...] = ()
 
 
 @dataclass
@@ -174,6 +175,8 @@ class Canvas:
             self.trust[row, size.begun :] = np.nan
             self.forwards[row] += size.forwards
             self._close(row, size.positions - size.ends)
+            if size.moves:
+                self.moves[self.questions[row].id] = list(size.moves)
 
     def __len__(self) -> int:
         return len(self.questions)

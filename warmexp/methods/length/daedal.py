@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from warmexp.decode.canvas import Question, Size
+from warmexp.decode.canvas import Move, Question, Size
 from warmexp.decode.edit import Edit, Resize
 from warmexp.decode.forward import whole_forward
 from warmexp.decode.meter import Meter
@@ -48,16 +48,23 @@ class Daedal(Growing):
     def prepare(self, meter: Meter, questions: Sequence[Question], canvases: Sequence[np.ndarray]) -> list[Size]:
         begun = np.array([len(canvas) for canvas in canvases])
         extent, forwards = begun.copy(), np.zeros(len(begun), dtype=int)
+        moves: list[list[Move]] = [[] for _ in begun]
         asked = np.arange(len(begun)) if self.target > 0 else np.arange(0)
         while len(asked):
             at = asked.tolist()
             found = self._read(meter, [questions[i] for i in at], [canvases[i] for i in at], extent[asked])
             forwards[asked] += 1
             asked = asked[(found < self.target) & (extent[asked] < self.canvas_length)]
-            extent[asked] = np.minimum(extent[asked] + self.step, self.canvas_length)
+            more = np.minimum(self.step, self.canvas_length - extent[asked])
+            for i, count in zip(asked.tolist(), more.tolist(), strict=True):
+                moves[i].append((int(forwards[i]) - 1, int(extent[i]), count))
+            extent[asked] += more
         ends = np.minimum(self.tail, self.canvas_length - extent)
+        for i, count in enumerate(ends.tolist()):
+            if count and forwards[i]:
+                moves[i].append((int(forwards[i]) - 1, int(extent[i]), count))
         sizes = zip(begun.tolist(), (extent + ends).tolist(), ends.tolist(), forwards.tolist(), strict=True)
-        return [Size(*one) for one in sizes]
+        return [Size(*one, tuple(made)) for one, made in zip(sizes, moves, strict=True)]
 
     def _read(
         self, meter: Meter, questions: Sequence[Question], canvases: Sequence[np.ndarray], extent: np.ndarray
