@@ -149,3 +149,12 @@ def test_the_newer_layouts(layout, tmp_path):
 def test_a_size_that_a_layout_has_not_is_refused(tmp_path, capsys):
     assert main([*tiny("llada", tmp_path / "a"), "--experts", "8"]) == 2
     assert "--experts is no size of --layout llada" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("layout", sorted(SHAPES))
+def test_tiny(layout, tmp_path):
+    """A small one of every layout is read, and whatever size is given besides is its own."""
+    assert main(["--layout", layout, "--out", str(tmp_path / "a"), "--tiny", "--layers", "3"]) == 0
+    config = Checkpoint(str(tmp_path / "a"), dtype="float32").load(torch.device("cpu")).transformer.config
+    assert (config.d_model, config.n_layers, config.mlp_hidden_size) == (64, 3, 128)
+    assert config.experts is None or config.experts.count == 16

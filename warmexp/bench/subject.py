@@ -32,7 +32,7 @@ from warmexp.models.backbone import Backbone
 from warmexp.models.checkpoint import KINDS, Checkpoint
 from warmexp.models.layouts import LAYOUTS
 from warmexp.models.published import SHAPES as PUBLISHED
-from warmexp.models.published import TOKENS, published_config
+from warmexp.models.published import TINY, TOKENS, published_config
 from warmexp.models.transformer import ModelConfig, Transformer
 from warmexp.models.weights import DTYPES
 from warmexp.runs.environment import keep_float32, no_cudnn_attention
@@ -44,19 +44,6 @@ SHAPES = {
     "tiny": {"d_model": 64, "layers": 2, "heads": 4, "kv_heads": 2, "mlp": 128, "rows": 128},
     "100m": {"d_model": 768, "layers": 12, "heads": 12, "kv_heads": 12, "mlp": 2048, "rows": 8192},
     **PUBLISHED,
-}
-# What --tiny makes of a published size: the same parts, few and small.
-TINY = {
-    "d_model": 64,
-    "layers": 2,
-    "heads": 4,
-    "kv_heads": 2,
-    "mlp": 128,
-    "rows": 512,
-    "head_dim": 16,
-    "experts": 16,
-    "chosen": 4,
-    "expert_mlp": 32,
 }
 # Logits of standard deviation 4: confidences then spread over (0, 1), as a trained model's do, and decisions rarely
 # tie.

@@ -24,6 +24,11 @@ SHAPES = {
     },
     "smdm": {"d_model": 1792, "layers": 20, "heads": 14, "kv_heads": 14, "mlp": 7168, "rows": 32001},
 }  # fmt: skip
+# What --tiny makes of any of them: the same parts, few and small.
+TINY = {
+    "d_model": 64, "layers": 2, "heads": 4, "kv_heads": 2, "mlp": 128, "rows": 512, "head_dim": 16,
+    "experts": 16, "chosen": 4, "expert_mlp": 32,
+}  # fmt: skip
 _QWEN = {"<|im_start|>": 151644, "<|im_end|>": 151645}
 _LING = {"<|endoftext|>": 156892, "<|mask|>": 156895, "<|startoftext|>": 156891, "<|role_end|>": 156900}
 # Special tokens at their published ids; the first two are the end of text and the mask.

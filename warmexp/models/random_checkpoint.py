@@ -1,8 +1,8 @@
 """A checkpoint of random weights in a published layout, to measure load time, memory and speed at full size without any
 download:
 
-    python -m warmexp.models.random_checkpoint --layout llada --out FOLDER            # LLaDA-8B's shape, 15 GiB in
-    bfloat16 python -m warmexp backbone=checkpoint backbone.path=FOLDER …
+    python -m warmexp.models.random_checkpoint --layout llada --out FOLDER    # LLaDA-8B's shape, 15 GiB in bfloat16
+    python -m warmexp backbone=checkpoint backbone.path=FOLDER …
 
 It has everything a published one has: config.json, shards with an index, tokenizer files of the family's kind (one
 token per byte and the family's special tokens, at their published ids if the embedding table reaches that far). What it
@@ -26,7 +26,7 @@ from warmexp.errors import UserError
 from warmexp.models.hub import INDEX
 from warmexp.models.layout import targets
 from warmexp.models.layouts import LAYOUTS
-from warmexp.models.published import SHAPES, TOKENS, published_config
+from warmexp.models.published import SHAPES, TINY, TOKENS, published_config
 from warmexp.models.transformer import Transformer
 from warmexp.models.weights import DTYPES, GIB
 
@@ -148,6 +148,7 @@ def _arguments(words: list[str] | None) -> argparse.Namespace:
     parser = Parser(prog="python -m warmexp.models.random_checkpoint", description=__doc__.split("\n", 1)[0])
     parser.add_argument("--layout", choices=sorted(SHAPES), required=True)
     parser.add_argument("--out", type=Path, required=True, help="a new or empty folder")
+    parser.add_argument("--tiny", action="store_true", help="the same parts, few and small; sizes that are given count")
     for name in _SIZES:
         sizes = ", ".join(f"{shape[name]} for {layout}" for layout, shape in SHAPES.items() if name in shape)
         parser.add_argument(f"--{name}", type=int, help=f"default {sizes}")
@@ -164,10 +165,13 @@ def main(words: list[str] | None = None) -> int:
     try:
         for name in given.keys() - SHAPES[options.layout].keys():
             raise UserError(f"--{name} is no size of --layout {options.layout}: leave it out.")
+        shape = SHAPES[options.layout]
+        if options.tiny:
+            shape = {name: TINY[name] for name in shape}
         total = write(
             options.layout,
             options.out,
-            SHAPES[options.layout] | given,
+            shape | given,
             options.dtype,
             options.shard_gib,
             options.seed,
