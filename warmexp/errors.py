@@ -22,9 +22,9 @@ class UserError(Exception):
     """A mistake the user can repair. Shown as its message alone, never as a traceback."""
 
 
-def closest(name: str, known: Iterable[str]) -> str:
+def closest(name: object, known: Iterable[str]) -> str:
     """', did you mean X?' for a near miss, otherwise ''."""
-    match = difflib.get_close_matches(name, list(known), n=1)
+    match = difflib.get_close_matches(str(name), list(known), n=1)
     return f", did you mean '{match[0]}'?" if match else ""
 
 

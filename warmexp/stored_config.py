@@ -63,7 +63,7 @@ def read_yaml(file: Path) -> dict[str, Any]:
         OSError: the file cannot be read.
         ValueError: one clause that says what is wrong with it.
     """
-    text = _text(file)
+    text = bounded_text(file)
     try:
         found = _built(text)
     except (
@@ -81,7 +81,13 @@ def read_yaml(file: Path) -> dict[str, Any]:
     return found
 
 
-def _text(file: Path) -> str:
+def bounded_text(file: Path) -> str:
+    """The text of a regular file of at most a megabyte; a pipe is not waited for.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: one clause that says what is wrong with it.
+    """
     descriptor = os.open(file, _FLAGS)
     with os.fdopen(descriptor, "rb", closefd=True) as handle:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import hydra._internal.hydra as hydra_internal
@@ -18,7 +19,7 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from warmexp.config import remembered
-from warmexp.config.messages import OPTUNA
+from warmexp.config.messages import MISTAKES, OPTUNA
 from warmexp.config.variables import let
 from warmexp.errors import UserError
 
@@ -94,7 +95,8 @@ class CheckedLoader(remembered.RememberingLoader):
 
     def load_configuration(self, config_name: str | None, overrides: list[str], *more: Any, **named: Any) -> DictConfig:
         let(overrides)
-        cfg = super().load_configuration(config_name, overrides, *more, **named)
+        with _one_sentence():
+            cfg = super().load_configuration(config_name, overrides, *more, **named)
         check(cfg, overrides)
         return cfg
 
@@ -103,7 +105,8 @@ class CheckedLoader(remembered.RememberingLoader):
             master_config.hydra.overrides, resolve=False
         )  # a study's file is no command line
         let([*typed["hydra"], *typed["task"]])
-        cfg = super().load_sweep_config(master_config, sweep_overrides)
+        with _one_sentence():
+            cfg = super().load_sweep_config(master_config, sweep_overrides)
         check(cfg, typed["hydra"])
         return cfg
 
@@ -131,6 +134,29 @@ def install() -> None:
     remembered.install()
 
 
+@contextmanager
+def _one_sentence() -> Iterator[None]:
+    """Hydra and OmegaConf fail in a hundred places of their own where a file holds another kind of thing than a key
+    takes."""
+    try:
+        yield
+    except MISTAKES as error:
+        if str(error):
+            raise
+        raise _not_composed("a key holds another kind of thing than it takes") from None
+    except RecursionError:
+        raise _not_composed("something in it refers to itself, such as a list of defaults to its own file") from None
+    except (ValueError, TypeError, AttributeError, LookupError, AssertionError) as error:
+        raise _not_composed(" ".join(str(error).split()) or type(error).__name__) from None
+
+
+def _not_composed(why: str) -> UserError:
+    return UserError(
+        f"the configuration cannot be composed ({why}): look at the files of --config-dir, plugins and +sweep, and at"
+        " the words of the command line."
+    )
+
+
 def check(cfg: DictConfig, typed: Sequence[str]) -> None:
     """Refuse a composed configuration that names what may not run.
 
@@ -139,6 +165,9 @@ def check(cfg: DictConfig, typed: Sequence[str]) -> None:
         UserError: names the key, the value and what is allowed.
     """
     node = OmegaConf.to_container(cfg.hydra, resolve=False)
+    for name in ("launcher", "sweeper"):
+        if not isinstance(node.get(name), dict | None):
+            raise UserError(f"hydra.{name}={node[name]} is no {name}: choose one by hydra/{name}=NAME.")
     if "hydra_optuna_sweeper" in str((node["sweeper"] or {}).get("_target_")):
         raise UserError(OPTUNA)
     for name in ("callbacks", "launcher", "sweeper"):
@@ -223,7 +252,21 @@ def _check_typed_only(node: dict[str, Any], typed: Sequence[str]) -> None:
                 f"{key}={value} is refused in a file: it decides where files are written, so write it on the command"
                 " line."
             )
+    folder = node.get("output_subdir")
+    if folder not in (None, ".hydra") and not _is_typed("hydra.output_subdir", typed):
+        raise UserError(
+            f"hydra.output_subdir={folder} is refused in a file: it decides where files are written, so write it on the"
+            " command line."
+        )
+    copied = node["job"].get("env_copy") or []
+    if copied and not _is_typed("hydra.job.env_copy", typed):
+        raise UserError(
+            f"hydra.job.env_copy={copied} is refused in a file: it puts environment variables into a configuration, so"
+            " write it on the command line."
+        )
     for name, value in (node["job"].get("env_set") or {}).items():
+        if name in copied:
+            continue
         key = f"hydra.job.env_set.{name}"
         if not _VARIABLES.fullmatch(str(name)) and not _is_typed(key, typed):
             raise UserError(

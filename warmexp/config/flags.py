@@ -43,7 +43,9 @@ def check_flags(words: Sequence[str], keys: Sequence[str]) -> None:
 
     parser.error = refuse
     version = [word for word in theirs if word == "--version"]
-    unknown = parser.parse_known_args([word for word in theirs if word not in version])[1]
+    found, unknown = parser.parse_known_args([word for word in theirs if word not in version])
+    if found.resolve and not found.cfg and not found.help:
+        raise UserError("--resolve belongs to --cfg: write `--cfg job --resolve`, or leave it out.")
     for word in unknown:
         raise UserError(_unknown(word, words, known, keys))
 

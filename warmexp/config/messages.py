@@ -26,14 +26,15 @@ OPTUNA = (
 
 
 # What Hydra and OmegaConf raise for a user's mistake.
-MISTAKES = (HydraException, OmegaConfBaseException, yaml.MarkedYAMLError)
+MISTAKES = (HydraException, OmegaConfBaseException, yaml.YAMLError)
 
 
-def _broken(error: yaml.MarkedYAMLError) -> str:
+def _broken(error: yaml.YAMLError) -> str:
     """Of a file that is not YAML."""
-    mark = error.problem_mark or error.context_mark
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     where = f"{mark.name}, line {mark.line + 1}, column {mark.column + 1}" if mark else "a configuration file"
-    why = " ".join(str(error.problem or error.context or "it cannot be parsed").split())
+    said = getattr(error, "problem", None) or getattr(error, "context", None) or str(error) or "it cannot be parsed"
+    why = " ".join(str(said).split())
     return f"{where} is not YAML ({why}): quote what has special characters, and indent by spaces alone."
 
 
@@ -43,7 +44,7 @@ def explain(error: Exception) -> str:
         return str(error)
     if ours := _of_a_resolver(error):
         return str(ours)
-    if isinstance(error, yaml.MarkedYAMLError):
+    if isinstance(error, yaml.YAMLError):
         return _broken(error)
     text = str(error)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
@@ -74,7 +75,7 @@ def explain(error: Exception) -> str:
         if group in ("backbone", "proposer") and "/" in shown and not near:
             kind = "checkpoint" if group == "backbone" else "hf"
             near = f", a model of the hub or a folder is {group}={kind} {group}.path={shown.partition('=')[2]}"
-        return f"{shown} is not an option{near}: choose one of {', '.join(choices)}."
+        return f"{shown} is not an option{near}: {_of(choices)}."
     unknown = re.search(r"Could not (?:override|append to config|find) '([^']+)'", text)
     if unknown:
         if "@" in unknown[1]:
@@ -105,7 +106,16 @@ def explain(error: Exception) -> str:
         )
     if isinstance(error, OmegaConfBaseException) and error.full_key:
         return f"{error.full_key}: {text.splitlines()[0]}."
-    return " ".join(text.split()) + ("" if text.rstrip().endswith(".") else ".")
+    at = re.search(r"full_key: *(\S+)", text)
+    told = " ".join(re.sub(r"\s+(full_key|reference_type|object_type)[:=][^\n]*", "", text).split())
+    told += f" (at {at[1]})" if at else ""
+    if "Cannot merge DictConfig with ListConfig" in told or "Cannot merge ListConfig with DictConfig" in told:
+        told += " (a list stands where there are keys, or keys where there is a list)"
+    return told + ("" if told.endswith(".") else ".")
+
+
+def _of(choices: list[str]) -> str:
+    return f"choose one of {', '.join(choices)}" if choices else "there is no file of that name"
 
 
 def _of_a_resolver(error: BaseException) -> UserError | None:

@@ -29,6 +29,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.plugins.config_source import ConfigResult
 from omegaconf import DictConfig
 
+from warmexp.config.keys import conf_dir
+from warmexp.config.strangers import check_file
+
 KEPT = 8  # search paths; each has its own options
 _create_defaults_list = hydra_loader.create_defaults_list
 _create_interpolation_map = hydra_defaults._create_interpolation_map
@@ -50,6 +53,8 @@ class Repository(CachingConfigRepository):
     def load_config(self, config_path: str) -> Any:
         for place in self._places(config_path):
             self.stamps.setdefault(place, _stamp(place))
+        if f"config_path={config_path}" not in self.cache:
+            self._check(config_path)
         found = super().load_config(config_path)
         if found is None:
             del self.cache[f"config_path={config_path}"]  # it may be there the next time
@@ -81,6 +86,14 @@ class Repository(CachingConfigRepository):
             and not (relative and self.cwd != os.getcwd())
             and all(_stamp(place) == stamp for place, stamp in self.stamps.items())
         )
+
+    def _check(self, config_path: str) -> None:
+        """The file that is about to be read, unless it is one of ours."""
+        for source in self.get_sources():
+            if source.scheme() == "file" and source.is_config(config_path):
+                if Path(source.path).resolve() != conf_dir().resolve():
+                    check_file(Path(source.path) / source._normalize_file_name(config_path))
+                return
 
     def _places(self, config_path: str) -> Iterator[str]:
         """The files that can be meant and the folders that they lie in."""
