@@ -46,6 +46,59 @@ def test_a_billion_layers_are_refused_at_once(folder, fields):
     assert "num_hidden_layers=" in refusal(folder) and time.monotonic() - started < 60
 
 
+@pytest.mark.parametrize("fields", [{"num_labels": 10**9}, {"text_config": {"num_labels": 1e400}}])
+def test_a_billion_labels_are_refused_at_once(folder, fields):
+    """transformers makes a table of them, some 200 GB."""
+    configured(folder, **fields)
+    assert "and a causal language model has none" in refusal(folder)
+
+
+@pytest.mark.parametrize("fields", [{"return_dict": False}, {"is_encoder_decoder": True}])
+def test_how_it_was_saved_changes_nothing(folder, fields):
+    asked = [Asked("q", "1 + 1", "")]
+
+    def proposed() -> tuple:
+        ((_, made),) = HFProposer(str(folder), max_new_tokens=2).propose(asked, "cpu", 0, lambda *_: None)
+        return made.text, made.tokens
+
+    plain = proposed()
+    hf.free_models()
+    configured(folder, **fields)
+    assert proposed() == plain
+
+
+def test_what_transformers_cannot_write_with_is_one_sentence(folder, monkeypatch):
+    """A part of the library that fails is no defect of ours; memory that is full goes on to whoever halves the batch."""
+    from transformers import LlamaForCausalLM
+
+    def fails(*_, **__):
+        raise AttributeError("no last_hidden_state")
+
+    monkeypatch.setattr(LlamaForCausalLM, "forward", fails)
+    said = refusal(folder)
+    assert "cannot write with this version of transformers (AttributeError: no last_hidden_state)" in said
+
+
+def test_a_tokenizer_that_cannot_encode_is_one_sentence(folder):
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps({**settings, "tokenizer_class": "BertTokenizer"}))
+    assert "(Exception: WordPiece error" in refusal(folder)  # a stop string
+    proposer = HFProposer(str(folder), max_new_tokens=2, stop=[])
+    with pytest.raises(UserError, match="its tokenizer cannot encode the prompts"):
+        list(proposer.propose([Asked("q", "Zoe \u00e9", "")], "cpu", 0, lambda *_: None))
+
+
+def test_an_empty_stop_string_stops_nothing(folder):
+    asked = [Asked("q", "1 + 1", "")]
+    texts = [
+        next(iter(HFProposer(str(folder), max_new_tokens=4, stop=stop).propose(asked, "cpu", 0, lambda *_: None)))[
+            1
+        ].text
+        for stop in ([], [""], ["", "zzz"])
+    ]
+    assert texts[0] and len(set(texts)) == 1
+
+
 @pytest.mark.parametrize("gone", ["lm_head.weight", "model.layers.1.mlp.up_proj.weight", "model.norm.weight"])
 def test_what_is_missing_is_not_drawn_at_random(folder, gone):
     tensors = load_file(folder / "model.safetensors")

@@ -98,6 +98,7 @@ def _bytes(token: str, raw: Any) -> bytes:
 def proposal_of(answer: Answer, stop: Sequence[str], seconds: float) -> tuple[Proposal, bool]:
     """The proposal, cut at the first stop string, and whether the server's log-probabilities are in it."""
     text = answer.text
+    stop = [s for s in stop if s]  # an empty one stops nothing
     cut = min((text.find(s) for s in stop if s in text), default=len(text))
     laid = None if answer.tokens is None else lay(text, answer.tokens)
     if laid is None:

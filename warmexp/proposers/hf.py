@@ -216,6 +216,8 @@ class HFProposer(Proposer):
         with self._one_sentence():
             config = AutoConfig.from_pretrained(self.folder, trust_remote_code=False)
         config._attn_implementation = None  # a file could name a kernel to be downloaded and run
+        config.return_dict = True  # of whoever saved it; generation reads outputs by their names
+        config.is_encoder_decoder = False  # a causal language model is none, and would be asked for a first token
         return config
 
     @cached_property
@@ -250,9 +252,14 @@ class HFProposer(Proposer):
 
     def _prompts(self, questions: Sequence[Asked]) -> dict[str, list[int]]:
         """Question id -> ids of its prompt. A chat template writes the beginning of text itself."""
-        return {
-            i: prompt_ids(self.tokenizer, text, not self.chat_template) for i, text in self._texts(questions).items()
-        }
+        texts, tokenizer = self._texts(questions), self.tokenizer
+        try:
+            return {i: prompt_ids(tokenizer, text, not self.chat_template) for i, text in texts.items()}
+        except Exception as error:  # of the tokenizers library, which has no class of its own for them
+            raise UserError(
+                f"proposer.path={self.path}: its tokenizer cannot encode the prompts ({_first_line(error)}): check its"
+                " tokenizer files, or choose another proposer."
+            ) from None
 
     def _texts(self, questions: Sequence[Asked]) -> dict[str, str]:
         if not self.chat_template:
@@ -294,13 +301,28 @@ class HFProposer(Proposer):
         started = time.perf_counter()
         own = end_ids("proposer.path", self.folder, self._vocabulary)
         ends = sorted({*own, tokenizer.eos_token_id} - {None})
-        rows = write(model, tokenizer, prompts, most, ends, self.stop, self.likely)
+        rows = self._written(model, tokenizer, prompts, most, ends)
         seconds = (time.perf_counter() - started) / len(prompts)
         last = {*ends, tokenizer.pad_token_id} - {None}
         return [
             self._proposal(tokenizer, ids[-_CONTEXT:], row, last, seconds)
             for ids, row in zip(prompts, rows, strict=True)
         ]
+
+    def _written(self, model, tokenizer, prompts: list[list[int]], most: int, ends: list[int]) -> list[Written]:
+        """Errors of memory go on to whoever halves the batch."""
+        try:
+            return write(model, tokenizer, prompts, most, ends, [s for s in self.stop if s], self.likely)
+        except (UserError, OSError, MemoryError):
+            raise
+        except Exception as error:  # the library raises whatever its many models raise
+            if out_of_memory(error):
+                raise
+            raise UserError(
+                f"proposer.path={self.path} cannot write with this version of transformers ({type(error).__name__}:"
+                f" {_first_line(error)}): check its configuration and tokenizer files,"
+                " or choose another proposer."
+            ) from None
 
     def _proposal(self, tokenizer, context: list[int], row: Written, ends: set[int], seconds: float) -> Proposal:
         written = proposal_of(tokenizer, context, row, ends, self.stop, seconds)
@@ -326,6 +348,7 @@ def proposal_of(
     length = next((i for i, token in enumerate(ids) if token in ends), len(ids))
     decode = partial(tokenizer.decode, skip_special_tokens=True, clean_up_tokenization_spaces=False)
     text, spans = decoded_spans(ids[:length], decode, context)
+    stop = [s for s in stop if s]  # an empty one stops nothing, as with the backbone
     cut = min((text.find(s) for s in stop if s in text), default=len(text))
     tokens = [(a, min(b, cut), round(min(p, 0.0), 6)) for (a, b), p in zip(spans, logp, strict=False) if a < cut]
     kept = [i for i, (a, _) in enumerate(spans) if a < cut]

@@ -170,7 +170,7 @@ class OpenAIProposer(Proposer):
             **asked,
             "temperature": 0,
             "max_tokens": self.max_new_tokens,
-            **({"stop": list(self.stop)[:_MOST_STOPS]} if self.stop else {}),
+            **({"stop": stops[:_MOST_STOPS]} if (stops := [s for s in self.stop if s]) else {}),
             **({"logprobs": True if self.api == "chat" else 1} if wanted else {}),
             **(self.body or {}),
         }

@@ -18,8 +18,9 @@ def check_folder(folder: Path) -> None:
     """Before anything is built from config.json: the headers of the weights tell how much there can be.
 
     Raises:
-        UserError: more layers than tensors (building them would take for ever), or an adapter beside the weights, for
-            which transformers would load the model that it names instead of this one, where peft is installed.
+        UserError: more layers than tensors, or labels than anything has (building them would take for ever), or an
+            adapter beside the weights, for which transformers would load the model that it names instead of this one,
+            where peft is installed.
     """
     if (folder / ADAPTER_CONFIG).is_file():
         raise UserError(
@@ -36,6 +37,9 @@ def check_folder(folder: Path) -> None:
     _check_layers(folder, read_json(_KEY, folder / "config.json"), tensors)
 
 
+_MOST_LABELS = 2**16  # transformers makes a table of them before it looks at anything else
+
+
 def _check_layers(folder: Path, config: dict[str, Any], tensors: int) -> None:
     """Also those of a part of the model (`text_config`), which stand one level below."""
     for name, value in config.items():
@@ -43,6 +47,10 @@ def _check_layers(folder: Path, config: dict[str, Any], tensors: int) -> None:
             raise UserError(
                 f"{_KEY}={folder}: config.json has {name}={value} and the weights {tensors} tensors: one is another"
                 " model's."
+            )
+        if name == "num_labels" and isinstance(value, (int, float)) and not value <= _MOST_LABELS:
+            raise UserError(
+                f"{_KEY}={folder}: config.json has num_labels={value}, and a causal language model has none: remove it."
             )
         if isinstance(value, dict):
             _check_layers(folder, {k: v for k, v in value.items() if not isinstance(v, dict)}, tensors)
