@@ -65,6 +65,10 @@ _PREFIXES = [(prefix, _token(prefix, rest)) for prefix, rest in (
     ("dapi", r"[0-9a-f]{32}"), ("dop_v1_", r"[0-9a-f]{40,}"), ("doo_v1_", r"[0-9a-f]{40,}"),        # Databricks, DigitalOcean
     ("ATATT3", r"[\w=-]{40,}"), ("hvs.", r"[\w-]{20,}"), ("lin_api_", r"\w{30,}"),     # Atlassian, Vault, Linear
     ("AGE-SECRET-KEY-1", r"[A-Z0-9]{40,}"),
+    ("lsv2_", r"[a-z]{2}_\w{24,}"), ("tgp_v1_", r"[\w-]{24,}"), ("tvly-", r"[\w-]{24,}"),  # LangSmith, Together, Tavily
+    ("pcsk_", r"\w{24,}"), ("jina_", r"\w{24,}"), ("dckr_pat_", r"[\w-]{20,}"),           # Pinecone, Jina, Docker
+    ("glsa_", r"\w{24,}"), ("sntrys_", r"[\w=+/-]{24,}"), ("shpat_", r"[0-9a-f]{32}"),    # Grafana, Sentry, Shopify
+    ("tskey-", r"[a-z]{3,10}-[\w-]{16,}"), ("ntn_", r"[A-Za-z0-9]{40,}"),                   # Tailscale, Notion
     ("eyJ", r"[\w-]{8,}\.[\w-]*\.[\w-]{8,}(?:\.[\w-]*)*"),                           # JSON web tokens, signed or encrypted
 )]  # fmt: skip
 _NAMES = r"(?:[a-z]{1,16}[_-])?(?:token|key|secret|password|passwd|pwd|auth|signature|credential)"
@@ -90,8 +94,11 @@ _WORDS = (
     r"tokens?|pat|pass|passwd|password|passphrase|pwd|secrets?|key|api_?key|access_?key(?:_?id)?|private_?key|credentials?|auth"
     r"|authorization|cookie|dsn|webhook"
 )
-# Of the environment: AWS_SECRET_ACCESS_KEY, GITHUB_PAT, DB_PASS, HF_TOKEN_2, MYSECRET.
-_SECRET_VARIABLE = re.compile(rf"(?:^|_)(?:{_WORDS})(?:_?\d+)?$|secret|passw|token$|api_?key", re.I)
+# Of the environment: AWS_SECRET_ACCESS_KEY, GITHUB_PAT, DB_PASS, HF_TOKEN_2, TOKEN_OF_HF, MYSECRET.
+_SECRET_VARIABLE = re.compile(
+    rf"(?:^|_)(?:{_WORDS})(?:_?\d+)?$|(?:^|_)(?:tokens?|creds?|credentials?|cookies?)(?:_|$)|secret|passw|token$|api_?key",
+    re.I,
+)
 _NO_SECRET_VARIABLE = {"PWD", "OLDPWD"}
 # Of a configuration: narrower, since `key` and `token` have other meanings there.
 _SECRET_KEY = re.compile(

@@ -172,6 +172,23 @@ def test_a_broken_client_never_fails_a_run(kind, hook, outputs_here, monkeypatch
     tracker.fail("later")
 
 
+def test_mlflow_sends_a_login_to_no_server_that_a_file_names(monkeypatch):
+    """MLflow gives it to any server; which one is the environment's to say, or a configuration from elsewhere has it."""
+    from warmexp.tracking.mlflow import MlflowTracker
+
+    monkeypatch.setattr("warmexp.tracking.mirror.find_spec", lambda _: True)
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "a-login-of-mine")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://mine.example/")
+    for uri in ("https://elsewhere.example", "http://mine.example", "https://mine.example.elsewhere.example/"):
+        with pytest.raises(UserError, match="is not the server that MLFLOW_TRACKING_URI names") as said:
+            MlflowTracker(uri=uri)
+        assert "a-login-of-mine" not in str(said.value)
+    for uri in (None, "https://mine.example/api", "sqlite:///x.db", "runs.db"):
+        MlflowTracker(uri=uri)
+    monkeypatch.delenv("MLFLOW_TRACKING_TOKEN")
+    MlflowTracker(uri="https://elsewhere.example")
+
+
 def test_mlflow_without_its_server(outputs_here):
     pytest.importorskip("mlflow")
     tracker = made("mlflow", uri="http://127.0.0.1:9/")

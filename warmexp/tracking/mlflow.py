@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+from warmexp.errors import UserError
 from warmexp.secrets import without_secrets
 from warmexp.tracking.mirror import Mirror, Told, quiet
 
 _LONGEST = 500  # characters of a parameter, which every server takes
 _AT_ONCE = 100
+# What MLflow sends to whichever server it is given. A configuration from elsewhere may name a server; it cannot have them.
+_LOGINS = ("MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
 
 
 @dataclass
@@ -23,6 +28,20 @@ class MlflowTracker(Mirror):
     uri: str | None = None
 
     kind, title, module = "mlflow", "MLflow", "mlflow"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        mine = [name for name in _LOGINS if os.environ.get(name)]
+        if (
+            mine
+            and self.uri
+            and "://" in self.uri
+            and not _same_server(self.uri, os.environ.get("MLFLOW_TRACKING_URI", ""))
+        ):
+            raise UserError(
+                f"tracker.uri={self.uri} is not the server that MLFLOW_TRACKING_URI names, and MLflow would send"
+                f" {mine[0]} to it: set MLFLOW_TRACKING_URI to that server, or unset {mine[0]}."
+            )
 
     def _client(self) -> Any:
         quiet(MLFLOW_HTTP_REQUEST_MAX_RETRIES="1", MLFLOW_HTTP_REQUEST_TIMEOUT="20", MLFLOW_DISABLE_TELEMETRY="true")
@@ -82,3 +101,9 @@ class MlflowTracker(Mirror):
         from mlflow import entities
 
         return getattr(entities, name)
+
+
+def _same_server(one: str, other: str) -> bool:
+    """Whether two addresses go to one server; a database in a file is no server that anything is sent to."""
+    here, there = urlsplit(one), urlsplit(other)
+    return here.scheme in ("file", "sqlite") or (here.scheme, here.netloc) == (there.scheme, there.netloc)
