@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.test_sinks import run_main
-from warmexp.console import show, visible
+from warmexp.console import ending, show, visible
 
 ESCAPES = "\x1b]0;owned\x07\x1b[31mred\x9b2J\rfake\u202e\u2028"
 
@@ -32,6 +32,15 @@ def test_a_console_without_a_character_gets_its_number(encoding):
     stream = io.TextIOWrapper(raw, encoding=encoding)
     show("τ ≥ 0.5 \ud800", file=stream)
     assert raw.getvalue().endswith(b"\n") and b"\xed" not in raw.getvalue()
+
+
+def test_what_others_print_is_written_too(monkeypatch):
+    """Hydra's help, for one, which goes past ours."""
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii"))
+    with ending():
+        print("0 \u2013 1, \u03c4")
+    assert raw.getvalue() == b"0 \\u2013 1, \\u03c4\n"
 
 
 @pytest.mark.slow

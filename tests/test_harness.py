@@ -225,6 +225,16 @@ def test_requests_that_a_canvas_cannot_follow_are_said_once(quiet_home):
     assert len(said) == 2 and "samples" in said[0] and "up to 32 tokens" in said[1] and "canvas_length=48" in said[1]
 
 
+@pytest.mark.parametrize("until", [[7, None], 7, {"a": 1}, [["####"]]])
+def test_stop_strings_that_are_no_texts(quiet_home, until):
+    from warmexp.harness.model import Pipeline
+
+    (question,) = LabTask(limit=1).load()
+    with pytest.raises(UserError, match=r"generation_kwargs\.until=.* of --tasks sums is no list of texts"):
+        Pipeline.of(WARM).generate_until([sums(question, until=until)])
+    assert not list(quiet_home.glob("outputs/lab*")), "nothing was decoded for it"
+
+
 def test_repeats_are_draws_of_their_own(quiet_home):
     """A document asked three times: three records, three answers where something is drawn, the first that of a document
     asked once."""

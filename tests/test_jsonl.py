@@ -233,3 +233,15 @@ def test_records_are_read_by_the_same_rules(tmp_path):
             read_lines(file)
         file.write_bytes(whole)
     assert read_lines(tmp_path / "none.jsonl") == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "field"), [("task", "answer"), ("task", "question"), ("gsm8k", "answer"), ("math500", "answer")]
+)
+@pytest.mark.parametrize("blank", ["", "  ", "\n"])
+def test_a_blank_question_or_answer_is_refused(tmp_path, kind, field, blank):
+    """No response meets an answer that is not there: it counted as wrong, without a word."""
+    file = tmp_path / "file.jsonl"
+    row = json.loads(GOOD[kind])
+    file.write_text(json.dumps({**row, field: blank}) + "\n")
+    assert f'line 1: "{field}" is empty' in said(kind, file)

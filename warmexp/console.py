@@ -71,6 +71,9 @@ def ending(
         explain: the sentence for a mistake. mistakes: what else is one, besides UserError and a name that no file can
             have.
     """
+    for stream in (sys.stdout, sys.stderr):  # others print too: Hydra its help
+        if stream is not None:
+            tolerant(stream)
     try:
         try:
             yield

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -185,6 +188,23 @@ def test_the_table_is_shown_where_the_files_cannot_be_written(run, tmp_path, mon
 def test_names_that_look_like_formulas_are_drawn_as_they_are(run, tmp_path):
     front = analyse(collect([run("a", proposer="$x^{", init="token_inject"), run("b")])[0])
     assert front_picture(front, tmp_path / "front.png").stat().st_size > 1000
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names are bytes on POSIX alone")
+def test_a_folder_whose_name_is_no_text(run, tmp_path, capsys):
+    """All files of the front are written, in UTF-8."""
+    folder = run("runs/whole")
+    try:
+        os.rename(folder, os.fsencode(folder.parent) + b"/whole-\xff\xfe")
+    except OSError:
+        pytest.skip("this file system has no such names")
+    main([str(tmp_path / "runs")])
+    for name in ("front.json", "front.csv", "report.html"):
+        (tmp_path / "runs" / "front" / name).read_bytes().decode("utf-8")
+    packed = re.findall(
+        r'<script type="text/plain" id="[\w-]+">([^<]*)<', (tmp_path / "runs" / "front" / "report.html").read_text()
+    )
+    assert all(json.loads(gzip.decompress(base64.b64decode(block)).decode("utf-8")) is not None for block in packed)
 
 
 @pytest.mark.parametrize(

@@ -147,15 +147,13 @@ class Pipeline(LM):
         ids = _question_ids(requests)
         for request in requests:
             self._warn(request)
+        stops = [_stop(request) for request in requests]
         questions = {i: TaskQuestion(i, str(r.args[0]), "", "") for i, r in zip(ids, requests, strict=True)}
         plan = self._plan(list(questions.values()))
         run(plan, self.say)
         self.records |= {record["id"]: record for record in read_records(plan.folder)}
         tokenizer = plan.backbone.tokenizer
-        return [
-            self.text(tokenizer, self.records[i]["ids"], _stop(request))
-            for i, request in zip(ids, requests, strict=True)
-        ]
+        return [self.text(tokenizer, self.records[i]["ids"], stop) for i, stop in zip(ids, stops, strict=True)]
 
     def get_model_info(self) -> dict[str, Any]:
         """What the harness adds to its results: the pipeline, and what it cost."""
@@ -259,5 +257,12 @@ def _hydra(value: Any, key: str = "") -> str:
 
 
 def _stop(request: Instance) -> list[str]:
+    """Raises UserError: what a task's file gives are no texts."""
     until = request.args[1].get("until") or []
-    return [until] if isinstance(until, str) else list(until)
+    stops = [until] if isinstance(until, str) else until
+    if not isinstance(stops, (list, tuple)) or not all(isinstance(stop, str) for stop in stops):
+        raise UserError(
+            f"generation_kwargs.until={until} of --tasks {request.task_name} is no list of texts: correct the"
+            " task's file."
+        )
+    return list(stops)

@@ -15,7 +15,7 @@ def read_file(key: str, path: str | Path, fields: Sequence[str]) -> list[Row]:
 
     Args:
         key: the configuration key, for messages ("task.path").
-        fields: what every row must have, as text (Row.text).
+        fields: what every row must have, as text (Row.text) that is not blank.
     Raises:
         UserError: no such file, or a line that is not such an object, by number.
     """
@@ -28,7 +28,10 @@ def read_file(key: str, path: str | Path, fields: Sequence[str]) -> list[Row]:
         if absent:
             raise UserError(f'{row.where} is not {shape}: it has no "{absent[0]}".')
         for name in fields:
-            row.text(name)
+            if not row.text(name).strip():
+                raise UserError(
+                    f'{row.where}: "{name}" is empty, which no response can meet: fill it in, or leave the line out.'
+                )
     return rows
 
 

@@ -58,9 +58,9 @@ def _leaves(front: Front) -> dict[str, Measured]:
 
 
 def _pack(value: Any) -> str:
-    raw = json_without_secrets(
-        value, ensure_ascii=False, separators=(",", ":")
-    ).encode()  # packed, no filter can read it
+    raw = json_without_secrets(value, ensure_ascii=False, separators=(",", ":")).encode(
+        "utf-8", "backslashreplace"
+    )  # packed, no filter can read it; a folder's name may be no text, and "\\udcff" is JSON
     return base64.b64encode(gzip.compress(raw, mtime=0)).decode()
 
 
