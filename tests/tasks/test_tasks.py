@@ -287,12 +287,27 @@ def test_questions_of_ones_own(tmp_path):
         JsonlTask(path=task.path).load()
     with pytest.raises(UserError, match=r"task\.pattern=\("):
         JsonlTask(path=task.path, pattern="(")
+
     with pytest.raises(UserError, match='line 2 has the id "sum", as line 1 does'):
         JsonlTask(path=str(write(tmp_path / "twice.jsonl", [rows[1], rows[1]])), **keys).load()
     with pytest.raises(UserError, match=r"task\.path=nowhere\.jsonl cannot be read"):
         JsonlTask(path="nowhere.jsonl").load()
     with pytest.raises(UserError, match="is empty"):
         JsonlTask(path=str(write(tmp_path / "empty.jsonl", []))).load()
+
+
+def test_a_pattern_that_goes_back_for_ever(tmp_path, monkeypatch):
+    """In a question file, where nothing is loaded yet, and in a response."""
+    from warmexp.tasks import jsonl
+
+    monkeypatch.setattr(jsonl, "PATIENCE", 0.2)
+    path = tmp_path / "q.jsonl"
+    path.write_text(json.dumps({"question": "?", "answer": "a" * 60 + "!"}), encoding="utf-8")
+    task = JsonlTask(path=str(path), pattern="(a|aa)+$")
+    for look in (task.load, lambda: task.extract("a" * 60 + "!")):
+        with pytest.raises(UserError, match=r"task\.pattern=\(a\|aa\)\+\$ looks at a text of 61 characters"):
+            look()
+    assert task.extract("aaa") == {"strict": "a", "flexible": "a"}
 
 
 def test_text_behind_the_end_is_scored_apart(checkpoint, quiet_home, monkeypatch):

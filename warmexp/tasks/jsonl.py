@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
+
+import regex
 
 from warmexp.errors import UserError
 from warmexp.jsonl import MOST_OF_AN_ID, Row, check_once
 from warmexp.tasks.data import read_file
 from warmexp.tasks.score import INVALID, exact_match
 from warmexp.tasks.task import TaskQuestion, check_prompt, subset
+
+# Seconds that a pattern may look at one text: `(a|aa)+$` would look at forty letters for days.
+PATIENCE = 5.0
 
 
 @dataclass
@@ -45,15 +49,15 @@ class JsonlTask:
         check_prompt("task.prompt", self.prompt)
         subset([], self.limit, self.subset_seed)
         try:
-            re.compile(self.pattern)
-        except re.error as error:
+            regex.compile(self.pattern)
+        except regex.error as error:
             raise UserError(
                 f"task.pattern={self.pattern} is not a regular expression ({error}): escape special characters."
             ) from None
 
     @cached_property
-    def _regex(self) -> re.Pattern[str]:
-        return re.compile(self.pattern)
+    def _regex(self) -> regex.Pattern[str]:
+        return regex.compile(self.pattern)
 
     def identity(self) -> dict[str, Any]:
         return {"kind": "jsonl", "pattern": self.pattern, "prompt": self.prompt, "stop": list(self.stop)}
@@ -95,7 +99,14 @@ class JsonlTask:
         return TaskQuestion(name, prompt, solution, found[-1] if found else solution.strip(), question)
 
     def _found(self, text: str) -> list[str]:
-        return [(match[1] if self._regex.groups else match[0]) or "" for match in self._regex.finditer(text)]
+        try:
+            found = list(self._regex.finditer(text, timeout=PATIENCE))
+        except TimeoutError:
+            raise UserError(
+                f"task.pattern={self.pattern} looks at a text of {len(text)} characters for more than {PATIENCE:g}"
+                " seconds: write it so that it finds a text in one way only (not `(a|aa)+`)."
+            ) from None
+        return [(match[1] if self._regex.groups else match[0]) or "" for match in found]
 
     def extract(self, text: str) -> dict[str, str]:
         found = self._found(text)
