@@ -19,7 +19,7 @@ from warmexp.config.keys import GREEK, conf_dir  # noqa: E402
 from warmexp.config.messages import MISTAKES, explain  # noqa: E402
 from warmexp.config.plugins import take_words  # noqa: E402
 from warmexp.config.quoting import unescaped  # noqa: E402
-from warmexp.config.words import check_words  # noqa: E402
+from warmexp.config.words import check_words, spread  # noqa: E402
 from warmexp.console import GOES_ON, complain, ending, show  # noqa: E402
 from warmexp.errors import UserError  # noqa: E402
 from warmexp.studies.end import Asked, end_study  # noqa: E402
@@ -34,6 +34,7 @@ def _arguments(words: list[str]) -> list[str]:
     that has none, our own flag as the sweeper's key."""
     words = take_words([joined(_latin(unescaped(word))) for word in words])
     check_words(words)
+    words = spread(words)
     for flag, key, sweepers in ((DRY_RUN, "dry_run", ("study", "search")), (PLAN, "plan", ("study",))):
         if flag in words:
             words = _looking(words, flag, key, sweepers)

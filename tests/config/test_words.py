@@ -14,6 +14,7 @@ from tests.config.test_bad_input import answer
 from warmexp.api import planned
 from warmexp.config import keys
 from warmexp.config.quoting import escaped, quoted, unescaped
+from warmexp.config.words import spread
 from warmexp.decode import strategy
 from warmexp.errors import UserError
 
@@ -224,3 +225,16 @@ def test_completion_needs_no_torch(quiet_home, monkeypatch):
         [sys.executable, "-X", "importtime", "-m", "warmexp", "-sc", "query=bash"], capture_output=True, text=True
     )
     assert done.stdout.strip() == "init=token_inject" and " torch\n" not in done.stderr
+
+
+def test_a_key_that_only_some_of_several_options_have(tmp_path):
+    """Hydra would look for it in the option that is the default."""
+    words = ["-m", "length=daedal,rho_eos", "length.initial=48", "tau=0.9", "task.limit=2"]
+    assert spread(words) == ["-m", "length=daedal,rho_eos", "length.initial=choice(48)", "tau=0.9", "task.limit=2"]
+    kept = ["-m", "length=fixed,eos_stop", "length.canvas_length=32", "guide.path=x", "proposer.likely=2"]
+    assert spread(kept) == kept and spread(words[1:]) == words[1:]
+    found = subprocess.run(
+        [sys.executable, "-m", "warmexp", *words, "--dry-run", f"outputs={tmp_path}"], capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert found.returncode == 0, found.stderr
+    assert "[2/2] length=rho_eos: 2 questions" in found.stdout

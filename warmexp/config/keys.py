@@ -85,6 +85,11 @@ def usual_options() -> Mapping[str, str]:
     return {str(key): str(value) for one in listed if isinstance(one, DictConfig) for key, value in one.items()}
 
 
+def keys_of(group: str) -> set[str]:
+    """The keys of the option that is chosen where nothing is said."""
+    return {str(key) for key in OmegaConf.load(conf_dir() / group / f"{usual_options()[group]}.yaml")}
+
+
 def sweeps_dir() -> Path:
     """The named studies, found like `conf_dir`."""
     return _shipped("sweeps")

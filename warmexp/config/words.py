@@ -11,7 +11,7 @@ from hydra.core.override_parser.types import Override, OverrideType, QuotedStrin
 from hydra.errors import HydraException
 
 from warmexp.config.flags import apart, check_flags
-from warmexp.config.keys import GROUPS, LISTS, PLAIN, SHARED, TOP, options, sweeps_dir
+from warmexp.config.keys import GROUPS, LISTS, PLAIN, SHARED, TOP, keys_of, options, sweeps_dir
 from warmexp.config.messages import OPTUNA
 from warmexp.config.quoting import check_unquoted
 from warmexp.config.remedies import remedy
@@ -89,6 +89,28 @@ def _check_several(overrides: Sequence[Override], words: Sequence[str]) -> None:
                 f"{override.input_line} gives {key} several values: add -m to run each of them as a"
                 f" study{number}{lists}."
             )
+
+
+def spread(words: Sequence[str]) -> list[str]:
+    """The words of a study, in which a key of an option among several is a sweep of its one value.
+
+    Hydra composes what no value varies in before it chooses among several options: with `length=daedal,rho_eos
+    length.initial=48` it would look for the key in the option that is the default.
+    """
+    if not any(word in _MULTIRUN or word.startswith("--mu") for word in words):
+        return list(words)
+    parser, made = OverridesParser.create(), list(words)
+    read = {word: parser.parse_override(word) for word in apart(words)[1]}
+    several = {o.key_or_group for o in read.values() if o.is_sweep_override() and o.key_or_group in GROUPS}
+    for i, word in enumerate(words):
+        override = read.get(word)
+        if override is None or override.type != OverrideType.CHANGE or override.is_sweep_override():
+            continue
+        group, _, rest = override.key_or_group.partition(".")
+        if group in several and group not in LISTS and rest and rest.partition(".")[0] not in keys_of(group):
+            key, _, value = word.partition("=")
+            made[i] = f"{key}=choice({value})"
+    return made
 
 
 def _overrides(words: Sequence[str]) -> list[Override]:
