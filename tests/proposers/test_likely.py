@@ -131,7 +131,7 @@ def test_what_is_told_goes_along():
 
 
 @pytest.mark.parametrize(
-    "likely", [[[]], "x", [[["ab", 0.5]], []], [[["ab", -0.5, 1]], []], [[[7, -0.5]], []], [{"a": 1}, []]]
+    "likely", [0, "", [[]], "x", [[["ab", 0.5]], []], [[["ab", -0.5, 1]], []], [[[7, -0.5]], []], [{"a": 1}, []]]
 )
 def test_a_file_that_tells_something_else(likely):
     row = Row({"text": "ab cd", "tokens": [[0, 2, -0.5], [2, 5, -0.7]], "likely": likely}, "here, line 1")
@@ -153,3 +153,18 @@ def test_a_run_with_k_tokens(tmp_path):
     alone, _ = run_overrides([*words, "init.k=4", "proposer.likely=4", "batch_size=1", f"outputs={tmp_path / 'alone'}"])
     assert told["nfe_mean"] == alone["nfe_mean"] and "k=4" in (out / "config.yaml").read_text()
     assert plain["run_id"] != told["run_id"]
+
+
+@pytest.mark.parametrize(("likely", "tells"), [([], 0), ([[], [["+", -1.0]]], 64)])
+def test_a_file_tells_what_it_holds(tmp_path, likely, tells):
+    """A mixture of k tokens that nobody told would be a mixture of one under another name."""
+    file = tmp_path / "proposals.jsonl"
+    row = {"text": "5 +", "tokens": [[0, 1, -0.1], [1, 3, -0.2]], "likely": likely}
+    file.write_text("".join(json.dumps({"id": i, **row}) + "\n" for i in planned(["task.limit=2"]).prompts))
+    words = ["init=embed_interp", "proposer=file", f"proposer.path={file}", "task.limit=2"]
+    assert planned([*words, "init.k=1"]).proposer.likely == tells
+    if tells:
+        planned([*words, "init.k=2"])
+    else:
+        with pytest.raises(UserError, match=r"init\.k=2 .* proposer=file tells 0: .* `likely` in the lines"):
+            planned([*words, "init.k=2"])

@@ -26,7 +26,6 @@ class FileProposer(Proposer):
 
     path: str
     tail: str = "mask"
-    likely = 64  # as many as its file has
 
     def __post_init__(self) -> None:
         check_choice("proposer.tail", self.tail, TAILS)
@@ -45,6 +44,11 @@ class FileProposer(Proposer):
         found = {name: cleaned(proposal) for name, proposal in written.items()}
         self._cleaned = {name: proposal.text for name, proposal in written.items() if found[name] is not proposal}
         return found
+
+    @property
+    def likely(self) -> int:  # type: ignore[override]
+        """As many as its file has, which need not be the same number in each place."""
+        return 64 if any(some for proposal in self.proposals.values() for some in proposal.likely) else 0
 
     def identity(self) -> dict[str, Any]:
         digest = hashlib.sha256(

@@ -76,7 +76,8 @@ def _likely(row: Row, count: int) -> tuple[tuple[Alternative, ...], ...]:
     Raises:
         UserError: others than [text or null, log-probability ≤ 0].
     """
-    found = row.values.get("likely") or []
+    found = row.values.get("likely")
+    found = [] if found is None else found
     lists = isinstance(found, (list, tuple)) and all(isinstance(some, (list, tuple)) for some in found)
     pairs = [pair for some in found for pair in some] if lists else []
     good = all(

@@ -104,7 +104,7 @@ def test_its_weights_are_part_of_what_a_run_is(tmp_path):
     first = planned(words).run_id
     shutil.copytree(tmp_path / "a", tmp_path / "b")
     assert planned([*words, f"guide.path={tmp_path / 'b'}"]).run_id == first
-    written(tmp_path / "a", rows=300)
+    written(tmp_path / "a", rows=2000)
     assert planned(words).run_id != first
 
 
@@ -162,6 +162,13 @@ def test_a_proposer_of_the_lab_has_another_vocabulary():
         planned(["init=mask", *ASK])
     with pytest.raises(UserError, match=r"guide\.path=nowhere does not exist"):
         planned(["init=mask", *ASK, "guide.path=nowhere"])
+
+
+def test_a_table_too_small_for_its_tokenizer_is_refused(tmp_path):
+    """Prompts would be read as rows of zeros."""
+    written(tmp_path, rows=100)
+    with pytest.raises(UserError, match=r"is token 100 of its tokenizer and its embedding table has 100 rows"):
+        planned(["init=mask", *ASK, f"guide.path={tmp_path}"])
 
 
 def test_numbers_of_positions_add_up(tmp_path):

@@ -93,8 +93,15 @@ class CheckpointGuide(Guide):
         for name, i in sorted(theirs.items(), key=lambda one: one[1]):
             if names.get(i, name) != name:
                 raise self._other(setup, f"token {i} is {shown(names[i])} of the backbone's and {shown(name)} of it")
+        rows = self._config.embedding_size
+        for name, i in sorted(theirs.items(), key=lambda one: one[1]):
+            if i >= rows and i not in special and i in names:
+                raise UserError(
+                    f"guide.path={self.path}: {shown(name)} is token {i} of its tokenizer and its embedding table has"
+                    f" {rows} rows: they belong to different models, give a checkpoint with its own tokenizer."
+                )
         prompt = backbone.tokenizer.encode_prompt("")
-        unknown = [i for i in prompt if i >= self._config.embedding_size]
+        unknown = [i for i in prompt if i >= rows]
         if unknown:
             raise self._other(setup, f"it does not have {shown(names.get(unknown[0], ''))}, which the template has")
 

@@ -109,11 +109,11 @@ class EmbedInterp(Init):
 
     def check(self, setup: Setup) -> None:
         super().check(setup)
-        told = setup.parts["proposer"].likely
-        if self.k > max(1, told):
+        if self.k > 1 and self.k > (told := setup.parts["proposer"].likely):
             raise UserError(
                 f"init.k={self.k} mixes the author's {self.k} likeliest tokens, of which {setup.said('proposer')} tells"
-                f" {told}: set init.k=1, or proposer.likely={self.k} where the proposer has it (hf and the lab's have)."
+                f" {told}: set init.k=1, or proposer.likely={self.k} where the proposer has it (hf and the lab's have),"
+                " or `likely` in the lines of proposer=file."
             )
 
     def replays(self, setup: Setup) -> bool:
