@@ -95,10 +95,10 @@ def tried(
         shutil.copytree(whole, copy)
         there = [file for file in sorted(copy.glob(files)) if file.is_file() and not file.name.startswith(".")]
         there = [file for file in there if "kept" not in file.parts]
-        done = [
-            damage(rng, [file for file in there if file.is_file()] or there[:1])
-            for _ in range(rng.choice((1, 1, 1, 2, 3)))
-        ]
+        done = []
+        for _ in range(rng.choice((1, 1, 1, 2, 3))):
+            if left := [file for file in there if file.is_file()]:  # the damage before may have taken the last
+                done.append(damage(rng, left))
         try:
             with patience():
                 use(copy, ", ".join(done), rng)
@@ -206,7 +206,9 @@ def resumed(words: list[str], before: dict[str, dict], seeds: Iterable[int], mon
         if lost:
             assert lost[0].count("\n") == 0 and len(lost[0]) < 1500
             continue
-        after = {r["id"]: r for r in map(json.loads, (plan.folder / "records.jsonl").read_text().splitlines())}
+        # A line ends at a newline alone: JSON may hold other line separators as they are.
+        kept = [line for line in (plan.folder / "records.jsonl").read_text().split("\n") if line]
+        after = {record["id"]: record for record in map(json.loads, kept)}
         assert after.keys() == before.keys(), (seed, done)
         for line in lines:  # what was whole is there as it was, to the digit of its seconds
             record = json.loads(line)
