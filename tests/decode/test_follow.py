@@ -70,7 +70,8 @@ def following(draw, inits=PRIORS, remasks=REVISED, anchors=ANCHORS):
             ids = ids[: case.canvas] or [0]
         written = draw(st.sampled_from([len(ids), len(ids), len(ids) // 2]))
         trust = tuple((7 * i % 5) / 4 for i in range(len(ids))) if draw(st.booleans()) else ()
-        questions.append(replace(question, proposal=tuple(ids), trust=trust, written=written))
+        likely = tuple(((token, 0.5), (ids[0], 0.25)) for token in ids) if question.likely else ()
+        questions.append(replace(question, proposal=tuple(ids), trust=trust, written=written, likely=likely))
     return case.but(questions=tuple(questions), anchor=draw(anchors))
 
 
@@ -110,7 +111,7 @@ def test_one_word_more_and_one_line_less():
     assert shorter.proposal == (6, 7, 8, 9, 0, 0, 0, 0) and shorter.written == 4
     other = anchor.moved(question, [1, 2, 3, 4], 4)
     assert other.proposal == (1, 2, 3, 4) and other.trust == (0.1, 0.2, 0.3, 0.4)
-    assert anchor.moved(replace(question, proposal=(), trust=(), written=0), [1, 2], 2).proposal == ()
+    assert anchor.moved(replace(question, proposal=(), trust=(), written=0, likely=()), [1, 2], 2).proposal == ()
 
 
 def test_what_has_lost_its_anchor_gets_none_again_unless_it_may():
@@ -219,7 +220,9 @@ def test_a_proposal_that_stands_where_it_should_stays():
         still = case.but(anchor={"name": "none"}, unmask=case.unmask | {"temperature": 0.0}, remask=FROZEN)
         first = {done.id: done.ids for done in still.decode()}
         case = still.but(
-            questions=tuple(replace(q, proposal=first[q.id], trust=(), written=case.canvas) for q in case.questions)
+            questions=tuple(
+                replace(q, proposal=first[q.id], trust=(), written=case.canvas, likely=()) for q in case.questions
+            )
         )
         for question, done in zip(case.questions, case.decode(), strict=True):
             if done.ids == question.proposal:

@@ -143,6 +143,7 @@ def test_a_run_with_k_tokens(tmp_path):
     """One token is what it was under its old name; more are another run, and nobody is asked for what is not told."""
     words = ["init=embed_interp", "proposer=lab_weak", "p=0", "lambda=0.5", "task.limit=3", "init.duration=masked"]
     assert planned([*words, "init.k=1"]).run_id == planned(words).run_id
+    assert planned([*words, "proposer.likely=2"]).run_id == planned(words).run_id
     assert planned([*words, "init.k=2", "proposer.likely=2"]).run_id != planned(words).run_id
     with pytest.raises(
         UserError, match=r"init\.k=2 .* proposer=lab_weak tells 0: set init\.k=1, or proposer\.likely=2"

@@ -295,9 +295,12 @@ def moved(question: Question, ids: list[int], s: int, width: int, anchor: dict) 
     rest = [] if j is None else list(range(j, len(proposal)))
     if j is not None and question.written < len(proposal):
         rest = ([*rest, *[len(proposal) - 1] * len(proposal)])[: max(0, len(proposal) - s)]
-    trust = question.trust and tuple(question.trust[min(i, len(proposal) - 1)] for i in [*range(s), *rest])
+    slots = [min(i, len(proposal) - 1) for i in [*range(s), *rest]]
+    trust = question.trust and tuple(question.trust[i] for i in slots)
+    likely = question.likely and tuple(question.likely[i] for i in slots)
     written = s + max(0, question.written - j) if rest else s
-    return replace(question, proposal=(*ids[:s], *(proposal[i] for i in rest)), trust=trust, written=written)
+    laid = (*ids[:s], *(proposal[i] for i in rest))
+    return replace(question, proposal=laid, trust=trust, written=written, likely=likely)
 
 
 def distance(a: list[int], b: list[int]) -> int:

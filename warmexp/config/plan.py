@@ -140,6 +140,8 @@ def plan(
     if strategies.init.reads_proposal:
         bound = partial(_bound, proposer, backbone, canvas_length, task)
         proposer, proposer_identity = once((canvas_length, *told.values()), bound)
+        if not strategies.init.reads_likely:  # then it changes no result
+            proposer_identity = {name: value for name, value in proposer_identity.items() if name != "likely"}
     for one in strategies:
         one.bind(TaskTexts(backbone, task), canvas_length)
     asked = (canvas_length, told["backbone"], told["task"])

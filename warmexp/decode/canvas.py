@@ -359,6 +359,9 @@ class Canvas:
         self.prior[row, here] = start.tokens[here]
         self.weight[row, here] = _weight(start)[here]
         self.trust[row] = _trust(question, self.length)
+        for name, value in start.columns.items():
+            if self.columns.declared[name].follows:
+                self.columns.values[name][row, here] = np.asarray(value)[here]
         self.forwards[row] += start.forwards
         self.columns.reset(np.full(lost.sum(), row), positions[lost])
 

@@ -27,7 +27,8 @@ class Column:
     per: `position`, one entry for every response position, or `row`, one per question. dtype: as NumPy names it. fill:
     what it begins with. reset: whether a position whose token is revoked or replaced begins anew. recorded: whether the
     entries are given out with the decoded question. vocabulary: one entry per position and token; such a column is a
-    tensor on the device, and costs L·V entries a row.
+    tensor on the device, and costs L·V entries a row. follows: whether its entries are the proposal's, and those behind
+    a window's beginning begin anew where an anchor has moved it.
     """
 
     per: str = "position"
@@ -36,6 +37,7 @@ class Column:
     reset: bool = False
     recorded: bool = False
     vocabulary: bool = False
+    follows: bool = False
 
     def __post_init__(self) -> None:
         if self.per not in ("position", "row") or (self.vocabulary and self.per == "row"):

@@ -96,6 +96,10 @@ class EmbedInterp(Init):
         names = range(self.k)
         return {f"author_{j}": token[:, j] for j in names} | {f"author_part_{j}": part[:, j] for j in names}
 
+    @property
+    def reads_likely(self) -> bool:  # type: ignore[override]
+        return self.k > 1
+
     def priors(self, view: View) -> tuple[np.ndarray, np.ndarray]:
         if self.k == 1:
             return super().priors(view)
@@ -139,7 +143,8 @@ class EmbedInterp(Init):
     def columns(self) -> Mapping[str, Column]:  # type: ignore[override]
         """What the author told, and the backbone's entropy when it last read the position, over its largest."""
         names = range(self.k) if self.k > 1 else ()
-        told = {f"author_{j}": Column(dtype="int64") for j in names} | {f"author_part_{j}": Column() for j in names}
+        told = {f"author_{j}": Column(dtype="int64", follows=True) for j in names}
+        told |= {f"author_part_{j}": Column(follows=True) for j in names}
         return told | ({"doubt": Column(fill=1.0)} if self.by_entropy else {})
 
     def measure(self, view: View, word: Word) -> Mapping[str, Tensor]:
