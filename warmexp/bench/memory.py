@@ -16,6 +16,7 @@ from warmexp.bench.load import peak, reset_peak
 from warmexp.bench.speed import ours
 from warmexp.bench.subject import Subject
 from warmexp.decode.canvas import Question
+from warmexp.models.keys_values import position_bytes
 
 # Which caches keep keys and values of a whole row.
 KEEPS_NOTHING = ("none",)
@@ -31,8 +32,7 @@ def memory(subject: Subject, questions: Sequence[Question], cache: str, batch: i
     chosen = sorted(questions, key=lambda q: (-len(q.prompt), q.id))[:batch]
     c, canvas = subject.backbone.transformer.config, subject.length.canvas_length
     longest = max(len(q.prompt) for q in chosen) + canvas
-    size = subject.backbone.dtype.itemsize
-    caches = 0 if cache in KEEPS_NOTHING else 2 * c.n_layers * c.n_kv_heads * c.head_dim * longest * size * len(chosen)
+    caches = 0 if cache in KEEPS_NOTHING else position_bytes(c, subject.backbone.dtype) * longest * len(chosen)
     logits = len(chosen) * subject.length.block_length * c.embedding_size * 8
     needed = {"weights": subject.weights_bytes, "caches": caches, "logits": logits}
     most = _most(lambda: ours(subject, chosen, cache, batch), subject)

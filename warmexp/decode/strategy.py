@@ -146,11 +146,10 @@ class Init(Strategy, ABC):
     """How a canvas starts.
 
     reads_proposal: whether a proposer has to run at all. reads_likely: whether it uses what else the author might have
-    written. injects: whether it writes revocable tokens. verifies: whether
-    `prepare` runs forwards that read what it injects. needs_tail: what has to follow a proposal (proposer.tail), or
-    None. tells: whether it puts the proposal into the prompt. rules_out: tokens that no forward may write on its
-    canvases. norm: `match` gives mixtures of embeddings the length of the mask's. fixes: whether it lays tokens that
-    stay where they are.
+    written. injects: whether it writes revocable tokens. verifies: whether `prepare` runs forwards that read what it
+    injects. needs_tail: what has to follow a proposal (proposer.tail), or None. tells: whether it puts the proposal
+    into the prompt. rules_out: tokens that no forward may write on its canvases. norm: `match` gives mixtures of
+    embeddings the length of the mask's. fixes: whether it lays tokens that stay where they are.
     """
 
     reads_proposal: bool = False
