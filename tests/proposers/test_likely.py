@@ -7,13 +7,14 @@ import math
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
-from tests.proposers.tokenizer_kinds import ALL, as_backbone
+from tests.proposers.tokenizer_kinds import ALL, as_backbone, written
 from warmexp.api import planned, run_overrides
 from warmexp.errors import UserError
 from warmexp.jsonl import Row
-from warmexp.proposers.hf import HFProposer
+from warmexp.proposers.greedy import Written
+from warmexp.proposers.hf import HFProposer, proposal_of
 from warmexp.proposers.likely import spelled
 from warmexp.proposers.markup import cleaned
 from warmexp.proposers.proposal import Asked, Proposal, encode, fit
@@ -87,6 +88,42 @@ def test_the_same_tokenizer_on_both_sides_spells_every_token_as_itself(name):
         if b > a:
             assert dict(some)[i] >= 0.6 - 1e-9
             assert some == tuple(sorted(some, key=lambda one: -one[1]))
+
+
+@pytest.mark.parametrize("name", ["splitting", "sentencepiece"])
+def test_a_character_in_parts(name):
+    """A part of a character is no text: what else might stand there is told where the character begins, and only as
+    far as it is of whole characters."""
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=ALL[name]())
+    backbone = as_backbone(ALL[name]())
+    context, ids = written(ALL[name](), " a€b")
+    assert len(ids) >= 5  # the € is three of them
+    z, q = (written(ALL[name](), f" a{letter}")[1][-1] for letter in "zq")
+    row = Written(ids, [LN(0.5)] * len(ids), [[(i, LN(0.5)), (z, LN(0.2)), (q, -math.inf)] for i in ids])
+    made = proposal_of(tokenizer, context, row, set(), [], 0.0)
+    assert made.text == " a€b" and all(t is None or len(t) <= 2 for some in made.likely for t, _ in some)
+    encoded = encode(made, backbone, 12, "mask")
+    spans = encoded_spans(backbone, made.text)[1]
+    first = spans.index((2, 3))
+    assert spans[first : first + 3] == [(2, 3)] * 3
+    assert [len(some) for some in encoded.likely[first : first + 3]] == [2, 1, 1]
+    assert dict(encoded.likely[first]) == {
+        encoded.ids[first]: pytest.approx(0.5), backbone.encode("az")[-1]: pytest.approx(0.2)
+    }  # fmt: skip
+    assert Proposal.from_row(Row(json.loads(json.dumps(made.to_json())), "here")) == made  # no infinity among them
+
+
+def test_what_is_cut_is_told_once(letters):
+    """A stop string, or markup, takes a part of a token: the rest of it is not another token that begins alike."""
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=ALL["splitting"]())
+    context, ids = written(ALL["splitting"](), " Tom reads")
+    whole = tokenizer.decode(ids[-1:])
+    row = Written(ids, [LN(0.6)] * len(ids), [[(i, LN(0.6))] for i in ids])
+    made = proposal_of(tokenizer, context, row, set(), [whole[2:]], 0.0)
+    assert made.text.endswith(whole[:2]) and len(whole) > 2
+    marked = Proposal("ab</s>", ((0, 6, LN(0.6)),), likely=((("ab</s>", LN(0.6)), ("x", LN(0.1))),))
+    for one in (made, cleaned(marked)):
+        assert max(p for some in encode(one, letters, 24, "mask").likely for _, p in some) == pytest.approx(0.6)
 
 
 def test_a_models_likeliest_tokens(tiny_llama):

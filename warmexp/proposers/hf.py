@@ -17,7 +17,7 @@ from warmexp.models.hub import fingerprint, model_folder, read_json
 from warmexp.models.weights import DTYPES
 from warmexp.proposers.chat import DATE, RESERVED, rendered
 from warmexp.proposers.greedy import Written, batched, end_ids, may_pad, write
-from warmexp.proposers.likely import Alternative
+from warmexp.proposers.likely import Alternative, rewritten
 from warmexp.proposers.markup import cleaned, tell_cleaned
 from warmexp.proposers.proposal import TAILS, Asked, Proposal, Proposer
 from warmexp.proposers.spans import decoded_spans
@@ -352,7 +352,11 @@ def proposal_of(
     cut = min((text.find(s) for s in stop if s in text), default=len(text))
     tokens = [(a, min(b, cut), round(min(p, 0.0), 6)) for (a, b), p in zip(spans, logp, strict=False) if a < cut]
     kept = [i for i, (a, _) in enumerate(spans) if a < cut]
-    likely = tuple(_texts(ids[:length], row.likely[i], i, decode, context, ends) for i in kept) if row.likely else ()
+    likely = tuple(
+        rewritten(_texts(ids[:length], row.likely[i], i, decode, context, ends), text[slice(*spans[i])], text[a:b])
+        for i, (a, b, _) in zip(kept, tokens, strict=True)
+        if row.likely
+    )
     # A row that a stop string ended is filled up with padding, which may be the end token: that end is not the model's.
     ended = length < len(ids) and not any(s in text for s in stop)
     end = round(min(logp[length], 0.0), 6) if ended else None
@@ -367,13 +371,14 @@ def _texts(
     context: Sequence[int],
     ends: set[int],
 ) -> tuple[Alternative, ...]:
-    """The texts of what might stand at i, each behind what stands there; None for an end. What is no whole character is
-    left out."""
+    """The texts of what might stand at i, each behind what stands there; None for an end. What is no whole character, or
+    makes one whole that has begun, is left out."""
     before = [*context, *ids[:i]][-_CONTEXT:]
     head, found = decode(before), []
     for token, p in likely:
-        text = None if token in ends else decode([*before, token]).removeprefix(head)
-        if text is None or (text and "\ufffd" not in text):
+        whole = head if token in ends else decode([*before, token])
+        text = None if token in ends else whole.removeprefix(head)
+        if whole.startswith(head) and text != "" and "\ufffd" not in (text or "") and p > -math.inf:
             found.append((text, round(min(p, 0.0), 6)))
     return tuple(found)
 

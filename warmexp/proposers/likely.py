@@ -7,7 +7,7 @@ author's token, if it is the same text up to there: what follows begins with the
 from __future__ import annotations
 
 import math
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from collections.abc import Sequence
 
 from warmexp.models.tokenizer import BackboneTokenizer
@@ -33,30 +33,38 @@ def spelled(
         tokens, likely: the author's m tokens (start, end, log-probability), and of each the likeliest in its place.
         ids, spans: [n] the proposal in the backbone's vocabulary.
     Returns:
-        n times at least the proposal's own token; it alone, with probability 1, where the author said nothing. The
-        probabilities of tokens that begin alike are added up.
+        n times at least the proposal's own token; it alone, with probability 1, where the author said nothing, or
+        where it goes on with a character. The probabilities of tokens that begin alike are added up.
     """
-    starts = [start for start, _, _ in tokens]
-    return tuple(_at(text, tokens, likely, starts, i, span, tokenizer) for i, span in zip(ids, spans, strict=True))
+    found, done = [], 0
+    for i, span in zip(ids, spans, strict=True):
+        goes_on = span[0] < done  # with a character of which the token before holds a part: no text begins here
+        found.append(((i, 1.0),) if goes_on else _at(text, tokens, likely, i, span, tokenizer))
+        done = span[1]
+    return tuple(found)
+
+
+def rewritten(alternatives: Sequence[Alternative], before: str, after: str) -> tuple[Alternative, ...]:
+    """What a token wrote was cut: so is its own text among what it might have been."""
+    return tuple((after if text == before else text, p) for text, p in alternatives)
 
 
 def _at(
     text: str,
     tokens: Sequence[tuple[int, int, float]],
     likely: Sequence[Sequence[Alternative]],
-    starts: Sequence[int],
     own: int,
     span: Span,
     tokenizer: BackboneTokenizer,
 ) -> Likely:
     at, past = span
-    j = bisect_right(starts, at) - 1
-    while j >= 0 and tokens[j][1] <= tokens[j][0]:  # a part of a character, or nothing
-        j -= 1
-    if j < 0 or not tokens[j][0] <= at < tokens[j][1]:  # nobody's, such as a space that was put before a response
-        j = bisect_left(starts, at)
-        if j == len(tokens) or starts[j] >= past:
-            return ((own, 1.0),)
+    # The first that holds this character: of several that hold parts of it, the others say how it goes on, not what
+    # else might begin here. Where it is nobody's, such as a space that was put before a response, the next.
+    j = bisect_right(tokens, at, key=_end)
+    while j < len(tokens) and tokens[j][0] == tokens[j][1]:
+        j += 1
+    if j == len(tokens) or tokens[j][0] >= past:
+        return ((own, 1.0),)
     start, end, logp = tokens[j]
     written, before, lead = text[start:end], text[start:at], text[at:start]
     found = {own: math.exp(min(0.0, logp))}
@@ -78,3 +86,7 @@ def _begins(before: str, text: str, tokenizer: BackboneTokenizer) -> int | None:
     """The token with which a text begins behind another, None where it goes on with one of the other's."""
     ids, spans = encoded_spans(tokenizer, before + text)
     return next((i for i, (start, _) in zip(ids, spans, strict=True) if start == len(before)), None)
+
+
+def _end(token: tuple[int, int, float]) -> int:
+    return token[1]

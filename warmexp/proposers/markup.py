@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from warmexp.proposers.likely import rewritten
 from warmexp.proposers.proposal import Proposal
 
 # A thought and the white space behind it; one that is not closed was cut, and goes on to the end.
@@ -70,6 +71,7 @@ def _without(proposal: Proposal, spans: Sequence[tuple[int, int]]) -> Proposal:
 
     gone = [any(a <= s and e <= b for a, b in spans) for s, e, _ in proposal.tokens]
     tokens = tuple((moved(s), moved(e), p) for (s, e, p), out in zip(proposal.tokens, gone, strict=True) if not out)
-    likely = tuple(some for some, out in zip(proposal.likely, gone, strict=False) if not out)
-    text = "".join(text[b:a] for b, a in zip(ends, starts, strict=True))
-    return replace(proposal, text=text, tokens=tokens, likely=likely)
+    kept = "".join(text[b:a] for b, a in zip(ends, starts, strict=True))
+    told = zip(proposal.likely, proposal.tokens, gone, strict=True) if proposal.likely else ()
+    likely = tuple(rewritten(some, text[s:e], kept[moved(s) : moved(e)]) for some, (s, e, _), out in told if not out)
+    return replace(proposal, text=kept, tokens=tokens, likely=likely)
