@@ -233,6 +233,7 @@ def test_a_key_that_only_some_of_several_options_have(tmp_path):
     assert spread(words) == ["-m", "length=daedal,rho_eos", "length.initial=choice(48)", "tau=0.9", "task.limit=2"]
     kept = ["-m", "length=fixed,eos_stop", "length.canvas_length=32", "guide.path=x", "proposer.likely=2"]
     assert spread(kept) == kept and spread(words[1:]) == words[1:]
+    assert spread(["-m", "length=daedal,rho_eos", "length.initial="])[-1] == "length.initial=choice('')"
     found = subprocess.run(
         [sys.executable, "-m", "warmexp", *words, "--dry-run", f"outputs={tmp_path}"], capture_output=True, text=True, check=False,
     )  # fmt: skip

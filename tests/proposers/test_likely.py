@@ -200,9 +200,13 @@ def test_a_file_tells_what_it_holds(tmp_path, likely, tells):
     row = {"text": "5 +", "tokens": [[0, 1, -0.1], [1, 3, -0.2]], "likely": likely}
     file.write_text("".join(json.dumps({"id": i, **row}) + "\n" for i in planned(["task.limit=2"]).prompts))
     words = ["init=embed_interp", "proposer=file", f"proposer.path={file}", "task.limit=2"]
-    assert planned([*words, "init.k=1"]).proposer.likely == tells
+    one = planned([*words, "init.k=1"])
+    assert one.proposer.likely == tells
     if tells:
-        planned([*words, "init.k=2"])
+        more = planned([*words, "init.k=2"])
+        file.write_text(file.read_text().replace("-1.0", "-1.5"))  # which a mixture of one token does not read
+        assert planned([*words, "init.k=1"]).run_id == one.run_id
+        assert planned([*words, "init.k=2"]).run_id != more.run_id
     else:
         with pytest.raises(UserError, match=r"init\.k=2 .* proposer=file tells 0: .* `likely` in the lines"):
             planned([*words, "init.k=2"])

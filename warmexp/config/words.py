@@ -109,7 +109,7 @@ def spread(words: Sequence[str]) -> list[str]:
         group, _, rest = override.key_or_group.partition(".")
         if group in several and group not in LISTS and rest and rest.partition(".")[0] not in keys_of(group):
             key, _, value = word.partition("=")
-            made[i] = f"{key}=choice({value})"
+            made[i] = f"{key}=choice({value or repr('')})"
     return made
 
 

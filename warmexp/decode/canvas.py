@@ -58,7 +58,8 @@ class Question:
 @dataclass(frozen=True)
 class Size:
     """How many positions a canvas begins with. begun: those that an init has laid; positions: all; ends: how many of
-    them, at the end, are end tokens that stay; forwards: run to know; moves: how it grew behind them."""
+    them, at the end, are end tokens that stay; forwards: run to know; moves: how it grew behind them, by these forwards
+    counted from 0."""
 
     begun: int
     positions: int
@@ -175,8 +176,9 @@ class Canvas:
             self.trust[row, size.begun :] = np.nan
             self.forwards[row] += size.forwards
             self._close(row, size.positions - size.ends)
-            if size.moves:
-                self.moves[self.questions[row].id] = list(size.moves)
+            if size.moves:  # counted from the length's first forward, which comes after the init's
+                before = starts[row].forwards
+                self.moves[self.questions[row].id] = [(n + before, at, count) for n, at, count in size.moves]
 
     def __len__(self) -> int:
         return len(self.questions)

@@ -51,10 +51,9 @@ class FileProposer(Proposer):
         return 64 if any(some for proposal in self.proposals.values() for some in proposal.likely) else 0
 
     def identity(self) -> dict[str, Any]:
-        digest = hashlib.sha256(
-            json.dumps({k: [v.text, v.tokens, v.end, *v.likely] for k, v in sorted(self.proposals.items())}).encode()
-        ).hexdigest()
-        return {"kind": "file", "texts": digest[:16]}
+        written = sorted(self.proposals.items())
+        likely = {"likely": _digest({k: v.likely for k, v in written})} if self.likely else {}
+        return {"kind": "file", "texts": _digest({k: [v.text, v.tokens, v.end] for k, v in written}), **likely}
 
     def propose(self, questions: list[Asked], device: str, seed: int, progress) -> Iterator[tuple[str, Proposal]]:
         missing = [q.id for q in questions if q.id not in self.proposals]
@@ -66,3 +65,7 @@ class FileProposer(Proposer):
         tell_cleaned(self.say, [self._cleaned[q.id] for q in questions if q.id in self._cleaned])
         for question in questions:
             yield question.id, self.proposals[question.id]
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]

@@ -371,8 +371,8 @@ def _texts(
     context: Sequence[int],
     ends: set[int],
 ) -> tuple[Alternative, ...]:
-    """The texts of what might stand at i, each behind what stands there; None for an end. What is no whole character, or
-    makes one whole that has begun, is left out."""
+    """The texts of what might stand at i, each behind what stands there; None for an end. What is no whole character,
+    or makes one whole that has begun, is left out."""
     before = [*context, *ids[:i]][-_CONTEXT:]
     head, found = decode(before), []
     for token, p in likely:

@@ -274,6 +274,14 @@ def test_a_verified_proposals_length(tmp_path):
         assert (r["proposal"]["score"] is None and "injected" in r["source"]) or r["nfe"] > 1
 
 
+def test_what_daedal_adds_comes_after_an_inits_forwards(tmp_path):
+    """The first forward is the init's, which reads the proposal."""
+    words = ["init=verified", "length=daedal", "length.initial=16", "length.target=1", "length.low=0", "task.limit=4"]
+    _, folder = run_overrides([*words, "length.canvas_length=32", "length.tail=0", f"outputs={tmp_path}"])
+    for r in read_lines(folder / "records.jsonl"):
+        assert r["moves"] == [[1, 16, 8], [2, 24, 8]] and r["nfe"] > 4
+
+
 def test_a_gap_of_whole_tenths_is_no_more_than_that():
     """0.4 - 0.1 and 0.9 - 0.6 are a little more than three tenths in binary."""
     count = RhoEos(64, 8)._count
