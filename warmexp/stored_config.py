@@ -136,10 +136,25 @@ def _built(text: str) -> Any:
     return left[0][0] if left[0] else None
 
 
+_SIXTIES = re.compile(r"[-+\d_.:]+")
+_LONGEST_NUMBER = 4096  # characters
+
+
+def check_number(word: str) -> None:
+    """Of the numbers of YAML, 1:1:1… to the base of sixty takes the square of its length to read.
+
+    Raises:
+        ValueError: it is one of thousands of characters.
+    """
+    if len(word) > _LONGEST_NUMBER and _SIXTIES.fullmatch(word):
+        raise ValueError(f"it has a number of more than {_LONGEST_NUMBER} characters")
+
+
 _WORDS = _Loader("")  # how words without quotes are read
 
 
 def _scalar(value: str, implicit: tuple[bool, bool], tag: str | None) -> Any:
+    check_number(value)
     if tag in (None, "!"):
         tag = _WORDS.resolve(yaml.ScalarNode, value, implicit)
     node = yaml.ScalarNode(tag, value)

@@ -57,6 +57,8 @@ BROKEN: dict[str, str | bytes] = {
     "a default of two": "defaults: [{task: lab, init: mask}]",
     "a default that is a number": "defaults: [{optional task: 7}]",
     "no such date": "a: 2020-13-45",
+    "a number to the base of sixty": "a: 1" + ":1" * 499_000,
+    "one beyond every float": "a: 1" + ":1" * 300 + ".5",
 }  # fmt: skip
 
 

@@ -287,6 +287,20 @@ def test_questions_of_ones_own(tmp_path):
         JsonlTask(path=task.path).load()
     with pytest.raises(UserError, match=r"task\.pattern=\("):
         JsonlTask(path=task.path, pattern="(")
+    with pytest.raises(UserError, match=r"task\.pattern=.* is not a regular expression"):
+        JsonlTask(path=task.path, pattern="(" * 3000 + ")" * 3000)
+    for far in (r"(?:a{9999}){9999}", r"(\)[)]{9999}b){99}", r"((a{100}){100}){100}"):
+        with pytest.raises(UserError, match="repeats what it repeats, more than 100,000 times"):
+            JsonlTask(path=task.path, pattern=far)
+    for near in (
+        r"a{9999}|b{9999}",
+        r"(a{300}){300}",
+        r"(?:a{0,9999}){0,9999}",
+        r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}",
+    ):
+        JsonlTask(path=task.path, pattern=near)
+    with pytest.raises(UserError, match=r"line 1: task\.pattern finds an empty answer in \"a\""):
+        JsonlTask(path=task.path, question_field="q", answer_field="a", pattern=r"(z*)").load()
 
     with pytest.raises(UserError, match='line 2 has the id "sum", as line 1 does'):
         JsonlTask(path=str(write(tmp_path / "twice.jsonl", [rows[1], rows[1]])), **keys).load()

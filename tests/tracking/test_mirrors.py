@@ -172,7 +172,7 @@ def test_a_broken_client_never_fails_a_run(kind, hook, outputs_here, monkeypatch
     tracker.fail("later")
 
 
-def test_mlflow_sends_a_login_to_no_server_that_a_file_names(monkeypatch):
+def test_mlflow_sends_a_login_to_no_server_that_a_file_names(monkeypatch, tmp_path):
     """MLflow gives it to any server; which one is the environment's to say, or a configuration from elsewhere has it."""
     from warmexp.tracking.mlflow import MlflowTracker
 
@@ -187,6 +187,15 @@ def test_mlflow_sends_a_login_to_no_server_that_a_file_names(monkeypatch):
         MlflowTracker(uri=uri)
     monkeypatch.delenv("MLFLOW_TRACKING_TOKEN")
     MlflowTracker(uri="https://elsewhere.example")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".mlflow").mkdir()
+    (tmp_path / ".mlflow" / "credentials").write_text("[mlflow]\nmlflow_tracking_username = me\n")
+    with pytest.raises(UserError, match=r"the login of ~/\.mlflow/credentials"):
+        MlflowTracker(uri="https://elsewhere.example")
+    monkeypatch.setenv("HOME", "/nowhere")
+    monkeypatch.setenv("MLFLOW_TRACKING_AUTH", "kubernetes")
+    with pytest.raises(UserError, match="the login of MLFLOW_TRACKING_AUTH"):
+        MlflowTracker(uri="https://elsewhere.example")
 
 
 def test_mlflow_without_its_server(outputs_here):

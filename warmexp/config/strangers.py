@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from warmexp.errors import UserError
-from warmexp.stored_config import bounded_text
+from warmexp.stored_config import bounded_text, check_number
 
 DEEPEST = 64  # levels
 LARGEST = 100_000  # values, with everything written out that an alias stands for
@@ -39,7 +39,7 @@ def check_file(file: Path) -> None:
         raise _refusal(file, f"is not YAML ({' '.join(str(error).split())[:200]})") from None
     except OSError as error:
         raise _refusal(file, f"cannot be read ({error.strerror})") from None
-    except ValueError as error:  # also of a date that is none
+    except (ValueError, ArithmeticError) as error:  # also of a date that is none, or a number beyond every float
         raise _refusal(file, f"cannot be used: {' '.join(str(error).split())[:200]}") from None
     _check_parts(file, found)
 
@@ -66,6 +66,7 @@ def _check_size(text: str) -> None:
             anchor, size = None, sizes.get(event.anchor, 1)
         elif isinstance(event, yaml.ScalarEvent):
             anchor, size = event.anchor, 1
+            check_number(event.value)
         else:
             continue
         if anchor is not None:

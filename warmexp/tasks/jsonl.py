@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -10,12 +11,15 @@ import regex
 
 from warmexp.errors import UserError
 from warmexp.jsonl import MOST_OF_AN_ID, Row, check_once
+from warmexp.models.files import named
 from warmexp.tasks.data import read_file
 from warmexp.tasks.score import INVALID, exact_match
 from warmexp.tasks.task import TaskQuestion, check_prompt, subset
 
 # Seconds that a pattern may look at one text: `(a|aa)+$` would look at forty letters for days.
 PATIENCE = 5.0
+# What `regex` writes out one after the other: `(?:a{9999}){9999}` would take minutes and gigabytes to compile.
+LARGEST = 100_000
 
 
 @dataclass
@@ -48,11 +52,16 @@ class JsonlTask:
     def __post_init__(self) -> None:
         check_prompt("task.prompt", self.prompt)
         subset([], self.limit, self.subset_seed)
+        if _unrolled(self.pattern) > LARGEST:
+            raise UserError(
+                f"task.pattern={named(self.pattern)} repeats what it repeats, more than {LARGEST:,} times in all: use"
+                " smaller numbers in braces."
+            )
         try:
             regex.compile(self.pattern)
-        except regex.error as error:
+        except (regex.error, RecursionError) as error:
             raise UserError(
-                f"task.pattern={self.pattern} is not a regular expression ({error}): escape special characters."
+                f"task.pattern={named(self.pattern)} is not a regular expression ({error}): escape special characters."
             ) from None
 
     @cached_property
@@ -90,13 +99,19 @@ class JsonlTask:
     def _question(self, numbered: str, row: Row) -> TaskQuestion:
         solution, question = row.text(self.answer_field), row.text(self.question_field)
         found = self._found(solution)
+        target = found[-1] if found else solution.strip()
+        if not target:
+            raise UserError(
+                f'{row.where}: task.pattern finds an empty answer in "{self.answer_field}", as it would in a response'
+                " that says nothing: let it find at least one character."
+            )
         prompt = self.prompt.replace("{question}", question)
         name = row.text("id") if "id" in row.values else numbered
         if not 1 <= len(name) <= MOST_OF_AN_ID:
             raise UserError(
                 f'{row.where}: "id" has {len(name)} characters: give it 1 to {MOST_OF_AN_ID}, or leave it out.'
             )
-        return TaskQuestion(name, prompt, solution, found[-1] if found else solution.strip(), question)
+        return TaskQuestion(name, prompt, solution, target, question)
 
     def _found(self, text: str) -> list[str]:
         try:
@@ -114,3 +129,24 @@ class JsonlTask:
 
     def matches(self, extracted: str, target: str) -> bool:
         return exact_match(extracted, target)
+
+
+_PARTS = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\{(\d+)(?:,\d*)?\}|.", re.DOTALL)
+
+
+def _unrolled(pattern: str) -> int:
+    """How many characters a pattern is, with what it repeats written out as often as it has to be there."""
+    open_, last = [0], 0  # of every group that is open; of the last part
+    for part in _PARTS.finditer(pattern):
+        if part[0] == "(":
+            open_.append(0)
+        elif part[0] == ")" and len(open_) > 1:
+            last = open_.pop()
+            open_[-1] += last
+        elif part[1] is not None:
+            more = last * max(0, int(part[1]) - 1)
+            last, open_[-1] = last + more, open_[-1] + more
+        else:
+            last = 1
+            open_[-1] += 1
+    return sum(open_)

@@ -17,7 +17,8 @@ from warmexp.tracking.mirror import Mirror, Told, quiet
 _LONGEST = 500  # characters of a parameter, which every server takes
 _AT_ONCE = 100
 # What MLflow sends to whichever server it is given. A configuration from elsewhere may name a server; it cannot have them.
-_LOGINS = ("MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
+_LOGINS = ("MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_AUTH")
+_KEPT_LOGIN = Path("~/.mlflow/credentials")  # a file of a name and a password, of no server in particular
 
 
 @dataclass
@@ -32,6 +33,7 @@ class MlflowTracker(Mirror):
     def __post_init__(self) -> None:
         super().__post_init__()
         mine = [name for name in _LOGINS if os.environ.get(name)]
+        mine += [str(_KEPT_LOGIN)] if _KEPT_LOGIN.expanduser().exists() else []
         if (
             mine
             and self.uri
@@ -39,8 +41,8 @@ class MlflowTracker(Mirror):
             and not _same_server(self.uri, os.environ.get("MLFLOW_TRACKING_URI", ""))
         ):
             raise UserError(
-                f"tracker.uri={self.uri} is not the server that MLFLOW_TRACKING_URI names, and MLflow would send"
-                f" {mine[0]} to it: set MLFLOW_TRACKING_URI to that server, or unset {mine[0]}."
+                f"tracker.uri={self.uri} is not the server that MLFLOW_TRACKING_URI names, and MLflow would send it the"
+                f" login of {mine[0]}: set MLFLOW_TRACKING_URI to that server, or take {mine[0]} away."
             )
 
     def _client(self) -> Any:
