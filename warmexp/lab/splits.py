@@ -10,6 +10,8 @@ from functools import cached_property
 from itertools import islice
 from typing import Any
 
+from warmexp.errors import UserError
+
 # (left, op, right) -> (left, op, right, result), with or without mistakes
 Slip = Callable[[int, str, int], tuple[int, str, int, int]]
 
@@ -47,6 +49,11 @@ class Splits:
                 if problem.question not in taken:
                     taken.add(problem.question)
                     chosen.append(problem)
+                elif index > 100 * (len(taken) + 100):
+                    raise UserError(
+                        f"The generator has hardly more than {len(taken)} different questions for calibration and test"
+                        f" (after {index} draws of {split}): ask for fewer in the sizes, or vary the questions more."
+                    )
             splits[split] = tuple(chosen)
         return splits, frozenset(taken)
 

@@ -13,11 +13,13 @@ from warmexp.tasks.task import TaskQuestion, check_prompt, subset
 
 
 @dataclass
-class LabTask(NumberScoring):
-    """split: train, calibration or test. limit, subset_seed: see task.subset. prompt: text around the question. stop:
-    cuts a response."""
+class GeneratedTask(NumberScoring):
+    """The questions of a generator, for a lab of one's own too; `kind` keeps its runs apart from others.
 
-    kind: ClassVar[str] = "lab"
+    split: train, calibration or test. limit, subset_seed: see task.subset. prompt: text around the question. stop: cuts
+    a response."""
+
+    kind: ClassVar[str]
 
     split: str = "test"
     limit: int | None = None
@@ -26,26 +28,42 @@ class LabTask(NumberScoring):
     stop: list[str] = field(default_factory=lambda: ["Question:"])
 
     def __post_init__(self) -> None:
-        check_choice("task.split", self.split, self._generator().SPLITS)
+        check_choice("task.split", self.split, self.generator().SPLITS)
         check_prompt("task.prompt", self.prompt)
         subset([], self.limit, self.subset_seed)
 
     @staticmethod
-    def _generator() -> ModuleType:
-        from warmexp.lab import problems
-
-        return problems
+    def generator() -> ModuleType:
+        """A module with `SPLITS` and `load(split, limit)`."""
+        raise NotImplementedError
 
     def identity(self) -> dict[str, Any]:
         return {"kind": self.kind, "prompt": self.prompt, "stop": list(self.stop)}
 
     def load(self) -> list[TaskQuestion]:
-        problems = self._generator().load(self.split, self.limit if self.subset_seed is None else None)
+        problems = self.generator().load(self.split, self.limit if self.subset_seed is None else None)
         chosen = subset(problems, self.limit, self.subset_seed)
         return [
             TaskQuestion(p.id, self.prompt.replace("{question}", p.question), p.solution, p.answer, p.question)
             for p in chosen
         ]
+
+    def training(self, limit: int) -> list[TaskQuestion]:
+        """The first `limit` questions of the training split, whatever split this task reads."""
+        return replace(self, split="train", limit=limit, subset_seed=None).load()
+
+
+@dataclass
+class LabTask(GeneratedTask):
+    """The quick lab's: one to three steps, with a truth of every token."""
+
+    kind: ClassVar[str] = "lab"
+
+    @staticmethod
+    def generator() -> ModuleType:
+        from warmexp.lab import problems
+
+        return problems
 
     def right_tokens(self, question: str, pieces: Sequence[str], ended: bool) -> int:
         """See task.Task."""
@@ -54,19 +72,15 @@ class LabTask(NumberScoring):
         right = sum(right_tokens(question, pieces))
         return right + (ended and right == len(pieces) and is_solution(question, "".join(pieces)))
 
-    def training(self, limit: int) -> list[TaskQuestion]:
-        """The first `limit` questions of the training split, whatever split this task reads."""
-        return replace(self, split="train", limit=limit, subset_seed=None).load()
-
 
 @dataclass
 class LongLabTask(LabTask):
-    """The same of the long lab: two to eight steps, answers of 45 to 190 tokens."""
+    """The same of the long lab: two to eight steps, answers of 43 to 178 tokens."""
 
     kind: ClassVar[str] = "lab_long"
 
     @staticmethod
-    def _generator() -> ModuleType:
+    def generator() -> ModuleType:
         from warmexp.lab.long import problems
 
         return problems

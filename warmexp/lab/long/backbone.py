@@ -4,6 +4,7 @@ autoregressive batches among them, as the quick lab's. docs/lab.md says why, and
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -16,8 +17,7 @@ from warmexp.lab import states
 from warmexp.lab.long import drills, judge, tokenizers
 from warmexp.lab.long.data import Pool
 from warmexp.lab.long.feed import Batch, Schedule, Stage
-from warmexp.lab.long.plots import Level
-from warmexp.lab.long.problems import LEVELS, SHARES
+from warmexp.lab.long.problems import SHARES
 from warmexp.lab.long.training import Training
 from warmexp.lab.muon import Muon
 from warmexp.lab.scored import Scored, canvases, next_tokens, weighted_loss
@@ -27,7 +27,12 @@ from warmexp.models.transformer import Transformer
 
 @dataclass(frozen=True, kw_only=True)
 class Backbone(Schedule):
+    """new_tokenizer: trains one; its digits should be single tokens. drill: one sum of a level, what is shown and what
+    follows."""
+
     shape: BackboneRecipe
+    new_tokenizer: Callable[[], PreTrainedTokenizerFast] = tokenizers.train_backbone_tokenizer
+    drill: drills.Drill = drills.drill
     muon_lr: float = 5e-3
     adam_lr: float = 3e-3
     weight_decay: float = 0.01
@@ -65,18 +70,18 @@ def draw(tokenizer: PreTrainedTokenizerFast, r: Backbone, pool: Pool, stage: Sta
     """A step's batch: autoregressive or masked, solutions or bare sums."""
     ar = rng.random() < stage.ar_share
     if stage.drills and rng.random() < stage.drills:
-        return Batch("drills" if ar else "masked_drills", _drills(tokenizer, r, ar, LEVELS[stage.level], rng))
+        return Batch("drills" if ar else "masked_drills", _drills(tokenizer, r, ar, stage, rng))
     if ar:
         return Batch("ar", next_tokens(*pool.whole(r.batch, rng)))
     return Batch("states", _states(tokenizer, r, pool, int(rng.choice(stage.canvases)), rng))
 
 
 def _drills(
-    tokenizer: PreTrainedTokenizerFast, r: Backbone, ar: bool, level: Level, rng: np.random.Generator
+    tokenizer: PreTrainedTokenizerFast, r: Backbone, ar: bool, stage: Stage, rng: np.random.Generator
 ) -> Scored:
     """The results of bare sums: autoregressive, or with most of the results and a few other tokens masked, all in
     sight."""
-    ids, result = drills.rows(tokenizer, level, r.drill_rows, rng)
+    ids, result = drills.rows(tokenizer, r.generator.LEVELS[stage.level], r.drill_rows, rng, r.drill)
     if ar:
         return next_tokens(ids, result)
     rate = rng.uniform(0.3, 1.0, (len(ids), 1))
@@ -112,7 +117,7 @@ class BackboneTraining(Training):
 
     def build(self) -> None:
         r = self.r
-        self.tokenizer = self.first_tokenizer(tokenizers.train_backbone_tokenizer)
+        self.tokenizer = self.first_tokenizer(r.new_tokenizer)
         self.net = new_backbone(self.tokenizer, r.shape).to(self.device)
         self.opts = optimizers(self.net, partial(Muon, lr=r.muon_lr, weight_decay=r.weight_decay), r.adam_lr)
         self.shown = Transformer(self.net.config).to(self.device)
@@ -123,9 +128,9 @@ class BackboneTraining(Training):
 
     def judge(self, stage: Stage) -> dict[str, float]:
         self.shown.load_state_dict(self.average.weights)
-        found = judge.numbers_right(self.shown, self.tokenizer, stage.level, self.rows)
+        found = judge.numbers_right(self.shown, self.tokenizer, self.r, stage, self.rows)
         if stage.ar_share < 1 and self.decoded:
-            found |= judge.decoded(self.shown, self.tokenizer, stage.level, self.decoded, self.r.shape)
+            found |= judge.decoded(self.shown, self.tokenizer, self.r, stage, self.decoded, self.r.shape)
         return found
 
     def export(self) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import count, islice
+from types import ModuleType
 
 import numpy as np
 from transformers import PreTrainedTokenizerFast
 
-from warmexp.lab.long import problems
+from warmexp.errors import UserError
 from warmexp.lab.tokenizers import PROMPT
 
 BUCKET = 8  # texts whose lengths fall into the same multiple of so many tokens are trained on together
@@ -30,17 +31,28 @@ class Texts:
 
 def texts(
     tokenizer: PreTrainedTokenizerFast,
-    level: problems.Level,
+    problems: ModuleType,
+    name: str,
     start: int,
     size: int,
-    shares: tuple[float, ...] = problems.SHARES,
+    shares: tuple[float, ...],
     split: str = "train",
     slips: bool = False,
 ) -> Texts:
-    """`size` problems of the split from index `start` on, without the questions held out if it is the training
-    split."""
+    """`size` problems of the generator's level `name` from index `start` of the split on, without the questions held
+    out if it is the training split.
+
+    Raises:
+        UserError: the training split has not so many.
+    """
+    level = problems.LEVELS[name]
     every = ((k, problems.make(split, k, shares, level)) for k in count(start))
     found = list(islice(problems.stream(start, shares, level) if split == "train" else every, size))
+    if len(found) < size:
+        raise UserError(
+            f"{problems.__name__} has {len(found)} training problems from index {start} on that are neither in"
+            f" calibration nor test, and the recipe wants {size}: enlarge SPLITS['train'] or vary the questions more."
+        )
     end = [tokenizer.eos_token_id]
     return Texts(
         tokenizer([PROMPT.format(question=p.question) for _, p in found])["input_ids"],

@@ -6,10 +6,15 @@ Without them products, of which there are few, were learnt by heart after 7,000 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from transformers import PreTrainedTokenizerFast
 
 from warmexp.lab.long.plots import Level
+
+Drill = Callable[[Any, np.random.Generator], tuple[str, str]]
 
 LINES = 14  # sums in a row
 FORMS = {
@@ -39,14 +44,19 @@ def draw_sum(level: Level, rng: np.random.Generator) -> tuple[int, str, int, int
     return (left, op, right, total) if op == "+" else (total, op, right, left)
 
 
+def drill(level: Level, rng: np.random.Generator) -> tuple[str, str]:
+    """A sum without its result, and the result with the line's end."""
+    a, op, b, c = draw_sum(level, rng)
+    return str(rng.choice(FORMS[op])).format(a=a, b=b), f" {c}.\n"
+
+
 def rows(
-    tokenizer: PreTrainedTokenizerFast, level: Level, size: int, rng: np.random.Generator
+    tokenizer: PreTrainedTokenizerFast, level: Any, size: int, rng: np.random.Generator, draw: Drill = drill
 ) -> tuple[np.ndarray, np.ndarray]:
     """ids [B, T], filled up with end-of-text, and where the results stand [B, T] (their digits and the line's end)."""
     parts = []
     for _ in range(size * LINES):
-        a, op, b, c = draw_sum(level, rng)
-        parts += [str(rng.choice(FORMS[op])).format(a=a, b=b), f" {c}.\n"]
+        parts += draw(level, rng)
     ids = tokenizer(parts)["input_ids"]
     end = tokenizer.eos_token_id
     full = [[t for part in ids[k : k + 2 * LINES] for t in part] for k in range(0, len(ids), 2 * LINES)]

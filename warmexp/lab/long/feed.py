@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
+from types import ModuleType
 
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
 from transformers import PreTrainedTokenizerFast
 
+from warmexp.errors import UserError
 from warmexp.lab.long.data import Pool, texts
-from warmexp.lab.long.problems import LEVELS, SPLITS
 from warmexp.lab.scored import Scored
 
 AHEAD = 3  # segments that each process has ready or under way
@@ -33,7 +35,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Schedule:
-    """What the recipes share."""
+    """What the recipes share. problems: the module of the generator; docs/lab.md says what is in one."""
 
     stages: tuple[Stage, ...]
     shares: tuple[float, ...]  # of the wordings
@@ -43,6 +45,23 @@ class Schedule:
     warmup: int = 30
     decay_from: float = 0.5  # the learning rate falls linearly from this share of all steps on
     ema: float = 0.99
+    problems: str = "warmexp.lab.long.problems"
+
+    @property
+    def generator(self) -> ModuleType:
+        return importlib.import_module(self.problems)
+
+    def check(self) -> None:
+        """Raises UserError: the generator has not what the stages want."""
+        levels, train = self.generator.LEVELS, self.generator.SPLITS["train"]
+        for stage in self.stages:
+            if stage.level not in levels:
+                raise UserError(f"A stage's level={stage.level} is not one of {', '.join(levels)} of {self.problems}.")
+        if train <= 2 * self.pool:
+            raise UserError(
+                f"pool={self.pool} of the recipe needs a training split of more than {2 * self.pool} problems, and"
+                f" {self.problems} has {train}: enlarge SPLITS['train'], which costs nothing, or give a smaller pool."
+            )
 
     @property
     def steps(self) -> int:
@@ -107,8 +126,8 @@ class Segments(Dataset):
         kept = self.__dict__.setdefault("_kept", {})
         if key not in kept:
             kept.clear()
-            start = key[2] * s.pool % (SPLITS["train"] - 2 * s.pool)
-            found = texts(self.tokenizer, LEVELS[stage.level], start, s.pool, s.shares, slips=key[1])
+            start = key[2] * s.pool % (s.generator.SPLITS["train"] - 2 * s.pool)
+            found = texts(self.tokenizer, s.generator, stage.level, start, s.pool, s.shares, slips=key[1])
             kept[key] = Pool(found, self.tokenizer.eos_token_id)
         return kept[key]
 

@@ -2,58 +2,61 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
+from itertools import accumulate
+from types import ModuleType
 
 import numpy as np
 import torch
 from transformers import PreTrainedTokenizerFast
 
 from warmexp.lab import evaluate
-from warmexp.lab.long import problems
 from warmexp.lab.long.data import Texts, filled, texts
+from warmexp.lab.long.feed import Schedule, Stage
+from warmexp.lab.splits import Problem
 from warmexp.lab.tokenizers import PROMPT
 from warmexp.lab.train_backbone import BackboneRecipe, causal
 from warmexp.models.transformer import Transformer
 
+ANSWER = re.compile(r"#### (.+)")
 
-def results(tokenizer: PreTrainedTokenizerFast, response: list[int]) -> list[list[int]]:
-    """Positions of each step's result in a response: the digits after `=` or `to get`."""
-    equals, to_get = (tokenizer(word)["input_ids"] for word in (" =", " to get"))
-    digits = _digits(tokenizer)
-    found: list[list[int]] = []
-    for k, token in enumerate(response):
-        if token == equals[0] or response[k - 1 : k + 1] == to_get:
-            found.append([])
-            while k + 1 < len(response) and response[k + 1] in digits:
-                k += 1
-                found[-1].append(k)
+
+def results(tokenizer: PreTrainedTokenizerFast, response: list[int], computed: re.Pattern[str]) -> list[list[int]]:
+    """Positions in a response of each result, the first group of a match; a token counts that has part of it."""
+    pieces = _pieces(tokenizer)
+    ends = list(accumulate(len(pieces[token]) for token in response))
+    found = []
+    for match in computed.finditer("".join(pieces[token] for token in response)):
+        low, high = match.span(1)
+        found.append([k for k, end in enumerate(ends) if end > low and end - len(pieces[response[k]]) < high])
     return [f for f in found if f]
 
 
 @lru_cache(maxsize=4)
-def _digits(tokenizer: PreTrainedTokenizerFast) -> frozenset[int]:
-    return frozenset(ids[0] for n in range(10) for ids in tokenizer([f"{n}", f" {n}"])["input_ids"])
+def _pieces(tokenizer: PreTrainedTokenizerFast) -> list[str]:
+    return [tokenizer.decode([k]) for k in range(len(tokenizer))]
 
 
 @lru_cache(maxsize=4)
-def _held_out(tokenizer: PreTrainedTokenizerFast, level: str, rows: int) -> Texts:
-    return texts(tokenizer, problems.LEVELS[level], 0, rows, split="calibration")
-
-
-def _operation(text: str) -> str:
-    """Of the last line's sum, whose result follows."""
-    words = text.split("\n")[-1].split()
-    return next(
-        (w for w in reversed(words) if w in "+-x/"),
-        {"Add": "+", "Take": "-", "Multiply": "x", "Divide": "/"}.get(words[0], "?"),
-    )
+def _held_out(
+    tokenizer: PreTrainedTokenizerFast, problems: ModuleType, level: str, rows: int, shares: tuple[float, ...]
+) -> Texts:
+    return texts(tokenizer, problems, level, 0, rows, shares, split="calibration")
 
 
 @torch.no_grad()
-def numbers_right(net: Transformer, tokenizer: PreTrainedTokenizerFast, level: str, rows: int) -> dict[str, float]:
-    """Share of results with all digits right given the true text before them, causal attention; of all, by number of
-    steps, and by operation; and the share of problems with all of them right."""
-    held = _held_out(tokenizer, level, rows)
+def numbers_right(
+    net: Transformer, tokenizer: PreTrainedTokenizerFast, r: Schedule, stage: Stage, rows: int
+) -> dict[str, float]:
+    """Share of results with all tokens right given the true text before them, causal attention; of all, by number of
+    results, and by operation where the generator tells it; and the share of problems with all of them right.
+
+    Results are what the generator's COMPUTED finds, the final answer where it has none.
+    """
+    problems = r.generator
+    computed, operation = getattr(problems, "COMPUTED", ANSWER), getattr(problems, "operation", None)
+    held = _held_out(tokenizer, problems, stage.level, rows, r.shares)
     by_steps: dict[int, list[bool]] = {}
     by_op: dict[str, list[bool]] = {}
     whole = []
@@ -64,22 +67,33 @@ def numbers_right(net: Transformer, tokenizer: PreTrainedTokenizerFast, level: s
         ids = torch.from_numpy(filled(full, max(map(len, full)), tokenizer.eos_token_id)).to(net.wte.weight.device)
         guess = net.head(net(net.embed(ids), causal(ids.shape[1], ids.device))).argmax(-1)
         for row, k in enumerate(chosen):
-            first, found = len(held.prompt[k]), results(tokenizer, held.response[k])
+            first, found = len(held.prompt[k]), results(tokenizer, held.response[k], computed)
             right = [all(guess[row, first + p - 1] == ids[row, first + p] for p in place) for place in found]
             by_steps.setdefault(len(found), []).extend(right)
-            for place, good in zip(found, right, strict=True):
-                by_op.setdefault(_operation(tokenizer.decode(held.response[k][: place[0]])), []).append(good)
+            for place, good in zip(found, right, strict=True) if operation else ():
+                by_op.setdefault(operation(tokenizer.decode(held.response[k][: place[0]])), []).append(good)
             whole.append(all(right))
     every = [v for right in by_steps.values() for v in right]
     shares = {f"right_{n}": round(float(np.mean(v)), 3) for n, v in [*sorted(by_steps.items()), *sorted(by_op.items())]}
     return {"right": round(float(np.mean(every)), 4), "whole": round(float(np.mean(whole)), 3), **shares}
 
 
+def questions(r: Schedule, stage: Stage, rows: int) -> list[Problem]:
+    """The calibration questions that a stage is judged on."""
+    level = r.generator.LEVELS[stage.level]
+    return [r.generator.make("calibration", k, r.shares, level) for k in range(rows)]
+
+
 def decoded(
-    net: Transformer, tokenizer: PreTrainedTokenizerFast, level: str, rows: int, shape: BackboneRecipe
+    net: Transformer,
+    tokenizer: PreTrainedTokenizerFast,
+    r: Schedule,
+    stage: Stage,
+    rows: int,
+    shape: BackboneRecipe,
 ) -> dict[str, float]:
     """Strict accuracy, mean forwards and mean response length of cold starts at tau = 0.9."""
-    chosen = [problems.make("calibration", k, level=problems.LEVELS[level]) for k in range(rows)]
+    chosen = questions(r, stage, rows)
     prompts = tokenizer([PROMPT.format(question=p.question) for p in chosen])["input_ids"]
     out, forwards = evaluate.decode_all(net, prompts, shape.canvas, 0.9, shape.block_length)
     answers = [evaluate.strict_answer(text) for text in tokenizer.batch_decode(out, skip_special_tokens=True)]

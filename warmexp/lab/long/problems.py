@@ -10,6 +10,7 @@ This module knows nothing about tokens or models.
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterator
 
 from warmexp.lab.long.plots import Level, Step, Tale, tell
@@ -29,6 +30,8 @@ EASY = Level(steps=(2, 3), limit=40, change=(1, 9), times=(2, 5), each=(2, 9), d
 MIDDLE = Level(steps=(2, 5), limit=70, change=(1, 9), times=(2, 6), each=(2, 9), distractors=0.3)
 FULL = Level(steps=(2, 8), limit=99, change=(2, 15), times=(2, 6), each=(2, 12), distractors=0.4)
 LEVELS = {"easy": EASY, "middle": MIDDLE, "full": FULL}
+
+COMPUTED = re.compile(r"(?: =| to get) (\d+)")  # what a step computes, in all wordings
 
 _ORDERS = {
     "+": "Add {a} and {b} to get {c} for {label}.",
@@ -127,6 +130,15 @@ def slipped(split: str, index: int, shares: tuple[float, ...] = SHARES, level: L
     if r.random() < 0.1:
         order = any_order(tale.steps, r)
     return write(tale, wording, order, slip)[0]
+
+
+def operation(text: str) -> str:
+    """Of the last line's sum, whose result follows."""
+    words = text.split("\n")[-1].split()
+    return next(
+        (w for w in reversed(words) if w in "+-x/"),
+        {"Add": "+", "Take": "-", "Multiply": "x", "Divide": "/"}.get(words[0], "?"),
+    )
 
 
 _LAB = Splits(SPLITS, make)

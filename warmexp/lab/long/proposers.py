@@ -6,6 +6,7 @@ backbone seldom chooses, so that what is right and what helps come apart.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from torch import Tensor
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from warmexp.lab import evaluate, tokenizers
-from warmexp.lab.long import problems
+from warmexp.lab.long import judge
 from warmexp.lab.long.data import Pool
 from warmexp.lab.long.feed import Batch, Schedule, Stage
 from warmexp.lab.long.tokenizers import train_proposer_tokenizer
@@ -29,6 +30,7 @@ from warmexp.lab.training import replace_folder
 @dataclass(frozen=True, kw_only=True)
 class Proposer(Schedule):
     shape: ProposerRecipe
+    new_tokenizer: Callable[[], PreTrainedTokenizerFast] = train_proposer_tokenizer
     lr: float = 3e-3
     new_tokens: int = 272
 
@@ -66,7 +68,7 @@ class ProposerTraining(Training):
         super().__init__(out, r, seed, device)
 
     def build(self) -> None:
-        self.tokenizer = self.first_tokenizer(train_proposer_tokenizer)
+        self.tokenizer = self.first_tokenizer(self.r.new_tokenizer)
         self.net = new_proposer(self.tokenizer, self.r.shape).to(self.device)
         self.opts = [torch.optim.AdamW(self.net.parameters(), lr=self.r.lr, betas=(0.9, 0.98), weight_decay=0.01)]
 
@@ -85,7 +87,7 @@ class ProposerTraining(Training):
         """Strict accuracy, in the last stage; it is finished where it reaches the target."""
         if stage is not self.schedule.stages[-1]:
             return {}
-        chosen = [problems.make("calibration", k, level=problems.LEVELS[stage.level]) for k in range(self.rows)]
+        chosen = judge.questions(self.r, stage, self.rows)
         responses = propose(self._average(), self.tokenizer, [p.question for p in chosen], self.r.new_tokens, self.rows)
         right = [evaluate.strict_answer(text) == p.answer for text, p in zip(responses, chosen, strict=True)]
         strict = float(np.mean(right))
