@@ -7,27 +7,40 @@ model folder.
 
 from __future__ import annotations
 
-import argparse
 import logging
+import math
 import time
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from warmexp.console import ending
-from warmexp.lab.long.backbone import BACKBONE, BackboneTraining
-from warmexp.lab.long.proposers import PROPOSERS, ProposerTraining
+import torch
+
+from warmexp.console import Parser, ending
+from warmexp.errors import UserError
+from warmexp.lab.long.backbone import BACKBONE, Backbone, BackboneTraining
+from warmexp.lab.long.proposers import PROPOSERS, Proposer, ProposerTraining
 from warmexp.lab.long.training import run
 
+GOES_ON = "interrupted; the state is saved, and the same command goes on from there."
 
-def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m warmexp.lab.long.train", description=__doc__.split("\n")[0])
+
+def main(
+    argv: list[str] | None = None, backbone: Backbone = BACKBONE, proposers: Mapping[str, Proposer] = PROPOSERS
+) -> None:
+    """Train by these recipes.
+
+    Raises:
+        UserError: of the command line, of the folder, or of a state in it.
+    """
+    parser = Parser(prog="python -m warmexp.lab.long.train", description=__doc__.split("\n")[0])
     parser.add_argument(
         "--out",
         type=Path,
         required=True,
         help="folder for states, curves and weights; existing states are gone on from",
     )
-    parser.add_argument("--model", choices=["backbone", *PROPOSERS, "all"], default="all")
+    parser.add_argument("--model", choices=["backbone", *proposers, "all"], default="all")
     parser.add_argument("--minutes", type=float, help="stop after so many minutes (default: when the recipe ends)")
     parser.add_argument("--until", metavar="HH:MM", help="stop when it is this local time next")
     parser.add_argument("--device", default="cpu")
@@ -37,29 +50,47 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(argv)
+    _check("--minutes", args.minutes, 0, "how long to train")
+    _check("--workers", args.workers, 0, "a number of processes")
+    _check("--judge", args.judge, 0, "a number of steps, 0 for never")
+    _check("--seed", args.seed, 0, "a number to begin with")
+    _check_device(args.device)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     until = time.time() + 60 * args.minutes if args.minutes is not None else float("inf")
     if args.until:
         try:
             until = min(until, next_time(args.until, datetime.now()).timestamp())
         except ValueError:
-            parser.error(f"--until {args.until}: a time of day such as 18:05 is needed")
-    for name in ("backbone", *PROPOSERS) if args.model == "all" else (args.model,):
+            raise UserError(f"--until {args.until}: a time of day such as 18:05 is needed.") from None
+    for name in ("backbone", *proposers) if args.model == "all" else (args.model,):
+        if time.time() >= until and args.model == "all" and not (args.out / name).exists():
+            break  # nothing would be in its folder but weights that have learnt nothing
         where = args.out / name
-        if name == "backbone":
-            run(
-                BackboneTraining(where, BACKBONE, args.seed, args.device),
-                until,
-                workers=args.workers,
-                judge_every=args.judge,
-            )
-        else:
-            run(
-                ProposerTraining(where, PROPOSERS[name], args.seed, args.device),
-                until,
-                workers=args.workers,
-                judge_every=args.judge,
-            )
+        training = (
+            BackboneTraining(where, backbone, args.seed, args.device)
+            if name == "backbone"
+            else ProposerTraining(where, proposers[name], args.seed, args.device)
+        )
+        if run(training, until, workers=args.workers, judge_every=args.judge).stopped:
+            break
+
+
+def command(backbone: Backbone = BACKBONE, proposers: Mapping[str, Proposer] = PROPOSERS) -> None:
+    """The command line, for recipes of one's own too."""
+    with ending(interrupted=GOES_ON):
+        main(None, backbone, proposers)
+
+
+def _check(key: str, value: float | None, low: int, meaning: str) -> None:
+    if value is not None and not low <= value < math.inf:  # NaN is never inside
+        raise UserError(f"{key} {value} is not {low} or more: it is {meaning}.")
+
+
+def _check_device(name: str) -> None:
+    try:
+        torch.empty(1, device=name).cpu()
+    except (RuntimeError, AssertionError, NotImplementedError):
+        raise UserError(f"--device {name} cannot be used here: give cpu, or cuda where there is a GPU.") from None
 
 
 def next_time(clock: str, now: datetime) -> datetime:
@@ -74,5 +105,4 @@ def next_time(clock: str, now: datetime) -> datetime:
 
 
 if __name__ == "__main__":
-    with ending():
-        main()
+    command()
