@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.analysis.stored import Run, baseline, runs, saving, the
-from tests.analysis.test_sentences import said
+from tests.analysis.test_sentences import ROOT, said
 from warmexp.analysis.paired import difference_interval
 
 PAGE = "docs/trust.md"
@@ -77,8 +77,65 @@ def test_the_weak_author_costs_accuracy_at_its_own_threshold():
     run, own = trusted("weak", 0.9), the("mask", tau=0.9, **LONG)
     wins, losses = int((run.right & ~own.right).sum()), int((~run.right & own.right).sum())
     low, high = (100 * limit for limit in difference_interval(wins, losses, len(run.right), 0.95))
+    said(
+        PAGE,
+        f"it takes {run.cost:.1f} forwards instead of {own.cost:.1f} and loses {own.percent - run.percent:.1f} points",
+    )
     said(PAGE, f"({wins} questions won, {losses} lost; [{low:.1f}, {high:.1f}] points)".replace("-", "−"))
     assert high < 0
+
+
+def test_right_and_helpful_come_apart():
+    """The foreign author's forwards beside the strong one's, at the default's τ."""
+    strong, foreign = trusted("strong", 0.9), trusted("foreign", 0.9)
+    said(PAGE, f"takes {100 * foreign.cost / strong.cost - 100:.0f} % more forwards")
+
+
+def test_what_the_long_lab_is_said_to_be():
+    small, own = (the("mask", tau=0.9, block=block, **LONG) for block in (16, 32))
+    low = the("mask", tau=0.5, block=32, **LONG)
+    n = f"{len(own.right):,}"
+    said(PAGE, f"is τ and the block length, {n} test questions")
+    said(
+        "docs/lab.md",
+        f"On {n} test questions it is right on {small.percent:.0f} % at {small.cost:.1f} forwards in blocks of 16 and on"
+        f" {own.percent:.0f} % at {own.cost:.1f} in the blocks of 32",
+    )
+    said(PAGE, "some 22 forwards at τ = 0.9, and half of the accuracy lost at τ = 0.5")
+    assert 21 <= own.cost <= small.cost <= 23 and 0.5 <= low.percent / own.percent <= 0.6
+    said("README.md", f"(`backbone=lab_long task=lab_long`, {n} test questions)")
+
+
+def mistakes() -> list[list[float]]:
+    """The rows of the page's table on the first mistake: for the strong and the weak author n, kept, forwards and
+    accuracy cold and trusted, [2, 6] each."""
+    page = (ROOT / PAGE).read_text(encoding="utf-8")
+    lines = page[page.index("| first mistake |") :].split("\n\n")[0].splitlines()[2:]
+    return [[float(cell) if cell.strip() else 0.0 for cell in line.strip("|").split("|")[1:]] for line in lines]
+
+
+@pytest.mark.parametrize("author", ["strong", "weak"])
+def test_the_first_mistakes_sum_up_to_the_runs(author):
+    """The table is of records, by the strict filter; its means over all bins are those of the stored runs."""
+    n, _, *table = zip(*([row[:6] if author == "strong" else row[6:] for row in mistakes()]), strict=True)
+    cold, run = the("mask", tau=0.9, **LONG), trusted(author, 0.9)
+    assert sum(n) == len(run.right)
+    nfe_cold, nfe, percent_cold, percent = (
+        sum(a * b for a, b in zip(n, column, strict=True)) / sum(n) for column in table
+    )
+    assert (nfe_cold, nfe) == pytest.approx((cold.cost, run.cost), abs=0.05)
+    assert (percent_cold, percent) == pytest.approx((cold.percent, run.percent), abs=1.0)  # by the other filter
+
+
+def test_the_sentences_under_the_first_mistakes():
+    strong, weak = ([row[6 * k : 6 * k + 6] for row in mistakes()] for k in (0, 1))
+    shares = [1 - row[3] / row[2] for row in (strong[4], weak[4])]  # 64 to 95 tokens
+    said(PAGE, "A proposal that is right for 60 tokens and wrong after them saves 40 % of the forwards.")
+    assert all(0.35 <= share <= 0.45 for share in shares)
+    said(PAGE, "What it costs are 2 to 8 points")
+    assert all(2 <= round(row[4] - row[5]) <= 8 for row in strong[1:6] + weak[1:4])
+    said(PAGE, f"({strong[1][1]:.0f} tokens where 27 are right)")
+    said(PAGE, f"{strong[-1][5] - strong[-1][4]:.0f} points more of them are answered")
 
 
 if __name__ == "__main__":
