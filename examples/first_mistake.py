@@ -10,12 +10,14 @@ never revoked.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterator
 from itertools import takewhile
 from pathlib import Path
 from statistics import fmean
 from typing import Any
+
+from warmexp.errors import UserError
+from warmexp.runs.stored import read_records
 
 BINS = (0, 1, 16, 32, 48, 64, 96)  # first tokens of the bins of right tokens before the first mistake
 HEAD = "  first mistake at     n  right   kept  NFE cold   warm  % cold   warm"
@@ -23,8 +25,15 @@ LINE = "{:>18} {:>5} {:>6.1f} {:>6.1f} {:>9.1f} {:>6.1f} {:>7.1f} {:>6.1f}"
 
 
 def records(folder: Path) -> dict[str, dict[str, Any]]:
-    with open(folder / "records.jsonl", encoding="utf-8") as file:
-        return {r["id"]: r for r in map(json.loads, file)}
+    """Those of a run by the ids of their questions.
+
+    Raises:
+        UserError: the folder is not a run's.
+    """
+    found = {r["id"]: r for r in read_records(folder)}
+    if not found:
+        raise UserError(f"{folder} has no records: give the folder of a run.")
+    return found
 
 
 def where(record: dict[str, Any]) -> str:
@@ -63,18 +72,26 @@ def rows(cold: dict[str, dict[str, Any]], warm: dict[str, dict[str, Any]], filte
         ]
 
 
-if __name__ == "__main__":
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cold", type=Path, help="the run folder of a cold start")
     parser.add_argument("warm", type=Path, nargs="+", help="run folders of warm starts on the same questions")
     parser.add_argument("--filter", choices=["strict", "flexible"], default="strict", help="which answers are right")
-    options = parser.parse_args()
-    base = records(options.cold)
-    for folder in options.warm:
-        found = records(folder)
-        if not all((r["proposal"] or {}).get("right_tokens") is not None for r in found.values()):
+    options = parser.parse_args(argv)
+    try:
+        base, *others = map(records, [options.cold, *options.warm])
+    except UserError as error:
+        parser.error(str(error))
+    for folder, found in zip(options.warm, others, strict=True):
+        if not all((r.get("proposal") or {}).get("right_tokens") is not None for r in found.values()):
             parser.error(f"{folder}: its proposals have no truth of every token; give a warm start on one of the labs.")
+        if not base.keys() & found.keys():
+            parser.error(f"{folder} and {options.cold} have no question in common; give runs on the same questions.")
         print(f"\n{folder}")
         print(HEAD)
         for name, *numbers in rows(base, found, options.filter):
             print(LINE.format(name, *numbers))
+
+
+if __name__ == "__main__":
+    main()

@@ -107,3 +107,21 @@ def test_the_first_mistakes_of_a_run(outputs, tmp_path):
     (cold,) = outputs.glob("lab-mask-*")
     found = list(example.rows(example.records(cold), example.records(folder), "flexible"))
     assert sum(row[1] for row in found) == 4
+
+
+def test_first_mistakes_of_what_is_no_pair_of_runs_are_refused(outputs, tmp_path, capsys):
+    example = loaded("first_mistake")
+    (cold,) = outputs.glob("lab-mask-*")
+    (warm,) = outputs.glob("lab-token_inject-oracle-*")
+    lines = (warm / "records.jsonl").read_text(encoding="utf-8")
+    (tmp_path / "records.jsonl").write_text(lines.replace('"lab-test-', '"lab-train-'), encoding="utf-8")
+    for words, said in (
+        ([tmp_path / "nowhere", warm], "nowhere has no records: give the folder of a run"),
+        ([cold, cold], "no truth of every token"),
+        ([cold, tmp_path], "no question in common"),
+    ):
+        with pytest.raises(SystemExit):
+            example.main(list(map(str, words)))
+        assert said in capsys.readouterr().err.splitlines()[-1]
+    example.main([str(cold), str(warm)])
+    assert "first mistake at" in capsys.readouterr().out
