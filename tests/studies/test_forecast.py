@@ -55,6 +55,14 @@ def test_all_that_is_missing_is_said_at_once(planned, quiet_home):
     assert not (quiet_home / "outputs").exists()
 
 
+def test_a_guides_weights_are_needed_too(planned, quiet_home):
+    words = ("evidence=[flashdlm]", "unmask=accepted", "guide=checkpoint", "guide.path=Qwen/Qwen2.5-0.5B")
+    status, said, wrong = planned(*words)
+    assert status == 2 and "1 thing is missing: (1) guide.path=Qwen/Qwen2.5-0.5B is not in the local hub cache" in wrong
+    assert "guide.path=Qwen/Qwen2.5-0.5B is not here, and what it needs is not counted" in said
+    assert "guide.path must be given" in planned(*words[:3])[2]
+
+
 def test_a_cache_and_a_large_batch_are_counted(planned):
     said = planned("backbone=llada_8b", "task=gsm8k", "cache=dual", "batch_size=256")[1]
     assert "keys and values" in said and "24 GiB: " in said and "questions fit at a time" in said

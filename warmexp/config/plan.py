@@ -150,7 +150,7 @@ def plan(
     if strategies.init.tells:
         _check_room(backbone, strategies, prompts, choices)
     if strategies.guide.most_positions is not None:
-        _check_guide(strategies.guide.most_positions, strategies, prompts, choices)
+        _check_guide(strategies.guide.most_positions, backbone, strategies, prompts, choices)
     identity = {
         "format": RECORD_FORMAT,
         "backbone": once(("identity", told["backbone"]), backbone.identity),
@@ -452,14 +452,17 @@ def _check_room(
 
 
 def _check_guide(
-    limit: int, strategies: Strategies, prompts: dict[str, tuple[int, ...]], choices: dict[str, str]
-) -> None:
-    """Room for the longest prompt and the canvas in what a guide reads."""
+    limit: int, backbone: Checkpoint, strategies: Strategies, prompts: dict[str, tuple[int, ...]],
+    choices: dict[str, str],
+) -> None:  # fmt: skip
+    """Room for the longest prompt, what an init puts into it, and the canvas in what a guide reads."""
     canvas = strategies.length.canvas_length
+    more = strategies.init.longer(backbone.tokenizer, canvas)
     question, ids = max(prompts.items(), key=lambda item: len(item[1]))
-    if len(ids) + canvas > limit:
+    if len(ids) + more + canvas > limit:
+        added = f", to which init={choices['init']} may add {more}" if more else ""
         raise UserError(
-            f"{question} has {len(ids)} prompt tokens; with length.canvas_length={canvas} that is more than the"
+            f"{question} has {len(ids)} prompt tokens{added}; with length.canvas_length={canvas} that is more than the"
             f" {limit} positions that guide={choices['guide']} reads: choose another guide.path, a smaller canvas"
             " or shorter prompts."
         )

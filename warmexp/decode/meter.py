@@ -81,8 +81,8 @@ class Meter:
     spent: float = 0.0
     _sums: dict[str, QuestionSums] = field(default_factory=dict)
     # Of forwards whose logits nobody has looked at yet: how long the ledger was then, and of R logits the row (host)
-    # and the sum (device).
-    _doubted: list[tuple[int, np.ndarray, Tensor]] = field(default_factory=list)
+    # and the sum (device), and whose they are.
+    _doubted: list[tuple[int, np.ndarray, Tensor, Backbone]] = field(default_factory=list)
 
     @torch.inference_mode()
     def forward(self, request: Forward, questions: tuple[str, ...], model: Backbone | None = None) -> Tensor:
@@ -111,7 +111,8 @@ class Meter:
         computed, lengths = tuple(request.computed.tolist()), tuple(request.lengths.tolist())
         no_op, lane = (False,) * len(questions), () if request.lane is None else tuple(request.lane.tolist())
         self._enter(LedgerRow(request.kind, questions, computed, lengths, no_op, seconds, lane=lane))
-        self._doubted.append((len(self.ledger), request.row, logits.sum(-1)))  # one NaN or infinity, and the sum is one
+        # One NaN or infinity, and the sum is one.
+        self._doubted.append((len(self.ledger), request.row, logits.sum(-1), model))
         return model.rule_out(logits)
 
     def fetch(self, tensors: Sequence[Tensor]) -> list[Tensor]:
@@ -122,15 +123,18 @@ class Meter:
             UserError: it was not. Nothing that follows from such a forward has been given out yet.
         """
         doubted, self._doubted = self._doubted, []
-        values = download([*tensors, *(total for *_, total in doubted)])
-        for (length, row, _), total in zip(doubted, values[len(tensors) :], strict=True):
+        values = download([*tensors, *(total for *_, total, _ in doubted)])
+        for (length, row, _, model), total in zip(doubted, values[len(tensors) :], strict=True):
             if not total.isfinite().all():
                 last = self.ledger[length - 1]
                 question = last.questions[int(row[~total.isfinite().numpy()][0])]
                 alike = [one for one in self.ledger[:length] if (one.kind == "guide") == (last.kind == "guide")]
                 n = sum(question in one.questions for one in alike)
                 whose = "guide" if last.kind == "guide" else "backbone"
-                raise UserError(_not_finite(question, n, self.backbone.dtype, whose))
+                own = model.transformer is not self.backbone.transformer
+                raise UserError(
+                    _not_finite(question, n, model.dtype, whose, "guide.dtype" if own else "backbone.dtype")
+                )
         return values[: len(tensors)]
 
     @torch.inference_mode()
@@ -188,11 +192,9 @@ class Meter:
         return self._sums.get(question, QuestionSums())
 
 
-def _not_finite(question: str, n: int, dtype: torch.dtype, whose: str = "backbone") -> str:
+def _not_finite(question: str, n: int, dtype: torch.dtype, whose: str, key: str) -> str:
     if dtype == torch.float16:
-        remedy = (
-            "float16 ends at 65504 and larger numbers are infinite in it: choose backbone.dtype=bfloat16 or float32"
-        )
+        remedy = f"float16 ends at 65504 and larger numbers are infinite in it: choose {key}=bfloat16 or float32"
     else:
         remedy = (
             "the checkpoint's weights or the numbers in its config.json (such as rope_theta) are damaged: get it"

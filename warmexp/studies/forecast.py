@@ -9,7 +9,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from warmexp.config.instantiate import parts
 from warmexp.config.keys import METHODS
 from warmexp.config.plan import check
 from warmexp.console import show
-from warmexp.decode.strategy import Strategies
+from warmexp.decode.strategy import Guide, Strategies
 from warmexp.errors import UserError
 from warmexp.models.layouts import LAYOUTS, read_layout
 from warmexp.models.published import SHAPES, TOKENS, published_config
@@ -97,18 +97,25 @@ def _needs(jobs: Sequence[Job], several: bool) -> list[Need]:
     found: dict[tuple[str, str], Need] = {}
     for job in jobs:
         backbone, proposer = job.cfg.backbone, job.cfg.proposer
-        asked = [needs.model("backbone.path", backbone.path, backbone.get("revision"))]
+        asked = [needs.model("backbone.path", backbone.path, backbone.get("revision")), *_of_the_guide(job)]
+        here = all(need.here for need in asked)
         if _methods(job).init.reads_proposal:
             asked += _of_the_author(proposer)
         asked.append(needs.questions(OmegaConf.to_container(job.cfg.task, resolve=True)))
         try:
-            check(job.cfg, job.choices, several, backbone=asked[0].here)
+            check(job.cfg, job.choices, several, backbone=here)
         except UserError as error:
             if str(error) not in {need.missing for need in asked}:
                 asked.append(Need(WRONG, str(error), None, False, None, str(error)))
         for need in asked:
             found.setdefault((need.key, need.name), need)
     return list(found.values())
+
+
+def _of_the_guide(job: Job) -> list[Need]:
+    """Its weights, where it has some of its own."""
+    guide = job.cfg.get("guide") or {}
+    return [needs.model("guide.path", guide.path, guide.get("revision"))] if "path" in guide else []
 
 
 def _of_the_author(proposer: DictConfig) -> list[Need]:
@@ -143,6 +150,12 @@ def _methods(job: Job) -> Strategies:
     return Strategies(**parts(job.cfg, METHODS))
 
 
+def _counted(job: Job) -> Strategies:
+    """The methods, without a guide whose sizes nobody knows."""
+    here = all(need.here for need in _of_the_guide(job))
+    return _methods(job) if here else replace(_methods(job), guide=Guide())
+
+
 def _config(job: Job) -> tuple[ModelConfig | None, int]:
     """The backbone's sizes and its number of weights, from its files or as published."""
     path = str(job.cfg.backbone.path)
@@ -175,7 +188,7 @@ def _print_memory(config: ModelConfig, weights: int, jobs: Sequence[Job]) -> Non
     quantized = _quantization(jobs[0])
     prints = [
         Footprint(config, m, one.longest + m.length.canvas_length, dtype, gpu, quantized)
-        for one, m in zip(prompts, map(_methods, jobs), strict=True)
+        for one, m in zip(prompts, map(_counted, jobs), strict=True)
     ]
     heaviest = max(prints, key=lambda one: one.bytes(size))
     loaded, held = weights * dtype.itemsize, stored_bytes(quantized, config, weights, dtype)
@@ -186,6 +199,8 @@ def _print_memory(config: ModelConfig, weights: int, jobs: Sequence[Job]) -> Non
     show(f"  weights {in_words(held)} ({count} in {kind})")
     for said in dict.fromkeys(one.said for one in prompts):
         show(f"  {said}")
+    for name in dict.fromkeys(need.name for job in jobs for need in _of_the_guide(job) if not need.here):
+        show(f"  guide.path={name} is not here, and what it needs is not counted")
     listed = ", ".join(f"{name} {in_words(part)}" for name, part in heaviest.parts(size).items() if part)
     show(f"  at batch_size={size}: {listed}")
     for gib in _SIZES:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,9 @@ def test_it_says_what_transformers_says(tmp_path, kind, more, tied):
     spoken = said.isfinite().all(0).nonzero()[:, 0]
     assert len(spoken) == sum(i < rows and i != backbone.mask_id for i in set(Tokenizer.from_file(str(LAB / "tokenizer.json")).get_vocab().values()))  # fmt: skip
     assert torch.allclose(said[:, spoken], expected[:, spoken], atol=1e-4)  # their rotary angles are float32
+    nobody = replace(backbone, textless=((5, 8), (30, 31)))  # rows that the backbone has no tokens for
+    said = CheckpointGuide(str(tmp_path), dtype="float64").model(nobody).rule_out(said.clone())
+    assert (said[:, [5, 6, 7, 30]] == -torch.inf).all() and said[:, [4, 8, 29]].isfinite().all()
 
 
 def test_one_proposal_at_a_time_writes_its_own_text(tmp_path):
@@ -153,6 +157,17 @@ def test_what_cannot_be_a_guide_is_one_sentence(tmp_path, how, said):
     with pytest.raises(UserError, match=said) as error:
         planned(["init=mask", *ASK, f"guide.path={tmp_path}"])
     assert "guide.path" in str(error.value) and "backbone.path" not in str(error.value)
+
+
+def test_what_an_init_puts_into_the_prompt_needs_room_too(tmp_path):
+    written(tmp_path)
+    words = ["init=mask", *ASK, f"guide.path={tmp_path}", "length.canvas_length=32"]
+    longest = max(map(len, planned(words).prompts.values()))
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "max_position_embeddings": longest + 32}))
+    planned(words)
+    with pytest.raises(UserError, match=r"to which init=context may add \d+; .* positions that guide=checkpoint reads"):
+        planned([*words, "init=context", "proposer=lab_weak"])
 
 
 def test_a_proposer_of_the_lab_has_another_vocabulary():

@@ -153,21 +153,24 @@ def test_only_what_is_new_is_computed():
     assert (guide.known == -1).all()
 
 
-def test_numbers_that_are_not_finite_are_the_guides():
+@pytest.mark.parametrize(
+    ("dtype", "remedy"), [(torch.float64, "weights or the numbers"), (torch.float16, "choose guide.dtype=bfloat16")]
+)
+def test_numbers_that_are_not_finite_are_the_guides(dtype, remedy):
     transformer, _ = random_models(1, vocab_size=20)
     backbone = Backbone(transformer, 19, 0, "shifted")
 
     class Broken(SelfGuide):
         def model(self, backbone):
             made = random_models(2, vocab_size=20)[0]
-            other = type(made)(made.config).double()
+            other = type(made)(made.config).to(dtype)
             other.load_state_dict(made.state_dict())
             with torch.no_grad():
                 other.ln_f.weight.fill_(torch.nan)
             return Backbone(other.eval().requires_grad_(False), 19, 0, "shifted", causal=True)
 
     s = replace(COLD, evidence=(FlashDLM(),), guide=Broken(), unmask=Accepted())
-    with pytest.raises(UserError, match="the guide's logits at its forward 1 are not finite"):
+    with pytest.raises(UserError, match=f"the guide's logits at its forward 1 are not finite.*{remedy}"):
         decode(backbone, questions(), s)
 
 

@@ -34,8 +34,8 @@ class CheckpointGuide(Guide):
     2505.21467; APD, 2506.00413): in Qwen2's, Qwen3's or Llama's layout, read by the transformer that reads backbones.
 
     It is told the backbone's ids, so every token of text has to have the same id in both; a model with another
-    vocabulary is refused. Tokens that it does not have, such as the mask, it never says. What stands before the
-    response is the backbone's prompt, template and all.
+    vocabulary is refused. Tokens that it or the backbone does not have, such as the mask, it never says. What stands
+    before the response is the backbone's prompt, template and all.
 
     path: `lab:NAME`, a local folder or a hub name; revision: hub revision. dtype: of weights and activations.
     """
@@ -128,7 +128,9 @@ class CheckpointGuide(Guide):
                 transformer = load_transformer(self.folder, layout, self._config, DTYPES[self.dtype], device)
             if fingerprint(self.folder, "guide.path") != self._which:
                 raise UserError(f"guide.path={self.path} was changed while it was in use: run the same command again.")
-            has = [i for i in self._tokenizer.get_vocab().values() if i < min(rows, self._config.vocab_size)]
+            most = min(rows, self._config.vocab_size)
+            nobody = {i for first, past in backbone.textless for i in range(first, past)}
+            has = [i for i in self._tokenizer.get_vocab().values() if i < most and i not in nobody]
             # The backbone's name for what is never said and for what ends a text: a guide is asked in its tokens.
             guide = replace(
                 backbone.read_causally(),
