@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,19 @@ ELSEWHERE = {
 @pytest.mark.parametrize("words", [[], ["-m"]])
 def test_what_hydra_stumbles_over(text, words, file, monkeypatch, capfd):
     assert ELSEWHERE[text] in said_of(file, monkeypatch, capfd, text, *words)
+
+
+@pytest.mark.parametrize(
+    ("line", "count", "said"),
+    [
+        ("z{}: {{a: '${{task.z{}}}', b: '${{..z{}}}'}}", 60, r"task.z\d+ refers to what refers to more"),
+        ("z{}: '${{.z{}}}' # {}", 1000, "goes through hundreds of others"),
+    ],
+)
+def test_references_to_references(line, count, said, file, monkeypatch, capfd):
+    """OmegaConf would follow each of them as often as it stands somewhere: 2⁶⁰ times."""
+    lines = "".join(f"  {line.format(n, n + 1, n + 1)}\n" for n in range(count))
+    assert re.search(said, said_of(file, monkeypatch, capfd, f"task:\n{lines}  z{count}: x"))
 
 
 def test_files_are_written_where_the_command_line_says(file, monkeypatch, capfd):

@@ -19,7 +19,9 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from warmexp.config import remembered
+from warmexp.config.keys import plain
 from warmexp.config.messages import MISTAKES, OPTUNA
+from warmexp.config.strangers import check_references
 from warmexp.config.variables import let
 from warmexp.errors import UserError
 
@@ -97,6 +99,7 @@ class CheckedLoader(remembered.RememberingLoader):
         let(overrides)
         with _one_sentence():
             cfg = super().load_configuration(config_name, overrides, *more, **named)
+        check_references(plain(cfg))
         check(cfg, overrides)
         return cfg
 
@@ -107,6 +110,7 @@ class CheckedLoader(remembered.RememberingLoader):
         let([*typed["hydra"], *typed["task"]])
         with _one_sentence():
             cfg = super().load_sweep_config(master_config, sweep_overrides)
+        check_references(plain(cfg))
         check(cfg, typed["hydra"])
         return cfg
 

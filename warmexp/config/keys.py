@@ -147,17 +147,17 @@ def resolved(cfg: DictConfig) -> dict[str, Any]:
     if any("${" in str(node._value()) for node in nodes.values() if not isinstance(node, DictConfig | ListConfig)):
         return OmegaConf.to_container(cfg, resolve=True)
     return {
-        key: OmegaConf.to_container(node, resolve=True) if any("${" in text for text in _texts(node)) else _plain(node)
+        key: OmegaConf.to_container(node, resolve=True) if any("${" in text for text in _texts(node)) else plain(node)
         for key, node in nodes.items()
     }
 
 
-def _plain(node: Any) -> Any:
-    """What stands under a node that refers to nothing."""
+def plain(node: Any) -> Any:
+    """What stands under a node, as it is written."""
     below = node._value()
     if isinstance(below, dict):
-        return {key: _plain(one) for key, one in below.items()}
-    return [_plain(one) for one in below] if isinstance(below, list) else below
+        return {key: plain(one) for key, one in below.items()}
+    return [plain(one) for one in below] if isinstance(below, list) else below
 
 
 def _texts(node: Any) -> Iterator[str]:

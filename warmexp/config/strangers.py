@@ -1,4 +1,5 @@
-"""Configuration files that are not ours, looked at before Hydra reads them.
+"""Configuration files that are not ours, looked at before Hydra reads them; and what is composed of them, before its
+references are followed.
 
 A few lines of YAML can stand for gigabytes, name themselves, or be no text at all, and Hydra then computes for ever or
 fails somewhere inside itself.
@@ -6,6 +7,8 @@ fails somewhere inside itself.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,8 @@ from warmexp.stored_config import bounded_text, check_number
 
 DEEPEST = 64  # levels
 LARGEST = 100_000  # values, with everything written out that an alias stands for
+MOST = 10_000_000  # characters, with everything written out that references stand for
+REFERENCE = 1000  # characters that take as long as one reference
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -98,3 +103,53 @@ def _is_default(entry: Any) -> bool:
     ((name, option),) = entry.items() if len(entry) == 1 else ((None, None),)
     listed = option if isinstance(option, list) else [option]
     return isinstance(name, str) and all(one is None or isinstance(one, str) for one in listed)
+
+
+_REFERENCE = re.compile(r"\$\{\s*(\.*)([^{}:$]*?)\s*\}")
+
+
+def check_references(root: Mapping[Any, Any]) -> None:
+    """Refuse a configuration, not resolved, whose references (${a.b}) to what refers again stand for too much.
+
+    Raises:
+        UserError: it names the key.
+    """
+    sizes: dict[tuple[str, ...], int] = {}
+
+    def size(path: tuple[str, ...], node: Any) -> int:
+        if path in sizes:
+            return sizes[path]
+        sizes[path] = 0  # what refers to itself is OmegaConf's to refuse
+        if isinstance(node, Mapping | list):
+            total = sum(size((*path, key), value) for key, value in _below(node).items())
+        elif isinstance(node, str):
+            total = len(node)
+            for dots, name in _REFERENCE.findall(node) if "${" in node else ():
+                target = (*(path[: max(0, len(path) - len(dots))] if dots else ()), *re.findall(r"[^.\[\]]+", name))
+                total += REFERENCE + size(target, _found(root, target))
+        else:
+            total = 1
+        if total > MOST:
+            raise UserError(
+                f"{'.'.join(path)} refers to what refers to more, to {MOST:,} characters and on: write values in the"
+                " place of references (${…})."
+            )
+        sizes[path] = total
+        return total
+
+    try:
+        size((), root)
+    except RecursionError:
+        raise UserError(
+            "a reference (${…}) of the configuration goes through hundreds of others: write values."
+        ) from None
+
+
+def _below(node: Mapping[Any, Any] | list[Any]) -> dict[str, Any]:
+    return {str(key): value for key, value in (node.items() if isinstance(node, Mapping) else enumerate(node))}
+
+
+def _found(root: Any, path: tuple[str, ...]) -> Any:
+    for key in path:
+        root = _below(root).get(key) if isinstance(root, Mapping | list) else None
+    return root
