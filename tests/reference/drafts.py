@@ -166,7 +166,7 @@ def warm(
     judge: str, always: bool,
 ) -> Slow:  # fmt: skip
     """passes: from what the backbone and what its author gives a token."""
-    text, trust = written or len(proposal), trust or (1.0,) * len(proposal)
+    text, trust = written, trust or (1.0,) * len(proposal)
     while None in game.done.ids:
         canvas, cuts = game.done.ids, []
         slots = [

@@ -128,8 +128,10 @@ def test_a_proposals_length_is_where_it_begins():
     length = Daedal(32, 8, "proposal", 3)
     q = questions()[0]
     assert length.begins(replace(q, proposal=(1,) * 10, written=5)) == 8
-    assert length.begins(replace(q, proposal=(1,) * 10, written=0)) == 13
-    assert length.begins(replace(q, proposal=())) == 8 and length.begins(replace(q, proposal=(1,) * 40)) == 32
+    assert length.begins(replace(q, proposal=(0,) * 16, written=0)) == length.block_length  # its author's end alone
+    assert (
+        length.begins(replace(q, proposal=())) == 8 and length.begins(replace(q, proposal=(1,) * 40, written=40)) == 32
+    )
     assert length.shown() == "L₀=proposal+3"
 
 

@@ -69,18 +69,14 @@ class Warm(Draft):
         slots = view.whole("masked") & ~np.isnan(view.whole("trust")) & now[self.when][:, None]
         row, where = [], []
         for i in np.flatnonzero(slots.any(1)):
-            for cut in self._cuts(slots[i], self._text(view, int(i)), view.whole("masked")[i]):
+            text = view.canvas.questions[view.rows[i]].written
+            for cut in self._cuts(slots[i], text, view.whole("masked")[i]):
                 row.append(i)
                 where.append(slots[i] & (np.arange(view.canvas.length) < cut))
         if not row:
             return None
         of, prior = np.array(row, dtype=np.int64), view.whole("prior")
         return Lanes(of, np.stack(where), prior[of], np.full((len(of), prior.shape[1]), np.nan), INJECTED)
-
-    def _text(self, view: View, i: int) -> int:
-        """How many of the proposal's tokens are its author's."""
-        question = view.canvas.questions[view.rows[i]]
-        return question.written or len(question.proposal)
 
     def _cuts(self, slots: np.ndarray, text: int, masked: np.ndarray) -> list[int]:
         """Where the beginnings end, ascending, as positions of the canvas. All arrays [L]."""

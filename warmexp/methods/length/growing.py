@@ -20,7 +20,7 @@ class Growing(FixedLength):
     """What canvases of changing length have in common. canvas_length is the most positions one may have.
 
     initial: with how many it begins: a number, or `proposal`: as many as the proposal's text has, and `slack` more (a
-    block where there is no proposal).
+    block where it has none).
     """
 
     initial: Any = 64
@@ -47,8 +47,7 @@ class Growing(FixedLength):
     def begins(self, question: Question) -> int:
         first = self.initial
         if first == "proposal":
-            text = question.written or len(question.proposal)
-            first = text + self.slack if text else self.block_length
+            first = question.written + self.slack if question.written else self.block_length
         return min(first, self.canvas_length)
 
 
