@@ -12,8 +12,10 @@ from transformers import AutoTokenizer
 from tests.simulated.methods import strategies
 from warmexp.decode.canvas import Question
 from warmexp.decode.loop import decode
+from warmexp.errors import UserError
 from warmexp.lab import evaluate, problems, states, train_backbone
 from warmexp.lab.tokenizers import PROMPT
+from warmexp.lab.train import main
 from warmexp.models.checkpoint import Checkpoint
 from warmexp.models.lab_files import model_path
 
@@ -93,6 +95,14 @@ def test_a_resumed_run_equals_an_undisturbed_one(tmp_path):
     tiny(tmp_path / "parts", TINY, resume=True)
     whole, parts = (load_file(tmp_path / n / "backbone/model.safetensors") for n in ("whole", "parts"))
     assert all(torch.equal(whole[k], parts[k]) for k in whole)
+
+
+def test_a_damaged_state_or_a_device_that_is_not_there_is_one_sentence(tmp_path):
+    (tmp_path / "backbone.ckpt").write_bytes(b"PK")
+    with pytest.raises(UserError, match=r"backbone.ckpt cannot be read as a state .*delete it to begin anew"):
+        tiny(tmp_path, TINY, resume=True)
+    with pytest.raises(UserError, match="--device tpu0 cannot be used here"):
+        main(["--out", str(tmp_path), "--device", "tpu0"])
 
 
 def test_wrong_numbers_keep_their_way_of_being_written():

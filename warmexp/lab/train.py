@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
 import os
 from dataclasses import replace
 from pathlib import Path
 
-import torch
 import torch.distributed as dist
 
+from warmexp.console import Parser, ending
 from warmexp.lab.train_backbone import BACKBONE, BLOCK, train_backbone
 from warmexp.lab.train_proposers import PROPOSERS, train_proposer
+from warmexp.lab.training import usable
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(prog="python -m warmexp.lab.train", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder for models and resume states")
     parser.add_argument("--model", choices=["backbone", "block", "weak", "strong", "all"], default="all")
     parser.add_argument("--steps", type=int, help="instead of the recipe's number of steps")
@@ -25,7 +25,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--resume", action="store_true", help="go on from the backbone's last state in --out")
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    device = torch.device(args.device)
+    device = usable(args.device)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:  # under torchrun the processes share each batch of the backbone
         dist.init_process_group("gloo")
     if args.model in ("backbone", "all"):
@@ -41,4 +41,5 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with ending():
+        main()

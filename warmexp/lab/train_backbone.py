@@ -27,7 +27,7 @@ from transformers import PreTrainedTokenizerFast
 from warmexp.lab import evaluate, problems, states, tokenizers
 from warmexp.lab.muon import Muon
 from warmexp.lab.scored import canvases, next_tokens, weighted_loss
-from warmexp.lab.training import KERNELS, POOL, Average, Pool, build_pool, mixed, replace_folder
+from warmexp.lab.training import KERNELS, POOL, Average, Pool, build_pool, mixed, read_state, replace_folder
 from warmexp.models.transformer import ModelConfig, Transformer
 
 log = logging.getLogger("warmexp.lab.train")
@@ -212,7 +212,7 @@ def train_backbone(
     average = Average(net, r.ema)
     step, checkpoint = 0, out / f"{name}.ckpt"
     if resume and checkpoint.exists():
-        saved = torch.load(checkpoint, map_location=device, weights_only=True)
+        saved = read_state(checkpoint, device)
         net.load_state_dict(saved["net"])
         for o, s in zip(opts, saved["opts"], strict=True):
             o.load_state_dict(s)

@@ -4,8 +4,10 @@ half written."""
 from __future__ import annotations
 
 import shutil
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +15,7 @@ from torch import nn
 from torch.nn.attention import SDPBackend
 from transformers import PreTrainedTokenizerFast
 
+from warmexp.errors import UserError, out_of_memory
 from warmexp.lab import problems, tokenizers
 
 KERNELS = {"cpu": [SDPBackend.MATH], "cuda": [SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]}
@@ -99,3 +102,37 @@ def replace_folder(folder: Path, write) -> None:
     for file in sorted(fresh.iterdir()):
         file.replace(folder / file.name)
     fresh.rmdir()
+
+
+def read_state(file: Path, device: torch.device, steps: float = float("inf")) -> dict[str, Any]:
+    """A training's state, of one of its `steps`. Nothing of the file is run.
+
+    Raises:
+        UserError: it is damaged, or no state.
+    """
+    try:
+        if broken := zipfile.ZipFile(file).testzip():  # torch compares no checksums
+            raise ValueError(f"{broken} in it is damaged")
+        saved = torch.load(file, map_location=device, weights_only=True)
+        if type(saved["step"]) is not int or not 0 <= saved["step"] <= steps:
+            raise ValueError(f"its step is {saved['step']!r}")
+        return saved
+    except Exception as error:  # a damaged file has many
+        if out_of_memory(error):
+            raise
+        raise UserError(
+            f"{file} cannot be read as a state ({first_line(error)}): put back a copy, or delete it to begin anew."
+        ) from None
+
+
+def first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
+def usable(name: str) -> torch.device:
+    """The device of `--device`. Raises UserError: it is not here."""
+    try:
+        torch.empty(1, device=name).cpu()
+        return torch.device(name)
+    except (RuntimeError, AssertionError, NotImplementedError):
+        raise UserError(f"--device {name} cannot be used here: give cpu, or cuda where there is a GPU.") from None

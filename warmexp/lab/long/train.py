@@ -14,13 +14,12 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 
-import torch
-
 from warmexp.console import Parser, ending
 from warmexp.errors import UserError
 from warmexp.lab.long.backbone import BACKBONE, Backbone, BackboneTraining
 from warmexp.lab.long.proposers import PROPOSERS, Proposer, ProposerTraining
 from warmexp.lab.long.training import run
+from warmexp.lab.training import usable
 
 GOES_ON = "interrupted; the state is saved, and the same command goes on from there."
 
@@ -54,7 +53,7 @@ def main(
     _check("--workers", args.workers, 0, "a number of processes")
     _check("--judge", args.judge, 0, "a number of steps, 0 for never")
     _check("--seed", args.seed, 0, "a number to begin with")
-    _check_device(args.device)
+    usable(args.device)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     until = time.time() + 60 * args.minutes if args.minutes is not None else float("inf")
     if args.until:
@@ -84,13 +83,6 @@ def command(backbone: Backbone = BACKBONE, proposers: Mapping[str, Proposer] = P
 def _check(key: str, value: float | None, low: int, meaning: str) -> None:
     if value is not None and not low <= value < math.inf:  # NaN is never inside
         raise UserError(f"{key} {value} is not {low} or more: it is {meaning}.")
-
-
-def _check_device(name: str) -> None:
-    try:
-        torch.empty(1, device=name).cpu()
-    except (RuntimeError, AssertionError, NotImplementedError):
-        raise UserError(f"--device {name} cannot be used here: give cpu, or cuda where there is a GPU.") from None
 
 
 def next_time(clock: str, now: datetime) -> datetime:

@@ -12,7 +12,6 @@ import json
 import logging
 import signal
 import time
-import zipfile
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -31,7 +30,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from warmexp.errors import UserError, out_of_memory
 from warmexp.lab import tokenizers
 from warmexp.lab.long.feed import Batch, Draw, Schedule, Segments, Stage, batches
-from warmexp.lab.training import KERNELS, Average, mixed, replace_folder
+from warmexp.lab.training import KERNELS, Average, first_line, mixed, read_state, replace_folder
 from warmexp.locks import Lock
 
 log = logging.getLogger("warmexp.lab.train")
@@ -105,7 +104,7 @@ class Training:
             if out_of_memory(error):
                 raise
             raise UserError(
-                f"{folder} cannot be read as a tokenizer ({_first_line(error)}): put it back, or, to begin anew, give"
+                f"{folder} cannot be read as a tokenizer ({first_line(error)}): put it back, or, to begin anew, give"
                 " another folder."
             ) from None
 
@@ -141,20 +140,11 @@ class Training:
     def _load(self) -> None:
         if not self.file.exists():
             return
+        saved = read_state(self.file, self.device, self.schedule.steps)
         try:
-            if broken := zipfile.ZipFile(self.file).testzip():  # torch compares no checksums
-                raise ValueError(f"{broken} in it is damaged")
-            saved = torch.load(self.file, map_location=self.device, weights_only=True)  # runs nothing of the file
-            step, about = saved["step"], json.loads(saved.get("about", "{}"))
-            if type(step) is not int or not 0 <= step <= self.schedule.steps:
-                raise ValueError(f"its step is {step!r}")
-        except Exception as error:
-            if out_of_memory(error):
-                raise
-            raise UserError(
-                f"{self.file} cannot be read as a state ({_first_line(error)}): put back a copy, or delete it to begin"
-                " anew."
-            ) from None
+            about = json.loads(saved.get("about", "{}"))
+        except (ValueError, TypeError):
+            about = None
         if differs := _difference(about, json.loads(json.dumps(self.about()))):
             raise UserError(
                 f"{self.file} is of another training ({differs}): go on as it was begun, or give another folder."
@@ -168,14 +158,14 @@ class Training:
             }:
                 raise ValueError("its average has other shapes")
             self.average.weights, self.average.count = saved["average"], saved["count"]
-            self.done, self.tokens, self.seconds = step, saved["tokens"], saved["seconds"]
+            self.done, self.tokens, self.seconds = saved["step"], saved["tokens"], saved["seconds"]
             self.finished = saved.get("finished", False)
             self.losses = {k: list(v) for k, v in saved.get("losses", {}).items()}
         except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
             if out_of_memory(error):
                 raise
             raise UserError(
-                f"{self.file} does not fit this recipe ({_first_line(error)}): go on with the one that it was made by,"
+                f"{self.file} does not fit this recipe ({first_line(error)}): go on with the one that it was made by,"
                 " or give another folder."
             ) from None
 
@@ -218,7 +208,7 @@ def writing(place: Path) -> Iterator[None]:
         yield
     except (OSError, SafetensorError) as error:
         raise UserError(
-            f"{place} cannot be written ({getattr(error, 'strerror', None) or _first_line(error)}): free some space or"
+            f"{place} cannot be written ({getattr(error, 'strerror', None) or first_line(error)}): free some space or"
             " give another folder; the last state is kept, and the same command goes on from there."
         ) from None
 
@@ -234,10 +224,6 @@ def _replace(file: Path, content: bytes) -> None:
             with suppress(OSError):
                 part.unlink()  # half a state on a full disk helps nobody
             raise
-
-
-def _first_line(error: BaseException | None) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
 def _step(line: bytes) -> float:
