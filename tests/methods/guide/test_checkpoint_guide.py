@@ -186,6 +186,20 @@ def test_a_table_too_small_for_its_tokenizer_is_refused(tmp_path):
         planned(["init=mask", *ASK, f"guide.path={tmp_path}"])
 
 
+def test_a_token_of_the_template_that_it_has_not_is_refused(tmp_path):
+    """Its table may well have a row there, which nobody has trained."""
+    written(tmp_path)
+    data = json.loads((tmp_path / "tokenizer.json").read_text())
+    end = next(token for token in data["added_tokens"] if token["id"] == 0)
+    data["added_tokens"].remove(end)
+    data["model"]["vocab"] = {name: i for name, i in data["model"]["vocab"].items() if i}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(data))
+    words = ["init=mask", *ASK, f"guide.path={tmp_path}"]
+    planned(words)
+    with pytest.raises(UserError, match=r"does not have '<.*>', with which backbone=lab frames a prompt"):
+        planned([*words, f"backbone.template='{end['content']}{{prompt}}'"])
+
+
 def test_numbers_of_positions_add_up(tmp_path):
     written(tmp_path / "model")
     _, out = run_overrides(

@@ -100,10 +100,13 @@ class CheckpointGuide(Guide):
                     f"guide.path={self.path}: {shown(name)} is token {i} of its tokenizer and its embedding table has"
                     f" {rows} rows: they belong to different models, give a checkpoint with its own tokenizer."
                 )
-        prompt = backbone.tokenizer.encode_prompt("")
-        unknown = [i for i in prompt if i >= rows]
-        if unknown:
-            raise self._other(setup, f"it does not have {shown(names.get(unknown[0], ''))}, which the template has")
+        known = set(theirs.values())
+        unknown = [i for i in backbone.tokenizer.encode_prompt("") if i not in known]
+        if unknown:  # it would be read as a row that no training has touched
+            raise UserError(
+                f"guide.path={self.path} does not have {shown(names[unknown[0]])}, with which {setup.said('backbone')}"
+                f" frames a prompt: choose another guide, or a backbone.template without it."
+            )
 
     def needs(self, backbone: ModelConfig, dtype: torch.dtype, positions: int) -> int:
         own = DTYPES[self.dtype]
