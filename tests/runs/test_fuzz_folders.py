@@ -34,6 +34,7 @@ from warmexp.studies.sweep import Point, print_forecast
 from warmexp.tracking import backfill
 
 QUICK, LONG = range(24), range(1000, 4000)
+PARTS = 30  # of the long tests: no part comes near the time limit of a test
 PATIENCE = 60  # seconds for what takes a tenth of one
 
 
@@ -171,12 +172,14 @@ def test_lists_of_damaged_runs_and_studies(whole, tmp_path, quiet_home, capsys):
 
 
 @pytest.mark.slow
-def test_thousands_of_damaged_folders(whole, tmp_path, quiet_home, capsys):
-    tried(whole, tmp_path, LONG, RUNS, shown)
-    tried(whole, tmp_path, LONG[::2], STUDY, shown)
-    tried(whole, tmp_path, LONG, RUNS, counted)
-    tried(whole, tmp_path, LONG[::2], STUDY, counted)
-    tried(whole, tmp_path, LONG[::30], RUNS, lambda *what: shown(*what, pictures=True))
+@pytest.mark.parametrize("part", range(PARTS))
+def test_thousands_of_damaged_folders(whole, tmp_path, quiet_home, capsys, part):
+    seeds = LONG[part::PARTS]
+    tried(whole, tmp_path, seeds, RUNS, shown)
+    tried(whole, tmp_path, seeds[::2], STUDY, shown)
+    tried(whole, tmp_path, seeds, RUNS, counted)
+    tried(whole, tmp_path, seeds[::2], STUDY, counted)
+    tried(whole, tmp_path, seeds[::30], RUNS, lambda *what: shown(*what, pictures=True))
 
 
 def resumed(words: list[str], before: dict[str, dict], seeds: Iterable[int], monkeypatch) -> None:
@@ -232,8 +235,9 @@ def test_runs_that_go_on_from_damaged_folders(undisturbed, monkeypatch):
 
 
 @pytest.mark.slow
-def test_hundreds_of_runs_that_go_on(undisturbed, monkeypatch):
-    resumed(*undisturbed, LONG[:800], monkeypatch)
+@pytest.mark.parametrize("part", range(PARTS))
+def test_hundreds_of_runs_that_go_on(undisturbed, monkeypatch, part):
+    resumed(*undisturbed, LONG[:800][part::PARTS], monkeypatch)
 
 
 class Author(Proposer):
