@@ -11,6 +11,8 @@ from warmexp.__main__ import main as warmexp
 from warmexp.console import Parser, complain, ending, show
 from warmexp.io import write_text
 
+_PROCESSES = 4  # each holds torch and the lab's models, half a gigabyte
+
 
 def main(arguments: list[str] | None = None) -> None:
     parser = Parser(prog="python -m warmexp.studies.demo", description=__doc__)
@@ -19,8 +21,11 @@ def main(arguments: list[str] | None = None) -> None:
     chosen = parser.parse_args(arguments)
     limit = [f"task.limit={chosen.limit}"] if chosen.limit else []
 
+    from warmexp.config.devices import workers
+
     started = time.perf_counter()
-    sys.argv = ["warmexp", "-m", "+sweep=demo", "study.name=demo", *limit, f"outputs='{chosen.outputs}'"]
+    several = ["hydra/launcher=local", f"hydra.launcher.n_jobs={min(_PROCESSES, workers())}"]
+    sys.argv = ["warmexp", "-m", "+sweep=demo", "study.name=demo", *several, *limit, f"outputs='{chosen.outputs}'"]
     warmexp()
 
     from warmexp.analysis.analysis import analyse
