@@ -11,14 +11,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from tests.lab.test_long_training import TINY, TINY_PROPOSER, backbone
 from warmexp.errors import UserError
-from warmexp.lab.long.backbone import BackboneTraining
+from warmexp.lab.long.backbone import BackboneTraining, further
 from warmexp.lab.long.feed import Stage
 from warmexp.lab.long.proposers import ProposerTraining
 from warmexp.lab.long.train import main
 from warmexp.lab.long.training import run
+from warmexp.lab.train_backbone import PREFIX
 
 SHORT = replace(TINY, stages=(Stage(4, "easy", drills=0.5), Stage(8, "easy", 0.4, 0.5, (96,), 0.5)), pool=64)
 MEASURED = ("tokens_per_s", "minutes", "time")
@@ -60,6 +62,41 @@ def test_it_is_judged_when_it_was_asked_for(tmp_path):
     """Whatever the distance of the curve's other lines."""
     backbone(tmp_path, replace(SHORT, stages=(Stage(3, "easy"),)), rows=4, judge_every=3)
     assert [("right" in note, note["step"]) for note in curve(tmp_path)] == [(False, 2), (True, 3)]
+
+
+def test_trained_weights_are_gone_on_from(whole, tmp_path):
+    """By the last stage alone, its steps counted from 0, and to the step; the folder is needed once."""
+    recipe = further(SHORT)
+    assert recipe.stages == (Stage(4, "easy", 0.4, 0.5, (96,), 0.5),) and further(recipe) == recipe
+    folder = Path(shutil.copytree(whole / "model", tmp_path / "trained"))
+    stored = load_file(folder / "model.safetensors")
+    training = BackboneTraining(tmp_path / "on", recipe, rows=0, start=folder)
+    for weights in (training.net.state_dict(), training.average.weights):
+        assert all(torch.equal(weights[k.removeprefix(PREFIX)], v.float()) for k, v in stored.items())
+    run(training, stop_after=2, judge_every=0)
+    shutil.rmtree(folder)
+    parts = run(BackboneTraining(tmp_path / "on", recipe, rows=0, start=folder), judge_every=0)
+    shutil.copytree(whole / "model", folder)
+    at_once = run(BackboneTraining(tmp_path / "at once", recipe, rows=0, start=folder), judge_every=0)
+    assert parts.done == 4
+    assert all(torch.equal(v, at_once.net.state_dict()[k]) for k, v in parts.net.state_dict().items())
+
+
+def test_weights_of_another_shape_are_refused(whole, tmp_path):
+    folder = Path(shutil.copytree(whole / "model", tmp_path / "trained"))
+    wider = replace(SHORT, shape=replace(SHORT.shape, mlp_hidden_size=2 * SHORT.shape.mlp_hidden_size))
+    for recipe, place, says in (
+        (SHORT, tmp_path, "is no model folder"),
+        (wider, folder, "not those of a model of this recipe"),
+    ):
+        with pytest.raises(UserError, match=says) as refused:
+            BackboneTraining(tmp_path / says.split()[0], recipe, start=place)
+        assert str(place) in str(refused.value) and "\n" not in str(refused.value)
+    (folder / "model.safetensors").write_bytes(b"{}")
+    with pytest.raises(UserError, match="not those of a model"):
+        BackboneTraining(tmp_path / "damaged", SHORT, start=folder)
+    with pytest.raises(UserError, match="--model backbone"):
+        main(["--out", str(tmp_path / "o"), "--start", str(folder)])
 
 
 class Attack:

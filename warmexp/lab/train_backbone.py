@@ -31,6 +31,7 @@ from warmexp.lab.training import KERNELS, POOL, Average, Pool, build_pool, mixed
 from warmexp.models.transformer import ModelConfig, Transformer
 
 log = logging.getLogger("warmexp.lab.train")
+PREFIX = "model.transformer."  # of LLaDA's tensor names
 
 
 @dataclass(frozen=True)
@@ -174,9 +175,7 @@ def save_backbone(
     }
 
     def write(where: Path) -> None:
-        tensors = {
-            f"model.transformer.{k}": v.detach().cpu().to(torch.bfloat16).contiguous() for k, v in weights.items()
-        }
+        tensors = {f"{PREFIX}{k}": v.detach().cpu().to(torch.bfloat16).contiguous() for k, v in weights.items()}
         save_file(tensors, where / "model.safetensors", metadata={"format": "pt"})
         (where / "config.json").write_text(json.dumps(fields, indent=2, sort_keys=True) + "\n")
         tokenizers.save(tokenizer, where)

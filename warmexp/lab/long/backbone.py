@@ -10,9 +10,12 @@ from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
+from warmexp.errors import UserError, out_of_memory
 from warmexp.lab import states
 from warmexp.lab.long import drills, judge, tokenizers
 from warmexp.lab.long.data import Pool
@@ -21,7 +24,8 @@ from warmexp.lab.long.problems import SHARES
 from warmexp.lab.long.training import Training
 from warmexp.lab.muon import Muon
 from warmexp.lab.scored import Scored, canvases, next_tokens, weighted_loss
-from warmexp.lab.train_backbone import BackboneRecipe, causal, new_backbone, optimizers, save_backbone
+from warmexp.lab.train_backbone import PREFIX, BackboneRecipe, causal, new_backbone, optimizers, save_backbone
+from warmexp.lab.training import first_line
 from warmexp.models.transformer import Transformer
 
 
@@ -106,19 +110,41 @@ def digits(tokenizer: PreTrainedTokenizerFast) -> np.ndarray:
     return np.array([[ids[0] for ids in tokenizer([f"{s}{n}" for n in range(10)])["input_ids"]] for s in (" ", "")])
 
 
+def further(r: Backbone) -> Backbone:
+    """The recipe's last stage alone, its learning rate from the beginning: for weights that have been trained."""
+    before = r.stages[-2].until if len(r.stages) > 1 else 0
+    return replace(r, stages=(replace(r.stages[-1], until=r.stages[-1].until - before),))
+
+
 class BackboneTraining(Training):
-    """rows: held-out problems that are judged each time; decoded: how many of them are decoded."""
+    """rows: held-out problems that are judged each time; decoded: how many of them are decoded. start: a model folder,
+    whose tokenizer and weights training begins with.
+
+    Raises:
+        UserError: as `Training` does, or `start` is no model of this recipe.
+    """
 
     draw = staticmethod(draw)
 
-    def __init__(self, out: Path, r: Backbone, seed: int = 0, device: str = "cpu", rows: int = 64, decoded: int = 24):
-        self.r, self.rows, self.decoded = r, rows, decoded
+    def __init__(
+        self,
+        out: Path,
+        r: Backbone,
+        seed: int = 0,
+        device: str = "cpu",
+        rows: int = 64,
+        decoded: int = 24,
+        start: Path | None = None,
+    ):
+        self.r, self.rows, self.decoded, self.start = r, rows, decoded, start
         super().__init__(out, r, seed, device)
 
     def build(self) -> None:
         r = self.r
-        self.tokenizer = self.first_tokenizer(r.new_tokenizer)
+        self.tokenizer = self.first_tokenizer(partial(_words, self.start) if self.start else r.new_tokenizer)
         self.net = new_backbone(self.tokenizer, r.shape).to(self.device)
+        if self.start and not self.file.exists():
+            _begin_with(self.start, self.net)
         self.opts = optimizers(self.net, partial(Muon, lr=r.muon_lr, weight_decay=r.weight_decay), r.adam_lr)
         self.shown = Transformer(self.net.config).to(self.device)
 
@@ -135,3 +161,23 @@ class BackboneTraining(Training):
 
     def export(self) -> None:
         save_backbone(self.out / "model", self.net.config, self.average.weights, self.tokenizer)
+
+
+def _words(start: Path) -> PreTrainedTokenizerFast:
+    if not (start / "tokenizer.json").is_file():
+        raise UserError(f"--start {start} is no model folder: there is no tokenizer.json in it.")
+    return PreTrainedTokenizerFast.from_pretrained(start)
+
+
+def _begin_with(start: Path, net: Transformer) -> None:
+    """Lay the weights of a folder that `save_backbone` wrote into the net."""
+    try:
+        stored = load_file(start / "model.safetensors")
+        net.load_state_dict({name.removeprefix(PREFIX): tensor.float() for name, tensor in stored.items()})
+    except (OSError, SafetensorError, RuntimeError) as error:
+        if out_of_memory(error):
+            raise
+        raise UserError(
+            f"--start {start}: its weights are not those of a model of this recipe ({first_line(error)}): give a folder"
+            " that such a training wrote."
+        ) from None

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from warmexp.console import Parser, ending
 from warmexp.errors import UserError
-from warmexp.lab.long.backbone import BACKBONE, Backbone, BackboneTraining
+from warmexp.lab.long.backbone import BACKBONE, Backbone, BackboneTraining, further
 from warmexp.lab.long.proposers import PROPOSERS, Proposer, ProposerTraining
 from warmexp.lab.long.training import run
 from warmexp.lab.training import usable
@@ -48,11 +48,16 @@ def main(
         "--judge", type=int, default=100, metavar="STEPS", help="judge it on held-out problems so often"
     )
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--start", type=Path, metavar="FOLDER", help="begin the recipe's last stage with this model folder's weights"
+    )
     args = parser.parse_args(argv)
     _check("--minutes", args.minutes, 0, "how long to train")
     _check("--workers", args.workers, 0, "a number of processes")
     _check("--judge", args.judge, 0, "a number of steps, 0 for never")
     _check("--seed", args.seed, 0, "a number to begin with")
+    if args.start and args.model != "backbone":
+        raise UserError(f"--start {args.start} is about one model: add --model backbone.")
     usable(args.device)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     until = time.time() + 60 * args.minutes if args.minutes is not None else float("inf")
@@ -66,7 +71,9 @@ def main(
             break  # nothing would be in its folder but weights that have learnt nothing
         where = args.out / name
         training = (
-            BackboneTraining(where, backbone, args.seed, args.device)
+            BackboneTraining(
+                where, further(backbone) if args.start else backbone, args.seed, args.device, start=args.start
+            )
             if name == "backbone"
             else ProposerTraining(where, proposers[name], args.seed, args.device)
         )
