@@ -52,10 +52,10 @@ def main(
         "--start", type=Path, metavar="FOLDER", help="begin the recipe's last stage with this model folder's weights"
     )
     args = parser.parse_args(argv)
-    _check("--minutes", args.minutes, 0, "how long to train")
-    _check("--workers", args.workers, 0, "a number of processes")
-    _check("--judge", args.judge, 0, "a number of steps, 0 for never")
-    _check("--seed", args.seed, 0, "a number to begin with")
+    _check("--minutes", args.minutes, "how long to train")
+    _check("--workers", args.workers, "a number of processes")
+    _check("--judge", args.judge, "a number of steps, 0 for never")
+    _check("--seed", args.seed, "a number to begin with")
     if args.start and args.model != "backbone":
         raise UserError(f"--start {args.start} is about one model: add --model backbone.")
     usable(args.device)
@@ -87,9 +87,9 @@ def command(backbone: Backbone = BACKBONE, proposers: Mapping[str, Proposer] = P
         main(None, backbone, proposers)
 
 
-def _check(key: str, value: float | None, low: int, meaning: str) -> None:
-    if value is not None and not low <= value < math.inf:  # NaN is never inside
-        raise UserError(f"{key} {value} is not {low} or more: it is {meaning}.")
+def _check(key: str, value: float | None, meaning: str) -> None:
+    if value is not None and not 0 <= value < math.inf:  # NaN is never inside
+        raise UserError(f"{key} {value} is not 0 or more: it is {meaning}.")
 
 
 def next_time(clock: str, now: datetime) -> datetime:
