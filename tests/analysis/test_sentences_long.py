@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from functools import cache
+
+import numpy as np
 import pytest
 
 from tests.analysis.stored import Run, baseline, runs, saving, the
 from tests.analysis.test_sentences import ROOT, said
 from warmexp.analysis.paired import difference_interval
+from warmexp.lab.long import problems
 
 PAGE = "docs/trust.md"
 LONG = {"study": "long", "length": "eos_stop"}
@@ -106,6 +110,33 @@ def test_what_the_long_lab_is_said_to_be():
     said("README.md", f"(`backbone=lab_long task=lab_long`, {n} test questions)")
 
 
+@cache
+def of_plots() -> dict[str, np.ndarray]:
+    """Which of the test questions have which plot, [n] bool, in the order of the stored outcomes."""
+    ids = sorted(p.id for p in problems.load("test"))
+    kinds = np.array([problems.kind("test", int(i.rpartition("-")[2])) for i in ids])
+    return {plot: kinds == plot for plot in problems.FULL.plots}
+
+
+def plot_row(plot: str) -> str:
+    its = of_plots()[plot]
+    found = (the("mask", tau=0.9, **LONG), trusted("strong", 0.9), trusted("weak", 0.9))
+    cells = [f"{run.nfe[its].mean():.1f} | {100 * run.right[its].mean():.0f}" for run in found]
+    return f"| {plot} | {its.sum()} | {' | '.join(cells)} |"
+
+
+@pytest.mark.parametrize("plot", sorted(of_plots()))
+def test_every_plot(plot):
+    said("docs/lab.md", plot_row(plot))
+
+
+def test_where_the_mistakes_are():
+    run, several = the("mask", tau=0.9, **LONG), of_plots()["compare"] | of_plots()["rivals"]
+    share = (~run.right & several).sum() / (~run.right).sum()
+    said("docs/lab.md", f"{100 * share:.0f} % of the mistakes are made in the third of the questions")
+    assert 0.32 < several.mean() < 0.35
+
+
 def mistakes() -> list[list[float]]:
     """The rows of the page's table on the first mistake: for the strong and the weak author n, kept, forwards and
     accuracy cold and trusted, [2, 6] each."""
@@ -141,6 +172,7 @@ def test_the_sentences_under_the_first_mistakes():
 if __name__ == "__main__":
     print(*(cold_row(tau) for tau in TAUS), sep="\n")
     print(*(trusted_row(author, tau) for author in AUTHORS for tau in (0.7, 0.8, 0.9)), sep="\n")
+    print(*map(plot_row, of_plots()), sep="\n")
     print(len(runs_of_cold()), [(r.tau, r.block, round(r.cost, 1)) for r in baseline("long")])
     run, own = trusted("weak", 0.9), the("mask", tau=0.9, **LONG)
     w, lost = int((run.right & ~own.right).sum()), int((~run.right & own.right).sum())

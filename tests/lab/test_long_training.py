@@ -20,7 +20,7 @@ from warmexp.lab.long.backbone import BACKBONE as BACKBONE_RECIPE
 from warmexp.lab.long.backbone import BackboneTraining
 from warmexp.lab.long.backbone import draw as backbone_draw
 from warmexp.lab.long.feed import Segments, Stage, batches
-from warmexp.lab.long.judge import results
+from warmexp.lab.long.judge import places
 from warmexp.lab.long.proposers import PROPOSERS, ProposerTraining
 from warmexp.lab.long.train import next_time
 from warmexp.lab.long.training import run
@@ -106,9 +106,21 @@ def test_results_are_found():
         lines = p.solution.split("\n")[1:-2]
         found = [
             BACKBONE.decode([response[k] for k in place]).strip()
-            for place in results(BACKBONE, response, problems.COMPUTED)
+            for place in places(BACKBONE, response, problems.COMPUTED)
         ]
         assert found == [re.search(r"(?: =| to get) (\d+)", line)[1] for line in lines]
+
+
+def test_what_results_are_computed_from_is_found_where_the_line_has_said_whose_it_is():
+    for wording in range(3):
+        for k in range(60):
+            p = problems.make("train", k, tuple(float(w == wording) for w in range(3)))
+            response = ids(BACKBONE, " " + p.solution)
+            found = [
+                BACKBONE.decode([response[k] for k in place]).strip()
+                for place in places(BACKBONE, response, problems.CHOSEN)
+            ]
+            assert found == (re.findall(r"\d+(?= [-+x/])|(?<=[-+x/] )\d+", p.solution) if wording == 0 else [])
 
 
 @pytest.mark.parametrize("level", problems.LEVELS)

@@ -4,9 +4,16 @@ import json
 
 import pytest
 from safetensors import safe_open
+from safetensors.torch import load_file
+from transformers import PreTrainedTokenizerFast
 
+from tests.analysis.test_sentences import ROOT
 from warmexp.api import run_overrides
 from warmexp.lab.long import tokenizers
+from warmexp.lab.long.backbone import BACKBONE
+from warmexp.lab.long.judge import numbers_right
+from warmexp.lab.long.problems import FULL
+from warmexp.lab.train_backbone import PREFIX, new_backbone
 from warmexp.models.lab_files import MODELS, MODELS_DIR, model_path
 
 LIMIT_ALL, LIMIT_ONE = 30_000_000, 10_000 * 1024
@@ -91,6 +98,24 @@ def test_the_long_lab_is_answered_in_the_papers_regime(tmp_path):
     assert right(found) >= 4
     assert len(found) == 8 and sum(row["nfe"] for row in found) > 80
     assert 2 * sum(row["nfe"] for row in found) < sum(row["response_tokens"] for row in found)
+
+
+@pytest.mark.slow
+def test_what_the_long_labs_backbone_has_not_learnt():
+    """docs/lab.md, "Where it is wrong": it computes well with another person's number."""
+    words = PreTrainedTokenizerFast.from_pretrained(model_path("long_backbone"))
+    net = new_backbone(words, BACKBONE.shape)
+    weights = load_file(model_path("long_backbone") / "model.safetensors")
+    net.load_state_dict({name.removeprefix(PREFIX): tensor.float() for name, tensor in weights.items()})
+    found = numbers_right(net, words, BACKBONE, BACKBONE.stages[-1], 256)
+    page = (ROOT / "docs/lab.md").read_text(encoding="utf-8").replace("\n", " ")
+    share = {plot: round(100 * found[f"chosen_{plot}"]) for plot in set(FULL.plots)}
+    assert f"{100 * found['chosen']:.1f} % (256 calibration questions, the true text before each)" in page
+    assert f"where `right` is {100 * found['right']:.1f} %" in page
+    assert (
+        f"{share['shopping']} % in shopping, {share['work']} in work, {share['holdings']} in holdings, {share['compare']}"
+        f" in compare and {share['rivals']} in rivals"
+    ) in page
 
 
 @pytest.mark.slow

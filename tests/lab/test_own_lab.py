@@ -64,7 +64,7 @@ def test_the_pages_generator_and_recipe_fit_each_other(mylab):
         assert sorted(p.answer) == sorted(c for c in p.question if c.isdigit()) and list(p.answer) == sorted(p.answer)
         ids = tokenizer(f" {p.solution}")["input_ids"]
         assert len(ids) < recipes.BACKBONE.shape.canvas
-        found = judge.results(tokenizer, ids, problems.COMPUTED)
+        found = judge.places(tokenizer, ids, problems.COMPUTED)
         assert [tokenizer.decode([ids[j] for j in place]).strip() for place in found] == list(p.answer)
     for recipe in (recipes.BACKBONE, recipes.WEAK):
         recipe.check()

@@ -22,14 +22,14 @@ from warmexp.models.transformer import Transformer
 ANSWER = re.compile(r"#### (.+)")
 
 
-def results(tokenizer: PreTrainedTokenizerFast, response: list[int], computed: re.Pattern[str]) -> list[list[int]]:
-    """Positions in a response of each result, the first group of a match; a token counts that has part of it."""
+def places(tokenizer: PreTrainedTokenizerFast, response: list[int], pattern: re.Pattern[str]) -> list[list[int]]:
+    """Positions in a response of each group of each match; a token counts that has part of it."""
     pieces = _pieces(tokenizer)
     ends = list(accumulate(len(pieces[token]) for token in response))
     found = []
-    for match in computed.finditer("".join(pieces[token] for token in response)):
-        low, high = match.span(1)
-        found.append([k for k, end in enumerate(ends) if end > low and end - len(pieces[response[k]]) < high])
+    for match in pattern.finditer("".join(pieces[token] for token in response)):
+        for low, high in match.regs[1:]:
+            found.append([k for k, end in enumerate(ends) if end > low and end - len(pieces[response[k]]) < high])
     return [f for f in found if f]
 
 
@@ -50,15 +50,19 @@ def numbers_right(
     net: Transformer, tokenizer: PreTrainedTokenizerFast, r: Schedule, stage: Stage, rows: int
 ) -> dict[str, float]:
     """Share of results with all tokens right given the true text before them, causal attention; of all, by number of
-    results, and by operation where the generator tells it; and the share of problems with all of them right.
+    results, and by operation where the generator tells it; the share of problems with all of them right; and `chosen`,
+    the share of what they are computed from, of all and by kind of problem, where the generator finds and tells it.
 
-    Results are what the generator's COMPUTED finds, the final answer where it has none.
+    Results are what the generator's COMPUTED finds, the final answer where it has none; what they are computed from is
+    what its CHOSEN finds.
     """
     problems = r.generator
     computed, operation = getattr(problems, "COMPUTED", ANSWER), getattr(problems, "operation", None)
+    chosen_from, kind = getattr(problems, "CHOSEN", None), getattr(problems, "kind", None)
     held = _held_out(tokenizer, problems, stage.level, rows, r.shares)
     by_steps: dict[int, list[bool]] = {}
     by_op: dict[str, list[bool]] = {}
+    by_kind: dict[str, list[bool]] = {}
     whole = []
     order = sorted(range(rows), key=lambda k: len(held.prompt[k]) + len(held.response[k]))
     for start in range(0, rows, 16):
@@ -67,15 +71,25 @@ def numbers_right(
         ids = torch.from_numpy(filled(full, max(map(len, full)), tokenizer.eos_token_id)).to(net.wte.weight.device)
         guess = net.head(net(net.embed(ids), causal(ids.shape[1], ids.device))).argmax(-1)
         for row, k in enumerate(chosen):
-            first, found = len(held.prompt[k]), results(tokenizer, held.response[k], computed)
-            right = [all(guess[row, first + p - 1] == ids[row, first + p] for p in place) for place in found]
+            first, found = len(held.prompt[k]), places(tokenizer, held.response[k], computed)
+            same = (guess[row, first - 1 : -1] == ids[row, first:]).tolist()
+            right = [all(same[p] for p in place) for place in found]
             by_steps.setdefault(len(found), []).extend(right)
             for place, good in zip(found, right, strict=True) if operation else ():
                 by_op.setdefault(operation(tokenizer.decode(held.response[k][: place[0]])), []).append(good)
             whole.append(all(right))
+            if chosen_from:
+                looked = places(tokenizer, held.response[k], chosen_from)
+                name = kind("calibration", k, problems.LEVELS[stage.level]) if kind else "all"
+                by_kind.setdefault(name, []).extend(all(same[p] for p in place) for place in looked)
     every = [v for right in by_steps.values() for v in right]
     shares = {f"right_{n}": round(float(np.mean(v)), 3) for n, v in [*sorted(by_steps.items()), *sorted(by_op.items())]}
-    return {"right": round(float(np.mean(every)), 4), "whole": round(float(np.mean(whole)), 3), **shares}
+    found = {"right": round(float(np.mean(every)), 4), "whole": round(float(np.mean(whole)), 3), **shares}
+    looked_up = [v for right in by_kind.values() for v in right]
+    if looked_up:
+        found["chosen"] = round(float(np.mean(looked_up)), 4)
+        found |= {f"chosen_{n}": round(float(np.mean(v)), 3) for n, v in sorted(by_kind.items()) if kind and v}
+    return found
 
 
 def questions(r: Schedule, stage: Stage, rows: int) -> list[Problem]:

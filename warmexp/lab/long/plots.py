@@ -44,6 +44,7 @@ class Level:
     times: tuple[int, int]  # how many groups, days, friends
     each: tuple[int, int]  # how many in a group
     distractors: float  # share of questions that state a number which nothing needs
+    plots: tuple[str, ...] = ("holdings", "holdings", "shopping", "compare", "work", "rivals")  # drawn from, each alike
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ class Tale:
     r: random.Random
     level: Level
     wanted: int  # number of steps
+    plot: str  # of PLOTS
     texts: list[str] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
     ask: str = ""
@@ -292,15 +294,20 @@ def _rivals(t: Tale) -> str:
     return r.choice((f"How many {items} do they have together?", f"How many {items} do they have in all?"))
 
 
-PLOTS: tuple[Callable[[Tale], str], ...] = (_holdings, _holdings, _shopping, _compare, _work, _rivals)
+PLOTS: dict[str, Callable[[Tale], str]] = {
+    "holdings": _holdings,
+    "shopping": _shopping,
+    "compare": _compare,
+    "work": _work,
+    "rivals": _rivals,
+}
 
 
 def tell(r: random.Random, level: Level) -> Tale:
     """A question and its steps. A plot that finds no room for its numbers asks nothing, and another is drawn."""
     while True:
-        t = Tale(r, level, r.randint(*level.steps))
-        plot = r.choice(PLOTS)
-        t.ask = plot(t)
+        t = Tale(r, level, wanted=r.randint(*level.steps), plot=r.choice(level.plots))
+        t.ask = PLOTS[t.plot](t)
         values = _values(t.steps)
         if t.ask and level.steps[0] <= len(t.steps) <= level.steps[1] and all(1 <= v <= level.limit for v in values):
             break

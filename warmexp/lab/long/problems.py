@@ -32,6 +32,8 @@ FULL = Level(steps=(2, 8), limit=99, change=(2, 15), times=(2, 6), each=(2, 12),
 LEVELS = {"easy": EASY, "middle": MIDDLE, "full": FULL}
 
 COMPUTED = re.compile(r"(?: =| to get) (\d+)")  # what a step computes, in all wordings
+# What a step computes with, where the line has said which step it is before: in the plain wording.
+CHOSEN = re.compile(r"(?<!Since )(?<!\d)(\d+) [-+x/] (\d+) =")
 
 _ORDERS = {
     "+": "Add {a} and {b} to get {c} for {label}.",
@@ -130,6 +132,11 @@ def slipped(split: str, index: int, shares: tuple[float, ...] = SHARES, level: L
     if r.random() < 0.1:
         order = any_order(tale.steps, r)
     return write(tale, wording, order, slip)[0]
+
+
+def kind(split: str, index: int, level: Level = FULL) -> str:
+    """The plot of the problem there."""
+    return draw(split, index, level)[0].plot
 
 
 def operation(text: str) -> str:
