@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from types import ModuleType
 from typing import Any, ClassVar
 
 from warmexp.errors import check_choice
+from warmexp.lab.splits import Problem
 from warmexp.tasks.score import NumberScoring
 from warmexp.tasks.task import TaskQuestion, check_prompt, subset
 
@@ -20,6 +22,7 @@ class GeneratedTask(NumberScoring):
     a response."""
 
     kind: ClassVar[str]
+    trained_on: ClassVar[int] = 0  # the training stream up to this index, by the backbone that is shipped
 
     split: str = "test"
     limit: int | None = None
@@ -34,7 +37,7 @@ class GeneratedTask(NumberScoring):
 
     @staticmethod
     def generator() -> ModuleType:
-        """A module with `SPLITS` and `load(split, limit)`."""
+        """A module with `SPLITS`, `load(split, limit)` and `stream(start)`."""
         raise NotImplementedError
 
     def identity(self) -> dict[str, Any]:
@@ -42,15 +45,21 @@ class GeneratedTask(NumberScoring):
 
     def load(self) -> list[TaskQuestion]:
         problems = self.generator().load(self.split, self.limit if self.subset_seed is None else None)
-        chosen = subset(problems, self.limit, self.subset_seed)
+        return self._asked(subset(problems, self.limit, self.subset_seed))
+
+    def _asked(self, problems: Iterable[Problem]) -> list[TaskQuestion]:
         return [
             TaskQuestion(p.id, self.prompt.replace("{question}", p.question), p.solution, p.answer, p.question)
-            for p in chosen
+            for p in problems
         ]
 
     def training(self, limit: int) -> list[TaskQuestion]:
         """The first `limit` questions of the training split, whatever split this task reads."""
         return replace(self, split="train", limit=limit, subset_seed=None).load()
+
+    def unseen(self, limit: int) -> list[TaskQuestion]:
+        """As many of it that the shipped backbone was not trained on."""
+        return self._asked(p for _, p in islice(self.generator().stream(self.trained_on), limit))
 
 
 @dataclass
@@ -58,6 +67,7 @@ class LabTask(GeneratedTask):
     """The quick lab's: one to three steps, with a truth of every token."""
 
     kind: ClassVar[str] = "lab"
+    trained_on: ClassVar[int] = 160_000  # of 80,000 problems, some of which are held out
 
     @staticmethod
     def generator() -> ModuleType:
@@ -78,6 +88,7 @@ class LongLabTask(LabTask):
     """The same of the long lab: two to eight steps, answers of 43 to 178 tokens."""
 
     kind: ClassVar[str] = "lab_long"
+    trained_on: ClassVar[int] = 1_000_000  # of 200 pools of 4,000
 
     @staticmethod
     def generator() -> ModuleType:

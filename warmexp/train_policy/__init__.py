@@ -1,1 +1,1 @@
-"""Training of the unmasking policy that the lab ships."""
+"""Training of an unmasking policy for a backbone."""

@@ -1,9 +1,9 @@
-"""How an unmasking policy is trained on the quick lab.
+"""How an unmasking policy is trained.
 
-Problems of the training stream that the backbone has not seen in training are decoded by thresholds, drawn for each, up
-to a forward that is drawn, too; from there on the block is decoded carefully. What the forward said of the block is an
-example, and a token that it proposed is right if the careful decoding puts it there as well. So the policy learns from
-the states that decoders in a hurry come to, and not from their mistakes.
+Prompts are decoded by thresholds, drawn for each, up to a forward that is drawn, too; from there on the block is
+decoded carefully. What the forward said of the block is an example, and a token that it proposed is right if the
+careful decoding puts it there as well. So the policy learns from the states that decoders in a hurry come to, and not
+from their mistakes; no reference answer is read.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import logging
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 
 import numpy as np
 import torch
@@ -20,33 +19,29 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from warmexp.decode.reading import normalised_entropy, top
-from warmexp.lab import problems, tokenizers
-from warmexp.lab.training import POOL
 from warmexp.methods.unmask.policy import Policy, Shape, features
-from warmexp.models.checkpoint import Checkpoint
-from warmexp.models.transformer import Transformer
+from warmexp.models.backbone import Backbone
 
 log = logging.getLogger("warmexp.train_policy")
-FIRST = 2 * POOL  # the backbone was trained on the stream's first problems, POOL of them
 
 
 @dataclass(frozen=True)
 class PolicyRecipe:
-    """hurried: thresholds of the decoding that leads to an example. careful: that of the decoding that judges it.
-    forwards: the first so many of a block may be an example. widths: of the blocks, by turns."""
+    """canvas, widths: positions of it, and of its blocks, by turns. hurried: thresholds of the decoding that leads to
+    an example. careful: that of the decoding that judges it. forwards: the first so many of a block may be an
+    example."""
 
-    problems: int = 3_000
     canvas: int = 48
     widths: tuple[int, ...] = (16, 24, 16, 48)
     hurried: tuple[float, ...] = (0.4, 0.5, 0.6, 0.7, 0.8)
     careful: float = 0.97
     forwards: int = 4
-    rows: int = 64  # problems decoded together
+    rows: int = 64  # prompts decoded together
     batch: int = 256
     passes: int = 40
     lr: float = 2e-3
     weight_decay: float = 0.01
-    held_out: float = 0.1  # share of the problems whose loss is reported
+    held_out: float = 0.1  # share of the prompts whose loss is reported
     shape: Shape = field(default_factory=Shape)
 
 
@@ -64,15 +59,18 @@ class Examples:
 
 
 @torch.no_grad()
-def look(net: Transformer, prompts: Tensor, canvas: Tensor, begin: int, end: int) -> tuple[Tensor, Tensor, np.ndarray]:
+def look(
+    backbone: Backbone, prompts: Tensor, canvas: Tensor, begin: int, end: int
+) -> tuple[Tensor, Tensor, np.ndarray]:
     """Tokens and confidences [n, W] of a block of canvases [n, L], confidence -1 where nothing is masked, and the
     policy's features of it."""
-    mask, first = net.config.mask_token_id, prompts.shape[1]
-    hidden = net(net.embed(torch.cat((prompts, canvas), 1)))[:, first - 1 + begin : first - 1 + end]
-    logits = net.head(hidden).flatten(0, 1).double()
-    logits[:, mask] = -torch.inf
+    ids, open_ = torch.cat((prompts, canvas), 1), canvas[:, begin:end] == backbone.mask_id
+    n, first = len(ids), prompts.shape[1]
+    row = torch.arange(n).repeat_interleave(end - begin)
+    position = torch.arange(first + begin, first + end).repeat(n)
+    logits = backbone(ids, torch.full((n,), ids.shape[1]), row, position)
+    logits = backbone.rule_out(logits.double())
     best, token = top(logits, 2)
-    open_ = canvas[:, begin:end] == mask
     said = (part.view(open_.shape) for part in (best[:, 0], best[:, 1], normalised_entropy(logits)))
     confidence, second, entropy = said
     x = features(*(part.cpu().numpy() for part in (open_, confidence, second, entropy)))
@@ -81,10 +79,10 @@ def look(net: Transformer, prompts: Tensor, canvas: Tensor, begin: int, end: int
 
 @torch.no_grad()
 def examples(
-    net: Transformer, prompts: Tensor, r: PolicyRecipe, width: int, rng: np.random.Generator
+    backbone: Backbone, prompts: Tensor, r: PolicyRecipe, width: int, rng: np.random.Generator
 ) -> list[Examples]:
     """Of every block of prompts [B, P]: the forwards from that on at which the hurried decoding of each row ends."""
-    mask, device, found = net.config.mask_token_id, prompts.device, []
+    mask, device, found = backbone.mask_id, prompts.device, []
     canvas = torch.full((len(prompts), r.canvas), mask, device=device)
     for begin in range(0, r.canvas, width):
         end = min(begin + width, r.canvas)
@@ -96,7 +94,7 @@ def examples(
             rows = (block == mask).any(1).nonzero()[:, 0]
             if not rows.numel():
                 break
-            token, confidence, x = look(net, prompts[rows], canvas[rows], begin, end)
+            token, confidence, x = look(backbone, prompts[rows], canvas[rows], begin, end)
             late = due[rows] <= visit
             said.append((rows[late], token[late], confidence[late] >= 0, x[late.cpu().numpy()]))
             commit = confidence >= torch.where(late, r.careful, hurried[rows])[:, None]
@@ -106,26 +104,24 @@ def examples(
     return found
 
 
-def collect(backbone: str, r: PolicyRecipe, device: torch.device, seed: int) -> tuple[list[Examples], list[Examples]]:
-    """Examples to train on and to look at, of different problems."""
-    checkpoint = Checkpoint(backbone, logits="shifted")
-    net, encode = checkpoint.load(device).transformer, checkpoint.tokenizer.encode
-    chosen = [problem for _, problem in islice(problems.stream(FIRST), r.problems)]
+def collect(
+    backbone: Backbone, prompts: Sequence[list[int]], r: PolicyRecipe, seed: int
+) -> tuple[list[Examples], list[Examples]]:
+    """Examples to train on and to look at, of different prompts; those of one length are decoded together."""
     shown = defaultdict(list)
-    for n, problem in enumerate(chosen):
-        prompt = encode(tokenizers.PROMPT.format(question=problem.question))
-        shown[n < r.held_out * len(chosen), len(prompt)].append(prompt)
+    for n, prompt in enumerate(prompts):
+        shown[n < r.held_out * len(prompts), len(prompt)].append(prompt)
     sides: tuple[list[Examples], list[Examples]] = ([], [])
     done = 0
     for turn, ((aside, _), group) in enumerate(sorted(shown.items())):
         rng = np.random.default_rng((seed, turn))
         for begin in range(0, len(group), r.rows):
-            prompts = torch.tensor(group[begin : begin + r.rows], device=device)
+            rows = torch.tensor(group[begin : begin + r.rows], device=backbone.device)
             width = r.widths[(turn + begin // r.rows) % len(r.widths)]
-            sides[aside].extend(examples(net, prompts, r, width, rng))
-            done += len(prompts)
-        if done // 300 > (done - len(group)) // 300:
-            log.info("%d of %d problems decoded", done, len(chosen))
+            sides[aside].extend(examples(backbone, rows, r, width, rng))
+            done += len(rows)
+        if done // 100 > (done - len(group)) // 100:
+            log.info("%d of %d prompts decoded", done, len(prompts))
     return sides
 
 

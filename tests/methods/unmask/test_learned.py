@@ -3,8 +3,10 @@ run's identity."""
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
+from itertools import islice
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,17 +15,22 @@ import torch
 from safetensors.numpy import load_file, save_file
 
 from tests.decode.cases import facts
-from tests.decode.test_seams import COLD, backbone, decoded  # noqa: F401 (a fixture)
+from tests.decode.test_seams import COLD, backbone, decoded, questions  # noqa: F401 (a fixture)
 from tests.methods.unmask.slow import MASK, agree, nats, softmax
 from tests.reference import policy as reference
 from warmexp.api import planned
 from warmexp.errors import UserError
 from warmexp.lab import evaluate, problems
+from warmexp.lab.long import problems as long_problems
+from warmexp.lab.long.backbone import BACKBONE
+from warmexp.lab.training import POOL
 from warmexp.methods.unmask.learned import Learned
 from warmexp.methods.unmask.policy import FEATURES, Policy, Shape, features, read_policy
 from warmexp.methods.unmask.threshold import Threshold
 from warmexp.models.checkpoint import Checkpoint
 from warmexp.models.lab_files import MODELS_DIR
+from warmexp.tasks.lab import LabTask, LongLabTask
+from warmexp.train_policy import __main__ as command
 from warmexp.train_policy import recipe as train_policy
 from warmexp.train_policy.__main__ import main
 
@@ -182,42 +189,67 @@ def test_a_file_that_holds_something_else_is_one_sentence(damage, file, tmp_path
 
 # The recipe.
 
-FEW = replace(train_policy.RECIPE, problems=12, rows=6, held_out=0.34, passes=6, batch=8)
+FEW = replace(train_policy.RECIPE, rows=6, held_out=0.34, passes=6, batch=8)
 
 
 @pytest.fixture(scope="module")
-def collected():
-    return train_policy.collect("lab:backbone", FEW, torch.device("cpu"), 0)
+def lab():
+    """The lab's backbone and twelve prompts that it has not seen."""
+    checkpoint = Checkpoint("lab:backbone", logits="shifted")
+    prompts = [checkpoint.tokenizer.encode(question.prompt) for question in LabTask().unseen(12)]
+    return checkpoint.load(torch.device("cpu")), prompts
 
 
-def test_a_careful_decoding_judges(collected):
+@pytest.fixture(scope="module")
+def collected(lab):
+    return train_policy.collect(*lab, FEW, 0)
+
+
+def test_a_careful_decoding_judges(lab):
     """Hurried by the same threshold, every first forward of a block is an example: what is right is what the lab's own
     decoder ends with."""
-    checkpoint = Checkpoint("lab:backbone", logits="shifted")
-    net = checkpoint.load(torch.device("cpu")).transformer
-    problem = problems.load("train", 1)[0]
-    prompt = torch.tensor([checkpoint.tokenizer.encode(f"Question: {problem.question}\nAnswer:")])
+    model, prompts = lab
+    net, prompt = model.transformer, torch.tensor(prompts[:1])
     r = replace(FEW, hurried=(0.97,), forwards=1)
-    found = train_policy.examples(net, prompt, r, 48, np.random.default_rng(0))
-    canvas = torch.full((1, 48), net.config.mask_token_id)
+    found = train_policy.examples(model, prompt, r, 48, np.random.default_rng(0))
+    canvas = torch.full((1, 48), model.mask_id)
     done, forwards = evaluate.decode(net, prompt, canvas, 0.97, 48)
-    token, confidence, x = train_policy.look(net, prompt, canvas, 0, 48)
+    token, confidence, x = train_policy.look(model, prompt, canvas, 0, 48)
     assert len(found) == int(forwards) and found[0].counts.all() and x.shape == (1, 48, FEATURES)
     assert (found[0].right == (token == done).numpy()).all() and not found[0].right.all()
     assert (found[0].x == x).all() and (confidence >= 0).all()
     assert found[-1].counts.sum() < 48 and found[-1].right[found[-1].counts].all()
 
 
-def test_problems_that_are_looked_at_are_others(collected, monkeypatch):
-    """And none of them is a calibration or a test question, or one that the backbone was trained on."""
-    asked = []
-    monkeypatch.setattr(train_policy, "examples", lambda net, prompts, *_: asked.append(prompts.tolist()) or [])
-    train_policy.collect("lab:backbone", FEW, torch.device("cpu"), 0)
-    encode = Checkpoint("lab:backbone", logits="shifted").tokenizer.encode
-    rows = [tuple(row) for group in asked for row in group]
-    expected = [p for _, p in zip(range(12), problems.stream(train_policy.FIRST), strict=False)]
-    assert sorted(rows) == sorted(tuple(encode(f"Question: {p.question}\nAnswer:")) for _, p in expected)
-    assert collected[0] and collected[1]
+@pytest.mark.parametrize("logits", ["shifted", "aligned"])
+def test_it_looks_at_what_the_decoder_reads(logits, backbone):  # noqa: F811
+    """Token and confidence of the first forward of a block are those that a decoding stores."""
+    backbone = replace(backbone, logits=logits)
+    for done in decoded(backbone, replace(COLD, unmask=Threshold(1e-9))):
+        (question,) = [q for q in questions() if q.id == done.id]
+        canvas = torch.full((1, len(done.ids)), backbone.mask_id)
+        block = COLD.length.block_length
+        token, confidence, _ = train_policy.look(backbone, torch.tensor([question.prompt]), canvas, 0, block)
+        assert token[0].tolist() == list(done.ids[:block])
+        assert confidence[0].tolist() == pytest.approx(list(done.confidence[:block]), abs=1e-6)
+
+
+@pytest.mark.parametrize(("task", "stream"), [(LabTask, problems.stream), (LongLabTask, long_problems.stream)])
+def test_questions_that_are_learnt_from_are_others(task, stream):
+    """None of them is a calibration or a test question, or one that the backbone was trained on."""
+    found = task(limit=3).unseen(40)
+    indices = [int(question.id.rpartition("-")[2]) for question in found]
+    assert len(found) == 40 and indices == sorted(indices) and all("train" in question.id for question in found)
+    assert indices[0] >= task.trained_on > 0
+    assert [q.prompt for q in found] == [
+        f"Question: {p.question}\nAnswer:" for _, p in islice(stream(task.trained_on), 40)
+    ]
+
+
+def test_no_backbone_was_trained_on_them():
+    assert LabTask.trained_on >= 2 * POOL  # of which it took POOL
+    r = BACKBONE
+    assert r.steps // r.pool_steps * r.pool < LongLabTask.trained_on - 100_000
 
 
 def test_it_learns_and_the_same_seed_learns_the_same(collected, tmp_path):
@@ -238,7 +270,52 @@ def test_the_shipped_one_knows_more_than_confidence_does():
     assert float(notes["loss"]) < float(notes["loss_of_confidence"])
 
 
-@pytest.mark.parametrize("words", [["--problems", "3"], ["--passes", "0"]])
-def test_the_command_refuses(words):
-    with pytest.raises(UserError, match=words[0]):
+def test_the_command_trains_for_the_backbone_and_the_task_that_it_is_given(tmp_path, monkeypatch, capsys):
+    """With the canvas and the blocks of the words, on prompts of the task's training split."""
+    asked = []
+    monkeypatch.setattr(
+        command, "collect", lambda _, prompts, r, seed: asked.append((prompts, r)) or examples_of_nothing(r)
+    )
+    lines = [json.dumps({"question": f"How many is {k}?", "answer": str(k)}) for k in range(120)]
+    (tmp_path / "train.jsonl").write_text("\n".join(lines))
+    (tmp_path / "test.jsonl").write_text(lines[0])
+    task = ["task=jsonl", f"task.path={tmp_path / 'test.jsonl'}", f"task.training_path={tmp_path / 'train.jsonl'}"]
+    out = tmp_path / "policy.safetensors"
+    words = ["backbone=lab", *task, "length.canvas_length=16", "length.block_length=8", "--problems", "110"]
+    main([*words, "--passes", "1", "--rows", "5", "--out", str(out)])
+    ((prompts, r),) = asked
+    assert len(prompts) == 110 and (r.canvas, r.widths, r.rows) == (16, (8, 12, 8, 16), 5)
+    assert f"unmask.weights={out}" in capsys.readouterr().out and read_policy(str(out)).sha256
+
+
+def examples_of_nothing(r):
+    """To train on and to look at."""
+    x = np.zeros((2, 4, FEATURES), np.float32)
+    made = train_policy.Examples(x, np.ones((2, 4), bool), np.ones((2, 4), bool))
+    return [made], [made]
+
+
+def test_the_shipped_ones_blocks_are_the_labs():
+    assert command.widths(16, 48) == train_policy.RECIPE.widths and command.widths(32, 64) == (32, 48, 32, 64)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--problems", "3"], "--problems"),
+        (["--passes", "0"], "--passes"),
+        (["--rows", "0"], "--rows"),
+        (["--seed", "-1"], "--seed"),
+        (["task=math500"], "task=math500 has no training split"),
+    ],
+)
+def test_the_command_refuses(words, said):
+    with pytest.raises(UserError, match=said):
         main(words)
+
+
+def test_a_training_split_with_few_questions_is_refused(tmp_path):
+    (tmp_path / "few.jsonl").write_text(json.dumps({"question": "1?", "answer": "1"}))
+    file = tmp_path / "few.jsonl"
+    with pytest.raises(UserError, match="has 1 questions: at least 100"):
+        main(["task=jsonl", f"task.path={file}", f"task.training_path={file}"])
