@@ -3,6 +3,7 @@ words."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from warmexp.config.keys import conf_dir
 from warmexp.config.plan import Plan, plan
 from warmexp.config.plugins import take_words
 from warmexp.config.quoting import unescaped
+from warmexp.errors import UserError
 from warmexp.studies.named import register
 
 
@@ -32,6 +34,18 @@ def composed(overrides: list[str]) -> tuple[DictConfig, dict[str, str]]:
     with open_dict(cfg):
         del cfg["hydra"]
     return cfg, choices
+
+
+def composed_of(words: list[str], *keys: str) -> tuple[DictConfig, dict[str, str]]:
+    """The same for a command that these keys alone concern.
+
+    Raises:
+        UserError: a word sets another key, which would change nothing.
+    """
+    for word in words:
+        if re.split(r"[.@=]", word.lstrip("+~"))[0] not in (*keys, "plugins"):
+            raise UserError(f"{word} would change nothing here: this command asks for {', '.join(keys)} alone.")
+    return composed(words)
 
 
 def planned(overrides: list[str], multirun: bool = False) -> Plan:

@@ -27,13 +27,13 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Count, print and write. Raises UserError for a user's mistake."""
-    from warmexp.api import composed
+    from warmexp.api import composed_of
     from warmexp.config.instantiate import parts
     from warmexp.methods.unmask.token_frequencies import Frequencies
 
     chosen = _parser().parse_args(arguments)
     check_range("--questions", chosen.questions, 1, 10**7, "the number of training questions to count")
-    cfg, choices = composed(chosen.words)
+    cfg, choices = composed_of(chosen.words, "backbone", "task")
     made = parts(cfg, ("backbone", "task"))
     task, backbone = made["task"], made["backbone"]
     if not hasattr(task, "training"):

@@ -27,7 +27,7 @@ PROBLEMS = 3_000
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Collect, train and write. Raises UserError for a user's mistake."""
-    from warmexp.api import composed
+    from warmexp.api import composed_of
     from warmexp.config.devices import available_device
     from warmexp.config.instantiate import parts
 
@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     check_range("--rows", args.rows, 1, 10**4, "how many questions are decoded together")
     check_range("--seed", args.seed, 0, 2**63 - 1, "a number to begin with")
     check_writable("--out", args.out.parent)
-    cfg, choices = composed(args.words)
+    cfg, choices = composed_of(args.words, "backbone", "task", "length", "device")
     made = parts(cfg, ("backbone", "task", "length"))
     task, checkpoint, length = made["task"], made["backbone"], made["length"]
     if not hasattr(task, "training"):

@@ -306,6 +306,9 @@ def test_the_shipped_ones_blocks_are_the_labs():
         (["--passes", "0"], "--passes"),
         (["--rows", "0"], "--rows"),
         (["--seed", "-1"], "--seed"),
+        (["tau=0.5"], "tau=0.5 would change nothing here: .* backbone, task, length, device alone"),
+        (["cache=prefix"], "cache=prefix would change nothing"),
+        (["~proposer"], "~proposer would change nothing"),
         (["task=math500"], "task=math500 has no training split"),
     ],
 )

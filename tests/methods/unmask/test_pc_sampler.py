@@ -143,6 +143,8 @@ def test_the_command_says_what_is_wrong_in_a_sentence(tmp_path):
     (tmp_path / "q.jsonl").write_text('{"question": "1", "answer": "2"}\n')
     with pytest.raises(UserError, match="task=jsonl has no training split"):
         main(["task=jsonl", f"task.path={tmp_path / 'q.jsonl'}"])
+    with pytest.raises(UserError, match=r"length\.canvas_length=9 would change nothing here"):
+        main(["length.canvas_length=9"])
     with pytest.raises(UserError, match="--questions=0 "):
         main(["--questions", "0"])
     with pytest.raises(UserError, match=r"--out .* cannot be written: choose"):
