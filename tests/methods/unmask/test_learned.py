@@ -262,12 +262,14 @@ def test_it_learns_and_the_same_seed_learns_the_same(collected, tmp_path):
     assert read_policy(str(tmp_path / "p.safetensors")).sha256 == one.sha256
 
 
-def test_the_shipped_one_knows_more_than_confidence_does():
+@pytest.mark.parametrize("name", ["policy", "long_policy"])
+def test_the_shipped_ones_know_more_than_confidence_does(name):
     from safetensors import safe_open
 
-    with safe_open(MODELS_DIR / "policy.safetensors", "np") as found:
+    with safe_open(MODELS_DIR / f"{name}.safetensors", "np") as found:
         notes = found.metadata()
     assert float(notes["loss"]) < float(notes["loss_of_confidence"])
+    assert read_policy(f"lab:{name}").sha256 == read_policy(str(MODELS_DIR / f"{name}.safetensors")).sha256
 
 
 def test_the_command_trains_for_the_backbone_and_the_task_that_it_is_given(tmp_path, monkeypatch, capsys):

@@ -25,11 +25,11 @@ class Learned(Threshold):
     answers in few forwards (its weights are not public). This one is trained to foresee: P_i is the probability that
     the token proposed at i is the one that a careful decoding puts there in the end. So one policy has a whole curve, τ
     of P, and needs no draw. It sees no token and no text, only probabilities, so that any backbone can be beside it;
-    how far it carries from one to another has not been measured.
+    one that was trained beside the same backbone is better (docs/zoo.md).
 
-    weights: a safetensors file of `python -m warmexp.train_policy`, or `lab:policy`, which is shipped. Its content
-    is part of a run's identity, and its path is not. tau: of P; above 1 one token per forward. temperature: as in
-    unmask=threshold.
+    weights: a safetensors file of `python -m warmexp.train_policy`, or `lab:policy` or `lab:long_policy`, which are
+    shipped. Its content is part of a run's identity, and its path is not. tau: of P; above 1 one token per forward.
+    temperature: as in unmask=threshold.
     """
 
     weights: str = SHIPPED

@@ -20,6 +20,8 @@ from warmexp.models.lab_files import MODELS_DIR
 
 COMMAND = "python -m warmexp.train_policy"
 SHIPPED = "lab:policy"
+# Made on the quick lab, and on the long one in blocks of 16.
+_FILES = {SHIPPED: "policy.safetensors", "lab:long_policy": "long_policy.safetensors"}
 FEATURES = 6
 _KIND = "warmexp unmasking policy 1"
 _EDGE = 1e-6  # probabilities nearer to 0 or 1 look alike to it
@@ -136,12 +138,12 @@ def _logit(p: np.ndarray) -> np.ndarray:
 
 
 def read_policy(path: str) -> Policy:
-    """From its file, or the lab's, which is shipped (SHIPPED). In float64, on the host.
+    """From its file, or one of the labs', which are shipped. In float64, on the host.
 
     Raises:
         UserError: the file is missing, or holds something else.
     """
-    file = MODELS_DIR / "policy.safetensors" if path == SHIPPED else Path(path).expanduser()
+    file = MODELS_DIR / _FILES[path] if path in _FILES else Path(path).expanduser()
     if not file.is_file():
         raise UserError(
             f"unmask.weights={path} does not exist: make it with {COMMAND} --out {path}, or set"
