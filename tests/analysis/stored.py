@@ -3,6 +3,7 @@ recomputed from them.
 
     python -m tests.analysis.stored trust outputs    # after python -m warmexp -m +sweep=trust; writes data/trust.json.gz
     python -m tests.analysis.stored long outputs     # after python -m warmexp -m +sweep=long; writes data/long.json.gz
+    python -m tests.analysis.stored long_others outputs     # after python -m warmexp -m +sweep=long_others
 
 A run is {"method" (the init, and the unmasking policy where it is not the threshold), "proposer", "tau", "block", "length", "split", "n", "nfe": two base-36 digits per question, "right": 0
 or 1 per question}, questions in the order of their ids. Right is by the flexible filter.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -37,6 +38,75 @@ def trusted_row(author: str, tau: float) -> str:
         f"| {author} | {tau} | {run.cost:.1f} | {run.percent:.1f} | {sign}{one.saved:.1f} [{low:.1f}, {end} |"
         f" {sign}{100 * one.saved_share:.0f} % |"
     )
+
+
+def other(method: str, author: str = "none", tau: float = 0.95) -> Run:
+    return the(method, author, tau=tau, **(LONG | {"study": "long_others"}))
+
+
+RIVALS = {
+    "`unmask=learned`, τ = 0.9": lambda: other("mask, learned", tau=0.9),
+    "`unmask=learned`, τ = 0.95": lambda: other("mask, learned"),
+    "`guide=self evidence=[flashdlm]`, and as many forwards of the guide": lambda: other("mask, accepted", tau=1.1),
+    "the same, every forward of the guide counted as one": lambda: with_guide(),
+    "trusted strong, `unmask=learned`, τ = 0.95": lambda: other("verified, learned", AUTHORS["strong"]),
+    "trusted weak, `unmask=learned`, τ = 0.95": lambda: other("verified, learned", AUTHORS["weak"]),
+}
+
+
+def with_guide() -> Run:
+    """FlashDLM asks its guide once for every forward (tests/methods/guide)."""
+    run = other("mask, accepted", tau=1.1)
+    return replace(run, nfe=2 * run.nfe)
+
+
+def learned() -> list[Run]:
+    """Cold starts, and those with the policy of this backbone."""
+    return [*baseline("long"), *(RIVALS[name]() for name in list(RIVALS)[:2])]
+
+
+def saved(run: Run, others: list[Run]) -> str:
+    one = saving(run, others)
+    sign = {"at_least": "≥ ", "at_most": "≤ ", None: ""}[one.bound]
+    low, high = one.ci95
+    end = "∞)" if high is None else f"{high:.1f}]"
+    return f"{sign}{one.saved:.1f} [{low:.1f}, {end}".replace("-", "−")
+
+
+def rival_row(name: str) -> str:
+    run = RIVALS[name]()
+    return f"| {name} | {run.cost:.1f} | {run.percent:.1f} | {saved(run, baseline('long'))} |"
+
+
+def against_row(author: str, tau: float) -> str:
+    run, guided = trusted(author, tau), other("mask, accepted", tau=1.1)
+    cells = saved(run, learned()), saved(run, [*learned(), guided])
+    return f"| {author} | {tau} | {run.cost:.1f} | {run.percent:.1f} | {cells[0]} | {cells[1]} |"
+
+
+@pytest.mark.parametrize("name", RIVALS)
+def test_what_needs_no_author_and_what_has_both(name):
+    said(PAGE, rival_row(name))
+
+
+def test_what_is_said_of_them_elsewhere():
+    for name in list(RIVALS)[:3]:
+        run = RIVALS[name]()
+        said("docs/zoo.md", f"| {run.cost:.1f} | {run.percent:.1f} | {saved(run, baseline('long'))} |")
+    run, own = other("mask, accepted", tau=1.1), the("mask", tau=0.9, **LONG)
+    wins, losses = int((run.right & ~own.right).sum()), int((~run.right & own.right).sum())
+    said("docs/zoo.md", f"({wins} questions won, {losses} lost against τ = 0.9)")
+    assert difference_interval(wins, losses, len(run.right), 0.95)[0] > 0
+    said("README.md", f"takes {run.cost:.1f} forwards, and as many short ones of the guide, for {run.percent:.0f} %")
+    shares = [saving(RIVALS[name](), baseline("long")).saved_share for name in list(RIVALS)[:2]]
+    said("README.md", "saves a quarter to a third")
+    assert 0.24 < shares[0] < 0.26 and 0.31 < shares[1] < 0.34
+
+
+@pytest.mark.parametrize("author", AUTHORS)
+@pytest.mark.parametrize("tau", (0.7, 0.8, 0.9))
+def test_authors_against_what_needs_none(author, tau):
+    said(PAGE, against_row(author, tau))
 
 
 @pytest.mark.parametrize("tau", TAUS)
@@ -172,6 +242,8 @@ def test_the_sentences_under_the_first_mistakes():
 if __name__ == "__main__":
     print(*(cold_row(tau) for tau in TAUS), sep="\n")
     print(*(trusted_row(author, tau) for author in AUTHORS for tau in (0.7, 0.8, 0.9)), sep="\n")
+    print(*map(rival_row, RIVALS), sep="\n")
+    print(*(against_row(author, tau) for author in AUTHORS for tau in (0.7, 0.8, 0.9)), sep="\n")
     print(*map(plot_row, of_plots()), sep="\n")
     print(len(runs_of_cold()), [(r.tau, r.block, round(r.cost, 1)) for r in baseline("long")])
     run, own = trusted("weak", 0.9), the("mask", tau=0.9, **LONG)
