@@ -49,8 +49,6 @@ RIVALS = {
     "`unmask=learned`, τ = 0.95": lambda: other("mask, learned"),
     "`guide=self evidence=[flashdlm]`, and as many forwards of the guide": lambda: other("mask, accepted", tau=1.1),
     "the same, every forward of the guide counted as one": lambda: with_guide(),
-    "trusted strong, `unmask=learned`, τ = 0.95": lambda: other("verified, learned", AUTHORS["strong"]),
-    "trusted weak, `unmask=learned`, τ = 0.95": lambda: other("verified, learned", AUTHORS["weak"]),
 }
 
 
