@@ -7,11 +7,13 @@ from functools import cache
 
 import numpy as np
 import pytest
+from safetensors import safe_open
 
 from tests.analysis.stored import Run, baseline, runs, saving, the
 from tests.analysis.test_sentences import ROOT, said
 from warmexp.analysis.paired import difference_interval
 from warmexp.lab.long import problems
+from warmexp.models.lab_files import MODELS_DIR
 
 PAGE = "docs/trust.md"
 LONG = {"study": "long", "length": "eos_stop"}
@@ -112,6 +114,14 @@ def test_what_is_said_of_them_elsewhere():
 @pytest.mark.parametrize(("author", "tau"), BOTH)
 def test_authors_against_what_needs_none(author, tau):
     said(PAGE, against_row(author, tau))
+
+
+def test_what_the_policy_knows():
+    with safe_open(MODELS_DIR / "long_policy.safetensors", "np") as found:
+        notes = found.metadata()
+    loss, plain = float(notes["loss"]), float(notes["loss_of_confidence"])
+    said("docs/zoo.md", f"({loss:.3f} nats, confidence {plain:.3f})")
+    said(PAGE, f"on {notes['problems']} questions that nothing is measured on")
 
 
 def test_a_policy_behind_a_prior():

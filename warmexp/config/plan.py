@@ -10,7 +10,7 @@ import dataclasses
 import hashlib
 import json
 import re
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
@@ -421,9 +421,19 @@ _encoded: dict[str, dict[str, tuple[int, ...]]] = {}
 def _prompts(
     backbone: Checkpoint, canvas_length: int, questions: list[TaskQuestion], questions_hash: str
 ) -> dict[str, tuple[int, ...]]:
-    """Prompt ids by question id; a prompt that leaves no room for the canvas is refused before weights are loaded."""
-    limit = backbone.config.max_sequence_length
+    """Prompt ids by question id, checked before weights are loaded."""
     prompts = _encode(backbone, questions, questions_hash)
+    check_prompts(backbone, canvas_length, prompts)
+    return prompts
+
+
+def check_prompts(backbone: Checkpoint, canvas_length: int, prompts: Mapping[str, Sequence[int]]) -> None:
+    """prompts: ids by question id.
+
+    Raises:
+        UserError: one is empty, or leaves no room for the canvas.
+    """
+    limit = backbone.config.max_sequence_length
     for question, ids in prompts.items():
         if len(ids) + canvas_length > limit:
             raise UserError(
@@ -433,7 +443,6 @@ def _prompts(
             )
         if not ids:
             raise UserError(f"{question} has an empty prompt: check task.prompt and backbone.template.")
-    return prompts
 
 
 def _check_room(

@@ -30,6 +30,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     from warmexp.api import composed_of
     from warmexp.config.devices import available_device
     from warmexp.config.instantiate import parts
+    from warmexp.config.plan import check_prompts
+    from warmexp.methods.length.growing import Growing
 
     parser = Parser(prog="python -m warmexp.train_policy", description=__doc__.partition("\n\n")[2])
     parser.add_argument("words", nargs="*", metavar="KEY=VALUE", help="backbone, task, length and device")
@@ -56,8 +58,17 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise UserError(
             f"the training split of task={choices['task']} has {len(chosen)} questions: at least 100 are needed."
         )
+    if isinstance(length, Growing):
+        raise UserError(f"length={choices['length']} changes the canvas: a policy is trained with length=fixed.")
+    if checkpoint.config.attention_block:
+        raise UserError(
+            f"backbone={choices['backbone']} is read in blocks of a grid (attention_block="
+            f"{checkpoint.config.attention_block}), and training reads blocks of other lengths, too: use the policy of"
+            " another backbone, such as unmask.weights=lab:policy."
+        )
+    prompts = {question.id: checkpoint.tokenizer.encode(question.prompt) for question in chosen}
+    check_prompts(checkpoint, length.canvas_length, prompts)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    prompts = [checkpoint.tokenizer.encode(question.prompt) for question in chosen]
     r = replace(
         RECIPE,
         canvas=length.canvas_length,
@@ -66,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         passes=args.passes,
     )
     backbone = checkpoint.load(torch.device(available_device(cfg.device)))
-    policy, loss, plain = train(*collect(backbone, prompts, r, args.seed), r, args.seed)
+    policy, loss, plain = train(*collect(backbone, list(prompts.values()), r, args.seed), r, args.seed)
     notes = {
         "backbone": choices["backbone"],
         "task": choices["task"],

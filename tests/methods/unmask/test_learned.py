@@ -311,6 +311,9 @@ def test_the_shipped_ones_blocks_are_the_labs():
         (["tau=0.5"], "tau=0.5 would change nothing here: .* backbone, task, length, device alone"),
         (["cache=prefix"], "cache=prefix would change nothing"),
         (["~proposer"], "~proposer would change nothing"),
+        (["length=daedal"], "length=daedal changes the canvas"),
+        (["backbone=lab_block"], "backbone=lab_block is read in blocks of a grid .attention_block=16"),
+        (["length.canvas_length=1200"], "prompt tokens; with length.canvas_length=1200 that is more"),
         (["task=math500"], "task=math500 has no training split"),
     ],
 )

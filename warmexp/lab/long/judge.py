@@ -63,6 +63,7 @@ def numbers_right(
     by_steps: dict[int, list[bool]] = {}
     by_op: dict[str, list[bool]] = {}
     by_kind: dict[str, list[bool]] = {}
+    looked_up: list[bool] = []
     whole = []
     order = sorted(range(rows), key=lambda k: len(held.prompt[k]) + len(held.response[k]))
     for start in range(0, rows, 16):
@@ -79,17 +80,16 @@ def numbers_right(
                 by_op.setdefault(operation(tokenizer.decode(held.response[k][: place[0]])), []).append(good)
             whole.append(all(right))
             if chosen_from:
-                looked = places(tokenizer, held.response[k], chosen_from)
-                name = kind("calibration", k, problems.LEVELS[stage.level]) if kind else "all"
-                by_kind.setdefault(name, []).extend(all(same[p] for p in place) for place in looked)
+                right = [all(same[p] for p in place) for place in places(tokenizer, held.response[k], chosen_from)]
+                looked_up += right
+                if kind and right:
+                    by_kind.setdefault(kind("calibration", k, problems.LEVELS[stage.level]), []).extend(right)
     every = [v for right in by_steps.values() for v in right]
     shares = {f"right_{n}": round(float(np.mean(v)), 3) for n, v in [*sorted(by_steps.items()), *sorted(by_op.items())]}
-    found = {"right": round(float(np.mean(every)), 4), "whole": round(float(np.mean(whole)), 3), **shares}
-    looked_up = [v for right in by_kind.values() for v in right]
+    measured = {"right": round(float(np.mean(every)), 4), "whole": round(float(np.mean(whole)), 3), **shares}
     if looked_up:
-        found["chosen"] = round(float(np.mean(looked_up)), 4)
-        found |= {f"chosen_{n}": round(float(np.mean(v)), 3) for n, v in sorted(by_kind.items()) if kind and v}
-    return found
+        measured["chosen"] = round(float(np.mean(looked_up)), 4)
+    return measured | {f"chosen_{n}": round(float(np.mean(v)), 3) for n, v in sorted(by_kind.items())}
 
 
 def questions(r: Schedule, stage: Stage, rows: int) -> list[Problem]:
