@@ -20,7 +20,7 @@ from warmexp.lab.long.backbone import BACKBONE as BACKBONE_RECIPE
 from warmexp.lab.long.backbone import BackboneTraining
 from warmexp.lab.long.backbone import draw as backbone_draw
 from warmexp.lab.long.feed import Segments, Stage, batches
-from warmexp.lab.long.judge import places
+from warmexp.lab.long.judge import numbers_right, places
 from warmexp.lab.long.proposers import PROPOSERS, ProposerTraining
 from warmexp.lab.long.train import next_time
 from warmexp.lab.long.training import run
@@ -121,6 +121,31 @@ def test_what_results_are_computed_from_is_found_where_the_line_has_said_whose_i
                 for place in places(BACKBONE, response, problems.CHOSEN)
             ]
             assert found == (re.findall(r"\d+(?= [-+x/])|(?<=[-+x/] )\d+", p.solution) if wording == 0 else [])
+
+
+class Reader:
+    """Knows the next token, but what stands before a sign: the last digit of every left operand."""
+
+    wte = torch.nn.Embedding(1, 1)
+    signs = torch.tensor(sorted({ids(BACKBONE, f"7 {sign} 7")[1] for sign in "+-x/"}))
+
+    def embed(self, tokens):
+        return tokens
+
+    def __call__(self, tokens, mask):
+        return tokens
+
+    def head(self, tokens):
+        after, behind = tokens.roll(-1, 1), tokens.roll(-2, 1)
+        return torch.nn.functional.one_hot(after.where(~torch.isin(behind, self.signs), 0), len(BACKBONE))
+
+
+def test_who_computes_well_with_wrong_numbers_is_found_out():
+    found = numbers_right(Reader(), BACKBONE, BACKBONE_RECIPE, BACKBONE_RECIPE.stages[-1], 48)
+    assert found["right"] == found["whole"] == 1.0 and found["chosen"] == 0.5
+    plots = {problems.kind("calibration", k) for k in range(48)}
+    assert {key for key in found if key.startswith("chosen_")} <= {f"chosen_{plot}" for plot in plots}
+    assert all(found[key] == 0.5 for key in found if key.startswith("chosen"))
 
 
 @pytest.mark.parametrize("level", problems.LEVELS)

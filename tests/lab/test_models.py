@@ -4,16 +4,15 @@ import json
 
 import pytest
 from safetensors import safe_open
-from safetensors.torch import load_file
 from transformers import PreTrainedTokenizerFast
 
 from tests.analysis.test_sentences import ROOT
 from warmexp.api import run_overrides
 from warmexp.lab.long import tokenizers
-from warmexp.lab.long.backbone import BACKBONE
+from warmexp.lab.long.backbone import BACKBONE, begin_with
 from warmexp.lab.long.judge import numbers_right
 from warmexp.lab.long.problems import FULL
-from warmexp.lab.train_backbone import PREFIX, new_backbone
+from warmexp.lab.train_backbone import new_backbone
 from warmexp.models.lab_files import MODELS, MODELS_DIR, model_path
 
 LIMIT_ALL, LIMIT_ONE = 30_000_000, 10_000 * 1024
@@ -105,8 +104,7 @@ def test_what_the_long_labs_backbone_has_not_learnt():
     """docs/lab.md, "Where it is wrong": it computes well with another person's number."""
     words = PreTrainedTokenizerFast.from_pretrained(model_path("long_backbone"))
     net = new_backbone(words, BACKBONE.shape)
-    weights = load_file(model_path("long_backbone") / "model.safetensors")
-    net.load_state_dict({name.removeprefix(PREFIX): tensor.float() for name, tensor in weights.items()})
+    begin_with(model_path("long_backbone"), net)
     found = numbers_right(net, words, BACKBONE, BACKBONE.stages[-1], 256)
     page = (ROOT / "docs/lab.md").read_text(encoding="utf-8").replace("\n", " ")
     share = {plot: round(100 * found[f"chosen_{plot}"]) for plot in set(FULL.plots)}

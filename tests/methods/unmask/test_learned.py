@@ -276,7 +276,7 @@ def test_the_command_trains_for_the_backbone_and_the_task_that_it_is_given(tmp_p
     """With the canvas and the blocks of the words, on prompts of the task's training split."""
     asked = []
     monkeypatch.setattr(
-        command, "collect", lambda _, prompts, r, seed: asked.append((prompts, r)) or examples_of_nothing(r)
+        command, "collect", lambda _, prompts, r, seed: asked.append((prompts, r)) or examples_of_nothing()
     )
     lines = [json.dumps({"question": f"How many is {k}?", "answer": str(k)}) for k in range(120)]
     (tmp_path / "train.jsonl").write_text("\n".join(lines))
@@ -290,7 +290,7 @@ def test_the_command_trains_for_the_backbone_and_the_task_that_it_is_given(tmp_p
     assert f"unmask.weights={out}" in capsys.readouterr().out and read_policy(str(out)).sha256
 
 
-def examples_of_nothing(r):
+def examples_of_nothing():
     """To train on and to look at."""
     x = np.zeros((2, 4, FEATURES), np.float32)
     made = train_policy.Examples(x, np.ones((2, 4), bool), np.ones((2, 4), bool))

@@ -144,7 +144,7 @@ class BackboneTraining(Training):
         self.tokenizer = self.first_tokenizer(partial(_words, self.start) if self.start else r.new_tokenizer)
         self.net = new_backbone(self.tokenizer, r.shape).to(self.device)
         if self.start and not self.file.exists():
-            _begin_with(self.start, self.net)
+            begin_with(self.start, self.net)
         self.opts = optimizers(self.net, partial(Muon, lr=r.muon_lr, weight_decay=r.weight_decay), r.adam_lr)
         self.shown = Transformer(self.net.config).to(self.device)
 
@@ -169,7 +169,7 @@ def _words(start: Path) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast.from_pretrained(start)
 
 
-def _begin_with(start: Path, net: Transformer) -> None:
+def begin_with(start: Path, net: Transformer) -> None:
     """Lay the weights of a folder that `save_backbone` wrote into the net."""
     try:
         stored = load_file(start / "model.safetensors")
