@@ -153,6 +153,16 @@ def write_bytes(file: Path, content: bytes) -> None:
         ) from None
 
 
+def give_usual_mode(*files: Path) -> None:
+    """Let those read the files who may read any other new file of their folder: safetensors writes for their owner
+    alone."""
+    for file in files:
+        probe = file.with_name(f".{uuid.uuid4().hex[:8]}.part")
+        probe.touch()
+        file.chmod(probe.stat().st_mode)
+        probe.unlink()
+
+
 def check_writable(key: str, folder: Path) -> None:
     """Refuse, before any work is done, a folder in which no file can be made. Nothing is left behind.
 

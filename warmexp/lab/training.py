@@ -16,6 +16,7 @@ from torch.nn.attention import SDPBackend
 from transformers import PreTrainedTokenizerFast
 
 from warmexp.errors import UserError, out_of_memory
+from warmexp.io import give_usual_mode
 from warmexp.lab import problems, tokenizers
 
 KERNELS = {"cpu": [SDPBackend.MATH], "cuda": [SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]}
@@ -98,6 +99,7 @@ def replace_folder(folder: Path, write) -> None:
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
     write(fresh)
+    give_usual_mode(*fresh.iterdir())
     folder.mkdir(parents=True, exist_ok=True)
     for file in sorted(fresh.iterdir()):
         file.replace(folder / file.name)

@@ -23,6 +23,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre
 
 from warmexp.console import Parser, complain, ending, show
 from warmexp.errors import UserError
+from warmexp.io import give_usual_mode
 from warmexp.models.hub import INDEX
 from warmexp.models.layout import targets
 from warmexp.models.layouts import LAYOUTS
@@ -91,6 +92,7 @@ def _write_shards(
         file = f"model-{n:05d}-of-{len(plan):05d}.safetensors"
         tensors = {name: _random(name, shapes[name], dtype, generator) for name in names}
         save_file(tensors, out / file, metadata={"format": "pt"})
+        give_usual_mode(out / file)
         weight_map |= dict.fromkeys(names, file)
     total = sum(math.prod(shape) for shape in shapes.values()) * dtype.itemsize
     index = {"metadata": {"total_size": total}, "weight_map": weight_map}

@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from warmexp.errors import UserError
+from warmexp.io import give_usual_mode
 from warmexp.models.lab_files import MODELS_DIR
 
 COMMAND = "python -m warmexp.train_policy"
@@ -84,6 +85,7 @@ class Policy(nn.Module):
         tensors = {name: tensor.float().contiguous() for name, tensor in self.state_dict().items()}
         file.parent.mkdir(parents=True, exist_ok=True)
         save_file(tensors, file, {"kind": _KIND, **shape, **(notes or {})})
+        give_usual_mode(file)
 
 
 class _Block(nn.Module):
