@@ -20,6 +20,7 @@ from warmexp.bench.plain import CACHES, Rule
 from warmexp.bench.sharing import tau_sweep
 from warmexp.bench.subject import Subject, checkpoint_prompts, lab_checkpoint, random_backbone, random_prompts
 from warmexp.config.keys import options
+from warmexp.errors import UserError
 from warmexp.methods.length.fixed import FixedLength
 
 WORDS = [
@@ -311,6 +312,28 @@ def test_random_weights_of_the_newer_layouts(model, caches, tmp_path):
     rows = json.loads((tmp_path / "bench.json").read_text())["speed"]
     assert [row["cache"] for row in rows if row["who"] != "plain"] == caches
     assert all(row["identical"] == 2 for row in rows if row["who"] != "plain" and row["cache"] == "none")
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ([], (64, [1, 64], 5, None)),
+        (["--questions", "3"], (3, [1, 3], 5, None)),
+        (["--questions", "1"], (1, [1], 5, None)),
+        (["--model", "llada", "--tiny"], (8, [1, 8], 2, 64)),
+        (["--model", "llada", "--tiny", "--canvas", "32", "--repeats", "5"], (8, [1, 8], 5, 32)),
+    ],
+)
+def test_what_is_measured_unless_said_otherwise(words, expected, tmp_path, monkeypatch):
+    found = []
+
+    def stop(chosen, save):
+        found.append((chosen.questions, chosen.batch, chosen.repeats, chosen.canvas))
+        raise UserError("enough")
+
+    monkeypatch.setattr(module, "measure", stop)
+    assert main([*words, "--out", str(tmp_path / "o")]) == 2
+    assert found == [expected]
 
 
 def test_what_does_not_go_together_is_said(tmp_path, capsys):

@@ -127,6 +127,10 @@ def _if_it_fits(work: Callable[[], dict[str, Any]], cache: str, batch: int) -> d
     return {"cache": cache, "batch": batch, "out_of_memory": True}
 
 
+_USUAL = {"questions": 64, "repeats": 5}
+_TINY = {"questions": 8, "repeats": 2, "canvas": 64}  # a try, not a measurement
+
+
 def _sizes(words: str) -> list[int]:
     if not re.fullmatch(r"[1-9]\d*(,[1-9]\d*)*", words):
         raise argparse.ArgumentTypeError(f"{words} is not a list of whole numbers from 1, such as 1,64")
@@ -154,20 +158,19 @@ def _arguments(words: list[str]) -> argparse.Namespace:
     add("--dtype", choices=sorted(DTYPES), default="float32")
     add("--engine", choices=["fast", "graphs"], default="fast", help="graphs: forwards beside a cache as CUDA graphs")
     add("--device", default="auto", help="auto (default), cpu, cuda or cuda:N")
-    add("--questions", type=int, default=64, help="how many (default 64)")
+    add("--questions", type=int, help="how many (default 64; 8 with --tiny)")
     add(
         "--file",
         help='a JSONL file of questions, lines {"question": …}, for a checkpoint (default: the lab\'s questions)',
     )
     add("--prompt", type=int, help="tokens of every prompt (default: as the questions are)")
-    add("--canvas", type=int, help="response positions (default 48 for the lab, else 256)")
+    add("--canvas", type=int, help="response positions (default 48 for the lab, 64 with --tiny, else 256)")
     add("--block", type=int, help="positions of a block (default 16 for the lab, else 32)")
     add(
         "--batch",
         type=_sizes,
-        default=[1, 64],
         metavar="N,N,…",
-        help="batch sizes of the loop (default 1,64); the plain decoder has 1",
+        help="batch sizes of the loop (default 1 and 64, or all questions if they are fewer); the plain decoder has 1",
     )
     caches = "caches (default none,dual; none,exact for random weights of a model that sees blocks)"
     add("--cache", type=_names, metavar="NAME,…", help=caches)
@@ -177,7 +180,7 @@ def _arguments(words: list[str]) -> argparse.Namespace:
         type=int,
         help="forwards per block, whatever the confidences (default 8 for random weights, which are never sure)",
     )
-    add("--repeats", type=int, default=5, help="rounds (default 5)")
+    add("--repeats", type=int, help="rounds (default 5; 2 with --tiny)")
     add("--seed", type=int, default=0, help="of random weights and prompts")
     add("--seeds", type=int, default=2, help="random backbones per kind in the float64 comparison (default 2)")
     parts = f"of {', '.join(PARTS)} (default all; {' and '.join(LAB_ONLY)} with the lab only)"
@@ -191,6 +194,10 @@ def _check(chosen: argparse.Namespace) -> None:
         chosen.cache = ["none", "exact"] if chosen.model in BLOCKS else ["none", "dual"]
     if chosen.tiny and chosen.model not in PUBLISHED:
         raise UserError(f"--tiny makes a published layout small and --model is {chosen.model}: leave it out.")
+    for name, value in (_TINY if chosen.tiny else _USUAL).items():
+        if getattr(chosen, name) is None:
+            setattr(chosen, name, value)
+    chosen.batch = chosen.batch or sorted({1, min(64, chosen.questions)})
     if chosen.parts is None:
         chosen.parts = [part for part in PARTS if chosen.model == "lab" or part not in LAB_ONLY]
     for part in chosen.parts:
