@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 from warmexp.console import complain, quiet_torchao
 from warmexp.errors import UserError, check_choice
+from warmexp.io import give_usual_mode
 
 PREFIX = "package:"
 _VERSION = 1  # raised when a file is unpacked otherwise
@@ -107,7 +108,7 @@ def _unpack(file: Path, folder: Path) -> None:
     tied = {"lm_head.weight"} if model.config.tie_word_embeddings else set()
     weights = {name: w.contiguous() for name, w in model.state_dict().items() if name not in tied}
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    (folder / "model.safetensors").chmod(0o644)
+    give_usual_mode(folder / "model.safetensors")
     model.config.architectures = [type(model).__name__]
     for name, values in (
         ("config.json", model.config.to_diff_dict()),
